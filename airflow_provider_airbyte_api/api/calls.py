@@ -1,0 +1,79 @@
+"""The calls of the public API that this package makes, each a function that returns a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from airflow_provider_airbyte_api.api.models import valid_job_id, valid_uuid
+from airflow_provider_airbyte_api.api.wire import Request
+
+PAGE = 100
+"""Rows a page; more is refused by the server."""
+
+NEWEST_FIRST = "createdAt|DESC"
+"""Airbyte's own default is oldest first."""
+
+SLOW_START = 150.0
+"""Seconds to wait for the reply to a start or a cancel.
+
+Airbyte answers only once its workflow runs or has stopped: up to 60 s by design, and longer on a busy server.
+"""
+
+
+def get_job(job_id: int) -> Request:
+    """Return the request for one job."""
+    return Request("GET", f"/jobs/{valid_job_id(job_id)}", repeatable=True)
+
+
+def list_jobs(
+    *,
+    connection_id: str | None = None,
+    workspace_ids: Iterable[str] = (),
+    status: str | None = None,
+    job_type: str | None = None,
+) -> Request:
+    """Return the request for jobs, newest first."""
+    query = [("orderBy", NEWEST_FIRST)]
+    if connection_id is not None:
+        query.append(("connectionId", valid_uuid(connection_id, "connection_id")))
+    if status is not None:
+        query.append(("status", status))
+    if job_type is not None:
+        query.append(("jobType", job_type))
+    return Request("GET", "/jobs", (*_workspaces(workspace_ids), *query), repeatable=True)
+
+
+def start_sync(connection_id: str) -> Request:
+    """Return the request that starts a sync. Sending it twice may start two."""
+    body = {"connectionId": valid_uuid(connection_id, "connection_id"), "jobType": "sync"}
+    return Request("POST", "/jobs", json=body, read_timeout=SLOW_START)
+
+
+def cancel_job(job_id: int) -> Request:
+    """Return the request that stops *whatever runs now* on the connection of ``job_id``."""
+    return Request("DELETE", f"/jobs/{valid_job_id(job_id)}", read_timeout=SLOW_START)
+
+
+def get_connection(connection_id: str) -> Request:
+    """Return the request for one Airbyte connection."""
+    return Request("GET", f"/connections/{valid_uuid(connection_id, 'connection_id')}", repeatable=True)
+
+
+def list_connections(workspace_ids: Iterable[str] = ()) -> Request:
+    """Return the request for connections, in no order that Airbyte would promise."""
+    return Request("GET", "/connections", _workspaces(workspace_ids), repeatable=True)
+
+
+def list_sources(workspace_ids: Iterable[str] = ()) -> Request:
+    """Return the request for sources, in no order that Airbyte would promise."""
+    return Request("GET", "/sources", _workspaces(workspace_ids), repeatable=True)
+
+
+def list_workspaces() -> Request:
+    """Return the request for the workspaces that this application's user sees."""
+    return Request("GET", "/workspaces", repeatable=True)
+
+
+def _workspaces(workspace_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    ids = [workspace_ids] if isinstance(workspace_ids, str) else workspace_ids
+    return tuple(("workspaceIds", valid_uuid(each, "workspace_ids")) for each in ids)

@@ -1,0 +1,227 @@
+"""Conversations with Airbyte, as generators that do nothing themselves.
+
+A conversation yields a step and is sent what came of it; a driver in ``clients`` performs the steps. So retries,
+the answer to a 401, paging, starting and waiting exist once, for threads and for coroutines, and are tested with
+``next`` and ``send``.
+
+=============  ===================================  ==========================================================
+step           is answered with                     meaning
+=============  ===================================  ==========================================================
+``Authorize``  ``Token`` or None (no credentials)   a token good for the next request, other than ``rejected``
+``Send``       ``Response`` or ``NoResponse``       one HTTP exchange
+``Pause``      None                                 let about so many seconds pass
+``Now``        seconds since the epoch              look at the clock
+``Say``        None                                 a line for the task's log
+``Emit``       None                                 rows for the caller, while there may be more
+=============  ===================================  ==========================================================
+
+An :class:`AirbyteError` that performing a step brought is thrown into the conversation.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from airflow_provider_airbyte_api.api.calls import PAGE
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAuthenticationError,
+    AirbyteError,
+    AirbyteResponseError,
+    AirbyteServerError,
+)
+from airflow_provider_airbyte_api.api.retry import Retry
+from airflow_provider_airbyte_api.api.tokens import Credentials, Token, read_token
+from airflow_provider_airbyte_api.api.wire import (
+    NoResponse,
+    Request,
+    Response,
+    error_for,
+    json_of,
+    unexpected,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Authorize:
+    """Get a token, from the cache if there is a good one that is not ``rejected``."""
+
+    rejected: Token | None = None
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send ``request`` with ``token``."""
+
+    request: Request
+    token: Token | None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Let ``seconds`` pass, give or take a share of ``jitter``, so that many who wait do not wake together."""
+
+    seconds: float
+    jitter: float = 0.2
+
+
+@dataclass(frozen=True)
+class Now:
+    """Look at the clock."""
+
+
+@dataclass(frozen=True)
+class Say:
+    """Log ``message % arguments``."""
+
+    message: str
+    arguments: tuple[object, ...] = ()
+    level: int = logging.INFO
+
+
+@dataclass(frozen=True)
+class Emit:
+    """Hand ``rows`` to the caller."""
+
+    rows: list[Any]
+
+
+Step: TypeAlias = Authorize | Send | Pause | Now | Say | Emit
+Conversation: TypeAlias = Generator[Step, Any, T]
+"""A conversation that returns a ``T``."""
+
+
+def now() -> Conversation[float]:
+    """Return the time, in seconds since the epoch."""
+    moment: float = yield Now()
+    return moment
+
+
+def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  # noqa: B008 - it is frozen
+    """Return the 2xx reply to ``request``.
+
+    The token is checked before each try. A 401 earns one new token and one replay, and a second 401 is an error.
+    What failed and may heal is repeated within ``retry`` if that does no harm: any repeatable request, and any other
+    that Airbyte surely did not process.
+
+    :raises AirbyteError: what the last reply, or its absence, means.
+    """
+    started = yield from now()
+    rejected: Token | None = None
+    failures = 0
+    while True:
+        token: Token | None = None if request.anonymous else (yield Authorize(rejected))
+        outcome: Response | NoResponse = yield Send(request, token)
+        if isinstance(outcome, Response):
+            if outcome.ok:
+                return outcome
+            if outcome.status == 401 and token is not None and rejected is None:  # noqa: PLR2004
+                rejected = token
+                continue
+        error = error_for(request, outcome, with_token=token is not None)
+        failures += 1
+        moment = yield from now()
+        pause = retry.pause_after(failures, moment - started, error) if _may_repeat(request, error) else None
+        if pause is None:
+            raise error
+        yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
+        yield Pause(pause)
+
+
+def call_json(request: Request, retry: Retry = Retry()) -> Conversation[Any]:  # noqa: B008 - it is frozen
+    """Return the JSON in the reply to ``request``; see :func:`call`."""
+    reply = yield from call(request, retry)
+    return json_of(request, reply)
+
+
+def call_for(
+    request: Request,
+    parse: Callable[[Mapping[str, Any]], T],
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+) -> Conversation[T]:
+    """Return what ``parse`` makes of the JSON object in the reply to ``request``; see :func:`call`.
+
+    :raises AirbyteUnexpectedReplyError: if it can make nothing of it.
+    """
+    reply = yield from call(request, retry)
+    return _read(request, reply, json_of(request, reply), parse)
+
+
+def fetch_token(credentials: Credentials) -> Conversation[Token]:
+    """Return a new token.
+
+    :raises AirbyteAuthenticationError: if the client id or the secret is wrong. Airbyte says so with 400, 401 or
+        500, depending on how it authenticates.
+    """
+    request = credentials.token_request()
+    try:
+        reply = yield from call(request, Retry(attempts=3, patience=60.0))
+    except AirbyteResponseError as error:
+        raise _about_credentials(error) from None
+    moment = yield from now()
+    return read_token(request, reply, moment)
+
+
+def pages(
+    request: Request, parse: Callable[[Mapping[str, Any]], T], key: Callable[[T], object]
+) -> Conversation[None]:
+    """Emit all rows of a list, a page at a time.
+
+    Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters. Its
+    lists of sources and connections have no order, so pages may overlap: ``key`` tells rows apart.
+    """
+    seen: set[object] = set()
+    offset = 0
+    while True:
+        page = request.with_query(limit=PAGE, offset=offset)
+        reply = yield from call(page)
+        body = json_of(page, reply)
+        rows = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(rows, list):
+            raise unexpected(page, reply, "JSON without a list named data.")
+        fresh = {}
+        for row in rows:
+            value = _read(page, reply, row, parse)
+            fresh.setdefault(key(value), value)
+        for known in seen & fresh.keys():
+            del fresh[known]
+        seen.update(fresh)
+        yield Emit(list(fresh.values()))
+        if len(rows) < PAGE or not fresh:
+            return
+        offset += len(rows)
+
+
+def _read(
+    request: Request, reply: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]
+) -> T:
+    try:
+        return parse(value)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        detail = f"JSON of another shape ({type(error).__name__}: {error})."
+        raise unexpected(request, reply, detail) from None
+
+
+def _may_repeat(request: Request, error: AirbyteError) -> bool:
+    return error.transient and (request.repeatable or not error.maybe_processed)
+
+
+def _about_credentials(error: AirbyteResponseError) -> AirbyteResponseError:
+    """Return what an error of the token endpoint means for who set up the Airflow connection."""
+    if error.status in (400, 401, 403, 422):
+        return error.rephrased(kind=AirbyteAuthenticationError)
+    if error.status == 404:  # noqa: PLR2004
+        return error.rephrased(
+            "There is no token endpoint. If this Airbyte has authentication switched off, leave Login and Password "
+            "empty; else check Host in the Airflow connection."
+        )
+    if isinstance(error, AirbyteServerError):
+        return error.rephrased(
+            "Some versions of Airbyte answer this to a wrong client id or secret: if Airbyte is well, check Login and "
+            "Password in the Airflow connection."
+        )
+    return error

@@ -1,0 +1,180 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    AirbyteError                          whatever this package raises
+    ├── AirbyteConfigError                an argument or a field of the connection cannot be used; nothing was sent
+    ├── AirbyteUnreachableError           no reply came: DNS, refused, reset, TLS, time-out
+    ├── AirbyteResponseError              a reply came, and it is not what was asked for
+    │   ├── AirbyteUnexpectedReplyError   not the API's words: a web page, a redirect, JSON of another shape
+    │   ├── AirbyteAuthenticationError    credentials refused, or missing (401, and the token endpoint's 400)
+    │   ├── AirbyteAccessError            the application's user may not do this (403)
+    │   ├── AirbyteNotFoundError          no such thing, or not visible to this application's user (404, and more)
+    │   ├── AirbyteConflictError          not in this state (409)
+    │   │   └── AirbyteAlreadyRunningError    a job of this connection runs already (409)
+    │   ├── AirbyteRequestError           Airbyte does not accept the request (400, 422, 501 and other 4xx)
+    │   ├── AirbyteRateLimitError         too many requests (429)
+    │   └── AirbyteServerError            Airbyte, or a proxy before it, is in trouble (5xx, 408, 425)
+    ├── AirbyteConnectionInactiveError    the Airbyte connection is inactive, locked or deleted: it cannot sync
+    ├── AirbyteJobError                   a job did not do what it was started for
+    │   ├── AirbyteJobFailedError         Airbyte gave up on it
+    │   ├── AirbyteJobCancelledError      somebody, a reset or Airbyte's capacity limits cancelled it
+    │   └── AirbyteJobTimeoutError        it was not finished in the time given
+    └── AirbyteEventError                 what came back from a trigger is no verdict: fail closed
+
+At the Airflow edge each of them is an ``AirflowException`` too (:mod:`..hooks.errors`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AirbyteError(Exception):
+    """Whatever this package raises."""
+
+    transient: ClassVar[bool] = False
+    """True if the same request may well succeed a little later."""
+
+    maybe_processed: bool = False
+    """True if Airbyte may have done what was asked although no good answer came."""
+
+
+class AirbyteConfigError(AirbyteError):
+    """An argument, or a field of the Airflow connection, cannot be used. Nothing was sent."""
+
+
+class AirbyteUnreachableError(AirbyteError):
+    """No reply came: DNS, refused, reset, TLS, time-out."""
+
+    transient = True
+
+    def __init__(self, message: str, *, maybe_processed: bool = True) -> None:
+        super().__init__(message)
+        self.maybe_processed = maybe_processed
+
+
+class AirbyteResponseError(AirbyteError):
+    """A reply came, and it is not what was asked for.
+
+    ``status`` is the HTTP status, ``method`` and ``url`` are the request's, ``detail`` holds the server's own
+    words, and ``retry_after`` the seconds it asked us to wait (None if it did not).
+    """
+
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        url: str,
+        status: int,
+        detail: str,
+        advice: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        advice = self.advice if advice is None else advice
+        super().__init__(" ".join(filter(None, (f"{method} {url} answered {status}: {detail}", advice))))
+        self.method = method
+        self.url = url
+        self.status = status
+        self.detail = detail
+        self.retry_after = retry_after
+
+    def rephrased(self, advice: str | None = None, kind: type[AirbyteResponseError] | None = None) -> AirbyteResponseError:
+        """Return this error with another advice, or as another ``kind``, where more is known about the request."""
+        return (kind or type(self))(
+            method=self.method,
+            url=self.url,
+            status=self.status,
+            detail=self.detail,
+            advice=advice,
+            retry_after=self.retry_after,
+        )
+
+
+class AirbyteUnexpectedReplyError(AirbyteResponseError):
+    """The reply is not the API's: a web page, a redirect, no JSON, or JSON of another shape."""
+
+    maybe_processed = True
+    advice = (
+        "This is no answer of Airbyte's public API. Check Host in the Airflow connection: "
+        "https://api.airbyte.com/v1 for Cloud, <URL of your Airbyte>/api/public/v1 for self-managed."
+    )
+
+
+class AirbyteAuthenticationError(AirbyteResponseError):
+    """The credentials were refused, or Airbyte wants some and there are none."""
+
+    advice = "Check Login (client id) and Password (client secret) in the Airflow connection."
+
+
+class AirbyteAccessError(AirbyteResponseError):
+    """The user behind the application may not do this."""
+
+    advice = (
+        "Airbyte says this both of things that do not exist and of things that the user who created the "
+        "application may not touch. Check the id, and that user's role in the workspace."
+    )
+
+
+class AirbyteNotFoundError(AirbyteResponseError):
+    """There is no such thing, or this application's user may not see it."""
+
+    advice = "Check the id, and that it belongs to the Airbyte that the Airflow connection names."
+
+
+class AirbyteConflictError(AirbyteResponseError):
+    """Airbyte cannot do this in the present state."""
+
+
+class AirbyteAlreadyRunningError(AirbyteConflictError):
+    """A job of this connection runs already."""
+
+    advice = "Wait for it to end, or cancel it."
+
+
+class AirbyteRequestError(AirbyteResponseError):
+    """Airbyte does not accept the request."""
+
+
+class AirbyteRateLimitError(AirbyteResponseError):
+    """Too many requests. Airbyte refused this one before it did anything."""
+
+    transient = True
+    advice = "Poll less often (poll_interval), or start fewer tasks at once (an Airflow pool)."
+
+
+class AirbyteServerError(AirbyteResponseError):
+    """Airbyte, or a proxy before it, is in trouble."""
+
+    transient = True
+    maybe_processed = True
+
+
+class AirbyteConnectionInactiveError(AirbyteError):
+    """The Airbyte connection is inactive, locked or deleted, so it cannot sync."""
+
+
+class AirbyteJobError(AirbyteError):
+    """A job did not do what it was started for. ``job_id`` says which."""
+
+    def __init__(self, message: str, *, job_id: int) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class AirbyteJobFailedError(AirbyteJobError):
+    """Airbyte gave up on the job."""
+
+
+class AirbyteJobCancelledError(AirbyteJobError):
+    """Somebody, a reset, or Airbyte's capacity limits cancelled the job."""
+
+
+class AirbyteJobTimeoutError(AirbyteJobError):
+    """The job was not finished in the time given."""
+
+
+class AirbyteEventError(AirbyteError):
+    """What came back from a trigger is not a verdict that we know. It is never taken for success."""

@@ -1,0 +1,120 @@
+"""Access tokens: how to ask for one, how long it lives, and when to take a new one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Any
+
+from airflow_provider_airbyte_api.api.wire import Request, Response, json_of, unexpected
+
+ASSUMED_LIFETIME = 150.0
+"""Seconds; what a token is trusted for that names no lifetime. The shortest real ones live 180 s."""
+
+STALE_SHARE, STALE_MOST = 0.2, 120.0
+EXPIRED_SHARE, EXPIRED_MOST = 0.05, 30.0
+"""Margins before the end of a token's life: a share of it, since some live 3 minutes, but no more than so long."""
+
+REFRESH_PAUSE = 10.0
+"""Seconds before the next try after an early refresh failed while the old token still worked."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An application's client id and secret, and the URL that gives tokens for them."""
+
+    token_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    def key(self, api: str) -> TokenKey:
+        """Return what a token for the API root ``api`` is cached under."""
+        digest = hashlib.sha256(self.client_secret.encode()).hexdigest()
+        return TokenKey(api, self.token_url, self.client_id, digest)
+
+    def token_request(self) -> Request:
+        """Return the request for a token. JSON, since several self-managed servers refuse a form."""
+        body = {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "grant-type": "client_credentials",
+        }
+        return Request("POST", self.token_url, json=body, repeatable=True, anonymous=True)
+
+
+@dataclass(frozen=True)
+class TokenKey:
+    """Whose token it is. One token is never sent to another host, nor kept when the secret changes."""
+
+    api: str
+    token_url: str
+    client_id: str
+    secret_digest: str = field(repr=False)
+
+
+class Freshness(Enum):
+    """Whether a token is good (FRESH), good but soon to be renewed (STALE), or not to be used (EXPIRED)."""
+
+    FRESH = auto()
+    STALE = auto()
+    EXPIRED = auto()
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token. ``stale_at`` and ``expires_at`` are seconds since the epoch by *our* clock."""
+
+    value: str = field(repr=False)
+    stale_at: float
+    expires_at: float
+
+    def freshness(self, now: float) -> Freshness:
+        """Return the state of this token at ``now``."""
+        if now >= self.expires_at:
+            return Freshness.EXPIRED
+        return Freshness.STALE if now >= self.stale_at else Freshness.FRESH
+
+    def refreshed_later(self, now: float) -> Token:
+        """Return this token, to be used on for a moment before anybody tries to renew it again."""
+        return replace(self, stale_at=now + REFRESH_PAUSE)
+
+
+def read_token(request: Request, response: Response, now: float) -> Token:
+    """Return the token in the token endpoint's reply.
+
+    It lives as long as the shorter of ``expires_in`` and the JWT's own ``exp``: Airbyte's versions err in both
+    directions (180 s said of 24 h, 900 s said of 180 s). ``exp`` is by the server's clock, so it is held against
+    the reply's ``Date``, and a clock of ours that is wrong does no harm.
+
+    :raises AirbyteUnexpectedReplyError: if there is no token in it.
+    """
+    reply = json_of(request, response)
+    value = reply.get("access_token") if isinstance(reply, dict) else None
+    if not isinstance(value, str) or not value:
+        raise unexpected(request, response, "JSON without an access_token.")
+    lifetimes = [_positive(reply.get("expires_in")), _life_of_jwt(value, response.server_time or now)]
+    lifetime = min((each for each in lifetimes if each is not None), default=ASSUMED_LIFETIME)
+    return Token(
+        value=value,
+        stale_at=now + lifetime - min(lifetime * STALE_SHARE, STALE_MOST),
+        expires_at=now + lifetime - min(lifetime * EXPIRED_SHARE, EXPIRED_MOST),
+    )
+
+
+def _life_of_jwt(value: str, server_now: float) -> float | None:
+    """Return the seconds until ``exp``, or None if this is no JWT that says so. The signature is not our business."""
+    try:
+        payload = value.split(".")[1]
+        claims: Any = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return _positive(claims["exp"] - server_now)
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def _positive(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        return None
+    return float(value)

@@ -1,0 +1,103 @@
+"""From what people type as Airbyte's address to the one root that all requests start from."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+
+CLOUD_API = "https://api.airbyte.com/v1"
+CLOUD_UI = "https://cloud.airbyte.com"
+_CLOUD_HOSTS = frozenset({"api.airbyte.com", "cloud.airbyte.com"})
+
+_PUBLIC = "/api/public/v1"
+_OLD_API_SERVER_PORT = 8006
+"""Up to 0.63 a server of its own answered the public API, below /v1 of this port."""
+
+_EXPECTED = (
+    f"Expected {CLOUD_API} for Airbyte Cloud, http://localhost:8000 for a local Airbyte, "
+    "or the address of your Airbyte's web page."
+)
+
+
+@dataclass(frozen=True)
+class ApiRoot:
+    """``api`` is what request paths are appended to, ``ui`` is the root of Airbyte's web app. No final slash."""
+
+    api: str
+    ui: str
+
+    def connection_url(self, workspace_id: str, connection_id: str) -> str:
+        """Return the page of a connection in the web app."""
+        return f"{self.ui}/workspaces/{workspace_id}/connections/{connection_id}"
+
+    def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
+        """Return the page of a job in the web app, with its log open."""
+        return f"{self.connection_url(workspace_id, connection_id)}/timeline?jobId={job_id}&openLogs=true"
+
+
+def api_root(address: str, port: int | None = None) -> ApiRoot:
+    """Return the API root for ``address``, as people type it.
+
+    Cloud and self-managed, the API's address or the web app's, with or without scheme, ``/api/public/v1``, final
+    slash, or a page's path; also the values that the Apache provider's documentation tells people to use.
+    ``port`` counts where ``address`` names none.
+
+    :raises AirbyteConfigError: if it is empty, no http(s) URL, or holds a password.
+    """
+    text = address.strip()
+    if not text:
+        raise AirbyteConfigError(f"The Airflow connection's Host is empty. {_EXPECTED}")
+    parts = _split(text)
+    host = (parts.hostname or "").lower()
+    if host in _CLOUD_HOSTS:
+        return ApiRoot(api=CLOUD_API, ui=CLOUD_UI)
+    port = parts.port or port
+    netloc = f"[{host}]" if ":" in host else host
+    origin = f"{parts.scheme}://{netloc}" + (f":{port}" if port else "")
+    path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
+    if path == "/v1" and port == _OLD_API_SERVER_PORT:
+        return ApiRoot(api=origin + path, ui=f"{parts.scheme}://{netloc}:8000")
+    prefix = _below_which_airbyte_lives(path)
+    return ApiRoot(api=origin + prefix + _PUBLIC, ui=origin + prefix)
+
+
+def _split(text: str) -> SplitResult:
+    if "://" not in text:
+        text = f"{_scheme_for(text)}://{text}"
+    try:
+        parts = urlsplit(text)
+        port_is_a_number = parts.port is None or parts.port > 0
+    except ValueError:
+        raise AirbyteConfigError(f"Host {text!r} is no URL. {_EXPECTED}") from None
+    if parts.username or parts.password:
+        raise AirbyteConfigError(
+            "Host holds a user or a password before '@'. Put the client id into Login and the client secret into "
+            "Password, and the bare address into Host."
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_a_number:
+        raise AirbyteConfigError(f"Host {text!r} is no http or https URL. {_EXPECTED}")
+    return parts
+
+
+def _scheme_for(text: str) -> str:
+    """Return http for what only this machine or network can reach, https for all else.
+
+    A secret is never sent in the clear because somebody left out six letters.
+    """
+    name = text.split("/")[0]
+    name = name[1 : name.find("]")] if name.startswith("[") else name.split(":")[0]
+    try:
+        return "http" if ipaddress.ip_address(name).is_private else "https"
+    except ValueError:
+        local = "." not in name or name.endswith((".localhost", ".local", ".internal", ".svc"))
+        return "http" if local else "https"
+
+
+def _below_which_airbyte_lives(path: str) -> str:
+    """Return ``path`` without what belongs to Airbyte's API or web app, so that a proxy's prefix is left."""
+    path = re.sub(r"/(api/(public/)?v1|api/public|api|v1)(/applications(/token)?|/health)?$", "", path)
+    return re.sub(r"/(workspaces(/.*)?|auth|login|setup)$", "", path)

@@ -1,0 +1,67 @@
+"""What a finished job means for who waited for it. The one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_airbyte_api.api.errors import AirbyteJobCancelledError, AirbyteJobError, AirbyteJobFailedError
+from airflow_provider_airbyte_api.api.models import Job, JobStatus
+
+
+def result_of(job: Job, job_url: str | None) -> dict[str, Any]:
+    """Return what a task hands on of a job: JSON only, None for what Airbyte does not say."""
+    return {
+        "job_id": job.job_id,
+        "status": job.status,
+        "connection_id": job.connection_id,
+        "job_type": job.job_type,
+        "rows_synced": job.rows_synced,
+        "bytes_synced": job.bytes_synced,
+        "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
+        "start_time": None if job.start_time is None else job.start_time.isoformat(),
+        "job_url": job_url,
+    }
+
+
+def require_success(job: Job, job_url: str | None) -> None:
+    """Do nothing if ``job`` succeeded.
+
+    :raises AirbyteJobFailedError: if Airbyte gave up on it.
+    :raises AirbyteJobCancelledError: if it was cancelled.
+    :raises AirbyteJobError: if it is not finished at all, whatever its status: this fails closed.
+    """
+    if job.status == JobStatus.SUCCEEDED:
+        return
+    if job.status == JobStatus.FAILED:
+        raise AirbyteJobFailedError(
+            f"{describe(job)}. Airbyte's API does not tell why; its log does{_at(job_url)}.", job_id=job.job_id
+        )
+    if job.status == JobStatus.CANCELLED:
+        raise AirbyteJobCancelledError(
+            f"{describe(job)}: by a user, by a clear of the connection, or because it waited too long for capacity. "
+            f"See its timeline{_at(job_url)}.",
+            job_id=job.job_id,
+        )
+    raise AirbyteJobError(f"{describe(job)}, which is not the end of it{_at(job_url)}.", job_id=job.job_id)
+
+
+def describe(job: Job) -> str:
+    """Return a job in half a sentence, with what it moved."""
+    facts = [
+        f"{job.rows_synced:,} rows" if job.rows_synced is not None else "",
+        f"{job.bytes_synced:,} bytes" if job.bytes_synced is not None else "",
+        f"{job.duration.total_seconds():,.0f} s" if job.duration is not None else "",
+    ]
+    moved = ", ".join(filter(None, facts))
+    return f"Job {job.job_id} ({job.job_type}) of connection {job.connection_id} {_ended(job)}" + (
+        f" after {moved}" if moved else ""
+    )
+
+
+def _ended(job: Job) -> str:
+    words = {"succeeded": "succeeded", "failed": "failed", "cancelled": "was cancelled"}
+    return words.get(job.status, f"is {job.status}")
+
+
+def _at(job_url: str | None) -> str:
+    return f": {job_url}" if job_url else ""

@@ -1,0 +1,224 @@
+"""What goes over the wire, as plain values, and what an answer means.
+
+A driver turns a :class:`Request` into bytes and comes back with a :class:`Response` or a :class:`NoResponse`;
+:func:`error_for` is the one place that tells what an unhappy one of these means.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAccessError,
+    AirbyteAlreadyRunningError,
+    AirbyteAuthenticationError,
+    AirbyteConflictError,
+    AirbyteError,
+    AirbyteNotFoundError,
+    AirbyteRateLimitError,
+    AirbyteRequestError,
+    AirbyteResponseError,
+    AirbyteServerError,
+    AirbyteUnexpectedReplyError,
+    AirbyteUnreachableError,
+)
+
+DETAIL_LENGTH = 200
+"""How much of a reply that we cannot read goes into an error, in characters."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of the API; ``path`` is below the API root, or a whole URL.
+
+    ``repeatable`` says that sending it twice does no harm. ``read_timeout`` is in seconds; None leaves it to
+    the client. ``anonymous`` keeps the token out of it.
+    """
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    json: Mapping[str, Any] | None = field(default=None, repr=False)
+    repeatable: bool = False
+    anonymous: bool = False
+    read_timeout: float | None = None
+
+    def with_query(self, **values: object) -> Request:
+        """Return this request with ``values`` added to its query."""
+        return replace(self, query=self.query + tuple((name, str(value)) for name, value in values.items()))
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the server said. ``headers`` has lower-case names; ``url`` is what was asked, without its query."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """True for any 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004
+
+    @property
+    def server_time(self) -> float | None:
+        """The server's clock when it replied (its ``Date`` header), in seconds since the epoch."""
+        try:
+            return parsedate_to_datetime(self.headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class NoResponse:
+    """Nothing came back; ``sent`` is False only where Airbyte surely saw nothing of the request."""
+
+    url: str
+    reason: str
+    sent: bool
+
+
+def json_of(request: Request, response: Response) -> Any:
+    """Return the JSON in a good reply.
+
+    :raises AirbyteUnexpectedReplyError: if it is something else, as the web app's page is that a wrong base URL
+        brings with status 200.
+    """
+    try:
+        return json.loads(response.body)
+    except ValueError:
+        raise unexpected(request, response, _words(response)) from None
+
+
+def unexpected(request: Request, response: Response, detail: str) -> AirbyteUnexpectedReplyError:
+    """Return the error for a reply that is not the API's."""
+    return AirbyteUnexpectedReplyError(
+        method=request.method, url=response.url, status=response.status, detail=detail
+    )
+
+
+def error_for(
+    request: Request, outcome: Response | NoResponse, *, with_token: bool = True
+) -> AirbyteError:
+    """Return what ``outcome``, which is not a 2xx, means for ``request``, sent with a token or without."""
+    if isinstance(outcome, NoResponse):
+        return AirbyteUnreachableError(
+            f"{request.method} {outcome.url}: {outcome.reason}.", maybe_processed=outcome.sent
+        )
+    detail = _words(outcome)
+    kind = _kind_of(outcome, detail)
+    advice = None
+    if kind is AirbyteAuthenticationError and "www-authenticate" in outcome.headers:
+        advice = (
+            "Something before Airbyte asks for HTTP authentication of its own: "
+            f"WWW-Authenticate {outcome.headers['www-authenticate'][:80]!r}."
+        )
+    elif kind is AirbyteAuthenticationError and not with_token and not request.anonymous:
+        advice = (
+            "No credentials were sent, for the Airflow connection has none. "
+            "Set its Login (client id) and Password (client secret)."
+        )
+    return kind(
+        method=request.method,
+        url=outcome.url,
+        status=outcome.status,
+        detail=detail,
+        advice=advice,
+        retry_after=_retry_after(outcome),
+    )
+
+
+def _kind_of(response: Response, detail: str) -> type[AirbyteResponseError]:
+    status = response.status
+    redirected = 300 <= status < 400  # noqa: PLR2004
+    no_route = status in (404, 405) and _parsed(response) is None
+    if redirected or no_route:
+        return AirbyteUnexpectedReplyError
+    if status in (408, 425) or (status >= 500 and status != 501):  # noqa: PLR2004
+        return AirbyteServerError
+    if status == 409 and _already_running(response, detail):  # noqa: PLR2004
+        return AirbyteAlreadyRunningError
+    kinds: dict[int, type[AirbyteResponseError]] = {
+        401: AirbyteAuthenticationError,
+        403: AirbyteAccessError,
+        404: AirbyteNotFoundError,
+        409: AirbyteConflictError,
+        429: AirbyteRateLimitError,
+    }
+    return kinds.get(status, AirbyteRequestError)
+
+
+def _already_running(response: Response, detail: str) -> bool:
+    # A deleted connection is answered with the same title; only the words tell the two apart.
+    title = _object(response).get("title")
+    return "already running" in detail or (title == "try-again-later" and "is deleted" not in detail)
+
+
+def _retry_after(response: Response) -> float | None:
+    """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isdecimal():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, until.timestamp() - (response.server_time or datetime.now(timezone.utc).timestamp()))
+
+
+def _words(response: Response) -> str:
+    """Return the server's own words: Airbyte's, its framework's, its gateway's or a proxy's."""
+    location = response.headers.get("location")
+    if location is not None and 300 <= response.status < 400:  # noqa: PLR2004
+        return f"a redirect to {location.split('?')[0]}, which is not followed with credentials."
+    text = response.body.decode("utf-8", "replace").strip()
+    said = _object(response)
+    for found in (
+        _dig(said, "data", "message"),
+        _dig(said, "_embedded", "errors", 0, "message"),
+        said.get("message"),
+        said.get("detail"),
+        said.get("title"),
+        said.get("errorId") and f"no reason, but an id for the server's log: errorId {said['errorId']}",
+    ):
+        if found:
+            return _sentence(str(found))
+    if "<html" in text[:1000].lower():
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        return "a web page" + (f" titled {' '.join(title[1].split())[:80]!r}." if title else ".")
+    return _sentence(text[:DETAIL_LENGTH]) if text else "an empty body."
+
+
+def _parsed(response: Response) -> Any:
+    try:
+        return json.loads(response.body)
+    except ValueError:
+        return None
+
+
+def _object(response: Response) -> dict[str, Any]:
+    value = _parsed(response)
+    return value if isinstance(value, dict) else {}
+
+
+def _dig(value: Any, *keys: str | int) -> Any:
+    for key in keys:
+        try:
+            value = value[key]
+        except (LookupError, TypeError):
+            return None
+    return value
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else text + "."

@@ -1,0 +1,152 @@
+"""The driver on ``aiohttp``, for what runs in a triggerer. Only triggers import it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from airflow_provider_airbyte_api.api.conversation import (
+    Authorize,
+    Conversation,
+    Now,
+    Pause,
+    Say,
+    Send,
+    Step,
+    fetch_token,
+)
+from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.tokens import Token
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Performs conversations with one Airbyte, without ever blocking the event loop it was entered on."""
+
+    def __init__(self, settings: Settings, log: logging.Logger) -> None:
+        self.settings = settings
+        self._log = log
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> AsyncClient:
+        self._session = aiohttp.ClientSession(
+            headers=self.settings.headers(),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # Proxies are looked up below: trust_env would also take passwords from the user's .netrc.
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def run(self, conversation: Conversation[T]) -> T:
+        """Perform all steps of ``conversation`` and return what it returns."""
+        outcome: Any = None
+        try:
+            while True:
+                try:
+                    step = (
+                        conversation.throw(outcome)
+                        if isinstance(outcome, AirbyteError)
+                        else conversation.send(outcome)
+                    )
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                try:
+                    outcome = await self._perform(step)
+                except AirbyteError as error:
+                    outcome = error
+        finally:
+            conversation.close()
+
+    async def _perform(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return await self._send(step.request, step.token)
+        if isinstance(step, Authorize):
+            return await self._authorize(step.rejected)
+        if isinstance(step, Now):
+            return time.time()
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+        if isinstance(step, Say):
+            return self._log.log(step.level, step.message, *step.arguments)
+        raise TypeError(step)
+
+    async def _authorize(self, rejected: Token | None) -> Token | None:
+        credentials, key = self.settings.credentials, self.settings.token_key
+        if credentials is None or key is None:
+            return None
+        return await TOKENS.aget(key, rejected, lambda: self.run(fetch_token(credentials)))
+
+    async def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
+        if self._session is None:
+            raise RuntimeError("AsyncClient is used outside its 'async with'.")
+        url = self.settings.url(request)
+        headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
+        body = None
+        if request.json is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(request.json).encode()
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=self.settings.connect_timeout,
+            sock_read=request.read_timeout or self.settings.read_timeout,
+        )
+        try:
+            async with self._session.request(
+                request.method,
+                URL(url).with_query(list(request.query)),
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=_proxy_for(URL(url)),
+            ) as reply:
+                content = await reply.read()
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            return NoResponse(url, _reason(error), sent=not isinstance(error, _BEFORE_SENDING))
+        return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
+
+
+_BEFORE_SENDING = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+"""After these Airbyte surely saw nothing of the request."""
+
+
+def _proxy_for(url: URL) -> str | None:
+    """Return the proxy that the environment names for ``url``, as requests would find it."""
+    if url.host is None or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
+
+
+def _reason(error: Exception) -> str:
+    """Return in a few words what happened."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
+    if isinstance(error, asyncio.TimeoutError):
+        return "no reply in time"
+    return f"no reply ({error or type(error).__name__})"

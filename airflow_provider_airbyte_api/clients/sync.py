@@ -1,0 +1,167 @@
+"""The driver on ``requests``, for what runs in a worker."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Generator, Iterator
+from http.cookiejar import DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, TypeVar
+
+import requests
+from requests.auth import AuthBase
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+
+from airflow_provider_airbyte_api.api.conversation import (
+    Authorize,
+    Conversation,
+    Emit,
+    Now,
+    Pause,
+    Say,
+    Send,
+    Step,
+    fetch_token,
+)
+from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.tokens import Token
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS
+
+T = TypeVar("T")
+
+
+class Client:
+    """Performs conversations with one Airbyte, one request at a time."""
+
+    def __init__(self, settings: Settings, log: logging.Logger) -> None:
+        self.settings = settings
+        self._log = log
+        self._session = requests.Session()
+        self._session.headers.update(settings.headers())
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._session.close()
+
+    def run(self, conversation: Conversation[T]) -> T:
+        """Perform all steps of ``conversation`` and return what it returns."""
+        steps = self._steps(conversation)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+    def iterate(self, conversation: Conversation[None]) -> Iterator[Any]:
+        """Perform ``conversation`` as far as its rows are asked for."""
+        for emitted in self._steps(conversation):
+            yield from emitted.rows
+
+    def _steps(self, conversation: Conversation[T]) -> Generator[Emit, None, T]:
+        """Perform all steps, handing out only what is for the caller."""
+        outcome: Any = None
+        step: Step
+        try:
+            while True:
+                try:
+                    step = (
+                        conversation.throw(outcome)
+                        if isinstance(outcome, AirbyteError)
+                        else conversation.send(outcome)
+                    )
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                if isinstance(step, Emit):
+                    outcome = yield step
+                    continue
+                try:
+                    outcome = self._perform(step)
+                except AirbyteError as error:
+                    outcome = error
+        finally:
+            conversation.close()
+
+    def _perform(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return self._send(step.request, step.token)
+        if isinstance(step, Authorize):
+            return self._authorize(step.rejected)
+        if isinstance(step, Now):
+            return time.time()
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+        if isinstance(step, Say):
+            return self._log.log(step.level, step.message, *step.arguments)
+        raise TypeError(step)
+
+    def _authorize(self, rejected: Token | None) -> Token | None:
+        credentials, key = self.settings.credentials, self.settings.token_key
+        if credentials is None or key is None:
+            return None
+        return TOKENS.get(key, rejected, lambda: self.run(fetch_token(credentials)))
+
+    def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
+        url = self.settings.url(request)
+        try:
+            reply = self._session.request(
+                request.method,
+                url,
+                params=request.query,
+                json=request.json,
+                auth=_Bearer(token),
+                timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            return NoResponse(url, _reason(error), sent=not _before_sending(error))
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        return Response(url, reply.status_code, headers, reply.content)
+
+
+class _Bearer(AuthBase):
+    """Sets the token, or no token. Without an auth of ours, requests would take one from the user's .netrc."""
+
+    def __init__(self, token: Token | None) -> None:
+        self._token = token
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            prepared.headers["Authorization"] = f"Bearer {self._token.value}"
+        return prepared
+
+
+def _before_sending(error: requests.RequestException) -> bool:
+    """Return True if Airbyte surely saw nothing of the request: no connection came about, or the request was none."""
+    if isinstance(error, requests.ConnectTimeout | ValueError):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Return in a few words what happened, without the stack of wrappers."""
+    cause: object = error.args[0] if error.args else error
+    if isinstance(cause, MaxRetryError):
+        cause = cause.reason
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.ReadTimeout):
+        return "no reply in time"
+    text = str(cause)
+    return f"no reply ({text.split(': ', 1)[-1] if isinstance(cause, NewConnectionError) else text})"

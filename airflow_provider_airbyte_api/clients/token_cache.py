@@ -1,0 +1,141 @@
+"""One token for all who need it in this process, fetched once however many wait.
+
+Threads and coroutines of any event loop share this cache: its lock is only ever held for a few instructions, and who
+waits for somebody else's fetch waits on a future.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from airflow_provider_airbyte_api.api.tokens import Freshness, Token, TokenKey
+
+
+class _FetchAbandoned(Exception):  # noqa: N818 - it is a message between threads
+    """Whoever fetched was stopped before it had an answer; who waited takes over."""
+
+
+@dataclass(frozen=True)
+class _Fetch:
+    """The duty to fetch a token for everybody. ``fallback`` still works, should it fail."""
+
+    key: TokenKey
+    future: Future[Token]
+    fallback: Token | None
+
+
+_Claim: TypeAlias = "Token | Future[Token] | _Fetch"
+
+
+class TokenCache:
+    """Tokens by :class:`TokenKey`. ``clock`` returns seconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens: dict[TokenKey, Token] = {}
+        self._fetching: dict[TokenKey, Future[Token]] = {}
+
+    def get(self, key: TokenKey, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
+        """Return a good token other than ``rejected``, from ``fetch`` if there is none.
+
+        An error of ``fetch`` is raised to all who waited for it; to nobody, while the old token still works.
+        """
+        while True:
+            claim = self._claim(key, rejected)
+            if isinstance(claim, Token):
+                return claim
+            if isinstance(claim, Future):
+                try:
+                    return claim.result()
+                except _FetchAbandoned:
+                    continue
+            try:
+                token = fetch()
+            except BaseException as error:
+                return self._failed(claim, error)
+            return self._deliver(claim, token)
+
+    async def aget(self, key: TokenKey, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
+        """Do as :meth:`get`, without blocking the event loop."""
+        import asyncio  # noqa: PLC0415 - a task that runs on requests alone does without
+
+        while True:
+            claim = self._claim(key, rejected)
+            if isinstance(claim, Token):
+                return claim
+            if isinstance(claim, Future):
+                try:
+                    return await asyncio.wrap_future(claim)
+                except _FetchAbandoned:
+                    continue
+            try:
+                token = await fetch()
+            except BaseException as error:
+                return self._failed(claim, error)
+            return self._deliver(claim, token)
+
+    def clear(self) -> None:
+        """Forget all tokens, and all fetches under way."""
+        self._lock = threading.Lock()
+        self._tokens.clear()
+        self._fetching.clear()
+
+    def forget_fetches(self) -> None:
+        """Forget all fetches under way: after a fork nobody is left in the child to end them."""
+        self._lock = threading.Lock()
+        self._fetching.clear()
+
+    def _claim(self, key: TokenKey, rejected: Token | None) -> _Claim:
+        """Return a good token, or somebody's fetch to wait for, or the duty to fetch."""
+        with self._lock:
+            token = self._tokens.get(key)
+            if token is not None and rejected is not None and token.value == rejected.value:
+                token = None
+                del self._tokens[key]
+            freshness = Freshness.EXPIRED if token is None else token.freshness(self._clock())
+            under_way = self._fetching.get(key)
+            if token is not None and (freshness is Freshness.FRESH or (freshness is Freshness.STALE and under_way)):
+                return token
+            if under_way is not None:
+                return under_way
+            future: Future[Token] = Future()
+            # A running future cannot be cancelled, so that one coroutine that leaves takes nobody with it.
+            future.set_running_or_notify_cancel()
+            self._fetching[key] = future
+            return _Fetch(key, future, token if freshness is Freshness.STALE else None)
+
+    def _deliver(self, fetch: _Fetch, token: Token) -> Token:
+        with self._lock:
+            self._tokens[fetch.key] = token
+            self._end(fetch)
+        fetch.future.set_result(token)
+        return token
+
+    def _failed(self, fetch: _Fetch, error: BaseException) -> Token:
+        """Return the token that still works, if there is one, else raise ``error`` here and to all who wait."""
+        if fetch.fallback is not None and isinstance(error, Exception):
+            return self._deliver(fetch, fetch.fallback.refreshed_later(self._clock()))
+        with self._lock:
+            self._end(fetch)
+        # What stopped this thread or coroutine (a signal, a cancellation) is nobody else's business.
+        fetch.future.set_exception(error if isinstance(error, Exception) else _FetchAbandoned())
+        fetch.future.exception()
+        raise error
+
+    def _end(self, fetch: _Fetch) -> None:
+        if self._fetching.get(fetch.key) is fetch.future:
+            del self._fetching[fetch.key]
+
+
+TOKENS = TokenCache()
+"""The cache of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=TOKENS.forget_fetches)

@@ -1,0 +1,195 @@
+"""The hook: Airbyte's public API for DAG authors and for the classes of this package."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_airbyte_api.api import jobs, resources
+from airflow_provider_airbyte_api.api.conversation import Conversation
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError, AirbyteError
+from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
+from airflow_provider_airbyte_api.api.tokens import Credentials
+from airflow_provider_airbyte_api.api.urls import api_root
+from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection as AirflowConnection
+
+    from airflow_provider_airbyte_api.clients.aio import AsyncClient
+    from airflow_provider_airbyte_api.clients.settings import Settings
+    from airflow_provider_airbyte_api.clients.sync import Client
+
+T = TypeVar("T")
+
+
+class AirbyteHook(BaseHook):
+    """Talks to one Airbyte, Cloud or self-managed.
+
+    The Airflow connection holds the address in Host (any reasonable spelling), an application's client id in Login
+    and its client secret in Password. Both empty: that Airbyte has authentication switched off.
+
+    Every method raises an :class:`~airflow_provider_airbyte_api.api.errors.AirbyteError` that is an
+    ``AirflowException`` too. Nothing is looked up or sent before the first call.
+
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    conn_name_attr = "airbyte_conn_id"
+    default_conn_name = "airbyte_api_default"
+    conn_type = "airbyte_api"
+    hook_name = "Airbyte API"
+
+    def __init__(self, airbyte_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.airbyte_conn_id = airbyte_conn_id
+
+    def get_conn(self) -> Client:
+        """Return the client, with its pool of sockets. It is made once for each hook."""
+        return self._client
+
+    def list_sources(self, workspace_ids: str | Iterable[str] = ()) -> Iterator[Source]:
+        """Yield all sources that the application's user sees, a page of 100 at a time, as they are asked for.
+
+        :param workspace_ids: only these workspaces' sources; all workspaces by default.
+        """
+        return self._iterate(resources.list_sources(workspace_ids))
+
+    def list_connections(self, workspace_ids: str | Iterable[str] = ()) -> Iterator[Connection]:
+        """Yield all Airbyte connections that the application's user sees, as they are asked for.
+
+        :param workspace_ids: only these workspaces' connections; all workspaces by default.
+        """
+        return self._iterate(resources.list_connections(workspace_ids))
+
+    def list_jobs(
+        self,
+        connection_id: str | None = None,
+        *,
+        workspace_ids: str | Iterable[str] = (),
+        status: str | None = None,
+        job_type: str | None = None,
+    ) -> Iterator[Job]:
+        """Yield jobs, the newest first, as they are asked for.
+
+        :param connection_id: only this Airbyte connection's jobs.
+        :param workspace_ids: only these workspaces' jobs; Airbyte does not look at it if ``connection_id`` is given.
+        :param status: only jobs of this one status.
+        :param job_type: only jobs of this one type: sync, reset, clear or refresh. By default what the server's
+            version lists: syncs and resets up to 2.0, all four since.
+        """
+        return self._iterate(
+            resources.list_jobs(
+                connection_id=connection_id, workspace_ids=workspace_ids, status=status, job_type=job_type
+            )
+        )
+
+    def list_workspaces(self) -> Iterator[Workspace]:
+        """Yield all workspaces that the application's user sees."""
+        return self._iterate(resources.list_workspaces())
+
+    def get_airbyte_connection(self, connection_id: str) -> Connection:
+        """Return one Airbyte connection. (``get_connection`` is Airflow's, for Airflow connections.)"""
+        return self._run(resources.get_connection(connection_id))
+
+    def get_job(self, job_id: int) -> Job:
+        """Return one job as it is now."""
+        return self._run(jobs.get_job(job_id))
+
+    def start_sync(self, connection_id: str) -> Job:
+        """Start one sync of an Airbyte connection and return its job.
+
+        If the reply gets lost, the connection's jobs tell whether it was started; it is never started twice.
+        This may take minutes: Airbyte answers only when the sync runs.
+
+        :raises AirbyteAlreadyRunningError: if a job of this connection runs already.
+        """
+        return self._run(jobs.start_sync(connection_id))
+
+    def wait_for_job(self, job_id: int, *, poll_interval: float = 30.0, timeout: float | None = None) -> Job:
+        """Return the job once it is finished, however it ended.
+
+        Trouble on the way to Airbyte is ridden out for half an hour.
+
+        :param poll_interval: seconds between two looks.
+        :param timeout: seconds to wait at most; None for as long as it takes. The job is not cancelled.
+        :raises AirbyteJobTimeoutError: if it is not finished by then.
+        """
+        deadline = None if timeout is None else time.time() + timeout
+        return self._run(jobs.wait_for_job(job_id, poll_interval=poll_interval, deadline=deadline))
+
+    def cancel_job(self, job_id: int) -> Job:
+        """Cancel the job unless it is finished, and return it as it is then.
+
+        A newer job of the same Airbyte connection is never touched.
+        """
+        return self._run(jobs.cancel_job(job_id))
+
+    def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
+        """Return the job's page in Airbyte's web app."""
+        return self._client.settings.root.job_url(workspace_id, connection_id, job_id)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell whether the Airflow connection works, and what to change if it does not.
+
+        Lists one workspace: Airbyte's health endpoint is open to all and proves nothing about credentials.
+        """
+        try:
+            names = [workspace.name for workspace in self.list_workspaces()]
+        except AirbyteError as error:
+            return False, str(error)
+        where = self._client.settings.root.api
+        if not names:
+            return False, f"{where} accepts the credentials, but the application's user sees no workspace there."
+        shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")  # noqa: PLR2004
+        return True, f"Connected to {where}, which shows {len(names)} workspace(s): {shown}."
+
+    async def async_client(self) -> AsyncClient:
+        """Return a client for coroutines, to be entered with ``async with``.
+
+        The Airflow connection is looked up without blocking the event loop.
+        """
+        from airflow_provider_airbyte_api.clients.aio import AsyncClient  # noqa: PLC0415 - only triggers need it
+
+        connection = await get_async_connection(self.airbyte_conn_id)
+        with airflow_errors():
+            return AsyncClient(_settings(connection), self.log)
+
+    @functools.cached_property
+    def _client(self) -> Client:
+        from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - not while a DAG is parsed
+
+        return Client(_settings(self.get_connection(self.airbyte_conn_id)), self.log)
+
+    def _run(self, conversation: Conversation[T]) -> T:
+        with airflow_errors():
+            return self._client.run(conversation)
+
+    def _iterate(self, conversation: Conversation[None]) -> Iterator[Any]:
+        with airflow_errors():
+            yield from self._client.iterate(conversation)
+
+
+def _settings(connection: AirflowConnection) -> Settings:
+    """Return what an Airflow connection says of how to reach Airbyte.
+
+    :raises AirbyteConfigError: naming the field that cannot be used.
+    """
+    from airflow_provider_airbyte_api.clients.settings import Settings  # noqa: PLC0415 - as above
+
+    root = api_root(connection.host or "", connection.port)
+    if not connection.login and not connection.password:
+        return Settings(root)
+    if not connection.login or not connection.password:
+        missing, given = ("Password", "Login") if connection.login else ("Login", "Password")
+        raise AirbyteConfigError(
+            f"Airflow connection {connection.conn_id!r} has a {given} but no {missing}. Login is the client id and "
+            "Password the client secret of an Airbyte application; leave both empty only if that Airbyte has "
+            "authentication switched off."
+        )
+    return Settings(root, Credentials(f"{root.api}/applications/token", connection.login, connection.password))

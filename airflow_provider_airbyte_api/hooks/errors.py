@@ -1,0 +1,40 @@
+"""The edge at which Airbyte's errors become Airflow's as well.
+
+``soft_fail``, callbacks and retry policies of Airflow look for ``AirflowException``; ``api`` does not know Airflow.
+So each class of the tree in :mod:`..api.errors` has a twin of the same name that is both, made when it is first
+raised: ``except AirbyteNotFoundError`` and ``except AirflowException`` both catch it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_airbyte_api.api.errors import AirbyteError
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Turn any :class:`AirbyteError` that leaves the block into its Airflow twin."""
+    try:
+        yield
+    except AirbyteError as error:
+        if isinstance(error, AirflowException):
+            raise
+        raise as_airflow(error).with_traceback(error.__traceback__) from error.__cause__
+
+
+def as_airflow(error: AirbyteError) -> AirbyteError:
+    """Return ``error`` as an ``AirflowException`` of the same name, with the same fields."""
+    kind = _twin(type(error))
+    twin = kind.__new__(kind, *error.args)
+    twin.__dict__.update(error.__dict__)
+    return twin
+
+
+@functools.cache
+def _twin(kind: type[AirbyteError]) -> type[AirbyteError]:
+    return type(kind.__name__, (kind, AirflowException), {"__module__": kind.__module__, "__doc__": kind.__doc__})

@@ -1,0 +1,14 @@
+"""A local Airbyte for tests, demos and DAG authors: the public API over a real socket, with data of its own.
+
+    with LocalAirbyte() as airbyte:
+        os.environ["AIRFLOW_CONN_AIRBYTE_API_DEFAULT"] = airbyte.airflow_connection
+        ...
+        assert len(airbyte.jobs) == 1
+
+``python -m airflow_provider_airbyte_api.testing --port 8000`` runs one by itself.
+"""
+
+from airflow_provider_airbyte_api.testing.server import LocalAirbyte
+from airflow_provider_airbyte_api.testing.world import Asked, LocalJob
+
+__all__ = ["Asked", "LocalAirbyte", "LocalJob"]

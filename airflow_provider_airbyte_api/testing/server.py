@@ -1,0 +1,269 @@
+"""The socket around a :class:`~.world.World`, and the handle that a test holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from airflow_provider_airbyte_api.testing import replies
+from airflow_provider_airbyte_api.testing.world import API, Asked, Edition, Fault, LocalJob, World
+
+BACKLOG = 4096
+"""Connections that the kernel may hold while the server is busy, so that a crowd loses none."""
+
+
+class LocalAirbyte:
+    """An Airbyte on this machine, for the length of a ``with`` block.
+
+    :param port: TCP port on 127.0.0.1; 0 for any that is free.
+    :param client_id: what its one application is called.
+    :param client_secret: that application's secret.
+    :param auth: False for an Airbyte whose authentication is switched off: no token endpoint, no 401.
+    :param edition: "community" or "cloud": they refuse wrong secrets and unknown ids in different words.
+    :param job_seconds: how long a job takes that has no script.
+    :param token_seconds: how long a token lives, and what ``expires_in`` says.
+    :param jwt_seconds: how long it really lives, for a server whose ``expires_in`` is wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        client_id: str = "local-client-id",
+        client_secret: str = "local-client-secret",  # noqa: S107 - it opens nothing
+        auth: bool = True,
+        edition: Edition = "community",
+        job_seconds: float = 0.0,
+        token_seconds: float = 900.0,
+        jwt_seconds: float | None = None,
+    ) -> None:
+        self._world = World(
+            client_id=client_id,
+            client_secret=client_secret,
+            auth=auth,
+            edition=edition,
+            job_seconds=job_seconds,
+            token_seconds=token_seconds,
+            jwt_seconds=jwt_seconds,
+        )
+        self.latency = 0.0
+        """Seconds that every reply takes."""
+        self.most_in_flight = 0
+        """The most requests that were ever under way at once."""
+        self._in_flight = 0
+        self._wanted_port = port
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def start(self) -> LocalAirbyte:
+        """Bind, and answer from a thread of its own until :meth:`stop`."""
+        self._socket = socket.create_server(("127.0.0.1", self._wanted_port), backlog=BACKLOG)
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), name="local-airbyte", daemon=True)
+        self._thread.start()
+        ready.result()
+        return self
+
+    def stop(self) -> None:
+        """Close all sockets."""
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        if self._socket is not None:
+            self._socket.close()
+
+    def __enter__(self) -> LocalAirbyte:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- how to reach it ---------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The root, where the web app is."""
+        if self._socket is None:
+            raise RuntimeError("This LocalAirbyte is not started: use it in a 'with' block, or call start().")
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    @property
+    def api_url(self) -> str:
+        """The root of the public API."""
+        return self.url + API
+
+    @property
+    def client_id(self) -> str:
+        """The id of its application."""
+        return self._world.client_id
+
+    @property
+    def client_secret(self) -> str:
+        """The secret of its application. Set it to change it, as an administrator would."""
+        return self._world.client_secret
+
+    @client_secret.setter
+    def client_secret(self, value: str) -> None:
+        self._world.client_secret = value
+
+    @property
+    def airflow_connection(self) -> str:
+        """What to set ``AIRFLOW_CONN_AIRBYTE_API_DEFAULT`` to."""
+        fields: dict[str, Any] = {"conn_type": "airbyte_api", "host": self.url}
+        if self._world.auth:
+            fields.update(login=self.client_id, password=self.client_secret)
+        return json.dumps(fields)
+
+    # -- what it holds -----------------------------------------------------------------------------------------
+
+    @property
+    def workspaces(self) -> list[dict[str, Any]]:
+        """Its workspaces, as the API shows them; change the list to change what there is."""
+        return self._world.workspaces
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Its sources."""
+        return self._world.sources
+
+    @property
+    def destinations(self) -> list[dict[str, Any]]:
+        """Its destinations."""
+        return self._world.destinations
+
+    @property
+    def connections(self) -> list[dict[str, Any]]:
+        """Its connections."""
+        return self._world.connections
+
+    @property
+    def jobs(self) -> list[LocalJob]:
+        """All jobs that there ever were, the oldest first."""
+        with self._world.lock:
+            for job in self._world.jobs.values():
+                job.settle(time.time())
+            return list(self._world.jobs.values())
+
+    @property
+    def cancelled(self) -> list[int]:
+        """The ids of the jobs that a cancel request stopped."""
+        return list(self._world.cancelled)
+
+    def add_job(self, connection_id: str, status: str = "running", *, job_type: str = "sync", age: float = 0.0) -> LocalJob:
+        """Put a job there that somebody else started ``age`` seconds ago. It keeps ``status`` until it is ended."""
+        return self._world.add_job(connection_id, at=time.time() - age, status=status, job_type=job_type)
+
+    def end_job(self, job_id: int, status: str = "succeeded") -> None:
+        """End a job now, as succeeded, failed or cancelled."""
+        with self._world.lock:
+            job = self._world.jobs[job_id]
+            job.script.clear()
+            job.become(status, time.time())
+
+    def script_jobs(self, *statuses: str) -> None:
+        """Let every job from now on take ``statuses``, one at each look at it, after ``pending`` at its start."""
+        self._world.script = list(statuses)
+
+    # -- what befalls it ---------------------------------------------------------------------------------------
+
+    def next_reply(
+        self,
+        status: int | None = None,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        after: bool = False,
+        delay: float = 0.0,
+        lost: bool = False,
+        times: int = 1,
+    ) -> None:
+        """Script the next reply that matches ``method`` and ``path`` (a regular expression, below the API root).
+
+        :param status: answer this, in the server's usual words unless ``body`` is given. None: what it would say.
+        :param after: only once the request was obeyed, so that for example a job was made.
+        :param delay: seconds to wait before the reply.
+        :param lost: cut the connection instead of replying.
+        :param times: how many requests this is for.
+        """
+        reply = None if status is None else replies.of_status(status, body, headers)
+        with self._world.lock:
+            self._world.faults.append(Fault(method, path, times, reply, after, delay, lost))
+
+    def lose_next_reply(self, method: str = "POST", path: str = "/jobs") -> None:
+        """Obey the next such request, a new job by default, and cut the connection before the reply."""
+        self.next_reply(method=method, path=path, after=True, lost=True)
+
+    def revoke_tokens(self) -> None:
+        """Let every token given so far bring 401."""
+        self._world.revoke_tokens()
+
+    # -- what it was asked -------------------------------------------------------------------------------------
+
+    @property
+    def requests(self) -> list[Asked]:
+        """Every request so far, the oldest first."""
+        with self._world.lock:
+            return list(self._world.requests)
+
+    def asked(self, method: str, path: str) -> list[Asked]:
+        """Return the requests of ``method`` whose path below the API root matches ``path``, a regular expression."""
+        return [each for each in self.requests if each.method == method and re.fullmatch(path, each.path)]
+
+    # -- the socket --------------------------------------------------------------------------------------------
+
+    def _serve(self, ready: Future[None]) -> None:
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        try:
+            runner = self._loop.run_until_complete(self._listen())
+        except BaseException as error:
+            ready.set_exception(error)
+            raise
+        ready.set_result(None)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(runner.cleanup())
+            self._loop.close()
+
+    async def _listen(self) -> web.ServerRunner:
+        if self._socket is None:
+            raise RuntimeError("bind first")
+        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.SockSite(runner, self._socket, backlog=BACKLOG).start()
+        return runner
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        raw = request.rel_url
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            reply = self._world.answer(request.method, raw.raw_path, raw.raw_query_string, headers, body, time.time())
+            await asyncio.sleep(self.latency + reply.delay)
+        finally:
+            self._in_flight -= 1
+        if reply.lost and request.transport is not None:
+            request.transport.abort()
+        return web.Response(
+            status=reply.status, body=reply.body, headers={**reply.headers, "Date": replies.date_header(time.time())}
+        )
