@@ -166,9 +166,7 @@ def fetch_token(credentials: Credentials) -> Conversation[Token]:
     return read_token(request, reply, moment)
 
 
-def pages(
-    request: Request, parse: Callable[[Mapping[str, Any]], T], key: Callable[[T], object]
-) -> Conversation[None]:
+def pages(request: Request, parse: Callable[[Mapping[str, Any]], T], key: Callable[[T], object]) -> Conversation[None]:
     """Emit all rows of a list, a page at a time.
 
     Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters. Its
@@ -183,7 +181,7 @@ def pages(
         rows = body.get("data") if isinstance(body, dict) else None
         if not isinstance(rows, list):
             raise unexpected(page, reply, "JSON without a list named data.")
-        fresh = {}
+        fresh: dict[object, T] = {}
         for row in rows:
             value = _read(page, reply, row, parse)
             fresh.setdefault(key(value), value)
@@ -196,9 +194,7 @@ def pages(
         offset += len(rows)
 
 
-def _read(
-    request: Request, reply: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]
-) -> T:
+def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
     try:
         return parse(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

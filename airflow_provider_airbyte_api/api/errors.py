@@ -27,7 +27,8 @@ At the Airflow edge each of them is an ``AirflowException`` too (:mod:`..hooks.e
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class AirbyteError(Exception):
@@ -81,7 +82,9 @@ class AirbyteResponseError(AirbyteError):
         self.detail = detail
         self.retry_after = retry_after
 
-    def rephrased(self, advice: str | None = None, kind: type[AirbyteResponseError] | None = None) -> AirbyteResponseError:
+    def rephrased(
+        self, advice: str | None = None, kind: type[AirbyteResponseError] | None = None
+    ) -> AirbyteResponseError:
         """Return this error with another advice, or as another ``kind``, where more is known about the request."""
         return (kind or type(self))(
             method=self.method,
@@ -178,3 +181,18 @@ class AirbyteJobTimeoutError(AirbyteJobError):
 
 class AirbyteEventError(AirbyteError):
     """What came back from a trigger is not a verdict that we know. It is never taken for success."""
+
+
+def dump(error: AirbyteError) -> dict[str, Any]:
+    """Return ``error`` as JSON, to be sent from a triggerer to a worker."""
+    return {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}
+
+
+def load(value: Mapping[str, Any]) -> AirbyteError:
+    """Return the error that :func:`dump` wrote. A type that is not of this tree becomes its root."""
+    kind = globals().get(str(value.get("type")))
+    if not (isinstance(kind, type) and issubclass(kind, AirbyteError)):
+        kind = AirbyteError
+    error = kind.__new__(kind, str(value.get("message")))
+    error.__dict__.update(value.get("fields") or {})
+    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_airbyte_api.api import calls
@@ -17,12 +18,13 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
     AirbyteConflictError,
+    AirbyteConnectionInactiveError,
     AirbyteError,
     AirbyteJobTimeoutError,
     AirbyteNotFoundError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.api.models import KNOWN, Job
+from airflow_provider_airbyte_api.api.models import KNOWN, Connection, Job
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 
 LOOK_UP_PATIENCE = 180.0
@@ -35,6 +37,23 @@ UNREACHABLE_TIMEOUT = 1800.0
 
 AWAY = Retry(first_pause=2.0, longest_pause=60.0)
 """The pauses between two looks while Airbyte is away."""
+
+
+def require_active(connection: Connection) -> None:
+    """Do nothing if Airbyte lets ``connection`` sync. Airbyte itself would refuse without a reason.
+
+    :raises AirbyteConnectionInactiveError: saying what to do.
+    """
+    what_to_do = {
+        "inactive": "Somebody switched it off, or Airbyte did after repeated failures: switch it on in Airbyte.",
+        "locked": "Airbyte locked it, for example because of a payment: see its page in Airbyte.",
+        "deprecated": "It was deleted in Airbyte: take this task away, or give it another connection_id.",
+    }
+    if connection.status in what_to_do:
+        raise AirbyteConnectionInactiveError(
+            f"Airbyte connection {connection.name!r} ({connection.connection_id}) is {connection.status}, so it cannot "
+            f"sync, and nothing was started. {what_to_do[connection.status]}"
+        )
 
 
 def get_job(job_id: int, retry: Retry = Retry()) -> Conversation[Job]:  # noqa: B008 - it is frozen
@@ -101,46 +120,21 @@ def wait_for_job(
     :raises AirbyteUnreachableError: if Airbyte was away for longer than ``unreachable_timeout``.
     :raises AirbyteError: at once, for what cannot heal.
     """
-    status = "unknown"
-    away_since: float | None = None
-    failures = 0
+    lookout = _Lookout(job_id, unreachable_timeout)
     while True:
-        try:
-            job = yield from get_job(job_id, ONCE)
-        except AirbyteError as error:
-            if not error.transient:
-                raise
-            failures += 1
-            moment = yield from now()
-            if away_since is None:
-                away_since = moment
-                yield Say("Airbyte is away, and job %d waited for all the same: %s", (job_id, error), logging.WARNING)
-            if moment - away_since >= unreachable_timeout:
-                raise AirbyteUnreachableError(
-                    f"Airbyte has been away for {moment - away_since:.0f} s, and so nobody knows how job {job_id} is "
-                    f"doing. Last: {error}"
-                ) from error
-            pause = max(poll_interval, AWAY.backoff(failures))
+        job = yield from lookout.look()
+        if job is not None and job.is_finished:
+            return job
+        moment = yield from now()
+        pause = poll_interval if job is not None else max(poll_interval, AWAY.backoff(lookout.failures))
+        if deadline is None or moment + pause < deadline:
+            yield Pause(pause)
+        elif moment < deadline:
+            yield Pause(deadline - moment, jitter=0.0)
         else:
-            if away_since is not None:
-                yield Say("Airbyte is back.")
-            away_since, failures = None, 0
-            if job.status != status:
-                status = job.status
-                yield from _say_status(job)
-            if job.is_finished:
-                return job
-            moment = yield from now()
-            pause = poll_interval
-        if deadline is not None:
-            if moment >= deadline:
-                raise AirbyteJobTimeoutError(
-                    f"Job {job_id} is not finished in the time given; its status is {status}.", job_id=job_id
-                )
-            if moment + pause >= deadline:
-                yield Pause(deadline - moment, jitter=0.0)
-                continue
-        yield Pause(pause)
+            raise AirbyteJobTimeoutError(
+                f"Job {job_id} is not finished in the time given; its status is {lookout.status}.", job_id=job_id
+            )
 
 
 def cancel_job(job_id: int) -> Conversation[Job]:
@@ -182,13 +176,50 @@ def _jobs_in(body: Mapping[str, Any]) -> list[Job]:
     return [Job.from_json(row) for row in body["data"]]
 
 
-def _say_status(job: Job) -> Conversation[None]:
-    if job.status in KNOWN:
-        yield Say("Job %d is %s.", (job.job_id, job.status))
-    else:
-        yield Say(
-            "Job %d is %r, a status that this version does not know: waiting on until it is succeeded, failed or "
-            "cancelled.",
-            (job.job_id, job.status),
+@dataclass
+class _Lookout:
+    """Looks at a job again and again, and knows for how long Airbyte has been away."""
+
+    job_id: int
+    unreachable_timeout: float
+    status: str = "unknown"
+    failures: int = 0
+    away_since: float = 0.0
+
+    def look(self) -> Conversation[Job | None]:
+        """Return the job, or None while Airbyte is away."""
+        try:
+            job = yield from get_job(self.job_id, ONCE)
+        except AirbyteError as error:
+            if not error.transient:
+                raise
+            yield from self._missed(error)
+            return None
+        if self.failures:
+            yield Say("Airbyte is back.")
+            self.failures = 0
+        if job.status != self.status:
+            self.status = job.status
+            yield self._status_line()
+        return job
+
+    def _missed(self, error: AirbyteError) -> Conversation[None]:
+        moment = yield from now()
+        self.failures += 1
+        if self.failures == 1:
+            self.away_since = moment
+            yield Say("Airbyte is away; waiting for job %d all the same. %s", (self.job_id, error), logging.WARNING)
+        if moment - self.away_since >= self.unreachable_timeout:
+            raise AirbyteUnreachableError(
+                f"Airbyte has been away for {moment - self.away_since:.0f} s, and so nobody knows how job "
+                f"{self.job_id} is doing. {error}"
+            ) from error
+
+    def _status_line(self) -> Say:
+        if self.status in KNOWN:
+            return Say("Job %d is %s.", (self.job_id, self.status))
+        return Say(
+            "Job %d is %r, a status that this version does not know: waiting on for succeeded, failed or cancelled.",
+            (self.job_id, self.status),
             logging.WARNING,
         )

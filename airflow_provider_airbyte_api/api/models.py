@@ -86,11 +86,6 @@ class Connection:
     destination_id: str
     raw: Json = field(repr=False, compare=False)
 
-    @property
-    def is_active(self) -> bool:
-        """True if Airbyte lets it sync, as far as its status says."""
-        return self.status == "active"
-
     @classmethod
     def from_json(cls, value: Json) -> Connection:
         """Read a connection. ``KeyError`` if it has no id."""

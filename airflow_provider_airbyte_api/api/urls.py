@@ -88,7 +88,7 @@ def _scheme_for(text: str) -> str:
 
     A secret is never sent in the clear because somebody left out six letters.
     """
-    name = text.split("/")[0]
+    name = text.split("/", maxsplit=1)[0]
     name = name[1 : name.find("]")] if name.startswith("[") else name.split(":")[0]
     try:
         return "http" if ipaddress.ip_address(name).is_private else "https"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_airbyte_api.api.errors import AirbyteJobCancelledError, AirbyteJobError, AirbyteJobFailedError
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteJobCancelledError,
+    AirbyteJobError,
+    AirbyteJobFailedError,
+)
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
 
 
@@ -34,7 +38,8 @@ def require_success(job: Job, job_url: str | None) -> None:
         return
     if job.status == JobStatus.FAILED:
         raise AirbyteJobFailedError(
-            f"{describe(job)}. Airbyte's API does not tell why; its log does{_at(job_url)}.", job_id=job.job_id
+            f"{describe(job)}. Airbyte's API does not tell why; its log does{_at(job_url)}.",
+            job_id=job.job_id,
         )
     if job.status == JobStatus.CANCELLED:
         raise AirbyteJobCancelledError(

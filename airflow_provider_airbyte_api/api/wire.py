@@ -100,14 +100,10 @@ def json_of(request: Request, response: Response) -> Any:
 
 def unexpected(request: Request, response: Response, detail: str) -> AirbyteUnexpectedReplyError:
     """Return the error for a reply that is not the API's."""
-    return AirbyteUnexpectedReplyError(
-        method=request.method, url=response.url, status=response.status, detail=detail
-    )
+    return AirbyteUnexpectedReplyError(method=request.method, url=response.url, status=response.status, detail=detail)
 
 
-def error_for(
-    request: Request, outcome: Response | NoResponse, *, with_token: bool = True
-) -> AirbyteError:
+def error_for(request: Request, outcome: Response | NoResponse, *, with_token: bool = True) -> AirbyteError:
     """Return what ``outcome``, which is not a 2xx, means for ``request``, sent with a token or without."""
     if isinstance(outcome, NoResponse):
         return AirbyteUnreachableError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import random
 import time
 from types import TracebackType
@@ -27,7 +26,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ T = TypeVar("T")
 class AsyncClient:
     """Performs conversations with one Airbyte, without ever blocking the event loop it was entered on."""
 
-    def __init__(self, settings: Settings, log: logging.Logger) -> None:
+    def __init__(self, settings: Settings, log: Log) -> None:
         self.settings = settings
         self._log = log
         self._session: aiohttp.ClientSession | None = None
@@ -63,9 +62,7 @@ class AsyncClient:
             while True:
                 try:
                     step = (
-                        conversation.throw(outcome)
-                        if isinstance(outcome, AirbyteError)
-                        else conversation.send(outcome)
+                        conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
                     )
                 except StopIteration as end:
                     result: T = end.value

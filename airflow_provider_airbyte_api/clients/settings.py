@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from airflow_provider_airbyte_api import __version__
 from airflow_provider_airbyte_api.api.tokens import Credentials, TokenKey
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.api.wire import Request
+
+
+class Log(Protocol):
+    """What a driver logs to: a standard logger, or one of Airflow's."""
+
+    def log(self, level: int, msg: str, /, *args: Any) -> Any:
+        """Log ``msg % args``."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Generator, Iterator
@@ -28,7 +27,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 
 T = TypeVar("T")
@@ -37,7 +36,7 @@ T = TypeVar("T")
 class Client:
     """Performs conversations with one Airbyte, one request at a time."""
 
-    def __init__(self, settings: Settings, log: logging.Logger) -> None:
+    def __init__(self, settings: Settings, log: Log) -> None:
         self.settings = settings
         self._log = log
         self._session = requests.Session()
@@ -79,9 +78,7 @@ class Client:
             while True:
                 try:
                     step = (
-                        conversation.throw(outcome)
-                        if isinstance(outcome, AirbyteError)
-                        else conversation.send(outcome)
+                        conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
                     )
                 except StopIteration as end:
                     result: T = end.value

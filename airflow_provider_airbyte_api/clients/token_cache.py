@@ -58,7 +58,7 @@ class TokenCache:
                     continue
             try:
                 token = fetch()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - whatever it is, others wait for it
                 return self._failed(claim, error)
             return self._deliver(claim, token)
 
@@ -77,7 +77,7 @@ class TokenCache:
                     continue
             try:
                 token = await fetch()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - whatever it is, others wait for it
                 return self._failed(claim, error)
             return self._deliver(claim, token)
 

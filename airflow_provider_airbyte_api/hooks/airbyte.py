@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,7 +93,7 @@ class AirbyteHook(BaseHook):
         return self._iterate(resources.list_workspaces())
 
     def get_airbyte_connection(self, connection_id: str) -> Connection:
-        """Return one Airbyte connection. (``get_connection`` is Airflow's, for Airflow connections.)"""
+        """Return one Airbyte connection; ``get_connection`` is Airflow's own and returns an Airflow connection."""
         return self._run(resources.get_connection(connection_id))
 
     def get_job(self, job_id: int) -> Job:
@@ -111,16 +110,15 @@ class AirbyteHook(BaseHook):
         """
         return self._run(jobs.start_sync(connection_id))
 
-    def wait_for_job(self, job_id: int, *, poll_interval: float = 30.0, timeout: float | None = None) -> Job:
+    def wait_for_job(self, job_id: int, *, poll_interval: float = 30.0, deadline: float | None = None) -> Job:
         """Return the job once it is finished, however it ended.
 
         Trouble on the way to Airbyte is ridden out for half an hour.
 
         :param poll_interval: seconds between two looks.
-        :param timeout: seconds to wait at most; None for as long as it takes. The job is not cancelled.
+        :param deadline: when to give up, in seconds since the epoch; None: never. The job is not cancelled.
         :raises AirbyteJobTimeoutError: if it is not finished by then.
         """
-        deadline = None if timeout is None else time.time() + timeout
         return self._run(jobs.wait_for_job(job_id, poll_interval=poll_interval, deadline=deadline))
 
     def cancel_job(self, job_id: int) -> Job:
@@ -145,7 +143,10 @@ class AirbyteHook(BaseHook):
             return False, str(error)
         where = self._client.settings.root.api
         if not names:
-            return False, f"{where} accepts the credentials, but the application's user sees no workspace there."
+            return (
+                False,
+                f"{where} accepts the credentials, but the application's user sees no workspace there.",
+            )
         shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")  # noqa: PLR2004
         return True, f"Connected to {where}, which shows {len(names)} workspace(s): {shown}."
 

@@ -7,7 +7,6 @@ raised: ``except AirbyteNotFoundError`` and ``except AirflowException`` both cat
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,12 +28,18 @@ def airflow_errors() -> Iterator[None]:
 
 def as_airflow(error: AirbyteError) -> AirbyteError:
     """Return ``error`` as an ``AirflowException`` of the same name, with the same fields."""
-    kind = _twin(type(error))
+    kind = _twin_of(type(error))
     twin = kind.__new__(kind, *error.args)
     twin.__dict__.update(error.__dict__)
     return twin
 
 
-@functools.cache
-def _twin(kind: type[AirbyteError]) -> type[AirbyteError]:
-    return type(kind.__name__, (kind, AirflowException), {"__module__": kind.__module__, "__doc__": kind.__doc__})
+def _twin_of(kind: type[AirbyteError]) -> type[AirbyteError]:
+    twin = _TWINS.get(kind)
+    if twin is None:
+        names = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+        twin = _TWINS[kind] = type(kind.__name__, (kind, AirflowException), names)
+    return twin
+
+
+_TWINS: dict[type[AirbyteError], type[AirbyteError]] = {}

@@ -15,7 +15,9 @@ def main() -> None:
         prog="python -m airflow_provider_airbyte_api.testing",
         description="A local Airbyte that speaks the public API, for trying things out.",
     )
-    parser.add_argument("--port", type=int, default=8000, help="TCP port on 127.0.0.1, 0 for any (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="TCP port on 127.0.0.1, 0 for any (default: %(default)s)"
+    )
     parser.add_argument("--client-id", default="local-client-id", help="(default: %(default)s)")
     parser.add_argument("--client-secret", default="local-client-secret", help="(default: %(default)s)")
     parser.add_argument("--job-seconds", type=float, default=20.0, help="how long a job takes (default: %(default)s)")

@@ -97,9 +97,7 @@ def forbidden(permission: str) -> Reply:
         403,
         "forbidden",
         "The request is forbidden.",
-        {
-            "message": f"Caller does not have the required {permission} permissions to access the resource(s)."
-        },
+        {"message": f"Caller does not have the required {permission} permissions to access the resource(s)."},
         "forbidden",
     )
 

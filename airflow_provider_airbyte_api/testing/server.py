@@ -164,7 +164,9 @@ class LocalAirbyte:
         """The ids of the jobs that a cancel request stopped."""
         return list(self._world.cancelled)
 
-    def add_job(self, connection_id: str, status: str = "running", *, job_type: str = "sync", age: float = 0.0) -> LocalJob:
+    def add_job(
+        self, connection_id: str, status: str = "running", *, job_type: str = "sync", age: float = 0.0
+    ) -> LocalJob:
         """Put a job there that somebody else started ``age`` seconds ago. It keeps ``status`` until it is ended."""
         return self._world.add_job(connection_id, at=time.time() - age, status=status, job_type=job_type)
 
@@ -265,5 +267,7 @@ class LocalAirbyte:
         if reply.lost and request.transport is not None:
             request.transport.abort()
         return web.Response(
-            status=reply.status, body=reply.body, headers={**reply.headers, "Date": replies.date_header(time.time())}
+            status=reply.status,
+            body=reply.body,
+            headers={**reply.headers, "Date": replies.date_header(time.time())},
         )

@@ -181,7 +181,9 @@ class World:
 
     # -- answering ---------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def answer(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float
+    ) -> Reply:
         """Return the answer to one request, and remember it."""
         with self.lock:
             path = raw_path[len(API) :] if raw_path.startswith(API + "/") else raw_path
@@ -195,7 +197,7 @@ class World:
             fault.times -= 1
             if fault.times <= 0:
                 self.faults.remove(fault)
-            obeyed = self._obey(asked, raw_path) if fault.after or fault.reply is None and not fault.lost else None
+            obeyed = self._obey(asked, raw_path) if fault.after or (fault.reply is None and not fault.lost) else None
             reply = fault.reply or obeyed or replies.error_id(500)
             return replace(reply, delay=fault.delay, lost=fault.lost)
 
@@ -210,9 +212,9 @@ class World:
                 return Reply(200, b"Successful operation", {"Content-Type": "text/plain"})
             if (asked.method, asked.path) == ("POST", "/applications/token") and self.auth:
                 return self._give_token(asked)
-        refusal = self._refusal(asked)
-        if refusal is not None:
-            return refusal
+        return self._refusal(asked) or self._route(asked, raw_path)
+
+    def _route(self, asked: Asked, raw_path: str) -> Reply:
         if raw_path.startswith(API + "/"):
             for method, pattern, handler in self._routes:
                 match = re.fullmatch(pattern, asked.path)
@@ -227,10 +229,22 @@ class World:
             ("GET", "/jobs/([^/]+)", self._get_job),
             ("DELETE", "/jobs/([^/]+)", self._cancel_job),
             ("GET", "/workspaces", lambda asked: self._page(asked, self.workspaces)),
-            ("GET", "/workspaces/([^/]+)", lambda _, key: self._one("WORKSPACE", self.workspaces, "workspaceId", key)),
+            (
+                "GET",
+                "/workspaces/([^/]+)",
+                lambda _, key: self._one("WORKSPACE", self.workspaces, "workspaceId", key),
+            ),
             ("GET", "/sources", lambda asked: self._page(asked, self._in_workspaces(asked, self.sources))),
-            ("GET", "/sources/([^/]+)", lambda _, key: self._one("SOURCE_CONNECTION", self.sources, "sourceId", key)),
-            ("GET", "/destinations", lambda asked: self._page(asked, self._in_workspaces(asked, self.destinations))),
+            (
+                "GET",
+                "/sources/([^/]+)",
+                lambda _, key: self._one("SOURCE_CONNECTION", self.sources, "sourceId", key),
+            ),
+            (
+                "GET",
+                "/destinations",
+                lambda asked: self._page(asked, self._in_workspaces(asked, self.destinations)),
+            ),
             (
                 "GET",
                 "/destinations/([^/]+)",

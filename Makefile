@@ -1,0 +1,50 @@
+# `make demo` and `make test` do all their own set-up: Python 3.10 or newer, git and make are enough.
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+            $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo airflow test lint types unit constraints build clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local Airbyte
+	@$(PY) dev/demo.py
+
+airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
+	@$(PY) dev/play.py
+
+test: lint types unit  ## Everything that has to pass
+
+lint: $(READY)  ## Style
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(READY)  ## Types
+	$(VENV)/bin/mypy
+
+unit: $(READY)  ## Tests alone; `make unit ARGS="tests/api -x"` for some of them
+	$(PY) -m pytest $(ARGS)
+
+build: $(READY)  ## Build the wheel and the source distribution into dist/
+	$(PY) -m build
+
+constraints: $(READY)  ## Choose the newest versions that fit, for all supported Pythons
+	$(PY) -m pip install --quiet uv
+	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-emit-index-url \
+	  --custom-compile-command "make constraints" --group dev pyproject.toml --constraint dev/airflow-version.txt --output-file constraints.txt
+
+clean:  ## Remove all that is made
+	rm -rf $(VENV) .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python from 3.10 to 3.13 found; name yours with PYTHON=…" >&2; exit 1; }
+	@echo "Building the environment in $(VENV) (about a minute) …"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable .
+	@touch $@

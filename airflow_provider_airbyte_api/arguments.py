@@ -1,0 +1,18 @@
+"""Arguments of operators and sensors that are checked while the DAG is parsed, where the author sees it."""
+
+from __future__ import annotations
+
+import math
+
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.hooks.errors import as_airflow
+
+
+def positive_seconds(value: object, name: str) -> float:
+    """Return ``value`` as a number of seconds.
+
+    :raises AirbyteConfigError: if it is none, or not above zero; ``name`` says whose value it is.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise as_airflow(AirbyteConfigError(f"{name} is {value!r}, expected a number of seconds above 0, such as 30."))
+    return float(value)

@@ -1,0 +1,134 @@
+"""Sensors: wait for a job that somebody else started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteConfigError,
+    AirbyteJobError,
+    AirbyteJobTimeoutError,
+)
+from airflow_provider_airbyte_api.api.models import Job, valid_job_id
+from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
+from airflow_provider_airbyte_api.arguments import positive_seconds
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
+from airflow_provider_airbyte_api.triggers import events
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class AirbyteJobSensor(BaseSensorOperator):
+    """Waits until an Airbyte job has succeeded, and fails if it ends otherwise.
+
+    It returns what an :class:`~..operators.airbyte.AirbyteSyncOperator` does, ``job_url`` excepted: a job does not
+    tell its workspace. Never cancels the job. All of Airflow's own sensor parameters hold; ``timeout`` counts from the
+    first look, ``soft_fail`` skips the task whether the job fails or the time is over.
+
+    :param job_id: the job: a number, or a template that renders to one.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two looks: Airflow's ``poke_interval`` under the name that it has in all
+        classes of this package. Give one of the two.
+    """
+
+    template_fields: Sequence[str] = ("job_id", "airbyte_conn_id")
+    ui_color = "#e5e4ff"
+
+    def __init__(
+        self,
+        *,
+        job_id: int | str,
+        airbyte_conn_id: str = AirbyteHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if poll_interval is not None:
+            if "poke_interval" in kwargs:
+                raise as_airflow(
+                    AirbyteConfigError(
+                        f"poll_interval is {poll_interval!r} and poke_interval {kwargs['poke_interval']!r}: they mean "
+                        "the same, give one."
+                    )
+                )
+            kwargs["poke_interval"] = positive_seconds(poll_interval, "poll_interval")
+        super().__init__(**kwargs)
+        self.job_id = job_id
+        self.airbyte_conn_id = airbyte_conn_id
+        self.deferrable = deferrable
+
+    @cached_property
+    def hook(self) -> AirbyteHook:
+        """The hook that this task talks through."""
+        return AirbyteHook(self.airbyte_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Wait for the job here, or leave that to the trigger unless it is finished already."""
+        if not self.deferrable:
+            return super().execute(context)
+        job = self.hook.get_job(self._valid_job_id())
+        if job.is_finished:
+            return self._finish(job)
+        return self._defer(job)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the job once."""
+        job = self.hook.get_job(self._valid_job_id())
+        if job.is_finished:
+            return PokeReturnValue(is_done=True, xcom_value=self._finish(job))
+        self.log.info("Job %d is %s.", job.job_id, job.status)
+        return PokeReturnValue(is_done=False)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the trigger: return the result, or raise what the event brings."""
+        try:
+            with airflow_errors():
+                woken = events.read(event)
+        except AirbyteJobTimeoutError as error:
+            # What Airflow raises where a sensor that pokes is out of time. It is not retried.
+            raise AirflowSensorTimeout(str(error)) from error
+        return self._finish(woken.job or self.hook.get_job(woken.job_id))
+
+    def _defer(self, job: Job) -> None:
+        from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger  # noqa: PLC0415 - not at parse time
+
+        self.defer(
+            trigger=AirbyteJobTrigger(
+                job_id=job.job_id,
+                connection_id=job.connection_id,
+                airbyte_conn_id=self.airbyte_conn_id,
+                poll_interval=float(self.poke_interval),
+                deadline=time.time() + float(self.timeout),
+            ),
+            method_name="execute_complete",
+        )
+
+    def _finish(self, job: Job) -> dict[str, Any]:
+        """Return the result. A sensor that pokes has to heed ``soft_fail`` itself for errors of its own."""
+        try:
+            with airflow_errors():
+                require_success(job, None)
+        except AirbyteJobError as error:
+            if self.soft_fail:
+                raise AirflowSkipException(f"Skipping because of soft_fail. {error}") from error
+            raise
+        self.log.info("%s.", describe(job))
+        return result_of(job, None)
+
+    def _valid_job_id(self) -> int:
+        with airflow_errors():
+            return valid_job_id(self.job_id)

@@ -1,0 +1,1 @@
+"""What waits in a triggerer, without holding a worker or the event loop."""

@@ -1,0 +1,77 @@
+"""``make demo``: the example DAG, from its start to its end, on a real Airflow and a local Airbyte."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from stack import REPOSITORY, AirflowStack
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+
+DAG_ID = "example_airbyte"
+RUN_SECONDS = 180.0
+JOB_SECONDS = 8.0
+
+
+def main() -> int:
+    """Run the demo; 0 if all of it succeeded."""
+    with tempfile.TemporaryDirectory(prefix="airbyte-demo-") as home, LocalAirbyte(job_seconds=JOB_SECONDS) as airbyte:
+        say(f"Local Airbyte at {airbyte.api_url}, with jobs of {JOB_SECONDS:.0f} s.")
+        say("Starting Airflow: scheduler, triggerer, DAG processor, API server …")
+        started = time.monotonic()
+        environment = {"AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection}
+        with AirflowStack(Path(home), REPOSITORY / "example_dags", environment) as airflow:
+            say(f"Airflow is up after {time.monotonic() - started:.0f} s.")
+            succeeded = run(airflow, airbyte)
+    say("Airflow and Airbyte are stopped; nothing is left running.")
+    say("Next: `make airflow` keeps both up, with Airflow's UI, for you to play with.")
+    return 0 if succeeded else 1
+
+
+def run(airflow: AirflowStack, airbyte: LocalAirbyte) -> bool:
+    """Run the DAG, show how it gets on and what came of it, and return whether all of it succeeded."""
+    run_id = airflow.trigger(DAG_ID)
+    say(f"Triggered {DAG_ID}.")
+    shown: dict[str, str] = {}
+    until = time.monotonic() + RUN_SECONDS
+    while (state := airflow.run_state(DAG_ID, run_id)) not in ("success", "failed") and time.monotonic() < until:
+        for task_id, now in airflow.states(DAG_ID, run_id).items():
+            if shown.get(task_id) != now:
+                shown[task_id] = now
+                say(f"  {task_id:<16} {now}")
+        time.sleep(0.5)
+    for task_id, now in airflow.states(DAG_ID, run_id).items():
+        if shown.get(task_id) != now:
+            say(f"  {task_id:<16} {now}")
+    if state != "success":
+        for task_id, now in airflow.states(DAG_ID, run_id).items():
+            if now != "success":
+                say(f"--- log of {task_id} ({now}) ---\n{airflow.task_log(DAG_ID, run_id, task_id)}")
+        say(f"The run did not succeed: it is {state}.")
+        return False
+    say("")
+    say("Sources:")
+    for source in airflow.xcom(DAG_ID, run_id, "list_sources"):
+        say(f"  {source['name']:<12} {source['sourceType']:<12} {source['sourceId']}")
+    names = {connection["connectionId"]: connection["name"] for connection in airbyte.connections}
+    say("Syncs:")
+    for task_id in ("sync", "wait_for_second"):
+        result = airflow.xcom(DAG_ID, run_id, task_id)
+        say(
+            f"  job {result['job_id']}  {names[result['connection_id']]:<22} {result['status']:<10}"
+            f" {result['rows_synced']:>9,} rows  {result['bytes_synced']:>11,} bytes  {result['duration_seconds']:.0f} s"
+        )
+    say("")
+    return True
+
+
+def say(line: str) -> None:
+    """Print at once, also into a pipe."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""A whole Airflow on this machine: scheduler, triggerer, DAG processor and API server, by ``airflow standalone``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+BOOT_SECONDS = 180.0
+HEALTHY_PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+class StackError(RuntimeError):
+    """Airflow did not do what was asked of it; the message ends with the end of its log."""
+
+
+class AirflowStack:
+    """An Airflow of its own in ``home``, for the length of a ``with`` block.
+
+    :param home: an empty folder; its database, logs and configuration go there.
+    :param dags: the folder of DAG files.
+    :param environment: environment variables on top, such as ``AIRFLOW_CONN_…``.
+    :param port: of the UI and the REST API; 0 for any that is free.
+    """
+
+    def __init__(self, home: Path, dags: Path, environment: dict[str, str], port: int = 0) -> None:
+        self.home = home
+        self.log_file = home / "standalone.log"
+        self.url = f"http://localhost:{port or _free_port()}"
+        self._environment = {**os.environ, **self._settings(dags), **environment}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _settings(self, dags: Path) -> dict[str, str]:
+        return {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__CORE__PARALLELISM": "4",  # LocalExecutor starts that many processes at once
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            # Workers find the execution API by base_url, so both have to say the same.
+            "AIRFLOW__API__PORT": self.url.rpartition(":")[2],
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "PYTHONUNBUFFERED": "1",
+            # The scripts of this environment, whether or not it is activated.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+
+    def __enter__(self) -> AirflowStack:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> AirflowStack:
+        """Start it, and wait until all its parts say that they are healthy."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", "standalone"],
+                env=self._environment,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self.wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def wait_until_healthy(self, seconds: float = BOOT_SECONDS) -> None:
+        """Wait until all parts say that they are healthy."""
+        until = time.monotonic() + seconds
+        while not self._healthy():
+            if self._process is not None and self._process.poll() is not None:
+                raise StackError(f"Airflow stopped by itself.\n{self.log_tail()}")
+            if time.monotonic() > until:
+                raise StackError(f"Airflow was not healthy within {seconds:.0f} s.\n{self.log_tail()}")
+            time.sleep(0.5)
+
+    def _healthy(self) -> bool:
+        try:
+            parts = self.get("/monitor/health")
+        except (OSError, ValueError):
+            return False
+        return all(parts[part]["status"] == "healthy" for part in HEALTHY_PARTS)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all processes of this Airflow, the first one first."""
+        if self._process is None:
+            return []
+        try:
+            leader = psutil.Process(self._process.pid)
+            return [leader, *leader.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def stop(self) -> None:
+        """Stop it, and leave nothing running."""
+        processes = self.processes()
+        if self._process is None:
+            return
+        # Standalone heeds an interrupt alone, and passes it on to its parts.
+        for process in processes:
+            _send(process, signal.SIGINT if process.pid == self._process.pid else signal.SIGTERM)
+        _, alive = psutil.wait_procs(processes, timeout=15)
+        for process in alive:
+            _send(process, signal.SIGKILL)
+        psutil.wait_procs(alive, timeout=5)
+        self._process.wait(timeout=5)
+        self._process = None
+
+    def log_tail(self, lines: int = 30) -> str:
+        """Return the end of its log."""
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
+    # -- the REST API ------------------------------------------------------------------------------------------
+
+    def get(self, path: str) -> Any:
+        """Return the answer of Airflow's REST API to a GET."""
+        return self._ask("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Return the answer of Airflow's REST API to a POST."""
+        return self._ask("POST", path, body)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/api/v2{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        # Whatever proxy this machine has, localhost is not behind it.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as reply:
+            content = reply.read()
+            return json.loads(content) if content else None
+
+    def trigger(self, dag_id: str, params: dict[str, Any] | None = None, seconds: float = 60.0) -> str:
+        """Start a run of ``dag_id`` once Airflow has parsed it, and return the run's id."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                self.get(f"/dags/{dag_id}")
+                break
+            except urllib.error.HTTPError as error:
+                errors = self.get("/importErrors")["import_errors"]
+                if errors or time.monotonic() > until:
+                    raise StackError(f"Airflow has no DAG {dag_id!r}: {errors or error}") from error
+                time.sleep(0.5)
+        body = {"logical_date": None, "conf": params or {}}
+        run_id: str = self.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
+        return run_id
+
+    def states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """Return the state of each task of a run."""
+        rows = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {row["task_id"]: row["state"] or "waiting" for row in rows}
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run."""
+        state: str = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
+        return state
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """Return an XCom of a task."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        return self.get(path)["value"]
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
+        """Return the log of one try of a task, a line an event."""
+        answer = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}?full_content=true")
+        return "\n".join(str(line.get("event", line)) for line in answer["content"])
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

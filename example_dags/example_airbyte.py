@@ -1,0 +1,46 @@
+"""List sources, run a sync without holding a worker, and wait for a job that another task started."""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteListSourcesOperator, AirbyteSyncOperator
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
+
+with DAG(
+    dag_id="example_airbyte",
+    schedule=None,
+    catchup=False,
+    tags=["example", "airbyte"],
+    doc_md=__doc__,
+    # The defaults are two connections of the local Airbyte that comes with the package. Give your own when you trigger.
+    params={
+        "connection_id": "9924bcd0-99be-453d-ba47-c2c9766f7da5",
+        "second_connection_id": "2b1f6a9e-7c43-4d0f-b6a8-5e3d2c1b0a94",
+    },
+) as dag:
+    list_sources = AirbyteListSourcesOperator(task_id="list_sources")
+
+    # Deferrable: the worker is free again as soon as the sync has started.
+    sync = AirbyteSyncOperator(
+        task_id="sync",
+        connection_id="{{ params.connection_id }}",
+        deferrable=True,
+        poll_interval=2,
+    )
+
+    # Starts a sync and does not wait: another task does.
+    start_second = AirbyteSyncOperator(
+        task_id="start_second",
+        connection_id="{{ params.second_connection_id }}",
+        wait_for_completion=False,
+    )
+    wait_for_second = AirbyteJobSensor(
+        task_id="wait_for_second",
+        job_id="{{ ti.xcom_pull(task_ids='start_second', key='job_id') }}",
+        deferrable=True,
+        poll_interval=2,
+    )
+
+    list_sources >> [sync, start_second]
+    start_second >> wait_for_second
