@@ -45,6 +45,6 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Building the environment in $(VENV) (about a minute) …"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable .
+	@$(PY) -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(PY) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --group dev --editable .
 	@touch $@

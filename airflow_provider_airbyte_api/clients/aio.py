@@ -47,6 +47,9 @@ class AsyncClient:
             # Proxies are looked up below: trust_env would also take passwords from the user's .netrc.
             trust_env=False,
         )
+        # aiohttp would by itself repeat a DELETE whose reply got lost, and so might cancel a job that is not ours.
+        # What may be repeated is for the conversation to say. There is no public switch.
+        self._session._retry_connection = False  # noqa: SLF001
         return self
 
     async def __aexit__(

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.api.conversation import call, call_for, fetch_token, pages
+from airflow_provider_airbyte_api.api.models import Job, Source
+from airflow_provider_airbyte_api.api.resources import list_sources
+from airflow_provider_airbyte_api.api.retry import ONCE, Retry
+from airflow_provider_airbyte_api.api.tokens import Credentials
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.testing import replies
+from tests.api.talk import Talk, job, reply, silence
+
+GET = Request("GET", "/jobs/7", repeatable=True)
+POST = Request("POST", "/jobs", json={})
+
+
+def test_a_401_brings_one_new_token_and_one_replay() -> None:
+    talk = Talk([reply(401), reply(200)])
+    assert talk.perform(call(GET)).status == 200
+    assert talk.tokens_sent == ["token-1", "token-2"]
+
+
+@pytest.mark.parametrize("request_", [GET, POST])
+def test_a_second_401_is_an_error_after_exactly_two_attempts(request_: Request) -> None:
+    talk = Talk([reply(401), reply(401)])
+    with pytest.raises(errors.AirbyteAuthenticationError):
+        talk.perform(call(request_))
+    assert (len(talk.sent), talk.tokens_fetched, talk.pauses) == (2, 2, [])
+
+
+def test_a_second_401_is_an_error_also_after_other_trouble() -> None:
+    talk = Talk([reply(401), reply(502), reply(401)])
+    with pytest.raises(errors.AirbyteAuthenticationError):
+        talk.perform(call(GET))
+    assert len(talk.sent) == 3
+
+
+def test_without_credentials_a_401_is_an_error_at_once() -> None:
+    talk = Talk([reply(401)], credentials=False)
+    with pytest.raises(errors.AirbyteAuthenticationError, match="No credentials were sent"):
+        talk.perform(call(GET))
+
+
+@pytest.mark.parametrize("trouble", [reply(502), reply(500), reply(429), silence(), silence(sent=False)])
+def test_a_get_is_repeated_after_what_may_heal(trouble: Response | NoResponse) -> None:
+    talk = Talk([trouble, reply(200)])
+    assert talk.perform(call(GET)).ok
+    assert len(talk.pauses) == 1
+
+
+@pytest.mark.parametrize("trouble", [reply(429), silence(sent=False)])
+def test_a_post_is_repeated_only_if_airbyte_surely_did_nothing(trouble: Response | NoResponse) -> None:
+    talk = Talk([trouble, reply(200)])
+    assert talk.perform(call(POST)).ok
+
+
+@pytest.mark.parametrize("trouble", [reply(500), reply(502), reply(504), reply(408), silence()])
+def test_a_post_that_may_have_been_obeyed_is_never_repeated(trouble: Response | NoResponse) -> None:
+    talk = Talk([trouble])
+    with pytest.raises(errors.AirbyteError) as caught:
+        talk.perform(call(POST))
+    assert caught.value.maybe_processed
+    assert len(talk.sent) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 501, 302])
+def test_what_cannot_heal_is_not_repeated(status: int) -> None:
+    talk = Talk([reply(status)])
+    with pytest.raises(errors.AirbyteResponseError):
+        talk.perform(call(GET))
+
+
+def test_tries_end_after_so_many_and_the_pauses_double() -> None:
+    talk = Talk([reply(503)] * 4)
+    with pytest.raises(errors.AirbyteServerError):
+        talk.perform(call(GET, Retry(attempts=4, patience=1000, first_pause=1, longest_pause=3)))
+    assert talk.pauses == [1, 2, 3]
+
+
+def test_tries_end_after_so_long() -> None:
+    talk = Talk([reply(503)] * 3)
+    with pytest.raises(errors.AirbyteServerError):
+        talk.perform(call(GET, Retry(attempts=99, patience=20, first_pause=8, longest_pause=8)))
+    assert talk.pauses == [8, 8]
+
+
+def test_once_is_once() -> None:
+    with pytest.raises(errors.AirbyteServerError):
+        Talk([reply(503)]).perform(call(GET, ONCE))
+
+
+def test_retry_after_is_heeded_and_capped() -> None:
+    talk = Talk([reply(429, retry_after="17"), reply(200)])
+    talk.perform(call(GET))
+    assert talk.pauses == [17]
+    talk = Talk([reply(429, retry_after="86400"), reply(200)])
+    talk.perform(call(GET))
+    assert talk.pauses == [120]
+
+
+def test_a_429_without_retry_after_is_waited_for_longer_than_other_trouble() -> None:
+    talk = Talk([reply(429), reply(429), reply(200)])
+    talk.perform(call(GET))
+    assert talk.pauses == [5, 10]
+
+
+def test_every_repetition_is_said_with_its_reason() -> None:
+    talk = Talk([reply(502, b"<title>Bad Gateway</title><html>"), reply(200)])
+    talk.perform(call(GET))
+    assert "answered 502" in talk.said[0]
+    assert "Next try in 1 s" in talk.said[0]
+
+
+@pytest.mark.parametrize("body", [[], {}, {"jobId": "x", "status": "running"}, None, "text"])
+def test_json_of_another_shape_is_an_error_that_says_so(body: object) -> None:
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="another shape"):
+        Talk([reply(200, b"null" if body is None else body)]).perform(call_for(GET, Job.from_json))
+
+
+CREDENTIALS = Credentials("https://a.example/applications/token", "me", "hunter2")
+
+
+def test_a_token_is_fetched_without_a_token() -> None:
+    talk = Talk([reply(200, {"access_token": "new", "expires_in": 900})])
+    assert talk.perform(fetch_token(CREDENTIALS)).value == "new"
+    assert talk.tokens_sent == [None]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        replies.hateoas(400, "Bad Request", "", "Invalid client id or token"),
+        replies.error_id(401),
+        replies.forbidden("X"),
+    ],
+)
+def test_wrong_credentials_are_one_error_however_airbyte_says_it(refusal: replies.Reply) -> None:
+    talk = Talk([reply(refusal.status, refusal.body)])
+    with pytest.raises(errors.AirbyteAuthenticationError, match="Check Login"):
+        talk.perform(fetch_token(CREDENTIALS))
+
+
+def test_a_500_of_the_token_endpoint_is_retried_and_then_says_that_it_may_be_the_secret() -> None:
+    talk = Talk([reply(500, replies.error_id(500).body)] * 3)
+    with pytest.raises(errors.AirbyteServerError, match="wrong client id or secret"):
+        talk.perform(fetch_token(CREDENTIALS))
+
+
+def test_an_absent_token_endpoint_says_that_authentication_may_be_off() -> None:
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="leave Login and Password empty"):
+        Talk([reply(404, replies.no_route().body)]).perform(fetch_token(CREDENTIALS))
+
+
+def rows(*numbers: int) -> Response:
+    data = [{"sourceId": str(number), "name": f"s{number}"} for number in numbers]
+    return reply(200, {"previous": "", "next": "http://internal:8001/v1/sources?offset=1", "data": data})
+
+
+def test_all_pages_are_read_by_offset_and_a_short_one_is_the_last() -> None:
+    talk = Talk([rows(*range(100)), rows(*range(100, 200)), rows(*range(200, 250))])
+    talk.perform(list_sources())
+    assert [source.source_id for source in talk.rows] == [str(number) for number in range(250)]
+    assert [dict(request.query)["offset"] for request in talk.sent] == ["0", "100", "200"]
+    assert all(request.path == "/sources" for request in talk.sent)
+
+
+def test_pages_that_overlap_bring_each_row_once() -> None:
+    talk = Talk([rows(*range(100)), rows(*range(90, 190)), rows(*range(180, 200))])
+    talk.perform(list_sources())
+    assert len(talk.rows) == len({source.source_id for source in talk.rows}) == 200
+
+
+def test_a_server_that_repeats_itself_is_not_asked_for_ever() -> None:
+    talk = Talk([rows(*range(100)), rows(*range(100))])
+    talk.perform(pages(Request("GET", "/sources"), Source.from_json, lambda source: source.source_id))
+    assert len(talk.rows) == 100
+
+
+@pytest.mark.parametrize("body", [{}, [], {"data": None}, {"data": {}}, {"data": [{"name": "no id"}]}])
+def test_a_list_of_another_shape_is_an_error(body: object) -> None:
+    with pytest.raises(errors.AirbyteUnexpectedReplyError):
+        Talk([reply(200, body)]).perform(list_sources())
+
+
+def test_a_workspace_that_is_no_uuid_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(errors.AirbyteConfigError, match="workspace_ids is 'mine'"):
+        Talk([]).perform(list_sources("mine"))
+
+
+def test_the_reply_to_a_good_call_is_read() -> None:
+    assert Talk([reply(200, job())]).perform(call_for(GET, Job.from_json)).job_id == 7

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from airflow_provider_airbyte_api.api.errors import AirbyteUnexpectedReplyError
+from airflow_provider_airbyte_api.api.tokens import Credentials, Freshness, Token, read_token
+from airflow_provider_airbyte_api.api.wire import Response
+from tests.api.talk import reply
+
+CREDENTIALS = Credentials("https://a.example/applications/token", "me", "hunter2")
+NOW = 1_700_000_000.0
+NOW_HEADER = "Tue, 14 Nov 2023 22:13:20 GMT"
+
+
+def jwt(**claims: object) -> str:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    return f"{part({'alg': 'none'})}.{part(claims)}.signature"
+
+
+def token_reply(value: str, expires_in: object = None, date: str = NOW_HEADER) -> Response:
+    body = {"access_token": value, "token_type": "Bearer"}
+    return reply(200, body if expires_in is None else {**body, "expires_in": expires_in}, date=date)
+
+
+def lifetime(response: Response, now: float = NOW) -> float:
+    """The lifetime that is believed, told by where the margin of 5 % (30 s at most) begins."""
+    trusted = read_token(CREDENTIALS.token_request(), response, now).expires_at - now
+    return trusted / 0.95 if trusted / 0.95 <= 600 else trusted + 30
+
+
+@pytest.mark.parametrize(
+    ("value", "expires_in", "believed"),
+    [
+        (jwt(exp=NOW + 900), 900, 900),
+        (jwt(exp=NOW + 86_400), 180, 180),  # 0.63.9 to 1.5
+        (jwt(exp=NOW + 180), 900, 180),  # an application made under an older server
+        (jwt(exp=NOW + 180), None, 180),  # the endpoint of the configuration API
+        ("opaque", 900, 900),
+        ("opaque", None, 150),
+        (jwt(sub="nobody"), None, 150),
+        (jwt(exp="tomorrow"), 300, 300),
+        (jwt(exp=NOW + 300), "900", 300),
+        (jwt(exp=NOW + 300), -1, 300),
+    ],
+)
+def test_a_token_lives_as_long_as_the_shorter_of_what_is_said(value: str, expires_in: object, believed: float) -> None:
+    assert lifetime(token_reply(value, expires_in)) == pytest.approx(believed)
+
+
+@pytest.mark.parametrize("our_clock_is_off_by", [-7200.0, 7200.0])
+def test_a_wrong_clock_of_ours_does_not_change_how_long_a_token_lives(our_clock_is_off_by: float) -> None:
+    response = token_reply(jwt(exp=NOW + 900), 900)
+    assert lifetime(response, NOW + our_clock_is_off_by) == pytest.approx(900)
+
+
+def test_a_token_is_fresh_then_stale_then_expired_and_the_margins_are_a_share_of_its_life() -> None:
+    short = read_token(CREDENTIALS.token_request(), token_reply("t", 180), 0.0)
+    assert [short.freshness(at) for at in (0, 143, 145, 170, 172)] == [
+        Freshness.FRESH,
+        Freshness.FRESH,
+        Freshness.STALE,
+        Freshness.STALE,
+        Freshness.EXPIRED,
+    ]
+    long = read_token(CREDENTIALS.token_request(), token_reply("t", 86_400), 0.0)
+    assert (long.stale_at, long.expires_at) == (86_400 - 120, 86_400 - 30)
+
+
+@pytest.mark.parametrize("body", [{}, [], {"access_token": ""}, {"access_token": 5}, b"<html>"])
+def test_a_reply_without_a_token_is_an_error(body: object) -> None:
+    with pytest.raises(AirbyteUnexpectedReplyError):
+        read_token(CREDENTIALS.token_request(), reply(200, body), NOW)
+
+
+def test_the_request_is_json_without_authorization() -> None:
+    request = CREDENTIALS.token_request()
+    assert request.json == {"client_id": "me", "client_secret": "hunter2", "grant-type": "client_credentials"}
+    assert request.anonymous
+
+
+def test_no_secret_is_in_any_repr() -> None:
+    shown = repr([CREDENTIALS, CREDENTIALS.key("a"), CREDENTIALS.token_request(), Token("jwt-value", 0, 0)])
+    assert "hunter2" not in shown
+    assert "jwt-value" not in shown
+    assert CREDENTIALS.key("a").secret_digest not in shown
+
+
+def test_the_cache_key_tells_hosts_and_secrets_apart() -> None:
+    other_secret = Credentials(CREDENTIALS.token_url, "me", "changed")
+    assert len({CREDENTIALS.key("https://a"), CREDENTIALS.key("https://b"), other_secret.key("https://a")}) == 3

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.api.wire import Request, error_for, json_of
+from airflow_provider_airbyte_api.testing import replies
+from tests.api.talk import ROOT, reply, silence
+
+GET = Request("GET", "/jobs/7", repeatable=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (400, replies.bad_request("Invalid order by"), errors.AirbyteRequestError, "Invalid order by"),
+        (400, replies.error_id(400), errors.AirbyteRequestError, "errorId"),
+        (401, replies.hateoas(401, "Unauthorized", "", "Token is old"), errors.AirbyteAuthenticationError, "Token is old"),
+        (401, replies.gateway(401, "Jwt is expired"), errors.AirbyteAuthenticationError, "Jwt is expired"),
+        (403, replies.forbidden("WORKSPACE_READER"), errors.AirbyteAccessError, "WORKSPACE_READER"),
+        (404, replies.not_found("STANDARD_SYNC", "x"), errors.AirbyteNotFoundError, "could not be found"),
+        (404, replies.no_route(), errors.AirbyteUnexpectedReplyError, "Object not found"),
+        (405, replies.html(405), errors.AirbyteUnexpectedReplyError, "a web page titled 'Airbyte'"),
+        (408, replies.error_id(408), errors.AirbyteServerError, "errorId"),
+        (409, replies.already_running("c"), errors.AirbyteAlreadyRunningError, "already running for: c"),
+        (409, replies.state_conflict(), errors.AirbyteConflictError, "Could not fulfill request"),
+        (422, replies.unprocessable("Refreshes are not"), errors.AirbyteRequestError, "Refreshes are not"),
+        (429, replies.of_status(429), errors.AirbyteRateLimitError, "being rate limited"),
+        (500, replies.error_id(500), errors.AirbyteServerError, "errorId"),
+        (501, replies.error_id(501), errors.AirbyteRequestError, "errorId"),
+        (502, replies.of_status(502), errors.AirbyteServerError, "a web page titled '502 Bad Gateway'"),
+        (503, replies.html(503, ""), errors.AirbyteServerError, "an empty body"),
+        (418, replies.html(418, "teapot"), errors.AirbyteRequestError, "teapot"),
+    ],
+)
+def test_each_status_has_its_error_with_the_servers_own_words(
+    status: int, body: replies.Reply, kind: type[errors.AirbyteError], words: str
+) -> None:
+    error = error_for(GET, reply(status, body.body))
+    assert type(error) is kind
+    assert isinstance(error, errors.AirbyteResponseError)
+    assert error.status == status
+    assert str(error).startswith(f"GET {ROOT}/somewhere answered {status}: ")
+    assert words in str(error)
+
+
+def test_a_conflict_of_old_servers_says_already_running_in_its_detail() -> None:
+    body = {"title": "try-again-later", "status": 409, "detail": "A sync is already running for: c"}
+    assert type(error_for(GET, reply(409, body))) is errors.AirbyteAlreadyRunningError
+
+
+def test_a_deleted_connection_is_not_taken_for_a_running_one() -> None:
+    message = "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
+    body = {"title": "try-again-later", "status": 409, "data": {"message": message}}
+    assert type(error_for(GET, reply(409, body))) is errors.AirbyteConflictError
+
+
+def test_a_redirect_is_named_without_its_query_and_not_followed() -> None:
+    error = error_for(GET, reply(302, b"", location="https://login.example.com/start?state=secret"))
+    assert type(error) is errors.AirbyteUnexpectedReplyError
+    assert "a redirect to https://login.example.com/start, which is not followed" in str(error)
+    assert "state=secret" not in str(error)
+
+
+def test_a_401_of_something_before_airbyte_says_so() -> None:
+    error = error_for(GET, reply(401, b"<html>no</html>", www_authenticate='Basic realm="nginx"'))
+    assert "Something before Airbyte asks for HTTP authentication of its own" in str(error)
+
+
+def test_a_401_without_a_token_says_that_none_was_sent() -> None:
+    assert "No credentials were sent" in str(error_for(GET, reply(401, {}), with_token=False))
+    assert "No credentials were sent" not in str(error_for(GET, reply(401, {}), with_token=True))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7.0), ("Mon, 23 Nov 2026 10:00:30 GMT", 30.0), ("Mon, 23 Nov 2026 09:00:00 GMT", 0.0), ("soon", None)],
+)
+def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
+    error = error_for(GET, reply(429, {}, retry_after=value, date="Mon, 23 Nov 2026 10:00:00 GMT"))
+    assert isinstance(error, errors.AirbyteRateLimitError)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_silence_may_have_been_heard_unless_nothing_was_sent(sent: bool) -> None:
+    error = error_for(GET, silence(sent=sent))
+    assert isinstance(error, errors.AirbyteUnreachableError)
+    assert error.maybe_processed == sent
+    assert error.transient
+
+
+@pytest.mark.parametrize("body", [replies.WEB_APP.encode(), b"", b"Successful operation"])
+def test_a_good_status_with_something_else_than_json_is_a_wrong_base_url(body: bytes) -> None:
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="Check Host in the Airflow connection"):
+        json_of(GET, reply(200, body))

@@ -1,0 +1,340 @@
+"""One suite, both drivers, a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import requests
+
+from airflow_provider_airbyte_api.api import errors, jobs, resources
+from airflow_provider_airbyte_api.api.conversation import Conversation, Emit, Say, Send
+from airflow_provider_airbyte_api.api.models import Source
+from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.clients import aio, sync
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE, STRIPE, STRIPE_TO_BIGQUERY
+from tests.clients.drivers import LOG, AsyncDriver, Driver, SyncDriver
+
+TOKEN_PATH = "/applications/token"
+GET_JOBS = Request("GET", "/jobs", repeatable=True)
+
+
+@pytest.fixture(params=[SyncDriver, AsyncDriver])
+def driver(request: pytest.FixtureRequest, airbyte: LocalAirbyte) -> Driver:
+    made: Driver = request.param(airbyte)
+    return made
+
+
+def sources() -> Conversation[list[Source]]:
+    """List the sources with what both drivers' ``run`` can do: here the rows come as the result."""
+    found: list[Source] = []
+    listing = resources.list_sources()
+    outcome = None
+    while True:
+        try:
+            step = listing.send(outcome)
+        except StopIteration:
+            return found
+        if isinstance(step, Emit):
+            found += step.rows
+            outcome = None
+        else:
+            outcome = yield step
+
+
+def exchange(request: Request) -> Conversation[Response | NoResponse]:
+    """Send one request without a token, and return what came of it."""
+    outcome: Response | NoResponse = yield Send(request, None)
+    return outcome
+
+
+# -- the seed's rules ------------------------------------------------------------------------------------------
+
+
+def test_sources_are_listed_with_the_official_headers_and_a_bearer_token(driver: Driver) -> None:
+    assert {source.source_id for source in driver.run(sources())} == {SNOWFLAKE, STRIPE}
+    asked = driver.airbyte.asked("GET", "/sources")[0]
+    assert asked.headers["authorization"].startswith("Bearer ey")
+    assert asked.headers["accept"] == "application/json"
+    assert asked.headers["user-agent"].startswith("airflow-provider-airbyte-api/")
+
+
+def test_a_token_is_asked_for_as_json(driver: Driver) -> None:
+    driver.run(sources())
+    asked = driver.airbyte.asked("POST", TOKEN_PATH)[0]
+    assert asked.headers["content-type"] == "application/json"
+    assert "authorization" not in asked.headers
+    assert asked.json()["grant-type"] == "client_credentials"
+
+
+def test_five_lists_in_one_process_use_one_token(driver: Driver) -> None:
+    for _ in range(5):
+        driver.run(sources())
+    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 1
+    assert len({asked.token for asked in driver.airbyte.asked("GET", "/sources")}) == 1
+
+
+def test_a_crowd_that_starts_together_makes_one_token_request(driver: Driver) -> None:
+    driver.airbyte.latency = 0.1
+    assert all(len(found) == 2 for found in driver.run_together([sources] * 30))
+    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 1
+
+
+def test_threads_and_coroutines_share_one_token(airbyte: LocalAirbyte) -> None:
+    SyncDriver(airbyte).run(sources())
+    AsyncDriver(airbyte).run(sources())
+    assert len(airbyte.asked("POST", TOKEN_PATH)) == 1
+
+
+def test_an_expired_token_is_renewed_before_the_request_without_a_401(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.run(sources())
+    later = TOKENS._clock() + 880.0  # of 900, so it is within the margin that counts as expired
+    monkeypatch.setattr(TOKENS, "_clock", lambda: later)
+    driver.run(sources())
+    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
+    first, second = driver.airbyte.asked("GET", "/sources")
+    assert first.token != second.token
+
+
+def test_a_revoked_token_brings_exactly_one_new_token_and_one_replay(driver: Driver) -> None:
+    driver.run(sources())
+    driver.airbyte.revoke_tokens()
+    assert len(driver.run(sources())) == 2
+    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
+    assert len(driver.airbyte.asked("GET", "/sources")) == 1 + 2
+
+
+def test_a_crowd_with_a_revoked_token_renews_it_once(driver: Driver) -> None:
+    driver.run(sources())
+    driver.airbyte.revoke_tokens()
+    driver.airbyte.latency = 0.05
+    assert all(len(found) == 2 for found in driver.run_together([sources] * 20))
+    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
+
+
+def test_a_second_401_is_an_error_after_exactly_two_attempts(driver: Driver) -> None:
+    driver.airbyte.next_reply(401, path="/sources", times=99)
+    with pytest.raises(errors.AirbyteAuthenticationError):
+        driver.run(sources())
+    assert len(driver.airbyte.asked("GET", "/sources")) == 2
+    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
+
+
+def test_a_401_on_starting_a_sync_starts_one_job(driver: Driver) -> None:
+    driver.airbyte.next_reply(401, method="POST", path="/jobs")
+    driver.run(jobs.start_sync(STRIPE_TO_BIGQUERY))
+    assert len(driver.airbyte.jobs) == 1
+
+
+@pytest.mark.parametrize(("edition", "status"), [("community", 400), ("cloud", 401)])
+def test_a_wrong_secret_is_one_request_and_one_clear_error(driver: Driver, edition: str, status: int) -> None:
+    driver.airbyte._world.edition = edition  # type: ignore[assignment]
+    settings = driver.settings()
+    driver.airbyte.client_secret = "changed since"
+    with pytest.raises(errors.AirbyteAuthenticationError, match=r"Check Login \(client id\)") as caught:
+        driver.run(sources(), settings)
+    assert caught.value.status == status
+    assert len(driver.airbyte.requests) == 1
+    assert driver.airbyte.client_secret not in str(caught.value)
+
+
+def test_a_token_is_never_sent_to_another_host(driver: Driver) -> None:
+    with LocalAirbyte() as other:
+        driver.run(sources())
+        driver.run(sources(), driver.settings(url=other.url))
+        tokens = {asked.token for asked in driver.airbyte.requests}
+        assert tokens.isdisjoint({asked.token for asked in other.asked("GET", "/sources")})
+
+
+def test_without_credentials_no_token_is_asked_for(driver: Driver) -> None:
+    driver.airbyte._world.auth = False
+    assert len(driver.run(sources(), driver.settings(auth=False))) == 2
+    assert not driver.airbyte.asked("POST", TOKEN_PATH)
+    assert "authorization" not in driver.airbyte.requests[0].headers
+
+
+def test_a_failed_early_renewal_does_no_harm_while_the_old_token_works(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.run(sources())
+    stale = TOKENS._clock() + 800.0  # of 900
+    monkeypatch.setattr(TOKENS, "_clock", lambda: stale)
+    driver.airbyte.next_reply(400, method="POST", path=TOKEN_PATH, times=9)
+    assert len(driver.run(sources())) == 2
+    assert len(driver.run(sources())) == 2
+    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2, "the next renewal is tried a little later, not each time"
+
+
+# -- the socket ------------------------------------------------------------------------------------------------
+
+
+def test_a_redirect_is_not_followed(driver: Driver) -> None:
+    with LocalAirbyte() as other:
+        driver.airbyte.next_reply(302, path="/sources", headers={"Location": f"{other.url}/api/public/v1/sources"})
+        with pytest.raises(errors.AirbyteUnexpectedReplyError, match="a redirect to"):
+            driver.run(sources())
+        assert not other.requests
+
+
+def test_a_proxys_502_is_retried(driver: Driver) -> None:
+    driver.airbyte.next_reply(502, path="/jobs/.*")
+    job = driver.airbyte.add_job(STRIPE_TO_BIGQUERY)
+    assert driver.run(jobs.get_job(job.job_id)).job_id == job.job_id
+    assert len(driver.airbyte.asked("GET", "/jobs/.*")) == 2
+
+
+def test_a_reply_that_is_lost_may_have_been_obeyed(driver: Driver) -> None:
+    driver.airbyte._world.auth = False
+    driver.airbyte.lose_next_reply("GET", "/jobs")
+    outcome = driver.run(exchange(GET_JOBS))
+    assert isinstance(outcome, NoResponse)
+    assert outcome.sent
+
+
+def test_a_reply_that_is_late_may_have_been_obeyed(driver: Driver) -> None:
+    driver.airbyte.next_reply(path="/jobs", delay=1.0)
+    outcome = driver.run(exchange(GET_JOBS), driver.settings(read_timeout=0.1))
+    assert outcome == NoResponse(f"{driver.airbyte.api_url}/jobs", "no reply in time", sent=True)
+
+
+def test_a_request_may_have_more_patience_than_the_client(driver: Driver) -> None:
+    driver.airbyte._world.auth = False
+    driver.airbyte.next_reply(path="/jobs", delay=0.3)
+    patient = Request("GET", "/jobs", read_timeout=5.0)
+    assert isinstance(driver.run(exchange(patient), driver.settings(read_timeout=0.1)), Response)
+
+
+def test_a_refused_connection_was_surely_not_heard(driver: Driver) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    outcome = driver.run(exchange(GET_JOBS), driver.settings(url=f"http://127.0.0.1:{port}"))
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.sent
+    assert "refused" in outcome.reason.lower() or "cannot connect" in outcome.reason.lower()
+
+
+def test_a_name_that_does_not_exist_was_surely_not_heard(driver: Driver) -> None:
+    outcome = driver.run(exchange(GET_JOBS), driver.settings(url="http://no-such-host.invalid"))
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.sent
+
+
+def test_tls_where_there_is_none_is_an_error_of_ours(driver: Driver) -> None:
+    outcome = driver.run(exchange(GET_JOBS), driver.settings(url=driver.airbyte.url.replace("http:", "https:")))
+    assert isinstance(outcome, NoResponse)
+
+
+def test_a_proxy_of_the_environment_is_used(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", driver.airbyte.url)
+    driver.run(exchange(GET_JOBS), driver.settings(url="http://airbyte.example.com"))
+    assert driver.airbyte.requests[0].headers["host"] == "airbyte.example.com"
+
+
+def test_a_netrc_of_the_user_does_not_replace_our_authorization(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    driver.run(sources())
+    assert all("Basic" not in asked.headers.get("authorization", "") for asked in driver.airbyte.requests)
+
+
+def test_cookies_are_not_kept(driver: Driver) -> None:
+    driver.airbyte.next_reply(200, path="/sources", body='{"data": []}', headers={"Set-Cookie": "session=1"})
+
+    def twice() -> Conversation[None]:
+        yield from sources()
+        yield from sources()
+
+    driver.run(twice())
+    assert "cookie" not in driver.airbyte.requests[-1].headers
+
+
+def test_a_line_to_say_goes_to_the_log(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    def talk() -> Conversation[None]:
+        yield Say("job %d is %s", (7, "fine"), logging.WARNING)
+
+    with caplog.at_level(logging.INFO, LOG.name):
+        driver.run(talk())
+    assert ("tests.clients", logging.WARNING, "job 7 is fine") in caplog.record_tuples
+
+
+def test_a_conversation_is_closed_whatever_happens(driver: Driver) -> None:
+    closed = []
+
+    def talk() -> Conversation[None]:
+        try:
+            yield "no step"  # type: ignore[misc]
+        finally:
+            closed.append(True)
+
+    with pytest.raises(TypeError):
+        driver.run(talk())
+    assert closed
+
+
+def test_an_error_while_a_token_is_fetched_reaches_the_conversation(driver: Driver) -> None:
+    """Waiting has to ride out a token endpoint that is away as it does a server that is."""
+    driver.airbyte.next_reply(503, method="POST", path=TOKEN_PATH, times=1, headers={"Retry-After": "0"})
+    job = driver.airbyte.add_job(STRIPE_TO_BIGQUERY)
+    assert driver.run(jobs.get_job(job.job_id, ONCE)).job_id == job.job_id
+
+
+def test_a_list_is_read_only_as_far_as_it_is_asked_for(airbyte: LocalAirbyte) -> None:
+    template = airbyte.sources[0]
+    airbyte.sources[:] = [{**template, "sourceId": str(number)} for number in range(250)]
+    driver = SyncDriver(airbyte)
+    with sync.Client(driver.settings(), LOG) as client:
+        listing: Iterator[Source] = client.iterate(resources.list_sources())
+        assert next(listing).source_id == "0"
+        assert len(airbyte.asked("GET", "/sources")) == 1
+        assert len(list(listing)) == 249
+    assert len(airbyte.asked("GET", "/sources")) == 3
+
+
+# -- exceptions ------------------------------------------------------------------------------------------------
+
+
+
+def exceptions_of(module: object, names: list[str]) -> list[type[Exception]]:
+    kinds = [getattr(module, name) for name in names]
+    return [kind for kind in kinds if inspect.isclass(kind) and issubclass(kind, Exception) and not issubclass(kind, Warning)]
+
+
+OF_REQUESTS = exceptions_of(requests.exceptions, dir(requests.exceptions))
+OF_AIOHTTP = exceptions_of(aiohttp, list(aiohttp.__all__))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OF_REQUESTS if kind.__module__ == "requests.exceptions"])
+def test_every_exception_of_requests_becomes_no_response(
+    kind: type[Exception], airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind.__new__(kind, "trouble")
+
+    monkeypatch.setattr(requests.Session, "request", fail)
+    assert isinstance(SyncDriver(airbyte).run(exchange(GET_JOBS)), NoResponse)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OF_AIOHTTP if "client_exceptions" in kind.__module__ and "WS" not in kind.__name__])
+def test_every_exception_of_aiohttps_client_is_one_that_becomes_no_response(kind: type[Exception]) -> None:
+    assert issubclass(kind, (aiohttp.ClientError, asyncio.TimeoutError))
+
+
+def test_the_drivers_share_what_they_can() -> None:
+    """What both do stands once: the drivers differ in how they send and how they pause."""
+    assert aio.TOKENS is sync.TOKENS

@@ -1,0 +1,42 @@
+"""What all tests share: an Airflow home of their own, and a local Airbyte."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Airflow reads its configuration when it is first imported.
+_HOME = Path(tempfile.mkdtemp(prefix="airbyte-tests-"))
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+REPOSITORY = Path(__file__).resolve().parent.parent
+os.environ.update(
+    AIRFLOW_HOME=str(_HOME),
+    AIRFLOW__CORE__UNIT_TEST_MODE="True",
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__DAGS_FOLDER=str(REPOSITORY / "example_dags"),
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME}/airflow.db",
+)
+for _name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+    del os.environ[_name]
+
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E402
+from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _no_tokens_from_before() -> None:
+    TOKENS.clear()
+
+
+@pytest.fixture
+def airbyte(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAirbyte]:
+    """A local Airbyte whose jobs end at the second look, known to Airflow as ``airbyte_api_default``."""
+    with LocalAirbyte() as local:
+        monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", local.airflow_connection)
+        yield local

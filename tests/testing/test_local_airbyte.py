@@ -1,0 +1,350 @@
+"""The local Airbyte answers as the real one is known to, so that a test against it means something."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+import aiohttp
+import pytest
+import requests
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import (
+    NIGHTLY,
+    SNOWFLAKE_TO_POSTGRES,
+    STRIPE,
+    STRIPE_TO_BIGQUERY,
+    STRIPE_TO_POSTGRES,
+    WORKSPACE_ID,
+)
+from airflow_provider_airbyte_api.testing.world import java_duration, timestamp
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+class Curl:
+    """A client as plain as can be."""
+
+    def __init__(self, airbyte: LocalAirbyte, *, login: bool = True) -> None:
+        self.airbyte = airbyte
+        self.headers: dict[str, str] = {}
+        if login:
+            reply = self("POST", "/applications/token", json=self.credentials)
+            self.headers["Authorization"] = f"Bearer {reply.json()['access_token']}"
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return {"client_id": self.airbyte.client_id, "client_secret": self.airbyte.client_secret}
+
+    def __call__(self, method: str, path: str, **more: Any) -> requests.Response:
+        url = path if path.startswith("http") else self.airbyte.api_url + path
+        return requests.request(method, url, headers=self.headers, timeout=10, allow_redirects=False, **more)
+
+    def start(self, connection_id: str = STRIPE_TO_BIGQUERY, job_type: str = "sync") -> requests.Response:
+        return self("POST", "/jobs", json={"connectionId": connection_id, "jobType": job_type})
+
+
+@pytest.fixture
+def curl(airbyte: LocalAirbyte) -> Curl:
+    return Curl(airbyte)
+
+
+@pytest.mark.parametrize("how", ["json", "data"])
+def test_a_token_is_given_for_json_and_for_a_form_and_is_a_jwt_that_expires(airbyte: LocalAirbyte, how: str) -> None:
+    curl = Curl(airbyte, login=False)
+    reply = curl("POST", "/applications/token", **{how: curl.credentials}).json()
+    assert (reply["token_type"], reply["expires_in"]) == ("Bearer", 900)
+    payload = reply["access_token"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert claims["exp"] == pytest.approx(time.time() + 900, abs=10)
+    assert claims["aud"] == "airbyte-server"
+
+
+def test_a_jwt_may_die_before_its_expires_in() -> None:
+    with LocalAirbyte(token_seconds=900, jwt_seconds=0.2) as airbyte:
+        curl = Curl(airbyte)
+        assert curl("GET", "/sources").status_code == 200
+        time.sleep(0.25)
+        assert curl("GET", "/sources").status_code == 401
+
+
+def test_a_forged_or_revoked_token_is_refused(airbyte: LocalAirbyte, curl: Curl) -> None:
+    token = curl.headers["Authorization"]
+    curl.headers["Authorization"] = token[:-3] + "abc"
+    assert curl("GET", "/sources").status_code == 401
+    curl.headers["Authorization"] = token
+    airbyte.revoke_tokens()
+    assert curl("GET", "/sources").status_code == 401
+
+
+def test_a_401_has_the_body_of_the_framework_or_of_the_gateway() -> None:
+    with LocalAirbyte() as airbyte:
+        body = Curl(airbyte, login=False)("GET", "/sources").json()
+        assert body["_embedded"]["errors"][0]["message"] == "Unauthorized"
+    with LocalAirbyte(edition="cloud") as airbyte:
+        assert Curl(airbyte, login=False)("GET", "/sources").json()["code"] == 401
+
+
+def test_a_wrong_secret_is_400_on_community_and_401_on_cloud() -> None:
+    for edition, status in (("community", 400), ("cloud", 401)):
+        with LocalAirbyte(edition=edition) as airbyte:  # type: ignore[arg-type]
+            curl = Curl(airbyte, login=False)
+            wrong = {**curl.credentials, "client_secret": "wrong"}
+            assert curl("POST", "/applications/token", json=wrong).status_code == status
+
+
+def test_with_authentication_off_there_is_no_token_endpoint_and_no_401() -> None:
+    with LocalAirbyte(auth=False) as airbyte:
+        curl = Curl(airbyte, login=False)
+        reply = curl("POST", "/applications/token", json=curl.credentials)
+        assert (reply.status_code, reply.text) == (404, "Object not found.")
+        assert reply.headers["content-type"].startswith("application/json")
+        assert curl("GET", "/sources").status_code == 200
+        assert "login" not in json.loads(airbyte.airflow_connection)
+
+
+def test_outside_the_api_there_is_the_web_app(airbyte: LocalAirbyte, curl: Curl) -> None:
+    for path in ("", "/v1/sources", "/workspaces/x"):
+        reply = curl("GET", airbyte.url + path)
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html")
+    assert curl("POST", airbyte.url + "/v1/jobs").status_code == 405
+
+
+def test_an_unknown_route_is_403_with_a_token_and_so_is_a_double_slash(airbyte: LocalAirbyte, curl: Curl) -> None:
+    assert curl("GET", airbyte.url + "/api/v1/jobs").status_code == 403
+    assert curl("GET", airbyte.url + "/api/public/v1//sources").status_code == 403
+
+
+def test_health_is_open_to_all_and_no_json_object(airbyte: LocalAirbyte) -> None:
+    reply = Curl(airbyte, login=False)("GET", "/health")
+    assert (reply.status_code, reply.text) == (200, "Successful operation")
+
+
+def test_instance_configuration_is_open_to_all(airbyte: LocalAirbyte) -> None:
+    reply = Curl(airbyte, login=False)("GET", airbyte.url + "/api/v1/instance_configuration")
+    assert reply.json()["auth"] == {"mode": "simple"}
+
+
+@pytest.mark.parametrize(
+    ("path", "at_least"),
+    [("/workspaces", 1), ("/sources", 2), ("/destinations", 2), ("/connections", 3), ("/tags", 1)],
+)
+def test_there_is_something_of_everything(curl: Curl, path: str, at_least: int) -> None:
+    assert len(curl("GET", path).json()["data"]) >= at_least
+    assert len(curl("GET", path, params={"workspaceIds": NOWHERE}).json()["data"]) in (0, at_least)
+
+
+def test_streams_are_a_bare_list(curl: Curl) -> None:
+    assert [each["streamName"] for each in curl("GET", "/streams", params={"sourceId": STRIPE}).json()] == [
+        "invoices",
+        "customers",
+    ]
+
+
+def test_connections_can_be_chosen_by_tag_and_switched_off(curl: Curl) -> None:
+    assert len(curl("GET", "/connections", params={"tagIds": NIGHTLY}).json()["data"]) == 3
+    reply = curl("PATCH", f"/connections/{STRIPE_TO_BIGQUERY}", json={"status": "inactive"})
+    assert reply.json()["status"] == "inactive"
+    assert curl.start().status_code == 409
+
+
+def test_next_is_there_on_the_last_page_names_a_foreign_host_and_drops_filters(curl: Curl) -> None:
+    for _ in range(3):
+        curl.airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    params = {"connectionId": STRIPE_TO_BIGQUERY, "status": "succeeded", "orderBy": "createdAt|DESC", "limit": 2}
+    first = curl("GET", "/jobs", params=params).json()
+    assert first["previous"] == ""
+    assert not first["next"].startswith(curl.airbyte.url)
+    assert "connectionId=" in first["next"]
+    assert "status=" not in first["next"]
+    assert "orderBy=" not in first["next"]
+    assert curl("GET", "/jobs", params={**params, "offset": 2}).json()["next"] != ""
+    assert curl("GET", "/jobs", params={**params, "offset": 4}).json()["next"] == ""
+
+
+@pytest.mark.parametrize("query", [{"limit": 101}, {"limit": 0}, {"offset": -1}, {"orderBy": "jobId"}, {"limit": "x"}])
+def test_a_query_out_of_range_is_400(curl: Curl, query: dict[str, Any]) -> None:
+    assert curl("GET", "/jobs", params=query).status_code == 400
+
+
+def test_jobs_come_oldest_first_unless_asked_otherwise(curl: Curl) -> None:
+    ages = [curl.airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=age).job_id for age in (300, 200, 100)]
+    rows = curl("GET", "/jobs").json()["data"]
+    assert [row["jobId"] for row in rows] == ages
+    rows = curl("GET", "/jobs", params={"orderBy": "createdAt|DESC"}).json()["data"]
+    assert [row["jobId"] for row in rows] == ages[::-1]
+
+
+def test_jobs_can_be_filtered(curl: Curl) -> None:
+    old = curl.airbyte.add_job(STRIPE_TO_BIGQUERY, "failed", age=3600)
+    new = curl.airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "running", job_type="reset")
+    recently = datetime.fromtimestamp(time.time() - 600, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def ids(**query: str) -> list[int]:
+        return [row["jobId"] for row in curl("GET", "/jobs", params=query).json()["data"]]
+
+    assert ids(connectionId=STRIPE_TO_BIGQUERY) == [old.job_id]
+    assert ids(status="running") == [new.job_id]
+    assert ids(jobType="reset") == [new.job_id]
+    assert ids(workspaceIds=WORKSPACE_ID) == [old.job_id, new.job_id]
+    assert ids(workspaceIds=NOWHERE) == []
+    assert ids(updatedAtStart=recently) == [new.job_id]
+    assert ids(createdAtEnd=recently) == [old.job_id]
+    curl.airbyte.end_job(old.job_id)
+    assert ids(updatedAtStart=recently) == [new.job_id], "a finished job never changes"
+
+
+def test_a_job_says_only_what_airbyte_knows_by_then(airbyte: LocalAirbyte, curl: Curl) -> None:
+    airbyte.script_jobs("running", "succeeded")
+    started = curl.start()
+    assert (started.status_code, sorted(started.json())) == (
+        200,
+        ["connectionId", "jobId", "jobType", "startTime", "status"],
+    )
+    path = f"/jobs/{started.json()['jobId']}"
+    running = curl("GET", path).json()
+    assert running["status"] == "running"
+    assert "lastUpdatedAt" not in running
+    done = curl("GET", path).json()
+    assert done["status"] == "succeeded"
+    assert {"lastUpdatedAt", "duration", "rowsSynced", "bytesSynced"} <= done.keys()
+
+
+def test_a_job_without_a_script_goes_by_the_clock() -> None:
+    with LocalAirbyte(job_seconds=0.3) as airbyte:
+        curl = Curl(airbyte)
+        path = f"/jobs/{curl.start().json()['jobId']}"
+        assert curl("GET", path).json()["status"] == "pending"
+        time.sleep(0.1)
+        assert curl("GET", path).json()["status"] == "running"
+        time.sleep(0.25)
+        assert curl("GET", path).json()["status"] == "succeeded"
+
+
+def test_timestamps_lack_seconds_that_are_zero_and_durations_have_no_days() -> None:
+    assert timestamp(1_700_000_040) == "2023-11-14T22:14Z"
+    assert timestamp(1_700_000_041) == "2023-11-14T22:14:01Z"
+    assert [java_duration(seconds) for seconds in (0, 330, 90_000, 3_600.7)] == ["PT0S", "PT5M30S", "PT25H", "PT1H"]
+
+
+def test_409_says_already_running_or_hides_its_reason(airbyte: LocalAirbyte, curl: Curl) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "incomplete")
+    running = curl.start().json()
+    assert (running["status"], running["title"]) == (409, "try-again-later")
+    assert running["documentationUrl"] is None
+    inactive = curl.start(STRIPE_TO_POSTGRES).json()
+    assert (inactive["title"], inactive["data"]["message"]) == ("state-conflict", "Could not fulfill request")
+
+
+def test_a_reset_cancels_what_runs_and_both_kinds_are_called_reset(airbyte: LocalAirbyte, curl: Curl) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    assert curl.start(job_type="clear").json()["jobType"] == "reset"
+    assert job.status == "cancelled"
+
+
+def test_a_refresh_is_422(curl: Curl) -> None:
+    reply = curl.start(job_type="refresh")
+    assert reply.status_code == 422
+    assert reply.json()["data"]["message"] == "Refreshes are not supported in the public API"
+
+
+def test_cancelling_stops_whatever_runs_on_the_jobs_connection(airbyte: LocalAirbyte, curl: Curl) -> None:
+    old = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    new = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    reply = curl("DELETE", f"/jobs/{old.job_id}")
+    assert (reply.status_code, reply.json()["jobId"]) == (200, old.job_id)
+    assert new.status == "cancelled"
+    assert airbyte.cancelled == [new.job_id]
+    again = curl("DELETE", f"/jobs/{old.job_id}")
+    assert (again.status_code, again.json()["data"]["message"]) == (409, "Job is not currently running")
+
+
+@pytest.mark.parametrize(
+    ("path", "community"),
+    [(f"/connections/{NOWHERE}", 404), ("/connections/nonsense", 500), ("/jobs/999", 409), (f"/sources/{NOWHERE}", 404)],
+)
+def test_an_unknown_id_is_403_on_cloud_and_many_things_elsewhere(path: str, community: int) -> None:
+    for edition, status in (("community", community), ("cloud", 403)):
+        with LocalAirbyte(edition=edition) as airbyte:  # type: ignore[arg-type]
+            assert Curl(airbyte)("GET", path).status_code == status
+
+
+def test_a_script_of_faults_is_one_line_each(airbyte: LocalAirbyte, curl: Curl) -> None:
+    airbyte.next_reply(502, path="/sources")
+    assert "502 Bad Gateway" in curl("GET", "/sources").text
+    assert curl("GET", "/sources").status_code == 200
+
+    airbyte.lose_next_reply()
+    with pytest.raises(requests.ConnectionError):
+        curl.start()
+    assert len(airbyte.jobs) == 1, "the job was made before the reply got lost"
+
+    airbyte.next_reply(429, headers={"Retry-After": "7"}, times=2)
+    replies = [curl("GET", "/jobs") for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [429, 429, 200]
+    assert replies[0].headers["retry-after"] == "7"
+
+    airbyte.next_reply(500, method="POST", path="/jobs", after=True)
+    assert curl.start(SNOWFLAKE_TO_POSTGRES).status_code == 500
+    assert len(airbyte.jobs) == 2
+
+    airbyte.next_reply(path="/tags", delay=0.2)
+    before = time.monotonic()
+    assert curl("GET", "/tags").status_code == 200
+    assert time.monotonic() - before >= 0.2
+
+
+def test_every_request_is_remembered(airbyte: LocalAirbyte, curl: Curl) -> None:
+    curl("GET", "/sources", params={"limit": 5})
+    assert [(asked.method, asked.path) for asked in airbyte.requests] == [
+        ("POST", "/applications/token"),
+        ("GET", "/sources"),
+    ]
+    assert airbyte.requests[-1].value("limit") == "5"
+    assert airbyte.asked("GET", "/sources") == airbyte.requests[-1:]
+
+
+async def test_two_thousand_requests_at_once_are_all_answered() -> None:
+    with LocalAirbyte(auth=False) as airbyte:
+        airbyte.latency = 1.0
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def ask() -> int:
+                async with session.get(airbyte.api_url + "/sources") as reply:
+                    await reply.read()
+                    return reply.status
+
+            assert await asyncio.gather(*(ask() for _ in range(2000))) == [200] * 2000
+        assert airbyte.most_in_flight > 1000
+
+
+def test_the_command_serves_until_it_is_stopped_and_says_how_to_reach_it() -> None:
+    command = [sys.executable, "-m", "airflow_provider_airbyte_api.testing"]
+    options = ["--port", "0", "--client-id", "me", "--client-secret", "mine", "--job-seconds", "0"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = re.search(r"http://\S+", process.stdout.readline())
+            assert url is not None
+            credentials = {"client_id": "me", "client_secret": "mine"}
+            reply = requests.post(f"{url[0]}/applications/token", json=credentials, timeout=10)
+            assert reply.status_code == 200
+        finally:
+            process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+def test_the_command_says_which_port_is_taken(airbyte: LocalAirbyte) -> None:
+    port = airbyte.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "airflow_provider_airbyte_api.testing", "--port", port]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert f"port {port} cannot be used" in ended.stderr
