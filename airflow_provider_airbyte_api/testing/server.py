@@ -21,6 +21,8 @@ from airflow_provider_airbyte_api.testing.world import API, Asked, Edition, Faul
 BACKLOG = 4096
 """Connections that the kernel may hold while the server is busy, so that a crowd loses none."""
 
+MOST_SOCKETS = 65_536
+
 
 class LocalAirbyte:
     """An Airbyte on this machine, for the length of a ``with`` block.
@@ -70,6 +72,7 @@ class LocalAirbyte:
 
     def start(self) -> LocalAirbyte:
         """Bind, and answer from a thread of its own until :meth:`stop`."""
+        _allow_many_sockets()
         self._socket = socket.create_server(("127.0.0.1", self._wanted_port), backlog=BACKLOG)
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, args=(ready,), name="local-airbyte", daemon=True)
@@ -271,3 +274,15 @@ class LocalAirbyte:
             body=reply.body,
             headers={**reply.headers, "Date": replies.date_header(time.time())},
         )
+
+
+def _allow_many_sockets() -> None:
+    """Lift the soft limit on open files, which is often 1024: a crowd of clients and its server may be one process."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_SOCKETS if hard == resource.RLIM_INFINITY else min(hard, MOST_SOCKETS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,79 @@
+"""A database, and a way to run a DAG that a test has just written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+from airflow.utils.db import initdb
+
+
+@pytest.fixture(scope="session")
+def database() -> None:
+    """Airflow's own tables, empty."""
+    initdb()
+
+
+class XComs:
+    """What a task instance is to an operator that is executed without Airflow around it."""
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+@dataclass
+class Run:
+    """A finished DAG run."""
+
+    dag_run: Any
+
+    @property
+    def succeeded(self) -> bool:
+        return str(self.dag_run.state) == "success"
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {ti.task_id: str(ti.state) for ti in self.dag_run.get_task_instances()}
+
+    def xcom(self, task_id: str, key: str = "return_value") -> Any:
+        from airflow.models.xcom import XComModel
+
+        with _session() as session:
+            row = XComModel.get_many(
+                run_id=self.dag_run.run_id, key=key, task_ids=[task_id], dag_ids=[self.dag_run.dag_id]
+            )
+            found = session.scalars(row).first() if not hasattr(row, "first") else row.first()
+            return None if found is None else XComModel.deserialize_value(found)
+
+
+def _session() -> Any:
+    from airflow.utils.session import create_session
+
+    return create_session()
+
+
+def run(dag: DAG, **more: Any) -> Run:
+    """Run a DAG to its end, in this process, triggers included."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    return Run(dag.test(**more))
+
+
+@pytest.fixture
+def dag(request: pytest.FixtureRequest, database: None) -> Iterator[DAG]:
+    """An empty DAG of the test's own, open for tasks."""
+    name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
+    with DAG(dag_id=name[:200], schedule=None) as made:
+        yield made

@@ -1,0 +1,40 @@
+"""Every example DAG is run to its end, on real Airflow, against the local Airbyte."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from tests.airflow.conftest import run
+from tests.conftest import REPOSITORY
+
+EXAMPLES = sorted((REPOSITORY / "example_dags").glob("*.py"))
+
+
+def dag_in(path: Path) -> DAG:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    dag: DAG = module.dag
+    return dag
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_to_its_end(path: Path, database: None, airbyte: LocalAirbyte) -> None:
+    dag = dag_in(path)
+    assert dag.dag_id == path.stem, "an example is found by its file's name"
+    done = run(dag)
+    assert done.states == dict.fromkeys(dag.task_ids, "success")
+
+
+def test_the_main_example_syncs_two_connections_once_each(database: None, airbyte: LocalAirbyte) -> None:
+    done = run(dag_in(REPOSITORY / "example_dags" / "example_airbyte.py"))
+    assert [source["name"] for source in done.xcom("list_sources")] == ["Snowflake", "Stripe"]
+    assert {done.xcom("sync")["job_id"], done.xcom("wait_for_second")["job_id"]} == {1, 2}
+    assert len(airbyte.jobs) == 2

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
+
+
+def test_nothing_is_looked_up_or_sent_before_the_first_call() -> None:
+    AirbyteHook("no such connection").list_sources()
+
+
+def test_what_there_is_can_be_listed_and_looked_up(airbyte: LocalAirbyte) -> None:
+    hook = AirbyteHook()
+    assert [source.name for source in hook.list_sources()] == ["Snowflake", "Stripe"]
+    assert [workspace.workspace_id for workspace in hook.list_workspaces()] == [WORKSPACE_ID]
+    assert len(list(hook.list_connections(WORKSPACE_ID))) == 3
+    assert hook.get_airbyte_connection(STRIPE_TO_BIGQUERY).name == "Stripe → BigQuery"
+
+
+def test_jobs_are_listed_newest_first_and_filtered(airbyte: LocalAirbyte) -> None:
+    for age, connection in ((30, STRIPE_TO_BIGQUERY), (20, SNOWFLAKE_TO_POSTGRES), (10, STRIPE_TO_BIGQUERY)):
+        airbyte.add_job(connection, "succeeded" if age > 10 else "running", age=age)
+    hook = AirbyteHook()
+    assert [job.job_id for job in hook.list_jobs()] == [3, 2, 1]
+    assert [job.job_id for job in hook.list_jobs(STRIPE_TO_BIGQUERY)] == [3, 1]
+    assert [job.job_id for job in hook.list_jobs(STRIPE_TO_BIGQUERY, status="running")] == [3]
+    assert [job.job_id for job in hook.list_jobs(workspace_ids=[WORKSPACE_ID], job_type="reset")] == []
+
+
+def test_a_sync_is_started_waited_for_and_cancelled(airbyte: LocalAirbyte) -> None:
+    hook = AirbyteHook()
+    job = hook.start_sync(STRIPE_TO_BIGQUERY)
+    assert hook.wait_for_job(job.job_id, poll_interval=0.02).status == "succeeded"
+    airbyte.script_jobs("running")
+    second = hook.start_sync(STRIPE_TO_BIGQUERY)
+    assert hook.cancel_job(second.job_id).status == "cancelled"
+
+
+def test_a_cancel_of_a_finished_job_spares_the_newer_one(airbyte: LocalAirbyte) -> None:
+    old = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    new = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    assert AirbyteHook().cancel_job(old.job_id).status == "succeeded"
+    assert new.status == "running"
+    assert not airbyte.asked("DELETE", ".*")
+
+
+def test_every_error_is_ours_and_airflows(airbyte: LocalAirbyte) -> None:
+    with pytest.raises(errors.AirbyteNotFoundError) as caught:
+        AirbyteHook().get_job(999)
+    assert isinstance(caught.value, AirflowException)
+    assert caught.value.status == 409
+    with pytest.raises(AirflowException):
+        next(AirbyteHook().list_sources("no uuid"))
+
+
+def connection(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> AirbyteHook:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "airbyte_api", **fields}))
+    return AirbyteHook("other")
+
+
+@pytest.mark.parametrize(("given", "missing"), [("login", "Password"), ("password", "Login")])
+def test_half_of_the_credentials_is_refused(monkeypatch: pytest.MonkeyPatch, given: str, missing: str) -> None:
+    hook = connection(monkeypatch, host="http://localhost:8000", **{given: "x"})
+    with pytest.raises(errors.AirbyteConfigError, match=f"but no {missing}"):
+        list(hook.list_sources())
+
+
+def test_no_credentials_mean_an_airbyte_without_authentication(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalAirbyte(auth=False) as airbyte:
+        assert len(list(connection(monkeypatch, host=airbyte.url).list_sources())) == 2
+
+
+def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch, airbyte: LocalAirbyte) -> None:
+    where = airbyte.url.removeprefix("http://")
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", f"airbyte-api://{airbyte.client_id}:{airbyte.client_secret}@{where}")
+    assert len(list(AirbyteHook("other").list_sources())) == 2
+
+
+# -- test_connection -------------------------------------------------------------------------------------------
+
+
+def test_a_good_connection_says_what_it_sees(airbyte: LocalAirbyte) -> None:
+    assert AirbyteHook().test_connection() == (
+        True,
+        f"Connected to {airbyte.api_url}, which shows 1 workspace(s): Local.",
+    )
+
+
+def test_a_wrong_secret_is_not_called_a_success(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = connection(monkeypatch, host=airbyte.url, login=airbyte.client_id, password="hunter2")
+    well, message = hook.test_connection()
+    assert not well
+    assert "Check Login (client id) and Password (client secret)" in message
+    assert "hunter2" not in message
+
+
+def test_missing_credentials_are_named(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    well, message = connection(monkeypatch, host=airbyte.url).test_connection()
+    assert not well
+    assert "No credentials were sent" in message
+
+
+def test_a_host_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    well, message = connection(monkeypatch, host="http://127.0.0.1:9").test_connection()
+    assert not well
+    assert "127.0.0.1:9" in message
+
+
+def test_an_application_that_sees_nothing_is_no_success(airbyte: LocalAirbyte) -> None:
+    airbyte.workspaces.clear()
+    well, message = AirbyteHook().test_connection()
+    assert not well
+    assert "sees no workspace" in message

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDeferred
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteListSourcesOperator, AirbyteSyncOperator
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
+from tests.airflow.conftest import Run, XComs, run
+
+JOB_URL = "{url}/workspaces/6b0f2c1e-2f6c-4a57-9d1b-3b8f5d1f7a10/connections/{connection}/timeline?jobId={job}&openLogs=true"
+BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+
+
+def sync(connection_id: str = STRIPE_TO_BIGQUERY, **more: Any) -> AirbyteSyncOperator:
+    return AirbyteSyncOperator(task_id="sync", connection_id=connection_id, **{"poll_interval": 0.02, **more})
+
+
+def execute(task: AirbyteSyncOperator, xcoms: XComs | None = None) -> dict[str, Any]:
+    """Run a task that does not defer, or only its first slice, without Airflow around it."""
+    return task.execute({"ti": xcoms or XComs()})  # type: ignore[typeddict-item]
+
+
+# -- listing ---------------------------------------------------------------------------------------------------
+
+
+def test_sources_come_back_as_the_apis_json_without_their_configuration(dag: DAG, airbyte: LocalAirbyte) -> None:
+    AirbyteListSourcesOperator(task_id="list")
+    rows = run(dag).xcom("list")
+    assert [row["name"] for row in rows] == ["Snowflake", "Stripe"]
+    assert rows[1]["sourceType"] == "stripe"
+    assert all("configuration" not in row for row in rows)
+
+
+def test_250_sources_are_250_rows_in_four_requests_whatever_is_odd_about_one(airbyte: LocalAirbyte) -> None:
+    odd = {"sourceId": "odd", "name": "Ours", "sourceType": "", "flavour": {"new": [1]}, "configuration": {"a": 1}}
+    template = airbyte.sources[0]
+    airbyte.sources[:] = [{**template, "sourceId": str(number)} for number in range(249)] + [odd]
+    rows = AirbyteListSourcesOperator(task_id="list").execute({})  # type: ignore[typeddict-item]
+    assert len({row["sourceId"] for row in rows}) == len(rows) == 250
+    assert len(airbyte.requests) <= 4
+    assert rows[-1] == {"sourceId": "odd", "name": "Ours", "sourceType": "", "flavour": {"new": [1]}}
+
+
+def test_the_configuration_is_there_if_asked_for(airbyte: LocalAirbyte) -> None:
+    rows = AirbyteListSourcesOperator(task_id="list", include_configuration=True).execute({})  # type: ignore[typeddict-item]
+    assert rows[0]["configuration"]["database"] == "SALES"
+
+
+def test_only_the_sources_of_one_workspace_if_asked_for(airbyte: LocalAirbyte) -> None:
+    elsewhere = "11111111-1111-4111-8111-111111111111"
+    airbyte.sources[0]["workspaceId"] = elsewhere
+    rows = AirbyteListSourcesOperator(task_id="list", workspace_ids=elsewhere).execute({})  # type: ignore[typeddict-item]
+    assert [row["name"] for row in rows] == ["Snowflake"]
+
+
+# -- syncing ---------------------------------------------------------------------------------------------------
+
+
+@BOTH_MODES
+def test_a_sync_is_run_and_its_result_handed_on(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    sync(deferrable=deferrable)
+    done = run(dag)
+    assert done.states == {"sync": "success"}
+    (job,) = airbyte.jobs
+    url = JOB_URL.format(url=airbyte.url, connection=STRIPE_TO_BIGQUERY, job=job.job_id)
+    result = done.xcom("sync")
+    assert result == {
+        "job_id": job.job_id,
+        "status": "succeeded",
+        "connection_id": STRIPE_TO_BIGQUERY,
+        "job_type": "sync",
+        "rows_synced": job.rows,
+        "bytes_synced": job.size,
+        "duration_seconds": 0.0,
+        "start_time": result["start_time"],
+        "job_url": url,
+    }
+    assert (done.xcom("sync", "job_id"), done.xcom("sync", "job_url")) == (job.job_id, url)
+
+
+@BOTH_MODES
+def test_only_the_end_of_a_job_ends_the_wait(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.script_jobs("queued", "running", "incomplete", "a word nobody knows", "running", "succeeded")
+    sync(deferrable=deferrable)
+    done = run(dag)
+    assert done.states == {"sync": "success"}
+    assert done.xcom("sync")["status"] == "succeeded"
+    assert airbyte.jobs[0].looks == 6
+    assert len(airbyte.jobs) == 1
+
+
+@BOTH_MODES
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_job_that_does_not_succeed_fails_the_task(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, end: str
+) -> None:
+    airbyte.script_jobs("running", end)
+    sync(deferrable=deferrable)
+    done = run(dag)
+    assert done.states == {"sync": "failed"}
+    assert done.xcom("sync", "job_id") == 1, "which job it was is still there"
+
+
+@BOTH_MODES
+def test_a_server_that_is_away_for_a_moment_fails_nothing(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.script_jobs("running", "running", "succeeded")
+    airbyte.next_reply(502, method="GET", path=r"/jobs/\d+")
+    sync(deferrable=deferrable)
+    assert run(dag).states == {"sync": "success"}
+    assert len(airbyte.jobs) == 1
+
+
+def test_job_id_and_job_url_are_there_before_it_waits(airbyte: LocalAirbyte) -> None:
+    xcoms = XComs()
+    with pytest.raises(TaskDeferred):
+        execute(sync(deferrable=True), xcoms)
+    assert xcoms.pushed["job_id"] == 1
+    assert xcoms.pushed["job_url"].endswith("jobId=1&openLogs=true")
+    assert not airbyte.asked("GET", "/jobs/1")
+
+
+def test_without_waiting_the_task_is_done_once_the_sync_is_started(airbyte: LocalAirbyte) -> None:
+    result = execute(sync(wait_for_completion=False, deferrable=True))
+    assert (result["job_id"], result["status"], result["rows_synced"]) == (1, "pending", None)
+    assert not airbyte.asked("GET", "/jobs/1")
+
+
+def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAirbyte) -> None:
+    before = time.time()
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(sync(deferrable=True, timeout=3600))
+    path, kwargs = deferred.value.trigger.serialize()
+    assert path == "airflow_provider_airbyte_api.triggers.airbyte.AirbyteJobTrigger"
+    text = json.dumps(kwargs)
+    assert kwargs["job_id"] == 1
+    assert before + 3600 <= kwargs["deadline"] <= time.time() + 3600
+    assert airbyte.client_secret not in text
+    assert airbyte.client_id not in text
+
+
+@BOTH_MODES
+def test_a_sync_that_takes_too_long_is_cancelled_and_fails(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.script_jobs("running")
+    sync(deferrable=deferrable, timeout=0.2)
+    assert run(dag).states == {"sync": "failed"}
+    assert airbyte.cancelled == [1]
+
+
+def test_after_a_lost_reply_the_sync_is_taken_up_and_not_started_again(airbyte: LocalAirbyte) -> None:
+    airbyte.lose_next_reply()
+    assert execute(sync())["status"] == "succeeded"
+    assert len(airbyte.jobs) == 1
+
+
+# -- refusals: each says what to do, and starts nothing --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("connection_id", "kind", "words"),
+    [
+        ("stripe to bigquery", errors.AirbyteConfigError, "connection_id is 'stripe to bigquery', expected a UUID"),
+        ("", errors.AirbyteConfigError, "connection_id is '', expected a UUID"),
+        ("None", errors.AirbyteConfigError, "connection_id is 'None', expected a UUID"),
+        ("00000000-0000-4000-8000-000000000000", errors.AirbyteNotFoundError, "Check the id"),
+        (STRIPE_TO_POSTGRES, errors.AirbyteConnectionInactiveError, "'Stripe → Postgres' .* is inactive"),
+    ],
+)
+def test_a_connection_that_cannot_be_synced_is_refused(
+    airbyte: LocalAirbyte, connection_id: str, kind: type[errors.AirbyteError], words: str
+) -> None:
+    with pytest.raises(kind, match=words) as caught:
+        execute(sync(connection_id))
+    assert isinstance(caught.value, AirflowException)
+    assert not airbyte.jobs
+    assert not airbyte.asked("POST", "/jobs")
+
+
+def test_a_connection_that_runs_already_is_told_as_such(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    with pytest.raises(errors.AirbyteAlreadyRunningError, match="A sync is already running for"):
+        execute(sync())
+    assert len(airbyte.jobs) == 1
+
+
+def test_a_wrong_secret_is_refused(airbyte: LocalAirbyte) -> None:
+    airbyte.client_secret = "another one"
+    with pytest.raises(errors.AirbyteAuthenticationError, match="Check Login"):
+        execute(sync())
+    assert not airbyte.jobs
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "words"),
+    [
+        ("", errors.AirbyteConfigError, "Host is empty"),
+        ("ftp://airbyte", errors.AirbyteConfigError, "Host 'ftp://airbyte' is no http or https URL"),
+        ("{url}/somewhere/else", errors.AirbyteUnexpectedReplyError, "Check Host in the Airflow connection"),
+    ],
+)
+def test_a_wrong_base_url_is_refused(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, host: str, kind: type[errors.AirbyteError], words: str
+) -> None:
+    connection = json.loads(airbyte.airflow_connection)
+    connection["host"] = host.format(url=airbyte.url)
+    monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", json.dumps(connection))
+    with pytest.raises(kind, match=words):
+        execute(sync())
+    assert not airbyte.jobs
+
+
+@pytest.mark.parametrize("value", [0, -1, "30", None, True, float("nan"), float("inf")])
+def test_an_interval_that_is_none_is_refused_while_the_dag_is_parsed(value: Any) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match="poll_interval is .*, expected a number of seconds") as caught:
+        sync(poll_interval=value)
+    assert isinstance(caught.value, AirflowException)
+
+
+# -- waking up -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        "succeeded",
+        {},
+        {"status": "succeeded"},
+        {"job_id": 1},
+        {"job_id": 1, "status": "running"},
+        {"job_id": 1, "status": "SUCCEEDED"},
+        {"job_id": "1", "status": "succeeded"},
+        {"job_id": 1, "status": "succeeded", "job": {"jobId": 2, "status": "succeeded"}},
+        {"job_id": 1, "status": "succeeded", "job": {"jobId": 1, "status": "failed"}},
+        {"job_id": 1, "status": "succeeded", "job": "all well"},
+    ],
+)
+def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
+    with pytest.raises(errors.AirbyteEventError, match="nobody knows how its job ended") as caught:
+        sync().execute_complete({}, event)  # type: ignore[typeddict-item]
+    assert isinstance(caught.value, AirflowException)
+
+
+def test_an_event_with_the_status_alone_is_checked_with_airbyte(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
+    with pytest.raises(errors.AirbyteJobFailedError):
+        sync().execute_complete({}, {"job_id": job.job_id, "status": "succeeded"})  # type: ignore[typeddict-item]
+
+
+def test_an_error_of_the_trigger_is_the_tasks_error_with_its_class(airbyte: LocalAirbyte) -> None:
+    error = errors.AirbyteAccessError(method="GET", url="http://a/jobs/1", status=403, detail="No.")
+    event = {"job_id": 1, "status": "error", "error": errors.dump(error)}
+    with pytest.raises(errors.AirbyteAccessError, match="answered 403: No") as caught:
+        sync().execute_complete({}, event)  # type: ignore[typeddict-item]
+    assert isinstance(caught.value, AirflowException)
+    assert caught.value.status == 403
+
+
+def test_a_mapped_task_syncs_each_connection_once(dag: DAG, airbyte: LocalAirbyte) -> None:
+    AirbyteSyncOperator.partial(task_id="sync", deferrable=True, poll_interval=0.02).expand(
+        connection_id=[STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES]
+    )
+    done: Run = run(dag)
+    assert done.succeeded
+    assert sorted(job.connection_id for job in airbyte.jobs) == sorted([STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES])

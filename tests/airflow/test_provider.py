@@ -1,0 +1,72 @@
+"""What Airflow sees of the package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+
+import jsonschema
+import pytest
+
+import airflow_provider_airbyte_api
+from airflow_provider_airbyte_api.get_provider_info import get_provider_info
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+
+def test_the_provider_info_fits_airflows_own_schema() -> None:
+    schema = json.loads((importlib.resources.files("airflow") / "provider.yaml.schema.json").read_text())
+    schema["required"] = ["name", "package-name", "description"]  # the rest is for Airflow's own release managers
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_airflow_finds_the_provider_by_its_entry_point() -> None:
+    (found,) = (each for each in entry_points(group="apache_airflow_provider") if "airbyte" in each.value)
+    assert found.load() is get_provider_info
+    assert found.dist is not None
+    assert found.dist.name == get_provider_info()["package-name"]
+
+
+def test_every_module_that_the_provider_info_names_can_be_imported() -> None:
+    info = get_provider_info()
+    for room in ("hooks", "operators", "sensors", "triggers"):
+        for group in info[room]:
+            for module in group["python-modules"]:
+                importlib.import_module(module)
+    for kind in info["connection-types"]:
+        module, _, name = kind["hook-class-name"].rpartition(".")
+        hook = getattr(importlib.import_module(module), name)
+        assert hook is AirbyteHook
+        assert hook.conn_type == kind["connection-type"]
+        assert hook.hook_name == kind["hook-name"]
+
+
+def test_the_version_is_said_in_one_place() -> None:
+    assert version("airflow-provider-airbyte-api") == airflow_provider_airbyte_api.__version__
+
+
+PROBE = """
+import sys
+{imports}
+print(*sorted(name for name in sys.modules if name.split(".")[0] in {watched}))
+"""
+
+
+def loaded(imports: str, watched: tuple[str, ...]) -> list[str]:
+    program = PROBE.format(imports=imports, watched=watched)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines()[-1].split() if done.stdout.strip() else []
+
+
+def test_the_modules_that_airflow_imports_while_it_configures_itself_import_nothing_of_airflow() -> None:
+    assert loaded("import airflow_provider_airbyte_api.get_provider_info", ("airflow", "requests", "aiohttp")) == []
+
+
+@pytest.mark.parametrize("room", ["operators", "sensors"])
+def test_a_dag_file_that_imports_us_loads_no_http_library_and_no_trigger(room: str) -> None:
+    watched = ("requests", "aiohttp", "urllib3")
+    without = loaded("import airflow.sdk; airflow.sdk.BaseOperator; airflow.sdk.BaseSensorOperator", watched)
+    assert loaded(f"import airflow_provider_airbyte_api.{room}.airbyte", watched) == without == []

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSensorTimeout
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
+from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from tests.airflow.conftest import run
+
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
+ALL_MODES = pytest.mark.parametrize("mode", MODES)
+
+
+def wait_for(job: LocalJob, mode: str, **more: Any) -> AirbyteJobSensor:
+    return AirbyteJobSensor(task_id="wait", job_id=job.job_id, **{"poll_interval": 0.02, **MODES[mode], **more})
+
+
+@ALL_MODES
+def test_only_the_end_of_a_job_ends_the_wait(dag: DAG, airbyte: LocalAirbyte, mode: str) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY)
+    job.script = ["queued", "running", "incomplete", "a word nobody knows", "succeeded"]
+    wait_for(job, mode)
+    done = run(dag)
+    assert done.states == {"wait": "success"}
+    assert done.xcom("wait")["rows_synced"] == job.rows
+    assert job.looks == 5
+
+
+@ALL_MODES
+@pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
+def test_a_job_that_fails_fails_the_sensor_or_skips_it(
+    dag: DAG, airbyte: LocalAirbyte, mode: str, soft_fail: bool, state: str
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY)
+    job.script = ["running", "failed"]
+    wait_for(job, mode, soft_fail=soft_fail)
+    assert run(dag).states == {"wait": state}
+
+
+@ALL_MODES
+@pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
+def test_a_sensor_out_of_time_fails_or_is_skipped_and_cancels_nothing(
+    dag: DAG, airbyte: LocalAirbyte, mode: str, soft_fail: bool, state: str
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    wait_for(job, mode, timeout=0.3, soft_fail=soft_fail)
+    assert run(dag).states == {"wait": state}
+    assert job.status == "running"
+
+
+def test_a_deferred_sensor_out_of_time_raises_what_a_poking_one_does(airbyte: LocalAirbyte) -> None:
+    error = errors.AirbyteJobTimeoutError("too late", job_id=1)
+    event = {"job_id": 1, "status": "timeout", "error": errors.dump(error)}
+    with pytest.raises(AirflowSensorTimeout, match="too late"):
+        AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)  # type: ignore[typeddict-item]
+
+
+def test_a_job_that_is_finished_already_needs_no_triggerer(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    assert wait_for(job, "deferred").execute({})["job_id"] == job.job_id  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("event", [None, {}, {"job_id": 1, "status": "done"}])
+def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
+    with pytest.raises(errors.AirbyteEventError):
+        AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("job_id", ["None", "", "abc", 0])
+def test_what_is_no_job_id_is_refused_before_anything_is_sent(airbyte: LocalAirbyte, job_id: Any) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=f"job_id is {job_id!r}") as caught:
+        AirbyteJobSensor(task_id="wait", job_id=job_id).poke({})  # type: ignore[typeddict-item]
+    assert isinstance(caught.value, AirflowException)
+    assert not airbyte.requests
+
+
+@ALL_MODES
+def test_an_unknown_job_fails_at_once(dag: DAG, airbyte: LocalAirbyte, mode: str) -> None:
+    AirbyteJobSensor(task_id="wait", job_id="999", **MODES[mode])
+    assert run(dag).states == {"wait": "failed"}
+    assert len(airbyte.asked("GET", "/jobs/999")) == 1
+
+
+def test_an_unknown_job_is_told_with_what_to_do(airbyte: LocalAirbyte) -> None:
+    with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 999"):
+        AirbyteJobSensor(task_id="wait", job_id="999").poke({})  # type: ignore[typeddict-item]
+
+
+def test_poll_interval_is_poke_interval_by_another_name() -> None:
+    assert AirbyteJobSensor(task_id="wait", job_id=1, poll_interval=7).poke_interval == 7
+    assert AirbyteJobSensor(task_id="wait", job_id=1, poke_interval=8).poke_interval == 8
+    with pytest.raises(errors.AirbyteConfigError, match="they mean the same"):
+        AirbyteJobSensor(task_id="wait", job_id=1, poll_interval=7, poke_interval=8)
+
+
+def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAirbyte) -> None:
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    with pytest.raises(TaskDeferred) as deferred:
+        wait_for(job, "deferred").execute({})  # type: ignore[typeddict-item]
+    kwargs = deferred.value.trigger.serialize()[1]
+    assert (kwargs["job_id"], kwargs["connection_id"]) == (job.job_id, STRIPE_TO_BIGQUERY)
+    assert airbyte.client_secret not in json.dumps(kwargs)

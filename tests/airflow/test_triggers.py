@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
+
+
+def trigger(job_id: int, **more: Any) -> AirbyteJobTrigger:
+    arguments: dict[str, Any] = {
+        "job_id": job_id,
+        "connection_id": STRIPE_TO_BIGQUERY,
+        "airbyte_conn_id": "airbyte_api_default",
+        "poll_interval": 0.02,
+    }
+    return AirbyteJobTrigger(**{**arguments, **more})
+
+
+async def events(waiting: AirbyteJobTrigger) -> list[dict[str, Any]]:
+    return [event.payload async for event in waiting.run()]
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+async def test_one_event_tells_how_the_job_ended(airbyte: LocalAirbyte, end: str) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY)
+    job.script = ["queued", "running", "incomplete", "a word nobody knows", end]
+    (event,) = await events(trigger(job.job_id, workspace_id="w"))
+    assert (event["status"], event["job_id"], event["workspace_id"]) == (end, job.job_id, "w")
+    assert event["job"]["jobId"] == job.job_id
+    assert json.loads(json.dumps(event)) == event
+
+
+async def test_a_deadline_is_an_event_too_and_cancels_nothing(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    (event,) = await events(trigger(job.job_id, deadline=time.time() + 0.1))
+    assert (event["status"], event["error"]["type"]) == ("timeout", "AirbyteJobTimeoutError")
+    assert job.status == "running"
+
+
+async def test_what_cannot_heal_is_an_event_with_the_error(airbyte: LocalAirbyte) -> None:
+    (event,) = await events(trigger(999))
+    assert (event["status"], event["error"]["type"]) == ("error", "AirbyteNotFoundError")
+    assert "There is no job 999" in event["error"]["message"]
+
+
+async def test_a_wrong_secret_is_an_event_without_the_secret(airbyte: LocalAirbyte) -> None:
+    secret, airbyte.client_secret = airbyte.client_secret, "changed"
+    (event,) = await events(trigger(1))
+    assert event["error"]["type"] == "AirbyteAuthenticationError"
+    assert secret not in json.dumps(event)
+
+
+async def test_trouble_on_the_way_is_ridden_out(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_airbyte_api.api import jobs
+    from airflow_provider_airbyte_api.api.retry import Retry
+
+    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.01, longest_pause=0.01))
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY)
+    job.script = ["running", "running", "succeeded"]
+    for status in (502, 503, 429, 500):
+        airbyte.next_reply(status, path="/jobs/1")
+    airbyte.lose_next_reply("GET", "/jobs/1")
+    airbyte.revoke_tokens()
+    (event,) = await events(trigger(job.job_id))
+    assert event["status"] == "succeeded"
+
+
+async def test_it_is_rebuilt_from_what_it_serializes(airbyte: LocalAirbyte) -> None:
+    first = trigger(1, deadline=5.0, workspace_id="w")
+    path, kwargs = first.serialize()
+    module, _, name = path.rpartition(".")
+    assert (module, name) == (AirbyteJobTrigger.__module__, AirbyteJobTrigger.__name__)
+    again = AirbyteJobTrigger(**json.loads(json.dumps(kwargs)))
+    assert again.serialize() == first.serialize()
+
+
+def test_four_arguments_are_enough() -> None:
+    made = AirbyteJobTrigger(job_id=1, connection_id="c", airbyte_conn_id="a", poll_interval=5)
+    assert made.serialize()[1]["deadline"] is None
+
+
+async def test_the_event_loop_keeps_turning_while_the_server_takes_its_time(airbyte: LocalAirbyte) -> None:
+    """A server that takes 1 s for each reply, its token endpoint too, must not hold anybody else up."""
+    airbyte.latency = 1.0
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    waiting = asyncio.create_task(events(trigger(job.job_id)))
+    turns, started = 0, time.monotonic()
+    while not waiting.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    assert time.monotonic() - started >= 2.0
+    assert turns > 50, "each turn takes 10 ms and a little; a blocked loop would make two or three of them"
+    assert (await waiting)[0]["status"] == "succeeded"
+
+
+async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    waiting = asyncio.create_task(events(trigger(job.job_id, poll_interval=60)))
+    while not airbyte.asked("GET", "/jobs/1"):
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, timeout=5)
+    assert job.status == "running"

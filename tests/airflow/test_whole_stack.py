@@ -1,0 +1,79 @@
+"""The whole Airflow, as ``airflow standalone`` runs it: scheduler, triggerer, DAG processor and execution API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from dev.stack import AirflowStack
+from tests.conftest import REPOSITORY
+
+DAG_ID = "example_airbyte"
+
+
+@pytest.fixture(scope="module")
+def airbyte_of_the_stack() -> Iterator[LocalAirbyte]:
+    with LocalAirbyte(job_seconds=5.0) as local:
+        yield local
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalAirbyte) -> Iterator[AirflowStack]:
+    home: Path = tmp_path_factory.mktemp("airflow")
+    environment = {
+        "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte_of_the_stack.airflow_connection,
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+    }
+    with AirflowStack(home, REPOSITORY / "example_dags", environment) as running:
+        yield running
+        processes = running.processes()
+    assert len(processes) > 4
+    assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
+    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+) -> None:
+    run_id = stack.trigger(DAG_ID)
+    seen: set[str] = set()
+    until = time.monotonic() + 120
+    while (state := stack.run_state(DAG_ID, run_id)) not in ("success", "failed") and time.monotonic() < until:
+        seen.add(stack.states(DAG_ID, run_id)["sync"])
+        time.sleep(0.2)
+    log = stack.task_log(DAG_ID, run_id, "sync")
+    assert state == "success", log
+    assert "deferred" in seen
+    result = stack.xcom(DAG_ID, run_id, "sync")
+    assert (result["status"], result["rows_synced"]) == ("succeeded", 250_000)
+    assert stack.xcom(DAG_ID, run_id, "sync", "job_url") == result["job_url"]
+    assert len(airbyte_of_the_stack.jobs) == 2
+    for words in ("Syncing Airbyte connection 'Stripe → BigQuery'", "is running", "succeeded after 250,000 rows"):
+        assert words in log
+    assert airbyte_of_the_stack.client_secret not in log
+
+
+def test_the_provider_and_its_connection_form_are_known_to_the_ui(stack: AirflowStack) -> None:
+    providers = {row["package_name"]: row for row in stack.get("/providers?limit=100")["providers"]}
+    assert providers["airflow-provider-airbyte-api"]["version"]
+
+
+def test_the_test_button_tells_a_good_connection_from_a_bad_one(
+    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+) -> None:
+    body = {
+        "connection_id": "tried",
+        "conn_type": "airbyte_api",
+        "host": airbyte_of_the_stack.url,
+        "login": airbyte_of_the_stack.client_id,
+        "password": airbyte_of_the_stack.client_secret,
+    }
+    good = stack.post("/connections/test", body)
+    assert (good["status"], good["message"].split(",")[0]) == (True, f"Connected to {airbyte_of_the_stack.api_url}")
+    bad = stack.post("/connections/test", {**body, "password": "wrong"})
+    assert (bad["status"], "Check Login" in bad["message"]) == (False, True)

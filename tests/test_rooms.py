@@ -1,0 +1,61 @@
+"""Imports go one way: the tree of folders is the diagram."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_airbyte_api"
+NAME = PACKAGE.name
+MAY_IMPORT = {
+    "api": {"api"},
+    "clients": {"api", "clients", "__init__"},
+    "hooks": {"api", "clients", "hooks"},
+    "arguments": {"api", "hooks"},
+    "triggers": {"api", "hooks", "triggers"},
+    "operators": {"api", "arguments", "hooks", "triggers", "operators"},
+    "sensors": {"api", "arguments", "hooks", "triggers", "sensors"},
+    "testing": {"api", "testing"},
+    "get_provider_info": set(),
+    "__init__": set(),
+}
+PURE = {"aiohttp", "requests", "airflow", "urllib3", "socket", "asyncio", "threading", "time", "random"}
+FOREIGN = {"api": PURE, "get_provider_info": PURE, "__init__": PURE, "clients": {"airflow"}, "testing": {"airflow"}}
+
+
+def room_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_lies_below_it(module: Path) -> None:
+    room = room_of(module)
+    for name in imported(module):
+        parts = name.split(".")
+        if parts[0] == NAME:
+            target = parts[1] if (PACKAGE / parts[1]).exists() or (PACKAGE / f"{parts[1]}.py").exists() else "__init__"
+            assert target in MAY_IMPORT[room], f"{room} imports {name}"
+        else:
+            assert parts[0] not in FOREIGN.get(room, set()), f"{room} imports {name}"
+
+
+def test_aiohttp_is_imported_by_one_driver_and_requests_by_the_other() -> None:
+    for library, driver in (("aiohttp", "aio"), ("requests", "sync")):
+        users = {path.relative_to(PACKAGE) for path in MODULES for name in imported(path) if name.split(".")[0] == library}
+        users = {path for path in users if path.parts[0] != "testing"}
+        assert users == {Path("clients") / f"{driver}.py"}
