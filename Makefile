@@ -12,10 +12,10 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local Airbyte
-	@$(PY) dev/demo.py
+	@$(PY) -m dev.demo
 
 airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
-	@$(PY) dev/play.py
+	@$(PY) -m dev.play
 
 test: lint types unit  ## Everything that has to pass
 

@@ -7,13 +7,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from stack import REPOSITORY, AirflowStack
-
 from airflow_provider_airbyte_api.testing import LocalAirbyte
+from dev.stack import REPOSITORY, AirflowStack
 
 DAG_ID = "example_airbyte"
 RUN_SECONDS = 180.0
-JOB_SECONDS = 8.0
+JOB_SECONDS = 12.0
 
 
 def main() -> int:
@@ -37,35 +36,47 @@ def run(airflow: AirflowStack, airbyte: LocalAirbyte) -> bool:
     say(f"Triggered {DAG_ID}.")
     shown: dict[str, str] = {}
     until = time.monotonic() + RUN_SECONDS
-    while (state := airflow.run_state(DAG_ID, run_id)) not in ("success", "failed") and time.monotonic() < until:
-        for task_id, now in airflow.states(DAG_ID, run_id).items():
-            if shown.get(task_id) != now:
-                shown[task_id] = now
-                say(f"  {task_id:<16} {now}")
+    while True:
+        state = airflow.run_state(DAG_ID, run_id)
+        show_progress(shown, airflow.states(DAG_ID, run_id), airbyte)
+        if state in ("success", "failed"):
+            break
+        if time.monotonic() > until:
+            state = f"not finished after {RUN_SECONDS:.0f} s"
+            break
         time.sleep(0.5)
+    if state == "success":
+        show_results(airflow, run_id, airbyte)
+        return True
     for task_id, now in airflow.states(DAG_ID, run_id).items():
-        if shown.get(task_id) != now:
-            say(f"  {task_id:<16} {now}")
-    if state != "success":
-        for task_id, now in airflow.states(DAG_ID, run_id).items():
-            if now != "success":
-                say(f"--- log of {task_id} ({now}) ---\n{airflow.task_log(DAG_ID, run_id, task_id)}")
-        say(f"The run did not succeed: it is {state}.")
-        return False
-    say("")
-    say("Sources:")
+        if now != "success":
+            say(f"--- log of {task_id} ({now}) ---\n{airflow.task_log(DAG_ID, run_id, task_id)}")
+    say(f"The run did not succeed: it is {state}.")
+    return False
+
+
+def show_progress(shown: dict[str, str], tasks: dict[str, str], airbyte: LocalAirbyte) -> None:
+    """Print what has changed since the last time: tasks in Airflow, jobs in Airbyte."""
+    jobs = {f"job {job.job_id}": job.status for job in airbyte.jobs}
+    for side, things in (("Airflow", tasks), ("Airbyte", jobs)):
+        for name, now in things.items():
+            if shown.get(name) != now:
+                shown[name] = now
+                say(f"  {side}  {name:<16} {now}")
+
+
+def show_results(airflow: AirflowStack, run_id: str, airbyte: LocalAirbyte) -> None:
+    """Print the sources by name, and the jobs with what they moved."""
+    say("\nSources:")
     for source in airflow.xcom(DAG_ID, run_id, "list_sources"):
         say(f"  {source['name']:<12} {source['sourceType']:<12} {source['sourceId']}")
-    names = {connection["connectionId"]: connection["name"] for connection in airbyte.connections}
     say("Syncs:")
+    names = {connection["connectionId"]: connection["name"] for connection in airbyte.connections}
     for task_id in ("sync", "wait_for_second"):
-        result = airflow.xcom(DAG_ID, run_id, task_id)
-        say(
-            f"  job {result['job_id']}  {names[result['connection_id']]:<22} {result['status']:<10}"
-            f" {result['rows_synced']:>9,} rows  {result['bytes_synced']:>11,} bytes  {result['duration_seconds']:.0f} s"
-        )
+        job = airflow.xcom(DAG_ID, run_id, task_id)
+        moved = f"{job['rows_synced']:>9,} rows  {job['bytes_synced']:>11,} bytes  {job['duration_seconds']:.0f} s"
+        say(f"  job {job['job_id']}  {names[job['connection_id']]:<22} {job['status']:<10} {moved}")
     say("")
-    return True
 
 
 def say(line: str) -> None:

@@ -7,9 +7,8 @@ import signal
 import sys
 import threading
 
-from stack import REPOSITORY, AirflowStack, StackError
-
 from airflow_provider_airbyte_api.testing import LocalAirbyte
+from dev.stack import REPOSITORY, AirflowStack, StackError
 
 AIRFLOW_PORT, AIRBYTE_PORT = 8080, 8000
 

@@ -108,10 +108,12 @@ def wait_for_job(
     poll_interval: float,
     deadline: float | None = None,
     unreachable_timeout: float = UNREACHABLE_TIMEOUT,
+    first_pause: float = 0.0,
 ) -> Conversation[Job]:
     """Return the job once it is finished, however it ended.
 
-    ``poll_interval`` and ``unreachable_timeout`` are in seconds, ``deadline`` in seconds since the epoch. Trouble on
+    ``poll_interval``, ``unreachable_timeout`` and ``first_pause``, which is the time before the first look, are in
+    seconds, ``deadline`` in seconds since the epoch. Trouble on
     the way to Airbyte is not a failed sync: it is ridden out for ``unreachable_timeout``, with a line in the log
     when it begins and one when it is over. The status is looked at before the clock, so a job that finished in time
     is never reported late.
@@ -121,6 +123,8 @@ def wait_for_job(
     :raises AirbyteError: at once, for what cannot heal.
     """
     lookout = _Lookout(job_id, unreachable_timeout)
+    if first_pause:
+        yield Pause(first_pause)
     while True:
         job = yield from lookout.look()
         if job is not None and job.is_finished:

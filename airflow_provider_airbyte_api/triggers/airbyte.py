@@ -12,6 +12,14 @@ from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.triggers import events
 
+SETTLING = 10.0
+"""Seconds, at the least, between the start of a trigger and its event.
+
+Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``) that the process of a task that defers
+has ended. If the trigger has fired by then, the scheduler takes the resumed task for one that died, and fails it: seen
+on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has looked at the job a moment ago.
+"""
+
 
 class AirbyteJobTrigger(BaseTrigger):
     """Waits until a job is finished, and tells how it ended: see :mod:`.events`.
@@ -63,7 +71,12 @@ class AirbyteJobTrigger(BaseTrigger):
         try:
             async with await AirbyteHook(self.airbyte_conn_id).async_client() as client:
                 job = await client.run(
-                    jobs.wait_for_job(self.job_id, poll_interval=self.poll_interval, deadline=self.deadline)
+                    jobs.wait_for_job(
+                        self.job_id,
+                        poll_interval=self.poll_interval,
+                        deadline=self.deadline,
+                        first_pause=max(SETTLING, self.poll_interval),
+                    )
                 )
             event = events.finished(job, self.workspace_id)
         except AirbyteError as error:

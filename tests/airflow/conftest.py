@@ -11,6 +11,14 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from airflow.utils.db import initdb
 
+from airflow_provider_airbyte_api.triggers import airbyte as triggers
+
+
+@pytest.fixture(autouse=True)
+def _triggers_fire_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger that runs in the test's own process has no worker to wait for."""
+    monkeypatch.setattr(triggers, "SETTLING", 0.0)
+
 
 @pytest.fixture(scope="session")
 def database() -> None:
@@ -64,7 +72,7 @@ def run(dag: DAG, **more: Any) -> Run:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
     bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)

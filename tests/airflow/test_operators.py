@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDeferred
@@ -13,7 +13,9 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
 from tests.airflow.conftest import Run, XComs, run
 
-JOB_URL = "{url}/workspaces/6b0f2c1e-2f6c-4a57-9d1b-3b8f5d1f7a10/connections/{connection}/timeline?jobId={job}&openLogs=true"
+JOB_URL = (
+    "{url}/workspaces/6b0f2c1e-2f6c-4a57-9d1b-3b8f5d1f7a10/connections/{connection}/timeline?jobId={job}&openLogs=true"
+)
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
 
@@ -23,7 +25,7 @@ def sync(connection_id: str = STRIPE_TO_BIGQUERY, **more: Any) -> AirbyteSyncOpe
 
 def execute(task: AirbyteSyncOperator, xcoms: XComs | None = None) -> dict[str, Any]:
     """Run a task that does not defer, or only its first slice, without Airflow around it."""
-    return task.execute({"ti": xcoms or XComs()})  # type: ignore[typeddict-item]
+    return task.execute(cast("Any", {"ti": xcoms or XComs()}))
 
 
 # -- listing ---------------------------------------------------------------------------------------------------
@@ -41,21 +43,21 @@ def test_250_sources_are_250_rows_in_four_requests_whatever_is_odd_about_one(air
     odd = {"sourceId": "odd", "name": "Ours", "sourceType": "", "flavour": {"new": [1]}, "configuration": {"a": 1}}
     template = airbyte.sources[0]
     airbyte.sources[:] = [{**template, "sourceId": str(number)} for number in range(249)] + [odd]
-    rows = AirbyteListSourcesOperator(task_id="list").execute({})  # type: ignore[typeddict-item]
+    rows = AirbyteListSourcesOperator(task_id="list").execute({})
     assert len({row["sourceId"] for row in rows}) == len(rows) == 250
     assert len(airbyte.requests) <= 4
     assert rows[-1] == {"sourceId": "odd", "name": "Ours", "sourceType": "", "flavour": {"new": [1]}}
 
 
 def test_the_configuration_is_there_if_asked_for(airbyte: LocalAirbyte) -> None:
-    rows = AirbyteListSourcesOperator(task_id="list", include_configuration=True).execute({})  # type: ignore[typeddict-item]
+    rows = AirbyteListSourcesOperator(task_id="list", include_configuration=True).execute({})
     assert rows[0]["configuration"]["database"] == "SALES"
 
 
 def test_only_the_sources_of_one_workspace_if_asked_for(airbyte: LocalAirbyte) -> None:
     elsewhere = "11111111-1111-4111-8111-111111111111"
     airbyte.sources[0]["workspaceId"] = elsewhere
-    rows = AirbyteListSourcesOperator(task_id="list", workspace_ids=elsewhere).execute({})  # type: ignore[typeddict-item]
+    rows = AirbyteListSourcesOperator(task_id="list", workspace_ids=elsewhere).execute({})
     assert [row["name"] for row in rows] == ["Snowflake"]
 
 
@@ -216,7 +218,7 @@ def test_a_wrong_base_url_is_refused(
 
 @pytest.mark.parametrize("value", [0, -1, "30", None, True, float("nan"), float("inf")])
 def test_an_interval_that_is_none_is_refused_while_the_dag_is_parsed(value: Any) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match="poll_interval is .*, expected a number of seconds") as caught:
+    with pytest.raises(errors.AirbyteConfigError, match=r"poll_interval is .*, expected a number of seconds") as caught:
         sync(poll_interval=value)
     assert isinstance(caught.value, AirflowException)
 
@@ -242,21 +244,21 @@ def test_an_interval_that_is_none_is_refused_while_the_dag_is_parsed(value: Any)
 )
 def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
     with pytest.raises(errors.AirbyteEventError, match="nobody knows how its job ended") as caught:
-        sync().execute_complete({}, event)  # type: ignore[typeddict-item]
+        sync().execute_complete({}, event)
     assert isinstance(caught.value, AirflowException)
 
 
 def test_an_event_with_the_status_alone_is_checked_with_airbyte(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
     with pytest.raises(errors.AirbyteJobFailedError):
-        sync().execute_complete({}, {"job_id": job.job_id, "status": "succeeded"})  # type: ignore[typeddict-item]
+        sync().execute_complete({}, {"job_id": job.job_id, "status": "succeeded"})
 
 
 def test_an_error_of_the_trigger_is_the_tasks_error_with_its_class(airbyte: LocalAirbyte) -> None:
     error = errors.AirbyteAccessError(method="GET", url="http://a/jobs/1", status=403, detail="No.")
     event = {"job_id": 1, "status": "error", "error": errors.dump(error)}
     with pytest.raises(errors.AirbyteAccessError, match="answered 403: No") as caught:
-        sync().execute_complete({}, event)  # type: ignore[typeddict-item]
+        sync().execute_complete({}, event)
     assert isinstance(caught.value, AirflowException)
     assert caught.value.status == 403
 

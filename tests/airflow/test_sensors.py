@@ -61,24 +61,24 @@ def test_a_deferred_sensor_out_of_time_raises_what_a_poking_one_does(airbyte: Lo
     error = errors.AirbyteJobTimeoutError("too late", job_id=1)
     event = {"job_id": 1, "status": "timeout", "error": errors.dump(error)}
     with pytest.raises(AirflowSensorTimeout, match="too late"):
-        AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)  # type: ignore[typeddict-item]
+        AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)
 
 
 def test_a_job_that_is_finished_already_needs_no_triggerer(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    assert wait_for(job, "deferred").execute({})["job_id"] == job.job_id  # type: ignore[typeddict-item]
+    assert wait_for(job, "deferred").execute({})["job_id"] == job.job_id
 
 
 @pytest.mark.parametrize("event", [None, {}, {"job_id": 1, "status": "done"}])
 def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
     with pytest.raises(errors.AirbyteEventError):
-        AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)  # type: ignore[typeddict-item]
+        AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)
 
 
 @pytest.mark.parametrize("job_id", ["None", "", "abc", 0])
 def test_what_is_no_job_id_is_refused_before_anything_is_sent(airbyte: LocalAirbyte, job_id: Any) -> None:
     with pytest.raises(errors.AirbyteConfigError, match=f"job_id is {job_id!r}") as caught:
-        AirbyteJobSensor(task_id="wait", job_id=job_id).poke({})  # type: ignore[typeddict-item]
+        AirbyteJobSensor(task_id="wait", job_id=job_id).poke({})
     assert isinstance(caught.value, AirflowException)
     assert not airbyte.requests
 
@@ -92,7 +92,7 @@ def test_an_unknown_job_fails_at_once(dag: DAG, airbyte: LocalAirbyte, mode: str
 
 def test_an_unknown_job_is_told_with_what_to_do(airbyte: LocalAirbyte) -> None:
     with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 999"):
-        AirbyteJobSensor(task_id="wait", job_id="999").poke({})  # type: ignore[typeddict-item]
+        AirbyteJobSensor(task_id="wait", job_id="999").poke({})
 
 
 def test_poll_interval_is_poke_interval_by_another_name() -> None:
@@ -107,7 +107,7 @@ def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAir
 
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(TaskDeferred) as deferred:
-        wait_for(job, "deferred").execute({})  # type: ignore[typeddict-item]
+        wait_for(job, "deferred").execute({})
     kwargs = deferred.value.trigger.serialize()[1]
     assert (kwargs["job_id"], kwargs["connection_id"]) == (job.job_id, STRIPE_TO_BIGQUERY)
     assert airbyte.client_secret not in json.dumps(kwargs)

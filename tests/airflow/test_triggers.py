@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.triggers import airbyte as triggers
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
 
@@ -99,11 +100,20 @@ async def test_the_event_loop_keeps_turning_while_the_server_takes_its_time(airb
     assert (await waiting)[0]["status"] == "succeeded"
 
 
+async def test_no_event_comes_before_airflow_has_seen_the_task_defer(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "SETTLING", 0.5)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    started = time.monotonic()
+    assert len(await events(trigger(job.job_id))) == 1
+    assert time.monotonic() - started >= 0.5 * 0.8, "give or take the jitter"
+
+
 async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waiting = asyncio.create_task(events(trigger(job.job_id, poll_interval=60)))
-    while not airbyte.asked("GET", "/jobs/1"):
-        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(waiting, timeout=5)

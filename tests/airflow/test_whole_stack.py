@@ -18,7 +18,7 @@ DAG_ID = "example_airbyte"
 
 @pytest.fixture(scope="module")
 def airbyte_of_the_stack() -> Iterator[LocalAirbyte]:
-    with LocalAirbyte(job_seconds=5.0) as local:
+    with LocalAirbyte(job_seconds=14.0) as local:
         yield local
 
 

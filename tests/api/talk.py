@@ -33,9 +33,7 @@ class Talk:
         outcome: Any = None
         while True:
             try:
-                step = (
-                    conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
-                )
+                step = conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
             except StopIteration as end:
                 assert not self.answers, f"{len(self.answers)} answers were never asked for"
                 result: T = end.value
@@ -61,7 +59,7 @@ class Talk:
                 return Token(f"token-{self.tokens_fetched}", stale_at=1e12, expires_at=1e12)
             case Send(request=request, token=token):
                 self.sent.append(request)
-                self.tokens_sent.append(token and token.value)
+                self.tokens_sent.append(None if token is None else token.value)
                 return self.answers.pop(0)
             case _:
                 raise AssertionError(step)

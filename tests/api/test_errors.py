@@ -8,7 +8,10 @@ from airflow_provider_airbyte_api.api import errors
 
 
 def all_kinds(root: type[errors.AirbyteError] = errors.AirbyteError) -> list[type[errors.AirbyteError]]:
-    return [root, *(kind for each in root.__subclasses__() if each.__module__ == errors.__name__ for kind in all_kinds(each))]
+    return [
+        root,
+        *(kind for each in root.__subclasses__() if each.__module__ == errors.__name__ for kind in all_kinds(each)),
+    ]
 
 
 @pytest.mark.parametrize("kind", all_kinds())

@@ -57,7 +57,9 @@ def test_after_a_lost_reply_the_new_job_is_taken_and_no_second_one_started(lost:
 
 def test_after_a_lost_reply_the_job_may_be_long_in_coming() -> None:
     old, talk_back = listed(job(11, "succeeded")), [listed(job(11, "succeeded"))] * 5
-    talk = Talk([old, silence(), *talk_back, reply(503), reply(503), reply(503), reply(503), reply(503), listed(job(12))])
+    talk = Talk(
+        [old, silence(), *talk_back, reply(503), reply(503), reply(503), reply(503), reply(503), listed(job(12))]
+    )
     assert talk.perform(jobs.start_sync(CONNECTION)).job_id == 12
 
 
@@ -82,7 +84,9 @@ def test_what_is_no_uuid_is_refused_before_anything_is_sent() -> None:
     assert not talk.sent
 
 
-@pytest.mark.parametrize(("status", "words"), [("inactive", "switch it on"), ("locked", "locked"), ("deprecated", "deleted")])
+@pytest.mark.parametrize(
+    ("status", "words"), [("inactive", "switch it on"), ("locked", "locked"), ("deprecated", "deleted")]
+)
 def test_a_connection_that_cannot_sync_says_why_and_what_to_do(status: str, words: str) -> None:
     connection = Connection.from_json({"connectionId": CONNECTION, "name": "Mine", "status": status})
     with pytest.raises(errors.AirbyteConnectionInactiveError, match=words) as caught:
@@ -108,7 +112,9 @@ def test_waiting_goes_on_until_a_job_cannot_change_any_more(end: str) -> None:
 
 @pytest.mark.parametrize("status", list(JobStatus))
 def test_every_known_status_is_said_plainly(status: JobStatus) -> None:
-    talk = Talk([reply(200, job(7, status.value)), *([reply(200, job(7, "failed"))] if status.value not in jobs_ends else [])])
+    talk = Talk(
+        [reply(200, job(7, status.value)), *([reply(200, job(7, "failed"))] if status.value not in jobs_ends else [])]
+    )
     talk.perform(jobs.wait_for_job(7, poll_interval=30))
     assert talk.said[0] == f"Job 7 is {status.value}."
 
@@ -154,6 +160,12 @@ def test_a_deadline_ends_the_wait_and_the_last_pause_ends_at_it() -> None:
         talk.perform(jobs.wait_for_job(7, poll_interval=60, deadline=1_000 + 90))
     assert caught.value.job_id == 7
     assert talk.pauses == [60, 30]
+
+
+def test_the_first_look_may_come_later() -> None:
+    talk = Talk([reply(200, job(7, "succeeded"))])
+    talk.perform(jobs.wait_for_job(7, poll_interval=60, first_pause=8))
+    assert talk.pauses == [8]
 
 
 def test_the_status_is_looked_at_before_the_clock() -> None:

@@ -15,7 +15,12 @@ GET = Request("GET", "/jobs/7", repeatable=True)
     [
         (400, replies.bad_request("Invalid order by"), errors.AirbyteRequestError, "Invalid order by"),
         (400, replies.error_id(400), errors.AirbyteRequestError, "errorId"),
-        (401, replies.hateoas(401, "Unauthorized", "", "Token is old"), errors.AirbyteAuthenticationError, "Token is old"),
+        (
+            401,
+            replies.hateoas(401, "Unauthorized", "", "Token is old"),
+            errors.AirbyteAuthenticationError,
+            "Token is old",
+        ),
         (401, replies.gateway(401, "Jwt is expired"), errors.AirbyteAuthenticationError, "Jwt is expired"),
         (403, replies.forbidden("WORKSPACE_READER"), errors.AirbyteAccessError, "WORKSPACE_READER"),
         (404, replies.not_found("STANDARD_SYNC", "x"), errors.AirbyteNotFoundError, "could not be found"),
@@ -50,7 +55,9 @@ def test_a_conflict_of_old_servers_says_already_running_in_its_detail() -> None:
 
 
 def test_a_deleted_connection_is_not_taken_for_a_running_one() -> None:
-    message = "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
+    message = (
+        "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
+    )
     body = {"title": "try-again-later", "status": 409, "data": {"message": message}}
     assert type(error_for(GET, reply(409, body))) is errors.AirbyteConflictError
 

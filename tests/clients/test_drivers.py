@@ -18,7 +18,7 @@ from airflow_provider_airbyte_api.api.conversation import Conversation, Emit, Sa
 from airflow_provider_airbyte_api.api.models import Source
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
-from airflow_provider_airbyte_api.clients import aio, sync
+from airflow_provider_airbyte_api.clients import sync
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE, STRIPE, STRIPE_TO_BIGQUERY
@@ -309,10 +309,13 @@ def test_a_list_is_read_only_as_far_as_it_is_asked_for(airbyte: LocalAirbyte) ->
 # -- exceptions ------------------------------------------------------------------------------------------------
 
 
-
 def exceptions_of(module: object, names: list[str]) -> list[type[Exception]]:
     kinds = [getattr(module, name) for name in names]
-    return [kind for kind in kinds if inspect.isclass(kind) and issubclass(kind, Exception) and not issubclass(kind, Warning)]
+    return [
+        kind
+        for kind in kinds
+        if inspect.isclass(kind) and issubclass(kind, Exception) and not issubclass(kind, Warning)
+    ]
 
 
 OF_REQUESTS = exceptions_of(requests.exceptions, dir(requests.exceptions))
@@ -330,11 +333,8 @@ def test_every_exception_of_requests_becomes_no_response(
     assert isinstance(SyncDriver(airbyte).run(exchange(GET_JOBS)), NoResponse)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OF_AIOHTTP if "client_exceptions" in kind.__module__ and "WS" not in kind.__name__])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in OF_AIOHTTP if "client_exceptions" in kind.__module__ and "WS" not in kind.__name__]
+)
 def test_every_exception_of_aiohttps_client_is_one_that_becomes_no_response(kind: type[Exception]) -> None:
     assert issubclass(kind, (aiohttp.ClientError, asyncio.TimeoutError))
-
-
-def test_the_drivers_share_what_they_can() -> None:
-    """What both do stands once: the drivers differ in how they send and how they pause."""
-    assert aio.TOKENS is sync.TOKENS

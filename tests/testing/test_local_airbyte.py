@@ -269,7 +269,12 @@ def test_cancelling_stops_whatever_runs_on_the_jobs_connection(airbyte: LocalAir
 
 @pytest.mark.parametrize(
     ("path", "community"),
-    [(f"/connections/{NOWHERE}", 404), ("/connections/nonsense", 500), ("/jobs/999", 409), (f"/sources/{NOWHERE}", 404)],
+    [
+        (f"/connections/{NOWHERE}", 404),
+        ("/connections/nonsense", 500),
+        ("/jobs/999", 409),
+        (f"/sources/{NOWHERE}", 404),
+    ],
 )
 def test_an_unknown_id_is_403_on_cloud_and_many_things_elsewhere(path: str, community: int) -> None:
     for edition, status in (("community", community), ("cloud", 403)):
