@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 from airflow_provider_airbyte_api.hooks.errors import as_airflow
@@ -16,3 +17,18 @@ def positive_seconds(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         raise as_airflow(AirbyteConfigError(f"{name} is {value!r}, expected a number of seconds above 0, such as 30."))
     return float(value)
+
+
+def positive_seconds_or_none(value: object, name: str) -> float | None:
+    """Return ``value`` as a number of seconds, or None; see :func:`positive_seconds`."""
+    return None if value is None else positive_seconds(value, name)
+
+
+def one_of(value: str, name: str, choices: Sequence[str]) -> str:
+    """Return ``value``.
+
+    :raises AirbyteConfigError: if it is none of ``choices``; ``name`` says whose value it is.
+    """
+    if value not in choices:
+        raise as_airflow(AirbyteConfigError(f"{name} is {value!r}, expected one of {', '.join(choices)}."))
+    return value

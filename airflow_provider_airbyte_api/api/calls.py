@@ -49,9 +49,9 @@ def start_sync(connection_id: str) -> Request:
     return Request("POST", "/jobs", json=body, read_timeout=SLOW_START)
 
 
-def cancel_job(job_id: int) -> Request:
+def cancel_job(job_id: int, read_timeout: float = SLOW_START) -> Request:
     """Return the request that stops *whatever runs now* on the connection of ``job_id``."""
-    return Request("DELETE", f"/jobs/{valid_job_id(job_id)}", read_timeout=SLOW_START)
+    return Request("DELETE", f"/jobs/{valid_job_id(job_id)}", read_timeout=read_timeout)
 
 
 def get_connection(connection_id: str) -> Request:

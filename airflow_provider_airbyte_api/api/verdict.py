@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_airbyte_api.api.errors import (
@@ -10,6 +11,15 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteJobFailedError,
 )
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What who waited knows besides the job: the connection's name, the job's page, and how often it was looked at."""
+
+    name: str = ""
+    job_url: str | None = None
+    looks: int = 0
 
 
 def result_of(job: Job, job_url: str | None) -> dict[str, Any]:
@@ -27,7 +37,7 @@ def result_of(job: Job, job_url: str | None) -> dict[str, Any]:
     }
 
 
-def require_success(job: Job, job_url: str | None) -> None:
+def require_success(job: Job, seen: Seen = Seen()) -> None:
     """Do nothing if ``job`` succeeded.
 
     :raises AirbyteJobFailedError: if Airbyte gave up on it.
@@ -38,28 +48,29 @@ def require_success(job: Job, job_url: str | None) -> None:
         return
     if job.status == JobStatus.FAILED:
         raise AirbyteJobFailedError(
-            f"{describe(job)}. Airbyte's API does not tell why; its log does{_at(job_url)}.",
-            job_id=job.job_id,
+            f"{describe(job, seen)}. Airbyte's API does not tell why; its log does{_at(seen)}.", job_id=job.job_id
         )
     if job.status == JobStatus.CANCELLED:
         raise AirbyteJobCancelledError(
-            f"{describe(job)}: by a user, by a clear of the connection, or because it waited too long for capacity. "
-            f"See its timeline{_at(job_url)}.",
+            f"{describe(job, seen)}: by a user, by a clear of the connection, or because it waited too long for "
+            f"capacity. See its timeline{_at(seen)}.",
             job_id=job.job_id,
         )
-    raise AirbyteJobError(f"{describe(job)}, which is not the end of it{_at(job_url)}.", job_id=job.job_id)
+    raise AirbyteJobError(f"{describe(job, seen)}, which is not the end of it{_at(seen)}.", job_id=job.job_id)
 
 
-def describe(job: Job) -> str:
+def describe(job: Job, seen: Seen = Seen()) -> str:
     """Return a job in half a sentence, with what it moved."""
     facts = [
         f"{job.rows_synced:,} rows" if job.rows_synced is not None else "",
         f"{job.bytes_synced:,} bytes" if job.bytes_synced is not None else "",
         f"{job.duration.total_seconds():,.0f} s" if job.duration is not None else "",
+        f"looked at {seen.looks} times" if seen.looks else "",
     ]
+    connection = f"{seen.name!r} ({job.connection_id})" if seen.name else job.connection_id
     moved = ", ".join(filter(None, facts))
-    return f"Job {job.job_id} ({job.job_type}) of connection {job.connection_id} {_ended(job)}" + (
-        f" after {moved}" if moved else ""
+    return f"Job {job.job_id} ({job.job_type}) of Airbyte connection {connection} {_ended(job)}" + (
+        f" ({moved})" if moved else ""
     )
 
 
@@ -68,5 +79,5 @@ def _ended(job: Job) -> str:
     return words.get(job.status, f"is {job.status}")
 
 
-def _at(job_url: str | None) -> str:
-    return f": {job_url}" if job_url else ""
+def _at(seen: Seen) -> str:
+    return f": {seen.job_url}" if seen.job_url else ""

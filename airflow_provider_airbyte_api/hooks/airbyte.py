@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
+import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_airbyte_api.api import jobs, resources
+from airflow_provider_airbyte_api.api import jobs, resources, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
+from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.tokens import Credentials
 from airflow_provider_airbyte_api.api.urls import api_root
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.clients.sync import Client
 
 T = TypeVar("T")
+
+ON_KILL_SECONDS = 4.0
+"""Airflow kills a process 5 s after it called ``on_kill``."""
 
 
 class AirbyteHook(BaseHook):
@@ -51,6 +59,11 @@ class AirbyteHook(BaseHook):
     def get_conn(self) -> Client:
         """Return the client, with its pool of sockets. It is made once for each hook."""
         return self._client
+
+    def run(self, conversation: Conversation[T]) -> T:
+        """Perform a conversation of :mod:`~airflow_provider_airbyte_api.api` and return what it returns."""
+        with airflow_errors():
+            return self._client.run(conversation)
 
     def list_sources(self, workspace_ids: str | Iterable[str] = ()) -> Iterator[Source]:
         """Yield all sources that the application's user sees, a page of 100 at a time, as they are asked for.
@@ -94,11 +107,11 @@ class AirbyteHook(BaseHook):
 
     def get_airbyte_connection(self, connection_id: str) -> Connection:
         """Return one Airbyte connection; ``get_connection`` is Airflow's own and returns an Airflow connection."""
-        return self._run(resources.get_connection(connection_id))
+        return self.run(resources.get_connection(connection_id))
 
     def get_job(self, job_id: int) -> Job:
         """Return one job as it is now."""
-        return self._run(jobs.get_job(job_id))
+        return self.run(jobs.get_job(job_id))
 
     def start_sync(self, connection_id: str) -> Job:
         """Start one sync of an Airbyte connection and return its job.
@@ -106,27 +119,46 @@ class AirbyteHook(BaseHook):
         If the reply gets lost, the connection's jobs tell whether it was started; it is never started twice.
         This may take minutes: Airbyte answers only when the sync runs.
 
+        :raises AirbyteConnectionInactiveError: if it is inactive, locked or deleted.
         :raises AirbyteAlreadyRunningError: if a job of this connection runs already.
         """
-        return self._run(jobs.start_sync(connection_id))
+        return self.run(starting.start_sync(connection_id))
 
-    def wait_for_job(self, job_id: int, *, poll_interval: float = 30.0, deadline: float | None = None) -> Job:
+    def wait_for_job(
+        self,
+        job_id: int,
+        *,
+        poll_interval: float = 30.0,
+        deadline: float | None = None,
+        unreachable_timeout: float = jobs.UNREACHABLE_TIMEOUT,
+    ) -> Job:
         """Return the job once it is finished, however it ended.
-
-        Trouble on the way to Airbyte is ridden out for half an hour.
 
         :param poll_interval: seconds between two looks.
         :param deadline: when to give up, in seconds since the epoch; None: never. The job is not cancelled.
+        :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
         :raises AirbyteJobTimeoutError: if it is not finished by then.
         """
-        return self._run(jobs.wait_for_job(job_id, poll_interval=poll_interval, deadline=deadline))
+        patience = jobs.Patience(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
+        return self.run(jobs.wait_for_job(job_id, patience)).job
 
     def cancel_job(self, job_id: int) -> Job:
         """Cancel the job unless it is finished, and return it as it is then.
 
         A newer job of the same Airbyte connection is never touched.
         """
-        return self._run(jobs.cancel_job(job_id))
+        return self.run(jobs.cancel_job(job_id))
+
+    def cancel_job_on_kill(self, job_id: int) -> None:
+        """Cancel the job unless it is finished, within 4 s and without a word to Airflow, whatever happens.
+
+        For ``on_kill``: Airflow calls it in a signal handler, where whatever was interrupted may hold any lock, and
+        kills the process 5 s later. So this runs in a thread with sockets of its own, and is not waited for for long.
+        """
+        settings = replace(self._client.settings, connect_timeout=1.5, read_timeout=2.0)
+        thread = threading.Thread(target=_cancel_quickly, args=(settings, job_id), daemon=True)
+        thread.start()
+        thread.join(ON_KILL_SECONDS)
 
     def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
         """Return the job's page in Airbyte's web app."""
@@ -167,13 +199,17 @@ class AirbyteHook(BaseHook):
 
         return Client(_settings(self.get_connection(self.airbyte_conn_id)), self.log)
 
-    def _run(self, conversation: Conversation[T]) -> T:
-        with airflow_errors():
-            return self._client.run(conversation)
-
     def _iterate(self, conversation: Conversation[None]) -> Iterator[Any]:
         with airflow_errors():
             yield from self._client.iterate(conversation)
+
+
+def _cancel_quickly(settings: Settings, job_id: int) -> None:
+    from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - as above
+
+    # A logger of Airflow's may talk to the supervisor, which must not happen here.
+    with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__)) as client:
+        client.run(jobs.cancel_job(job_id, ONCE, read_timeout=settings.read_timeout))
 
 
 def _settings(connection: AirflowConnection) -> Settings:

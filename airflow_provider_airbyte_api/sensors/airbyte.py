@@ -15,13 +15,16 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteConfigError,
+    AirbyteError,
     AirbyteJobError,
     AirbyteJobTimeoutError,
 )
 from airflow_provider_airbyte_api.api.models import Job, valid_job_id
-from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
+from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
 from airflow_provider_airbyte_api.arguments import positive_seconds
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
@@ -43,6 +46,8 @@ class AirbyteJobSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks: Airflow's ``poke_interval`` under the name that it has in all
         classes of this package. Give one of the two.
+    :param unreachable_timeout: seconds that Airbyte may be away meanwhile. With ``mode="reschedule"`` nothing is
+        remembered from look to look, and the sensor's own ``timeout`` is the limit.
     """
 
     template_fields: Sequence[str] = ("job_id", "airbyte_conn_id")
@@ -55,6 +60,7 @@ class AirbyteJobSensor(BaseSensorOperator):
         airbyte_conn_id: str = AirbyteHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | None = None,
+        unreachable_timeout: float = jobs.UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         if poll_interval is not None:
@@ -70,6 +76,8 @@ class AirbyteJobSensor(BaseSensorOperator):
         self.job_id = job_id
         self.airbyte_conn_id = airbyte_conn_id
         self.deferrable = deferrable
+        self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
+        self._away_since: float | None = None
 
     @cached_property
     def hook(self) -> AirbyteHook:
@@ -86,8 +94,16 @@ class AirbyteJobSensor(BaseSensorOperator):
         return self._defer(job)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the job once."""
-        job = self.hook.get_job(self._valid_job_id())
+        """Look at the job once. That Airbyte is away is no reason to fail, for a while."""
+        job_id = self._valid_job_id()
+        try:
+            job = self.hook.run(jobs.get_job(job_id, ONCE))
+        except AirbyteError as error:
+            if not error.transient or self._has_been_away_too_long():
+                raise
+            self.log.warning("Airbyte is away; waiting for job %d all the same. %s", job_id, error)
+            return PokeReturnValue(is_done=False)
+        self._away_since = None
         if job.is_finished:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(job))
         self.log.info("Job %d is %s.", job.job_id, job.status)
@@ -95,13 +111,14 @@ class AirbyteJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
-        try:
-            with airflow_errors():
-                woken = events.read(event)
-        except AirbyteJobTimeoutError as error:
+        with airflow_errors():
+            woken = events.read(event)
+        if isinstance(woken.error, AirbyteJobTimeoutError):
             # What Airflow raises where a sensor that pokes is out of time. It is not retried.
-            raise AirflowSensorTimeout(str(error)) from error
-        return self._finish(woken.job or self.hook.get_job(woken.job_id))
+            raise AirflowSensorTimeout(str(woken.error)) from woken.error
+        if woken.error is not None:
+            raise as_airflow(woken.error)
+        return self._finish(woken.job or self.hook.get_job(woken.job_id), woken.looks)
 
     def _defer(self, job: Job) -> None:
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger  # noqa: PLC0415 - not at parse time
@@ -113,15 +130,22 @@ class AirbyteJobSensor(BaseSensorOperator):
                 airbyte_conn_id=self.airbyte_conn_id,
                 poll_interval=float(self.poke_interval),
                 deadline=time.time() + float(self.timeout),
+                unreachable_timeout=self.unreachable_timeout,
             ),
             method_name="execute_complete",
         )
 
-    def _finish(self, job: Job) -> dict[str, Any]:
+    def _has_been_away_too_long(self) -> bool:
+        moment = time.time()
+        if self._away_since is None:
+            self._away_since = moment
+        return moment - self._away_since >= self.unreachable_timeout
+
+    def _finish(self, job: Job, looks: int = 0) -> dict[str, Any]:
         """Return the result. A sensor that pokes has to heed ``soft_fail`` itself for errors of its own."""
         try:
             with airflow_errors():
-                require_success(job, None)
+                require_success(job, Seen(looks=looks))
         except AirbyteJobError as error:
             if self.soft_fail:
                 raise AirflowSkipException(f"Skipping because of soft_fail. {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,7 +13,7 @@ from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.triggers import events
 
 SETTLING = 10.0
-"""Seconds, at the least, between the start of a trigger and its event.
+"""Seconds, about and at the least, between the start of a trigger and its event.
 
 Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``) that the process of a task that defers
 has ended. If the trigger has fired by then, the scheduler takes the resumed task for one that died, and fails it: seen
@@ -24,15 +24,18 @@ on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has looke
 class AirbyteJobTrigger(BaseTrigger):
     """Waits until a job is finished, and tells how it ended: see :mod:`.events`.
 
-    It never blocks the event loop, and it holds no secret: what it is built of is stored in plain text. Trouble on the
-    way to Airbyte is ridden out for half an hour.
+    It never blocks the event loop, and it holds no secret: what it is built of is stored in plain text.
 
     :param job_id: the job.
     :param connection_id: the Airbyte connection that the job syncs.
     :param airbyte_conn_id: the id of the Airflow connection.
     :param poll_interval: seconds between two looks.
-    :param deadline: when to give up, in seconds since the epoch; None: never. The job is not cancelled.
-    :param workspace_id: the workspace of the Airbyte connection, handed on in the event.
+    :param deadline: when to give up, in seconds since the epoch; None: never.
+    :param queue_deadline: when to give up if the job has not begun by then, in seconds since the epoch; None: never.
+    :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
+    :param cancel_on_kill: cancel the job if the task is marked failed or succeeded, or cleared, while it is deferred.
+        (Airflow 3.3 and newer call a trigger then.)
+    :param handed_on: JSON that comes back in the event, for the task that waits.
     """
 
     def __init__(
@@ -42,7 +45,10 @@ class AirbyteJobTrigger(BaseTrigger):
         airbyte_conn_id: str = AirbyteHook.default_conn_name,
         poll_interval: float = 30.0,
         deadline: float | None = None,
-        workspace_id: str | None = None,
+        queue_deadline: float | None = None,
+        unreachable_timeout: float = jobs.UNREACHABLE_TIMEOUT,
+        cancel_on_kill: bool = False,
+        handed_on: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's
         self.job_id = job_id
@@ -50,7 +56,11 @@ class AirbyteJobTrigger(BaseTrigger):
         self.airbyte_conn_id = airbyte_conn_id
         self.poll_interval = poll_interval
         self.deadline = deadline
-        self.workspace_id = workspace_id
+        self.queue_deadline = queue_deadline
+        self.unreachable_timeout = unreachable_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.handed_on = dict(handed_on or {})
+        self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what to build this trigger of again."""
@@ -62,23 +72,62 @@ class AirbyteJobTrigger(BaseTrigger):
                 "airbyte_conn_id": self.airbyte_conn_id,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
-                "workspace_id": self.workspace_id,
+                "queue_deadline": self.queue_deadline,
+                "unreachable_timeout": self.unreachable_timeout,
+                "cancel_on_kill": self.cancel_on_kill,
+                "handed_on": self.handed_on,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event once the job is finished, or cannot be waited for any longer."""
+        patience = jobs.Patience(
+            self.poll_interval,
+            self.deadline,
+            self.queue_deadline,
+            self.unreachable_timeout,
+            first_pause=max(SETTLING, self.poll_interval),
+        )
         try:
             async with await AirbyteHook(self.airbyte_conn_id).async_client() as client:
-                job = await client.run(
-                    jobs.wait_for_job(
-                        self.job_id,
-                        poll_interval=self.poll_interval,
-                        deadline=self.deadline,
-                        first_pause=max(SETTLING, self.poll_interval),
-                    )
-                )
-            event = events.finished(job, self.workspace_id)
+                waited = await client.run(jobs.wait_for_job(self.job_id, patience))
+            event = events.finished(waited, self.handed_on)
         except AirbyteError as error:
-            event = events.failed(self.job_id, error, self.workspace_id)
+            event = events.failed(self.job_id, error, self.handed_on)
+        self._fired = True
         yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
+
+    async def on_kill(self) -> None:
+        """Cancel the job if the task does not wait for it any more.
+
+        Airflow calls this when a user acts on the deferred task, but also when another triggerer took the trigger over,
+        and when it lingers after its event. So it asks first whether the task still waits for this very job.
+        """
+        if not self.cancel_on_kill or self._fired or await self._is_still_waited_for():
+            return
+        async with await AirbyteHook(self.airbyte_conn_id).async_client() as client:
+            await client.run(jobs.cancel_job(self.job_id))
+
+    async def _is_still_waited_for(self) -> bool:
+        """Tell whether the task is deferred and its XCom still names this job.
+
+        The state alone is not enough: after a clear, the task may be deferred again by now, for another job. XComs are
+        wiped when a new try starts.
+        """
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - 3.3 and newer
+        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - as above
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 - as above
+
+        ti: Any = self.task_instance
+        if ti is None:
+            return True
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+        )
+        name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+        if states.get(ti.run_id, {}).get(name) != "deferred":
+            return False
+        job_id = await XCom.aget_one(
+            key="job_id", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        )
+        return bool(job_id == self.job_id)

@@ -4,70 +4,72 @@
 
     {"status": "succeeded" | "failed" | "cancelled" | "timeout" | "error",
      "job_id": 12345,
-     "workspace_id": "…" | None,
      "job": {…the job, as the API shows it…} | None,
-     "error": {"type": "AirbyteUnreachableError", "message": "…", "fields": {…}} | None}
+     "looks": 17,
+     "error": {"type": "AirbyteUnreachableError", "message": "…", "fields": {…}} | None,
+     "handed_on": {…what the task gave the trigger for itself…}}
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_airbyte_api.api.errors import (
-    AirbyteError,
-    AirbyteEventError,
-    AirbyteJobTimeoutError,
-    dump,
-    load,
-)
+from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteEventError, AirbyteJobTimeoutError, dump, load
+from airflow_provider_airbyte_api.api.jobs import Waited
 from airflow_provider_airbyte_api.api.models import FINISHED, Job
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """A job that is finished; ``job`` is None if the event has its status alone."""
+    """A job that is finished, or the ``error`` that ended the wait. ``job`` is None if the event has none."""
 
     job_id: int
-    job: Job | None
-    workspace_id: str | None
+    job: Job | None = None
+    looks: int = 0
+    error: AirbyteError | None = None
+    handed_on: Mapping[str, Any] = field(default_factory=dict)
 
 
-def finished(job: Job, workspace_id: str | None) -> dict[str, Any]:
+def finished(waited: Waited, handed_on: Mapping[str, Any]) -> dict[str, Any]:
     """Return the event for a finished job."""
     return {
-        "status": job.status,
-        "job_id": job.job_id,
-        "workspace_id": workspace_id,
-        "job": dict(job.raw),
+        "status": waited.job.status,
+        "job_id": waited.job.job_id,
+        "job": dict(waited.job.raw),
+        "looks": waited.looks,
         "error": None,
+        "handed_on": dict(handed_on),
     }
 
 
-def failed(job_id: int, error: AirbyteError, workspace_id: str | None) -> dict[str, Any]:
+def failed(job_id: int, error: AirbyteError, handed_on: Mapping[str, Any]) -> dict[str, Any]:
     """Return the event for a wait that ended without the job's end."""
     return {
         "status": "timeout" if isinstance(error, AirbyteJobTimeoutError) else "error",
         "job_id": job_id,
-        "workspace_id": workspace_id,
         "job": None,
+        "looks": 0,
         "error": dump(error),
+        "handed_on": dict(handed_on),
     }
 
 
 def read(event: object) -> JobEvent:
-    """Return what ``event`` says of a finished job.
+    """Return what ``event`` says.
 
-    :raises AirbyteError: the one that the event brings, if the wait ended otherwise.
     :raises AirbyteEventError: if it is no event of ours. It fails closed: nothing unknown is ever success.
     """
     if not isinstance(event, dict):
         raise _unknown(event, "no dict")
     status, job_id = event.get("status"), event.get("job_id")
+    handed_on = event.get("handed_on") or {}
     if not isinstance(job_id, int) or isinstance(job_id, bool):
         raise _unknown(event, "no job_id")
     if status in ("timeout", "error"):
-        raise load(event.get("error") or {"message": f"Waiting for job {job_id} ended with {status}."})
+        error = load(event.get("error") or {"message": f"Waiting for job {job_id} ended with {status}."})
+        return JobEvent(job_id, error=error, handed_on=handed_on)
     if status not in FINISHED:
         raise _unknown(event, f"status {status!r}")
     job = None
@@ -78,7 +80,7 @@ def read(event: object) -> JobEvent:
             raise _unknown(event, "a job that cannot be read") from None
         if (job.job_id, job.status) != (job_id, status):
             raise _unknown(event, "a job that contradicts it")
-    return JobEvent(job_id, job, event.get("workspace_id"))
+    return JobEvent(job_id, job, int(event.get("looks") or 0), handed_on=handed_on)
 
 
 def _unknown(event: object, what: str) -> AirbyteEventError:

@@ -185,8 +185,8 @@ def test_a_connection_that_cannot_be_synced_is_refused(
 
 def test_a_connection_that_runs_already_is_told_as_such(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    with pytest.raises(errors.AirbyteAlreadyRunningError, match="A sync is already running for"):
-        execute(sync())
+    with pytest.raises(errors.AirbyteAlreadyRunningError, match="It is job 1, a sync"):
+        execute(sync(on_running="fail"))
     assert len(airbyte.jobs) == 1
 
 

@@ -31,8 +31,9 @@ async def events(waiting: AirbyteJobTrigger) -> list[dict[str, Any]]:
 async def test_one_event_tells_how_the_job_ended(airbyte: LocalAirbyte, end: str) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
     job.script = ["queued", "running", "incomplete", "a word nobody knows", end]
-    (event,) = await events(trigger(job.job_id, workspace_id="w"))
-    assert (event["status"], event["job_id"], event["workspace_id"]) == (end, job.job_id, "w")
+    (event,) = await events(trigger(job.job_id, handed_on={"name": "Mine"}))
+    assert (event["status"], event["job_id"], event["looks"]) == (end, job.job_id, 5)
+    assert event["handed_on"] == {"name": "Mine"}
     assert event["job"]["jobId"] == job.job_id
     assert json.loads(json.dumps(event)) == event
 
@@ -73,7 +74,7 @@ async def test_trouble_on_the_way_is_ridden_out(airbyte: LocalAirbyte, monkeypat
 
 
 async def test_it_is_rebuilt_from_what_it_serializes(airbyte: LocalAirbyte) -> None:
-    first = trigger(1, deadline=5.0, workspace_id="w")
+    first = trigger(1, deadline=5.0, queue_deadline=4.0, cancel_on_kill=True, handed_on={"name": "Mine"})
     path, kwargs = first.serialize()
     module, _, name = path.rpartition(".")
     assert (module, name) == (AirbyteJobTrigger.__module__, AirbyteJobTrigger.__name__)

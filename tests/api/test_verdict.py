@@ -6,10 +6,11 @@ import pytest
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
-from airflow_provider_airbyte_api.api.verdict import require_success, result_of
+from airflow_provider_airbyte_api.api.verdict import Seen, require_success, result_of
 from tests.api.talk import CONNECTION, job
 
 URL = "https://airbyte.example/job"
+SEEN = Seen("Mine", URL, 17)
 VERDICTS: dict[str, type[errors.AirbyteError] | None] = {
     "pending": errors.AirbyteJobError,
     "queued": errors.AirbyteJobError,
@@ -27,12 +28,12 @@ def test_every_status_has_a_verdict_and_only_one_is_success(status: str) -> None
     verdict = VERDICTS.get(word, errors.AirbyteJobError)
     finished = Job.from_json(job(7, word, rowsSynced=1200, bytesSynced=5000, duration="PT1M"))
     if verdict is None:
-        require_success(finished, URL)
+        require_success(finished, SEEN)
         return
     with pytest.raises(errors.AirbyteJobError) as caught:
-        require_success(finished, URL)
+        require_success(finished, SEEN)
     assert type(caught.value) is verdict
-    for words in ("Job 7", CONNECTION, "1,200 rows", "5,000 bytes", "60 s", URL):
+    for words in ("Job 7", CONNECTION, "1,200 rows", "5,000 bytes", "60 s", URL, "'Mine'", "looked at 17 times"):
         assert words in str(caught.value)
 
 

@@ -1,0 +1,246 @@
+"""One start is one sync, whatever becomes of the request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_airbyte_api.api import errors, starting
+from airflow_provider_airbyte_api.api.conversation import Conversation
+from airflow_provider_airbyte_api.api.models import Connection
+from airflow_provider_airbyte_api.api.starting import Busy, NotStarted, Started
+from airflow_provider_airbyte_api.api.wire import NoResponse, Response
+from airflow_provider_airbyte_api.testing import replies
+from tests.api.talk import CONNECTION, Talk, job, reply, silence
+
+ACTIVE = {"connectionId": CONNECTION, "name": "Mine", "status": "active"}
+NEWEST = 11
+
+
+def answer(made: replies.Reply) -> Response:
+    return reply(made.status, made.body)
+
+
+def listed(*found: dict[str, Any]) -> Response:
+    return reply(200, {"data": list(found)})
+
+
+RUNNING = answer(replies.already_running(CONNECTION))
+CONFLICT = answer(replies.state_conflict())
+NOTHING = listed()
+OLD = listed(job(NEWEST, "succeeded"))
+
+
+def start(on_running: str = "attach") -> Conversation[Started | Busy | NotStarted]:
+    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, on_running)
+
+
+def posts(talk: Talk) -> int:
+    return talk.asked.count("POST /jobs")
+
+
+def started(talk: Talk, on_running: str = "attach") -> Started:
+    outcome = talk.perform(start(on_running))
+    assert isinstance(outcome, Started)
+    return outcome
+
+
+# -- the request -----------------------------------------------------------------------------------------------
+
+
+def test_a_sync_is_started_with_one_patient_request() -> None:
+    talk = Talk([reply(200, job(12, "pending"))])
+    outcome = started(talk)
+    assert (outcome.job.job_id, outcome.owned) == (12, True)
+    assert talk.sent[0].json == {"connectionId": CONNECTION, "jobType": "sync"}
+    assert talk.sent[0].read_timeout is not None
+    assert talk.sent[0].read_timeout >= 120
+
+
+def test_a_pending_reset_that_runs_instead_is_said() -> None:
+    talk = Talk([reply(200, {**job(12, "pending"), "jobType": "reset"})])
+    assert started(talk).job.job_type == "reset"
+    assert "Airbyte runs a reset first" in talk.said[0]
+
+
+@pytest.mark.parametrize("harmless", [silence(sent=False), reply(429)])
+def test_what_airbyte_surely_did_not_process_is_sent_again(harmless: Response | NoResponse) -> None:
+    talk = Talk([harmless, reply(200, job(12))])
+    assert started(talk).job.job_id == 12
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_what_cannot_heal_is_an_error_at_once(status: int) -> None:
+    talk = Talk([reply(status)])
+    with pytest.raises(errors.AirbyteResponseError):
+        talk.perform(start())
+
+
+def test_what_is_no_uuid_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(errors.AirbyteConfigError, match="connection_id is 'stripe'"):
+        Talk([]).perform(starting.start_sync("stripe"))
+
+
+# -- an unclear outcome ----------------------------------------------------------------------------------------
+
+UNCLEAR = [silence(), reply(500), reply(502, b"<html>"), reply(504), reply(200, b"<html>")]
+
+
+@pytest.mark.parametrize("lost", UNCLEAR)
+@pytest.mark.parametrize("status", ["pending", "running", "succeeded", "failed", "cancelled"])
+def test_after_a_lost_reply_the_new_job_is_taken_and_no_second_one_started(
+    lost: Response | NoResponse, status: str
+) -> None:
+    talk = Talk([lost, listed(job(12, status), job(NEWEST, "succeeded"))])
+    outcome = started(talk)
+    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 1)
+
+
+def test_after_a_lost_reply_the_job_may_be_long_in_coming() -> None:
+    talk = Talk([silence(), *[OLD] * 5, *[reply(503)] * 5, listed(job(12))])
+    assert started(talk).job.job_id == 12
+    assert posts(talk) == 1
+
+
+def test_after_a_lost_reply_a_reset_of_somebody_else_is_not_taken_for_our_sync() -> None:
+    reset = {**job(12), "jobType": "reset"}
+    talk = Talk([silence(), listed(reset), listed(job(13), reset)])
+    assert started(talk).job.job_id == 13
+
+
+LOOK_UPS = 1 + int(starting.LOOK_UP_PATIENCE / starting.LOOK_UP_PAUSE)
+
+
+def test_after_a_lost_reply_without_a_job_it_is_started_again_within_bounds() -> None:
+    talk = Talk([silence(), *[OLD] * LOOK_UPS, reply(200, job(12))])
+    assert started(talk).job.job_id == 12
+    assert posts(talk) == 2
+    talk = Talk([silence(), *[OLD] * LOOK_UPS] * starting.MOST_STARTS)
+    with pytest.raises(errors.AirbyteUnreachableError):
+        talk.perform(start())
+    assert posts(talk) == starting.MOST_STARTS
+
+
+def test_the_job_of_a_lost_request_may_show_only_when_it_is_asked_for_again() -> None:
+    """It is ours, so no policy on what others run applies."""
+    talk = Talk([silence(), *[OLD] * LOOK_UPS, RUNNING, listed(job(12))])
+    outcome = started(talk, "fail")
+    assert (outcome.job.job_id, outcome.owned) == (12, True)
+
+
+# -- 409: already running --------------------------------------------------------------------------------------
+
+
+def test_attach_waits_for_the_sync_that_runs_and_does_not_own_it() -> None:
+    talk = Talk([RUNNING, listed(job(NEWEST))])
+    outcome = started(talk)
+    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (NEWEST, False, 1)
+    assert "instead of starting another" in talk.said[0]
+
+
+def test_the_newest_of_two_that_are_listed_as_running_counts() -> None:
+    talk = Talk([RUNNING, listed(job(11, "pending"), job(9, "running"), job(10, "failed"))])
+    assert started(talk).job.job_id == 11
+
+
+@pytest.mark.parametrize("policy", ["attach", "wait"])
+def test_what_is_no_sync_has_to_end_first(policy: str) -> None:
+    talk = Talk([RUNNING, listed({**job(11), "jobType": "reset"})])
+    assert talk.perform(start(policy)) == Busy(starting.Job.from_json({**job(11), "jobType": "reset"}))
+
+
+def test_a_refresh_is_found_by_its_name_where_the_list_leaves_it_out() -> None:
+    talk = Talk([RUNNING, OLD, listed({**job(11), "jobType": "refresh"})])
+    assert isinstance(talk.perform(start()), Busy)
+    assert dict(talk.sent[-1].query)["jobType"] == "refresh"
+
+
+def test_wait_has_a_sync_end_first_too() -> None:
+    assert isinstance(Talk([RUNNING, listed(job(11))]).perform(start("wait")), Busy)
+
+
+def test_skip_says_what_runs() -> None:
+    outcome = Talk([RUNNING, listed(job(11))]).perform(start("skip"))
+    assert isinstance(outcome, NotStarted)
+    assert "a sync of Airbyte connection 'Mine' runs already: job 11" in outcome.reason
+
+
+def test_fail_names_the_job_that_runs() -> None:
+    with pytest.raises(errors.AirbyteAlreadyRunningError, match="It is job 11, a sync"):
+        Talk([RUNNING, listed(job(11))]).perform(start("fail"))
+
+
+def test_restart_cancels_what_runs_waits_for_its_end_and_starts() -> None:
+    stopping = [reply(200, job(11)), reply(200, job(11)), reply(200, job(11)), reply(200, job(11, "cancelled"))]
+    talk = Talk([RUNNING, listed(job(11)), *stopping, reply(200, job(12))])
+    assert started(talk, "restart").job.job_id == 12
+    assert talk.asked.count("DELETE /jobs/11") == 1
+
+
+def test_a_job_that_ended_between_the_409_and_the_list_is_no_obstacle() -> None:
+    talk = Talk([RUNNING, OLD, NOTHING, NOTHING, reply(200, job(12))])
+    assert started(talk).job.job_id == 12
+
+
+def test_a_409_without_any_job_is_an_error_after_a_while() -> None:
+    tries = 1 + int(starting.NOTHING_RUNS_PATIENCE / starting.LOOK_UP_PAUSE)
+    talk = Talk([RUNNING, OLD, NOTHING, NOTHING] * tries)
+    with pytest.raises(errors.AirbyteAlreadyRunningError):
+        talk.perform(start())
+
+
+# -- 409: state conflict ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("inactive", "switch it on"), ("locked", "locked"), ("deprecated", "deleted")]
+)
+def test_a_connection_that_turned_out_not_to_be_active_is_told_apart(status: str, words: str) -> None:
+    talk = Talk([CONFLICT, reply(200, {**ACTIVE, "status": status})])
+    with pytest.raises(errors.AirbyteConnectionInactiveError, match=words) as caught:
+        talk.perform(start())
+    assert "'Mine'" in str(caught.value)
+    assert posts(talk) == 1
+
+
+@pytest.mark.parametrize("status", ["active", "something new"])
+def test_a_connection_that_may_sync_is_let_through(status: str) -> None:
+    starting.require_active(Connection.from_json({**ACTIVE, "status": status}))
+
+
+def test_a_conflict_of_an_active_connection_may_be_a_job_that_is_yet_to_come() -> None:
+    talk = Talk([CONFLICT, reply(200, ACTIVE), OLD, listed(job(12))])
+    assert started(talk).job.job_id == 12
+    assert posts(talk) == 1
+
+
+def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
+    message = (
+        "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
+    )
+    deleted = reply(409, {"title": "try-again-later", "status": 409, "data": {"message": message}})
+    talk = Talk([deleted])
+    with pytest.raises(errors.AirbyteConflictError, match="is deleted"):
+        talk.perform(start())
+
+
+# -- looking ---------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_job_is_asked_for_by_name_of_the_order() -> None:
+    talk = Talk([listed(job(12))])
+    assert talk.perform(starting.newest_job_id(CONNECTION)) == 12
+    assert dict(talk.sent[0].query)["orderBy"] == "createdAt|DESC"
+    assert Talk([NOTHING]).perform(starting.newest_job_id(CONNECTION)) == 0
+
+
+def test_a_sync_since_a_moment_is_found_by_the_servers_clock() -> None:
+    early = job(11, startTime="2026-11-23T10:00:00Z")
+    late = job(12, startTime="2026-11-23T10:05Z")
+    reset = {**job(13, startTime="2026-11-23T10:06Z"), "jobType": "reset"}
+    moment = 1_795_428_060.0  # 10:01
+    found = Talk([listed(reset, late, early)]).perform(starting.sync_since(CONNECTION, moment))
+    assert found is not None
+    assert found.job_id == 12
+    assert Talk([listed(early)]).perform(starting.sync_since(CONNECTION, moment)) is None
