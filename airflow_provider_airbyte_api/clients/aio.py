@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.request import getproxies, proxy_bypass
@@ -26,6 +25,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 
@@ -83,9 +83,9 @@ class AsyncClient:
         if isinstance(step, Authorize):
             return await self._authorize(step.rejected)
         if isinstance(step, Now):
-            return time.time()
+            return CLOCK.time()
         if isinstance(step, Pause):
-            return await asyncio.sleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+            return await CLOCK.asleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
         if isinstance(step, Say):
             return self._log.log(step.level, step.message, *step.arguments)
         raise TypeError(step)

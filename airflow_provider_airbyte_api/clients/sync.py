@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Generator, Iterator
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
@@ -27,6 +26,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 
@@ -99,9 +99,9 @@ class Client:
         if isinstance(step, Authorize):
             return self._authorize(step.rejected)
         if isinstance(step, Now):
-            return time.time()
+            return CLOCK.time()
         if isinstance(step, Pause):
-            return time.sleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+            return CLOCK.sleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
         if isinstance(step, Say):
             return self._log.log(step.level, step.message, *step.arguments)
         raise TypeError(step)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from airflow.utils.db import initdb
 
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
 
 
@@ -18,6 +21,26 @@ from airflow_provider_airbyte_api.triggers import airbyte as triggers
 def _triggers_fire_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trigger that runs in the test's own process has no worker to wait for."""
     monkeypatch.setattr(triggers, "SETTLING", 0.0)
+
+
+@pytest.fixture
+def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses take no time, but the drivers' clock goes on by what they would have taken."""
+    passed = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        time.sleep(0.001)
+
+    async def asleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(CLOCK, "time", lambda: time.time() + passed)
+    monkeypatch.setattr(CLOCK, "sleep", sleep)
+    monkeypatch.setattr(CLOCK, "asleep", asleep)
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +52,18 @@ def database() -> None:
 class XComs:
     """What a task instance is to an operator that is executed without Airflow around it."""
 
-    def __init__(self) -> None:
+    map_index = -1
+
+    def __init__(self, try_number: int = 1, max_tries: int = 0) -> None:
         self.pushed: dict[str, Any] = {}
+        self.try_number = try_number
+        self.max_tries = max_tries
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = value
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        return self.pushed.get(key)
 
 
 @dataclass

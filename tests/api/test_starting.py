@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_airbyte_api.api import errors, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
-from airflow_provider_airbyte_api.api.models import Connection
+from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.starting import Busy, NotStarted, Started
 from airflow_provider_airbyte_api.api.wire import NoResponse, Response
 from airflow_provider_airbyte_api.testing import replies
@@ -147,7 +147,7 @@ def test_the_newest_of_two_that_are_listed_as_running_counts() -> None:
 @pytest.mark.parametrize("policy", ["attach", "wait"])
 def test_what_is_no_sync_has_to_end_first(policy: str) -> None:
     talk = Talk([RUNNING, listed({**job(11), "jobType": "reset"})])
-    assert talk.perform(start(policy)) == Busy(starting.Job.from_json({**job(11), "jobType": "reset"}))
+    assert talk.perform(start(policy)) == Busy(Job.from_json({**job(11), "jobType": "reset"}))
 
 
 def test_a_refresh_is_found_by_its_name_where_the_list_leaves_it_out() -> None:

@@ -1,0 +1,26 @@
+"""Time, as the drivers know it. One place, so that a test can let it pass faster."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+
+class Clock:
+    """The machine's clock, and pauses in seconds, for threads and for coroutines."""
+
+    def time(self) -> float:
+        """Return the seconds since the epoch."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass, while others go on."""
+        await asyncio.sleep(seconds)
+
+
+CLOCK = Clock()
+"""The clock of this process."""

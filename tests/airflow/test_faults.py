@@ -1,0 +1,290 @@
+"""What may go wrong around a sync, in both ways of waiting. Each case says how many jobs are made and cancelled."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+from airflow_provider_airbyte_api.testing import LocalAirbyte, replies
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
+from tests.airflow.conftest import run
+
+POLL = r"/jobs/\d+"
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass
+class Case:
+    """``made`` and ``cancelled`` count jobs, besides those that ``arrange`` puts there."""
+
+    name: str
+    arrange: Callable[[LocalAirbyte], object] = lambda airbyte: None
+    state: str = "success"
+    made: int = 1
+    cancelled: int = 0
+    connection_id: str = STRIPE_TO_BIGQUERY
+    arguments: dict[str, Any] = field(default_factory=dict)
+    polls: int | None = None
+    """The most requests for a job."""
+
+
+def running(status: str = "running", *script: str, job_type: str = "sync") -> Callable[[LocalAirbyte], object]:
+    """A job that somebody else started."""
+
+    def arrange(airbyte: LocalAirbyte) -> None:
+        airbyte.add_job(STRIPE_TO_BIGQUERY, status, job_type=job_type).script = list(script)
+
+    return arrange
+
+
+def two_running(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running", age=60)
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "pending").script = ["running", "running", "succeeded"]
+
+
+def status_of(status: str) -> Callable[[LocalAirbyte], object]:
+    return lambda airbyte: airbyte.connections[0].update(status=status)
+
+
+def becomes(status: str) -> Callable[[LocalAirbyte], object]:
+    """The connection is still shown as active when the task looks, and is not any more when it starts the sync."""
+
+    def arrange(airbyte: LocalAirbyte) -> None:
+        shown = replies.as_json(dict(airbyte.connections[0])).body.decode()
+        airbyte.connections[0]["status"] = status
+        airbyte.next_reply(200, method="GET", path="/connections/.*", body=shown)
+
+    return arrange
+
+
+def short_lived_tokens(airbyte: LocalAirbyte) -> None:
+    airbyte._world.jwt_seconds = 0.4
+    airbyte.latency = 0.05
+    airbyte.script_jobs(*["running"] * 15, "succeeded")
+
+
+def reply(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
+    return lambda airbyte: airbyte.next_reply(status, **more)
+
+
+def start_reply(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
+    return reply(status, method="POST", path="/jobs", **more)
+
+
+ALREADY_RUNNING = replies.already_running(STRIPE_TO_BIGQUERY).body.decode()
+CONFLICT = replies.state_conflict().body.decode()
+
+CASES = [
+    Case("nothing goes wrong"),
+    # The start
+    Case("the reply is lost after the job was made", lambda airbyte: airbyte.lose_next_reply()),
+    Case("the reply is lost before the job was made", start_reply(lost=True)),
+    Case("500 after the job was made", start_reply(500, after=True)),
+    Case("500 before the job was made", start_reply(500)),
+    Case("502 of a proxy after the job was made", start_reply(502, after=True)),
+    Case("502 of a proxy before the job was made", start_reply(502)),
+    Case("409 for a job that is yet to come", start_reply(409, body=CONFLICT, after=True)),
+    Case("409 for a job that never comes", start_reply(409, body=CONFLICT)),
+    Case("a web page after the job was made", start_reply(200, body="<html>", after=True)),
+    Case("three times 500 without a job", start_reply(500, times=3), "failed", made=0),
+    Case("429 without Retry-After", start_reply(429, times=2)),
+    Case("429 with Retry-After", start_reply(429, headers={"Retry-After": "7"}, times=2)),
+    Case("a reply that takes longer than any other may", start_reply(delay=1.5)),
+    Case("a redirect", start_reply(302, headers={"Location": "http://127.0.0.1:9/v1/jobs"}), made=1),
+    Case("401 once", start_reply(401)),
+    Case("401 for good", reply(401, path="/jobs.*", times=99), "failed", made=0),
+    Case("403", start_reply(403), "failed", made=0),
+    Case("422", start_reply(422), "failed", made=0),
+    # Something runs already
+    Case("a sync runs: attach", running("running", "running", "running", "succeeded"), made=0),
+    Case("a sync runs and fails: attach", running("running", "running", "running", "failed"), "failed", made=0),
+    Case("a sync runs for too long: attach", running(), "failed", made=0, arguments={"timeout": 60}),
+    Case("a reset runs: attach", running("running", "running", "running", "succeeded", job_type="reset")),
+    Case("two are shown as running: attach", two_running, made=0),
+    Case(
+        "a sync runs: wait",
+        running("running", "running", "running", "failed"),
+        arguments={"on_running": "wait"},
+    ),
+    Case("a sync runs: skip", running(), "skipped", made=0, arguments={"on_running": "skip"}),
+    Case("a sync runs: fail", running(), "failed", made=0, arguments={"on_running": "fail"}),
+    Case("a sync runs: restart", running(), cancelled=1, arguments={"on_running": "restart"}),
+    Case("a job that ended between the 409 and the list", start_reply(409, body=ALREADY_RUNNING)),
+    Case("already running for good, and no job", start_reply(409, body=ALREADY_RUNNING, times=99), "failed", made=0),
+    # The connection
+    Case("inactive", status_of("inactive"), "failed", made=0),
+    Case("inactive: skip", status_of("inactive"), "skipped", made=0, arguments={"on_inactive": "skip"}),
+    Case("deleted", status_of("deprecated"), "failed", made=0),
+    Case("locked", status_of("locked"), "failed", made=0),
+    Case("becomes inactive", becomes("inactive"), "failed", made=0),
+    Case("becomes inactive: skip", becomes("inactive"), "skipped", made=0, arguments={"on_inactive": "skip"}),
+    Case("becomes locked", becomes("locked"), "failed", made=0),
+    Case("unknown", state="failed", made=0, connection_id=UNKNOWN),
+    # Waiting
+    Case("reset while polling", lambda airbyte: airbyte.lose_next_reply("GET", POLL)),
+    Case("five times 502 while polling", reply(502, path=POLL, times=5)),
+    Case("429 while polling", reply(429, path=POLL, times=3)),
+    Case("500 of the token endpoint while polling", reply(401, path=POLL)),
+    Case("a token that dies before its time", short_lived_tokens),
+    Case("401 for good while polling", reply(401, path=POLL, times=99), "failed", polls=2),
+    Case("403 while polling", reply(403, path=POLL, times=99), "failed", polls=1),
+    Case("404 while polling", reply(404, path=POLL, times=99), "failed", polls=1),
+    Case("away for more than half an hour", reply(503, path=POLL, times=9999), "failed", polls=60),
+    # The end
+    Case("the job fails", lambda airbyte: airbyte.script_jobs("running", "failed"), "failed"),
+    Case("the job is cancelled", lambda airbyte: airbyte.script_jobs("running", "cancelled"), "failed"),
+    Case(
+        "out of time",
+        lambda airbyte: airbyte.script_jobs("running"),
+        "failed",
+        cancelled=1,
+        arguments={"timeout": 600},
+    ),
+    Case(
+        "out of time in the queue",
+        lambda airbyte: airbyte.script_jobs("queued"),
+        "failed",
+        cancelled=1,
+        arguments={"queue_timeout": 600},
+    ),
+    Case(
+        "long in the queue, but not too long",
+        lambda airbyte: airbyte.script_jobs("queued", "running", "running", "pending", "running", "succeeded"),
+        arguments={"queue_timeout": 80},
+    ),
+]
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_fault_costs_no_sync_and_starts_no_second_one(
+    dag: DAG, airbyte: LocalAirbyte, case: Case, deferrable: bool
+) -> None:
+    airbyte.script_jobs("running", "succeeded")
+    case.arrange(airbyte)
+    before = len(airbyte.jobs)
+    arguments = {"poll_interval": 30, **case.arguments}
+    AirbyteSyncOperator(task_id="sync", connection_id=case.connection_id, deferrable=deferrable, **arguments)
+    done = run(dag)
+    jobs = airbyte.jobs
+    assert done.states == {"sync": case.state}
+    assert (len(jobs) - before, len(airbyte.cancelled)) == (case.made, case.cancelled)
+    if case.polls is not None:
+        assert len(airbyte.asked("GET", POLL)) <= case.polls
+    if case.state == "success":
+        assert done.xcom("sync")["status"] == "succeeded"
+        assert done.xcom("sync")["job_id"] == jobs[-1].job_id
+
+
+# -- retries ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def once_started(airbyte: LocalAirbyte, action: Callable[[], object]) -> Iterator[None]:
+    """Do ``action`` as soon as the first job is made, while the block runs."""
+
+    def watch() -> None:
+        while not airbyte.jobs:
+            time.sleep(0.001)
+        action()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield
+    thread.join(10)
+
+
+def tries(airbyte: LocalAirbyte) -> int:
+    """Each try looks at the Airbyte connection once."""
+    return len(airbyte.asked("GET", "/connections/.*"))
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+@pytest.mark.parametrize(
+    ("statuses", "made"),
+    [(["running", "running", "succeeded"], 1), (["succeeded"], 1), (["failed"], 2), (["cancelled"], 2)],
+    ids=["still runs", "has succeeded", "has failed", "was cancelled"],
+)
+def test_a_retry_follows_the_sync_of_the_try_before_unless_it_failed(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, statuses: list[str], made: int
+) -> None:
+    airbyte.script_jobs(*statuses)
+    airbyte.next_reply(403, method="GET", path=POLL)  # ends the first try, with its sync left running
+    AirbyteSyncOperator(
+        task_id="sync",
+        connection_id=STRIPE_TO_BIGQUERY,
+        deferrable=deferrable,
+        poll_interval=0.02,
+        retries=1,
+        retry_delay=0,
+    )
+    with once_started(airbyte, lambda: airbyte.script_jobs("succeeded")):
+        done = run(dag)
+    assert done.states == {"sync": "success"}
+    assert (len(airbyte.jobs), tries(airbyte)) == (made, 2)
+    assert done.xcom("sync")["job_id"] == made
+    assert done.xcom("sync", "job_id") == made, "XComs are pushed again by the try that follows"
+
+
+def test_without_durable_a_retry_knows_nothing(dag: DAG, airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("succeeded")
+    airbyte.next_reply(403, method="GET", path=POLL)
+    AirbyteSyncOperator(
+        task_id="sync",
+        connection_id=STRIPE_TO_BIGQUERY,
+        poll_interval=0.02,
+        retries=1,
+        retry_delay=0,
+        durable=False,
+    )
+    with once_started(airbyte, lambda: airbyte.end_job(1)):
+        done = run(dag)
+    assert done.states == {"sync": "success"}
+    assert (len(airbyte.jobs), tries(airbyte)) == (2, 2)
+
+
+def test_the_token_endpoint_may_be_away_while_a_sync_is_waited_for(
+    dag: DAG, airbyte: LocalAirbyte, fast_clock: None
+) -> None:
+    airbyte.script_jobs("running", "running", "succeeded")
+    airbyte.next_reply(401, method="GET", path=POLL)
+    AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=True)
+    away = {"method": "POST", "path": "/applications/token", "times": 5}
+    with once_started(airbyte, lambda: airbyte.next_reply(503, **away)):  # type: ignore[arg-type]
+        done = run(dag)
+    assert done.states == {"sync": "success"}
+    assert len(airbyte.jobs) == 1
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    late = LocalAirbyte(port=port)
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AIRBYTE_API_DEFAULT",
+        f'{{"conn_type": "airbyte_api", "host": "http://127.0.0.1:{port}", '
+        f'"login": "{late.client_id}", "password": "{late.client_secret}"}}',
+    )
+    timer = threading.Timer(1.5, late.start)
+    timer.start()
+    try:
+        AirbyteHook().start_sync(SNOWFLAKE_TO_POSTGRES)
+        assert len(late.jobs) == 1
+    finally:
+        timer.join()
+        late.stop()
+
+
+def test_an_inactive_connection_of_the_seed_is_told_apart(airbyte: LocalAirbyte) -> None:
+    assert AirbyteHook().get_airbyte_connection(STRIPE_TO_POSTGRES).status == "inactive"

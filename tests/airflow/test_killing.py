@@ -1,0 +1,350 @@
+"""Killed, cleared, out of time: whose job is cancelled then, and whose is not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from typing import Any, cast
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+from airflow_provider_airbyte_api.operators.memory import KEY
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
+from tests.airflow.conftest import XComs
+
+
+class Store(dict[str, Any]):
+    """What ``context["task_state_store"]`` is to an operator."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+class Context(dict[str, Any]):
+    """One task run: what outlives a try is the store."""
+
+    def __init__(self, store: Store | None = None, *, try_number: int = 1, max_tries: int = 1) -> None:
+        super().__init__(ti=XComs(try_number, max_tries), task_state_store=store)
+
+
+def sync(**more: Any) -> AirbyteSyncOperator:
+    return AirbyteSyncOperator(
+        task_id="sync", **{"connection_id": STRIPE_TO_BIGQUERY, "poll_interval": 0.02, "retries": 1, **more}
+    )
+
+
+def execute(task: AirbyteSyncOperator, context: Context) -> dict[str, Any]:
+    return task.execute(cast("Any", context))
+
+
+def defer(task: AirbyteSyncOperator, context: Context) -> AirbyteJobTrigger:
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(task, context)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, AirbyteJobTrigger)
+    return trigger
+
+
+# -- from try to try -------------------------------------------------------------------------------------------
+
+
+def test_what_is_remembered_is_small_json_without_a_secret(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    execute(sync(), Context(store))
+    assert store[KEY].keys() == {"connection_id", "newest", "started_at", "max_tries", "job_id", "owned"}
+    assert store[KEY]["job_id"] == 1
+
+
+def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_needs(airbyte: LocalAirbyte) -> None:
+    """The record is there before the request, so the job is found although nobody ever heard of it."""
+    store = Store()
+    airbyte.script_jobs("running", "succeeded")
+    first = Context(store)
+    task = sync()
+    task._follow = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        execute(task, first)
+    store[KEY]["job_id"] = None  # it died before it could write that down
+    assert execute(sync(), Context(store, try_number=2))["job_id"] == 1
+    assert len(airbyte.jobs) == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_clear_starts_a_new_sync_and_first_cancels_the_old_one(airbyte: LocalAirbyte, deferrable: bool) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True), Context(store))
+    airbyte.script_jobs("succeeded")
+    cleared = Context(store, try_number=2, max_tries=2)
+    if deferrable:
+        assert defer(sync(deferrable=True), cleared).job_id == 2
+    else:
+        assert execute(sync(), cleared)["job_id"] == 2
+    assert airbyte.cancelled == [1]
+
+
+def test_a_clear_of_a_task_that_succeeded_starts_a_new_sync(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    assert execute(sync(), Context(store))["job_id"] == 1
+    assert execute(sync(), Context(store, try_number=2, max_tries=2))["job_id"] == 2
+    assert airbyte.cancelled == []
+
+
+def test_a_clear_leaves_a_sync_alone_that_the_task_only_attached_to(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    defer(sync(deferrable=True), Context(store))
+    assert defer(sync(deferrable=True), Context(store, try_number=2, max_tries=2)).job_id == other.job_id
+    assert airbyte.cancelled == []
+
+
+def test_a_task_that_now_names_another_connection_starts_its_sync(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    execute(sync(), Context(store))
+    result = execute(sync(connection_id=SNOWFLAKE_TO_POSTGRES), Context(store, try_number=2))
+    assert result["connection_id"] == SNOWFLAKE_TO_POSTGRES
+
+
+def test_a_remembered_job_that_is_gone_is_replaced(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    execute(sync(), Context(store))
+    store[KEY]["job_id"] = 999
+    assert execute(sync(), Context(store, try_number=2))["job_id"] == 2
+
+
+def test_a_start_that_surely_failed_is_not_remembered(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    airbyte.next_reply(403, method="POST", path="/jobs")
+    with pytest.raises(errors.AirbyteAccessError):
+        execute(sync(), Context(store))
+    assert KEY not in store
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    assert execute(sync(), Context(store, try_number=2))["job_id"] == 2
+
+
+def test_the_record_of_another_version_is_no_obstacle(airbyte: LocalAirbyte) -> None:
+    assert execute(sync(), Context(Store({KEY: {"job": 1}})))["job_id"] == 1
+
+
+def test_the_deadline_counts_from_the_start_of_the_sync_and_not_of_the_try(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    first = defer(sync(deferrable=True, timeout=3600), Context(store))
+    time.sleep(0.05)
+    second = defer(sync(deferrable=True, timeout=3600), Context(store, try_number=2))
+    assert (second.job_id, second.deadline) == (first.job_id, first.deadline)
+
+
+class DagRun:
+    def __init__(self, began: float) -> None:
+        from datetime import datetime, timezone
+
+        self.start_date = datetime.fromtimestamp(began, timezone.utc)
+
+
+@pytest.mark.parametrize(("max_tries", "made"), [(1, 0), (2, 1)], ids=["retry", "clear"])
+def test_on_an_older_airflow_a_retry_asks_airbyte_for_the_sync_of_this_dag_run(
+    airbyte: LocalAirbyte, max_tries: int, made: int
+) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=3600)
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=5)
+    context = Context(None, try_number=2, max_tries=max_tries)
+    context["dag_run"] = DagRun(time.time() - 60)
+    result = execute(sync(), context)
+    assert result["job_id"] == 2 + made
+    assert len(airbyte.jobs) == 2 + made
+
+
+# -- on_kill of the operator -----------------------------------------------------------------------------------
+
+
+def killed_while_it_waits(airbyte: LocalAirbyte, task: AirbyteSyncOperator) -> None:
+    """Let a signal handler call ``on_kill`` in the main thread, in the midst of the wait, as Airflow does."""
+
+    def handler(*_: object) -> None:
+        task.on_kill()
+        airbyte.end_job(airbyte.jobs[-1].job_id, "failed")  # so that the test ends where Airflow would kill
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGUSR1))
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(errors.AirbyteJobError):
+            execute(task, Context(Store()))
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_kill_cancels_the_job_that_is_waited_for(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("running")
+    killed_while_it_waits(airbyte, sync())
+    assert airbyte.cancelled == [1]
+
+
+def test_a_kill_cancels_nothing_if_told_so(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("running")
+    killed_while_it_waits(airbyte, sync(cancel_on_kill=False))
+    assert airbyte.cancelled == []
+
+
+def test_a_kill_spares_a_sync_that_somebody_else_started(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    killed_while_it_waits(airbyte, sync())
+    assert airbyte.cancelled == []
+
+
+def test_a_kill_before_there_is_a_job_is_no_error(airbyte: LocalAirbyte) -> None:
+    sync().on_kill()
+    assert not airbyte.requests
+
+
+def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("running")
+    task = sync()
+    task.on_kill()
+    with pytest.raises(errors.AirbyteJobCancelledError):
+        execute(task, Context(Store()))
+    assert airbyte.cancelled == [1]
+
+
+@pytest.mark.parametrize("trouble", [{"delay": 30.0}, {"lost": True}, {"status": 500}])
+def test_a_kill_takes_no_longer_than_airflow_allows(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    hook = AirbyteHook()
+    hook.get_job(job.job_id)
+    airbyte.next_reply(method="DELETE", path=".*", times=9, **trouble)
+    began = time.monotonic()
+    hook.cancel_job_on_kill(job.job_id)
+    assert time.monotonic() - began < 4.5
+
+
+# -- on_kill of the trigger ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "waited_for", "cancelled"),
+    [
+        ({"cancel_on_kill": True}, False, [1]),
+        ({"cancel_on_kill": True}, True, []),
+        ({"cancel_on_kill": False}, False, []),
+        ({}, False, []),
+    ],
+    ids=["the task has moved on", "redistribution", "told not to", "a sensor's"],
+)
+async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
+    airbyte: LocalAirbyte,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    waited_for: bool,
+    cancelled: list[int],
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, **arguments)
+
+    async def answer(_: object) -> bool:
+        return waited_for
+
+    monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", answer)
+    await trigger.on_kill()
+    assert airbyte.cancelled == cancelled
+
+
+async def test_a_trigger_that_has_fired_cancels_nothing(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, poll_interval=0.02, cancel_on_kill=True)
+    async for _ in trigger.run():
+        await trigger.on_kill()
+    assert not airbyte.asked("DELETE", ".*")
+
+
+async def test_without_a_task_instance_a_trigger_cancels_nothing(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    await AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True).on_kill()
+    assert job.status == "running"
+
+
+# -- a deferral that Airflow ends ------------------------------------------------------------------------------
+
+
+def test_a_deferral_that_runs_out_of_time_cancels_the_job(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    context = Context(store)
+    defer(sync(deferrable=True), context)
+    with pytest.raises(AirflowException) as caught:
+        sync(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, cast("Any", context))
+    assert type(caught.value).__name__ == "TaskDeferralTimeout"
+    assert airbyte.cancelled == [1]
+
+
+def test_a_trigger_that_crashed_leaves_the_sync_to_the_retry(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("running")
+    store = Store()
+    context = Context(store)
+    defer(sync(deferrable=True), context)
+    with pytest.raises(AirflowException) as caught:
+        sync(deferrable=True).resume_execution("__fail__", {"error": "Trigger failure"}, cast("Any", context))
+    assert type(caught.value).__name__ == "TaskDeferralError"
+    assert airbyte.cancelled == []
+    assert defer(sync(deferrable=True), Context(store, try_number=2)).job_id == 1
+
+
+def test_execution_timeout_is_a_deadline_of_the_deferral_too(airbyte: LocalAirbyte) -> None:
+    from datetime import timedelta
+
+    trigger = defer(sync(deferrable=True, execution_timeout=timedelta(minutes=5)), Context(Store()))
+    assert trigger.deadline == pytest.approx(time.time() + 300, abs=5)
+
+
+# -- a stale job id: the newer job of the same connection survives every way of cancelling ---------------------
+
+
+@pytest.mark.parametrize("way", ["hook", "on_kill", "trigger", "out of time", "deferral", "clear"])
+def test_a_newer_job_survives_every_way_of_cancelling(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    store = Store()
+    context = Context(store)
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True), context)
+    airbyte.end_job(1, "succeeded" if way == "clear" else "failed")
+    newer = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": 1}}
+    match way:
+        case "hook":
+            AirbyteHook().cancel_job(1)
+        case "on_kill":
+            AirbyteHook().cancel_job_on_kill(1)
+        case "trigger":
+            trigger = AirbyteJobTrigger(1, STRIPE_TO_BIGQUERY, cancel_on_kill=True)
+
+            async def moved_on(_: object) -> bool:
+                return False
+
+            monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", moved_on)
+            asyncio.run(trigger.on_kill())
+        case "out of time":
+            with pytest.raises(errors.AirbyteJobTimeoutError):
+                sync().execute_complete(cast("Any", context), {"job_id": 1, "status": "timeout", "error": late})
+        case "deferral":
+            with pytest.raises(AirflowException):
+                sync().resume_execution("__fail__", {"error": "Trigger timeout"}, cast("Any", context))
+        case "clear":
+            defer(sync(deferrable=True), Context(store, try_number=2, max_tries=2))
+    assert newer.status == "running"
+    assert not airbyte.asked("DELETE", ".*")
