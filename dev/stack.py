@@ -42,6 +42,7 @@ class AirflowStack:
         self.url = f"http://localhost:{port or _free_port()}"
         self._environment = {**os.environ, **self._settings(dags), **environment}
         self._process: subprocess.Popen[bytes] | None = None
+        self._parts: list[subprocess.Popen[bytes]] = []
 
     def _settings(self, dags: Path) -> dict[str, str]:
         return {
@@ -114,11 +115,43 @@ class AirflowStack:
         """Return all processes of this Airflow, the first one first."""
         if self._process is None:
             return []
-        try:
-            leader = psutil.Process(self._process.pid)
-            return [leader, *leader.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        found = []
+        for leader in (self._process, *self._parts):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(leader.pid)
+                found += [process, *process.children(recursive=True)]
+        return found
+
+    def part(self, name: str) -> list[psutil.Process]:
+        """Return the processes of one part, such as the triggerer, each before its children."""
+        leaders = [each for each in self.processes() if _is_part(each, name)]
+        return [each for leader in leaders[:1] for each in (leader, *leader.children(recursive=True))]
+
+    def kill_part(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to all processes of one part, and wait until they are gone."""
+        processes = self.part(name)
+        if not processes:
+            raise StackError(f"There is no {name} to kill.")
+        for process in processes if number == signal.SIGKILL else processes[:1]:
+            _send(process, number)
+        alive = _still_running(processes, 30.0)
+        if alive:
+            raise StackError(f"{name} does not stop: {alive}")
+
+    def start_part(self, name: str) -> None:
+        """Start one part anew, in the place of one that was killed."""
+        with self.log_file.open("ab") as log:
+            self._parts.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "airflow", name],
+                    env=self._environment,
+                    cwd=self.home,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
 
     def stop(self) -> None:
         """Stop it, and leave nothing running."""
@@ -128,11 +161,10 @@ class AirflowStack:
         # Standalone heeds an interrupt alone, and passes it on to its parts.
         for process in processes:
             _send(process, signal.SIGINT if process.pid == self._process.pid else signal.SIGTERM)
-        _, alive = psutil.wait_procs(processes, timeout=15)
-        for process in alive:
+        for process in _still_running(processes, 15.0):
             _send(process, signal.SIGKILL)
-        psutil.wait_procs(alive, timeout=5)
-        self._process.wait(timeout=5)
+        for leader in (self._process, *self._parts):
+            leader.wait(timeout=5)
         self._process = None
 
     def log_tail(self, lines: int = 30) -> str:
@@ -148,6 +180,10 @@ class AirflowStack:
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer of Airflow's REST API to a POST."""
         return self._ask("POST", path, body)
+
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        """Return the answer of Airflow's REST API to a PATCH."""
+        return self._ask("PATCH", path, body)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         request = urllib.request.Request(
@@ -202,6 +238,25 @@ class AirflowStack:
 def _send(process: psutil.Process, number: signal.Signals) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
+
+
+def _still_running(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Return those of ``processes`` that run on after ``seconds``. One that nobody has buried yet does not run."""
+    until = time.monotonic() + seconds
+    while True:
+        alive = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        if not alive or time.monotonic() > until:
+            return alive
+        time.sleep(0.1)
+
+
+def _is_part(process: psutil.Process, name: str) -> bool:
+    """Tell whether ``process`` is ``airflow <name>``, by its command line or the title it gave itself."""
+    try:
+        words = " ".join(process.cmdline()).split()
+    except psutil.Error:
+        return False
+    return name in words[:4] and any(word.endswith("airflow") for word in words[:3])
 
 
 def _free_port() -> int:

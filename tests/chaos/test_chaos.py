@@ -1,0 +1,203 @@
+"""Parts of a running Airflow are killed, and tasks are cleared and marked: how many syncs are there then?"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from dev.stack import AirflowStack
+
+DAGS = Path(__file__).parent / "dags"
+FINISHED = ("success", "failed")
+
+
+class Chaos:
+    """A running Airflow, an Airbyte whose jobs run until they are ended, and a run of one DAG."""
+
+    def __init__(self, stack: AirflowStack, airbyte: LocalAirbyte) -> None:
+        self.stack = stack
+        self.airbyte = airbyte
+        self.dag_id = ""
+        self.run_id = ""
+
+    def start(self, dag_id: str, state: str) -> None:
+        """Start a run, and wait until its task is in ``state`` and has a job."""
+        self.dag_id, before = dag_id, len(self.airbyte.jobs)
+        self.airbyte.script_jobs("running")
+        self.run_id = self.stack.trigger(dag_id)
+        self.until(lambda: self.task == state and len(self.airbyte.jobs) > before, f"{state} with a job")
+        if state == "deferred":
+            self.until(lambda: f"/{self.run_id}/sync/" in self.log and "starting" in self.log, "a trigger that runs")
+
+    @property
+    def task(self) -> str:
+        return self.stack.states(self.dag_id, self.run_id)["sync"]
+
+    @property
+    def log(self) -> str:
+        return self.stack.log_file.read_text(errors="replace")
+
+    @property
+    def task_path(self) -> str:
+        return f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/sync"
+
+    @property
+    def attempt(self) -> int:
+        number: int = self.stack.get(self.task_path)["try_number"]
+        return number
+
+    def clear(self) -> None:
+        body = {
+            "dry_run": False,
+            "dag_run_id": self.run_id,
+            "task_ids": ["sync"],
+            "reset_dag_runs": True,
+            "only_failed": False,
+        }
+        self.stack.post(f"/dags/{self.dag_id}/clearTaskInstances", body)
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"no {what} within {seconds:.0f} s: the task is {self.task}\n{self.said()}"
+            time.sleep(0.3)
+
+    def said(self) -> str:
+        return "\n".join(
+            self.stack.task_log(self.dag_id, self.run_id, "sync", each + 1) for each in range(self.attempt)
+        )
+
+    def succeed(self, job_id: int) -> None:
+        """End the job, and wait for the run's success with that job as its result."""
+        self.airbyte.end_job(job_id)
+        self.until(lambda: self.stack.run_state(self.dag_id, self.run_id) in FINISHED, "end")
+        assert self.stack.run_state(self.dag_id, self.run_id) == "success", self.said()
+        assert self.stack.xcom(self.dag_id, self.run_id, "sync")["job_id"] == job_id
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AirflowStack, LocalAirbyte]]:
+    home: Path = tmp_path_factory.mktemp("airflow")
+    with LocalAirbyte() as airbyte:
+        environment = {
+            "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection,
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            # Notice soon who is dead.
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "5",
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+        }
+        with AirflowStack(home, DAGS, environment) as stack:
+            yield stack, airbyte
+
+
+@pytest.fixture
+def chaos(running: tuple[AirflowStack, LocalAirbyte]) -> Iterator[Chaos]:
+    """Everything as it was at the start, but for the jobs of before, which are over."""
+    stack, airbyte = running
+    yield Chaos(stack, airbyte)
+    for job in airbyte.jobs:
+        airbyte.end_job(job.job_id)
+
+
+def processes_of_the_task(chaos: Chaos) -> list[psutil.Process]:
+    """The process that executes the task, and the worker that watches it."""
+    for process in chaos.stack.part("scheduler"):
+        parent = process.parent()
+        if "airflow worker" in process.name() and parent is not None and "airflow worker" in parent.name():
+            return [process, parent]
+    raise AssertionError([process.name() for process in chaos.stack.part("scheduler")])
+
+
+@pytest.mark.parametrize("who", ["the task's process", "its worker too"])
+def test_a_worker_that_is_killed_costs_no_second_sync(chaos: Chaos, who: str) -> None:
+    chaos.start("in_worker", "running")
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    made = len(chaos.airbyte.jobs)
+    task, worker = processes_of_the_task(chaos)
+    if who == "its worker too":
+        worker.send_signal(signal.SIGKILL)
+    task.send_signal(signal.SIGKILL)
+    chaos.until(lambda: chaos.attempt == 2 and chaos.task == "running", "second try")
+    chaos.until(lambda: f"Following job {job.job_id}" in chaos.said(), "word of the job of the first try")
+    chaos.succeed(job.job_id)
+    assert len(chaos.airbyte.jobs) == made
+    assert job.job_id not in chaos.airbyte.cancelled
+
+
+@pytest.mark.parametrize(
+    ("part", "number"),
+    [("triggerer", signal.SIGKILL), ("triggerer", signal.SIGTERM), ("scheduler", signal.SIGKILL)],
+    ids=["triggerer killed", "triggerer restarted", "scheduler killed"],
+)
+def test_a_part_that_is_gone_for_a_while_costs_no_sync(chaos: Chaos, part: str, number: signal.Signals) -> None:
+    chaos.start("deferred", "deferred")
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    made, cancelled = len(chaos.airbyte.jobs), chaos.airbyte.cancelled
+    chaos.stack.kill_part(part, number)
+    chaos.stack.start_part(part)
+    chaos.stack.wait_until_healthy()
+    assert chaos.task == "deferred"
+    chaos.succeed(job.job_id)
+    assert chaos.attempt == 1
+    assert len(chaos.airbyte.jobs) == made
+    assert chaos.airbyte.cancelled == cancelled
+
+
+@pytest.mark.parametrize("act", ["mark the task failed", "mark the task success", "mark the run failed"])
+def test_a_deferred_task_that_is_marked_has_its_sync_cancelled_once(chaos: Chaos, act: str) -> None:
+    chaos.start("deferred", "deferred")
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    if act == "mark the run failed":
+        chaos.stack.patch(f"/dags/{chaos.dag_id}/dagRuns/{chaos.run_id}", {"state": "failed"})
+    else:
+        chaos.stack.patch(chaos.task_path, {"new_state": act.rsplit(maxsplit=1)[-1]})
+    chaos.until(lambda: job.is_finished, "cancelled job", 30)
+    assert job.status == "cancelled"
+    assert chaos.airbyte.cancelled.count(job.job_id) == 1
+
+
+def test_a_deferred_task_that_is_cleared_has_its_sync_cancelled_and_gets_a_new_one(chaos: Chaos) -> None:
+    chaos.start("deferred", "deferred")
+    (old,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    made = len(chaos.airbyte.jobs)
+    chaos.clear()
+    chaos.until(lambda: len(chaos.airbyte.jobs) > made and chaos.task == "deferred", "new sync")
+    new = chaos.airbyte.jobs[-1]
+    time.sleep(5.0)  # a kill of the old trigger would have come by now
+    assert (old.status, new.status) == ("cancelled", "running")
+    chaos.succeed(new.job_id)
+    assert chaos.airbyte.cancelled.count(old.job_id) == 1
+    assert len(chaos.airbyte.jobs) == made + 1
+
+
+def test_a_task_that_is_marked_failed_while_it_waits_in_a_worker_has_its_sync_cancelled(chaos: Chaos) -> None:
+    chaos.start("in_worker", "running")
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    chaos.until(lambda: len(chaos.airbyte.asked("GET", f"/jobs/{job.job_id}")) > 0, "look at the job")
+    chaos.stack.patch(chaos.task_path, {"new_state": "failed"})
+    chaos.until(lambda: job.is_finished, "cancelled job", 60)
+    assert job.status == "cancelled"
+    assert chaos.airbyte.cancelled.count(job.job_id) == 1
+
+
+def test_clearing_a_task_that_succeeded_runs_a_new_sync(chaos: Chaos) -> None:
+    chaos.start("deferred", "deferred")
+    first = chaos.airbyte.jobs[-1]
+    chaos.succeed(first.job_id)
+    chaos.clear()
+    chaos.until(lambda: chaos.airbyte.jobs[-1].job_id != first.job_id and chaos.task == "deferred", "new sync")
+    assert chaos.airbyte.jobs[-1].connection_id == STRIPE_TO_BIGQUERY
+    chaos.succeed(chaos.airbyte.jobs[-1].job_id)
