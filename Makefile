@@ -6,10 +6,10 @@ READY  := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo airflow test lint types unit constraints build clean
+.PHONY: help demo airflow test lint types unit test-chaos constraints build clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local Airbyte
 	@$(PY) -m dev.demo
@@ -27,7 +27,10 @@ types: $(READY)  ## Types
 	$(VENV)/bin/mypy
 
 unit: $(READY)  ## Tests alone; `make unit ARGS="tests/api -x"` for some of them
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --ignore tests/chaos $(ARGS)
+
+test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (5 minutes)
+	$(PY) -m pytest tests/chaos $(ARGS)
 
 build: $(READY)  ## Build the wheel and the source distribution into dist/
 	$(PY) -m build

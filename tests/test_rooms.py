@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "clients": {"api", "clients", "__init__"},
     "hooks": {"api", "clients", "hooks"},
     "arguments": {"api", "hooks"},
+    "retries": {"api", "hooks"},
     "triggers": {"api", "hooks", "triggers"},
     "operators": {"api", "arguments", "hooks", "triggers", "operators"},
     "sensors": {"api", "arguments", "hooks", "triggers", "sensors"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``
 has ended. If the trigger has fired by then, the scheduler takes the resumed task for one that died, and fails it: seen
 on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has looked at the job a moment ago.
 """
+
+_CANCELLING: set[asyncio.Task[None]] = set()
+"""The tasks that cancel jobs now: the event loop itself holds them by a weak reference only."""
 
 
 class AirbyteJobTrigger(BaseTrigger):
@@ -102,11 +106,25 @@ class AirbyteJobTrigger(BaseTrigger):
 
         Airflow calls this when a user acts on the deferred task, but also when another triggerer took the trigger over,
         and when it lingers after its event. So it asks first whether the task still waits for this very job.
+
+        Airflow (3.3.2) cancels a trigger anew each second until it is gone, its ``on_kill`` included. So what is to be
+        done is done by a task of its own.
         """
-        if not self.cancel_on_kill or self._fired or await self._is_still_waited_for():
+        if not self.cancel_on_kill or self._fired:
             return
-        async with await AirbyteHook(self.airbyte_conn_id).async_client() as client:
-            await client.run(jobs.cancel_job(self.job_id))
+        cancelling = asyncio.create_task(self._cancel_unless_waited_for())
+        _CANCELLING.add(cancelling)
+        cancelling.add_done_callback(_CANCELLING.discard)
+        await asyncio.shield(cancelling)
+
+    async def _cancel_unless_waited_for(self) -> None:
+        if await self._is_still_waited_for():
+            return
+        try:
+            async with await AirbyteHook(self.airbyte_conn_id).async_client() as client:
+                await client.run(jobs.cancel_job(self.job_id))
+        except AirbyteError as error:
+            self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
 
     async def _is_still_waited_for(self) -> bool:
         """Tell whether the task is deferred and its XCom still names this job.

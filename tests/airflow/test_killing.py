@@ -264,6 +264,25 @@ async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
     assert airbyte.cancelled == cancelled
 
 
+async def test_a_cancel_goes_on_though_airflow_cancels_the_trigger_anew(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True)
+
+    async def moved_on(_: object) -> bool:
+        await asyncio.sleep(0.2)
+        return False
+
+    monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", moved_on)
+    killing = asyncio.create_task(trigger.on_kill())
+    await asyncio.sleep(0.05)
+    killing.cancel()
+    await asyncio.sleep(1.0)
+    assert killing.cancelled()
+    assert airbyte.cancelled == [job.job_id]
+
+
 async def test_a_trigger_that_has_fired_cancels_nothing(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, poll_interval=0.02, cancel_on_kill=True)
