@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from dev.stack import REPOSITORY, AirflowStack
+from dev.stack import REPOSITORY, AirflowStack, stop_as_ctrl_c_does
 
 DAG_ID = "example_airbyte"
 RUN_SECONDS = 180.0
@@ -17,6 +17,7 @@ JOB_SECONDS = 12.0
 
 def main() -> int:
     """Run the demo; 0 if all of it succeeded."""
+    stop_as_ctrl_c_does()
     with tempfile.TemporaryDirectory(prefix="airbyte-demo-") as home, LocalAirbyte(job_seconds=JOB_SECONDS) as airbyte:
         say(f"Local Airbyte at {airbyte.api_url}, with jobs of {JOB_SECONDS:.0f} s.")
         say("Starting Airflow: scheduler, triggerer, DAG processor, API server …")

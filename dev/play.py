@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import threading
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from dev.stack import REPOSITORY, AirflowStack, StackError
+from dev.stack import REPOSITORY, AirflowStack, StackError, stop_as_ctrl_c_does
 
 AIRFLOW_PORT, AIRBYTE_PORT = 8080, 8000
 
@@ -17,9 +16,7 @@ def main() -> int:
     """Start both, say where they are, and wait for Ctrl-C."""
     home = REPOSITORY / ".airflow"
     shutil.rmtree(home, ignore_errors=True)
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    stop_as_ctrl_c_does()
     try:
         airbyte = LocalAirbyte(port=AIRBYTE_PORT, job_seconds=20.0).start()
     except OSError as error:
@@ -36,7 +33,9 @@ def main() -> int:
                 "Ctrl-C stops both.",
                 flush=True,
             )
-            stopped.wait()
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\nStopped.")
     except StackError as error:
         print(error, file=sys.stderr)
         return 1

@@ -39,8 +39,10 @@ class AirflowStack:
     def __init__(self, home: Path, dags: Path, environment: dict[str, str], port: int = 0) -> None:
         self.home = home
         self.log_file = home / "standalone.log"
-        self.url = f"http://localhost:{port or _free_port()}"
-        self._environment = {**os.environ, **self._settings(dags), **environment}
+        self.url = f"http://127.0.0.1:{port or _free_port()}"
+        # Nothing of the user's own Airflow: least of all its database.
+        foreign = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        self._environment = {**foreign, **self._settings(dags), **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self._parts: list[subprocess.Popen[bytes]] = []
 
@@ -54,6 +56,9 @@ class AirflowStack:
             "AIRFLOW__CORE__PARALLELISM": "4",  # LocalExecutor starts that many processes at once
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             # Workers find the execution API by base_url, so both have to say the same.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            # Everybody is an administrator, so nobody but this machine may come in.
+            "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": self.url.rpartition(":")[2],
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
@@ -62,6 +67,8 @@ class AirflowStack:
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "PYTHONUNBUFFERED": "1",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
             # The scripts of this environment, whether or not it is activated.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
@@ -233,6 +240,15 @@ class AirflowStack:
         """Return the log of one try of a task, a line an event."""
         answer = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}?full_content=true")
         return "\n".join(str(line.get("event", line)) for line in answer["content"])
+
+
+def stop_as_ctrl_c_does() -> None:
+    """Let SIGTERM leave all ``with`` blocks, as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -15,6 +15,10 @@ import pytest
 _HOME = Path(tempfile.mkdtemp(prefix="airbyte-tests-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 REPOSITORY = Path(__file__).resolve().parent.parent
+for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[_name]
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = "127.0.0.1,localhost"
 os.environ.update(
     AIRFLOW_HOME=str(_HOME),
     AIRFLOW__CORE__UNIT_TEST_MODE="True",
@@ -22,8 +26,6 @@ os.environ.update(
     AIRFLOW__CORE__DAGS_FOLDER=str(REPOSITORY / "example_dags"),
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME}/airflow.db",
 )
-for _name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
-    del os.environ[_name]
 
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E402
 from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402

@@ -160,10 +160,13 @@ def fetch_token(credentials: Credentials) -> Conversation[Token]:
     request = credentials.token_request()
     try:
         reply = yield from call(request, Retry(attempts=3, patience=60.0))
-    except AirbyteResponseError as error:
-        raise _about_credentials(error) from None
-    moment = yield from now()
-    return read_token(request, reply, moment)
+        moment = yield from now()
+        return read_token(request, reply, moment)
+    except AirbyteError as error:
+        about = _about_credentials(error) if isinstance(error, AirbyteResponseError) else error
+        # What the token was for has not been sent at all.
+        about.maybe_processed = False
+        raise about from None
 
 
 def pages(request: Request, parse: Callable[[Mapping[str, Any]], T], key: Callable[[T], object]) -> Conversation[None]:

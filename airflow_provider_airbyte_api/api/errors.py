@@ -40,6 +40,10 @@ class AirbyteError(Exception):
     maybe_processed: bool = False
     """True if Airbyte may have done what was asked although no good answer came."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what :func:`dump` writes: the arguments of an exception alone would not rebuild it."""
+        return load, (dump(self),)
+
 
 class AirbyteConfigError(AirbyteError):
     """An argument, or a field of the Airflow connection, cannot be used. Nothing was sent."""
@@ -74,8 +78,9 @@ class AirbyteResponseError(AirbyteError):
         advice: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        advice = self.advice if advice is None else advice
-        super().__init__(" ".join(filter(None, (f"{method} {url} answered {status}: {detail}", advice))))
+        said = " ".join(filter(None, (f"{method} {url} answered {status}: {detail}", advice or self.advice)))
+        super().__init__(said)
+        self.own_advice = advice
         self.method = method
         self.url = url
         self.status = status
@@ -91,7 +96,7 @@ class AirbyteResponseError(AirbyteError):
             url=self.url,
             status=self.status,
             detail=self.detail,
-            advice=advice,
+            advice=advice or self.own_advice,
             retry_after=self.retry_after,
         )
 

@@ -13,10 +13,11 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
     AirbyteJobTimeoutError,
     AirbyteNotFoundError,
+    AirbyteUnexpectedReplyError,
     AirbyteUnreachableError,
 )
 from airflow_provider_airbyte_api.api.models import KNOWN, Job, JobStatus
-from airflow_provider_airbyte_api.api.retry import ONCE, Retry
+from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE, Retry
 
 UNREACHABLE_TIMEOUT = 1800.0
 """Seconds that Airbyte may be away while a job is waited for."""
@@ -84,10 +85,7 @@ def wait_for_job(job_id: int, patience: Patience) -> Conversation[Waited]:
             return Waited(job, lookout.looks)
         moment = yield from now()
         lookout.require_time(moment)
-        away = job is None
-        yield from lookout.pause(
-            max(patience.poll_interval, AWAY.backoff(lookout.failures)) if away else patience.poll_interval
-        )
+        yield from lookout.pause(max(patience.poll_interval, lookout.extra_pause))
 
 
 def cancel_job(
@@ -114,7 +112,7 @@ def cancel_job(
         job = yield from get_job(job_id, retry)
         if not job.is_finished:
             raise
-    yield Say("Cancelled job %d; its status is %s.", (job.job_id, job.status))
+    yield Say("Asked Airbyte to cancel job %d; its status is %s.", (job.job_id, job.status))
     return job
 
 
@@ -128,6 +126,7 @@ class _Lookout:
     looks: int = 0
     failures: int = 0
     away_since: float = 0.0
+    extra_pause: float = 0.0
     has_begun: bool = False
 
     def look(self) -> Conversation[Job | None]:
@@ -136,13 +135,15 @@ class _Lookout:
         try:
             job = yield from get_job(self.job_id, ONCE)
         except AirbyteError as error:
-            if not error.transient:
+            # While Airbyte is updated, a proxy may answer for it with a page of its own. Somebody saw this job before.
+            known = self.status != "unknown" or self.patience.first_pause > 0
+            if not error.transient and not (known and isinstance(error, AirbyteUnexpectedReplyError)):
                 raise
             yield from self._missed(error)
             return None
         if self.failures:
-            yield Say("Airbyte is back.")
-            self.failures = 0
+            yield Say("Airbyte answers again.")
+            self.failures, self.extra_pause = 0, 0.0
         if job.status != self.status:
             self.status = job.status
             self.has_begun = self.has_begun or job.status not in IN_QUEUE
@@ -176,11 +177,17 @@ class _Lookout:
         self.failures += 1
         if self.failures == 1:
             self.away_since = moment
-            yield Say("Airbyte is away; waiting for job %d all the same. %s", (self.job_id, error), logging.WARNING)
+            yield Say(
+                "Airbyte cannot tell how job %d is doing; waiting all the same. %s",
+                (self.job_id, error),
+                logging.WARNING,
+            )
+        asked_for = getattr(error, "retry_after", None) or 0.0
+        self.extra_pause = max(AWAY.backoff(self.failures), min(asked_for, LONGEST_RETRY_AFTER))
         if moment - self.away_since >= self.patience.unreachable_timeout:
             raise AirbyteUnreachableError(
-                f"Airbyte has been away for {moment - self.away_since:.0f} s, and so nobody knows how job "
-                f"{self.job_id} is doing. {error}"
+                f"Airbyte has not told for {moment - self.away_since:.0f} s how job {self.job_id} is doing, and it may "
+                f"still run. {error}"
             ) from error
 
     def _status_line(self) -> Say:

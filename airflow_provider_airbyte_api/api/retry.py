@@ -15,7 +15,7 @@ RATE_LIMITED_PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Retry:
-    """Two limits, in tries and in seconds since the first one, and pauses that double."""
+    """Two limits, in tries and in seconds since the first one until a pause begins, and pauses that double."""
 
     attempts: int = 5
     patience: float = 120.0
@@ -31,7 +31,7 @@ class Retry:
             pause = max(pause, RATE_LIMITED_PAUSE * 2 ** (failures - 1))
         if isinstance(error, AirbyteResponseError) and error.retry_after is not None:
             pause = min(error.retry_after, LONGEST_RETRY_AFTER)
-        return pause if elapsed + pause <= self.patience else None
+        return pause if elapsed <= self.patience else None
 
     def backoff(self, failures: int) -> float:
         """Return the pause, in seconds, after ``failures`` failures in a row."""

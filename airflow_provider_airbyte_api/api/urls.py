@@ -66,6 +66,11 @@ def api_root(address: str, port: int | None = None) -> ApiRoot:
 
 
 def _split(text: str) -> SplitResult:
+    if "@" in text:
+        raise AirbyteConfigError(
+            "Host holds an '@', and so perhaps a password. Put the client id into Login and the client secret into "
+            f"Password, and the bare address into Host. {_EXPECTED}"
+        )
     if "://" not in text:
         text = f"{_scheme_for(text)}://{text}"
     try:
@@ -73,14 +78,21 @@ def _split(text: str) -> SplitResult:
         port_is_a_number = parts.port is None or parts.port > 0
     except ValueError:
         raise AirbyteConfigError(f"Host {text!r} is no URL. {_EXPECTED}") from None
-    if parts.username or parts.password:
-        raise AirbyteConfigError(
-            "Host holds a user or a password before '@'. Put the client id into Login and the client secret into "
-            "Password, and the bare address into Host."
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_a_number:
+    if parts.scheme not in ("http", "https") or not _is_host(parts.hostname or "") or not port_is_a_number:
         raise AirbyteConfigError(f"Host {text!r} is no http or https URL. {_EXPECTED}")
     return parts
+
+
+def _is_host(name: str) -> bool:
+    """Tell whether ``name`` is a name or an address that a resolver would take."""
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        try:
+            return re.fullmatch(rb"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", name.lower().encode("idna")) is not None
+        except UnicodeError:
+            return False
+    return True
 
 
 def _scheme_for(text: str) -> str:
@@ -100,4 +112,4 @@ def _scheme_for(text: str) -> str:
 def _below_which_airbyte_lives(path: str) -> str:
     """Return ``path`` without what belongs to Airbyte's API or web app, so that a proxy's prefix is left."""
     path = re.sub(r"/(api/(public/)?v1|api/public|api|v1)(/applications(/token)?|/health)?$", "", path)
-    return re.sub(r"/(workspaces(/.*)?|auth|login|setup)$", "", path)
+    return re.sub(r"/((workspaces|organization)(/.*)?|auth|login|setup)$", "", path)

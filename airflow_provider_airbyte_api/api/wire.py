@@ -112,10 +112,10 @@ def error_for(request: Request, outcome: Response | NoResponse, *, with_token: b
     detail = _words(outcome)
     kind = _kind_of(outcome, detail)
     advice = None
-    if kind is AirbyteAuthenticationError and "www-authenticate" in outcome.headers:
+    challenge = outcome.headers.get("www-authenticate", "")
+    if kind is AirbyteAuthenticationError and challenge and not challenge.lower().startswith("bearer"):
         advice = (
-            "Something before Airbyte asks for HTTP authentication of its own: "
-            f"WWW-Authenticate {outcome.headers['www-authenticate'][:80]!r}."
+            f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge[:80]!r}."
         )
     elif kind is AirbyteAuthenticationError and not with_token and not request.anonymous:
         advice = (

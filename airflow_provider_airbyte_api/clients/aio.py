@@ -7,7 +7,6 @@ import json
 import random
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -26,6 +25,7 @@ from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.network import proxy_for, tls_context
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 
@@ -43,8 +43,9 @@ class AsyncClient:
     async def __aenter__(self) -> AsyncClient:
         self._session = aiohttp.ClientSession(
             headers=self.settings.headers(),
+            connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(tls_context)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # Proxies are looked up below: trust_env would also take passwords from the user's .netrc.
+            # Proxies are looked up by proxy_for: trust_env would also take passwords from the user's .netrc.
             trust_env=False,
         )
         # aiohttp would by itself repeat a DELETE whose reply got lost, and so might cancel a job that is not ours.
@@ -100,6 +101,7 @@ class AsyncClient:
         if self._session is None:
             raise RuntimeError("AsyncClient is used outside its 'async with'.")
         url = self.settings.url(request)
+        proxy = proxy_for(url)
         headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
         body = None
         if request.json is not None:
@@ -118,7 +120,7 @@ class AsyncClient:
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
-                proxy=_proxy_for(URL(url)),
+                proxy=proxy,
             ) as reply:
                 content = await reply.read()
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
@@ -135,18 +137,13 @@ _BEFORE_SENDING = (
 """After these Airbyte surely saw nothing of the request."""
 
 
-def _proxy_for(url: URL) -> str | None:
-    """Return the proxy that the environment names for ``url``, as requests would find it."""
-    if url.host is None or proxy_bypass(url.host):
-        return None
-    proxies = getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
-
-
 def _reason(error: Exception) -> str:
     """Return in a few words what happened."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "no connection in time"
     if isinstance(error, asyncio.TimeoutError):
         return "no reply in time"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        # Its own words name the proxy with its password.
+        return f"no reply, for the proxy answered {error.status}"
     return f"no reply ({error or type(error).__name__})"

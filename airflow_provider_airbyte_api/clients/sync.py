@@ -28,7 +28,7 @@ from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
-from airflow_provider_airbyte_api.clients.token_cache import TOKENS
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
 
 T = TypeVar("T")
 
@@ -36,8 +36,9 @@ T = TypeVar("T")
 class Client:
     """Performs conversations with one Airbyte, one request at a time."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings, log: Log, tokens: TokenCache = TOKENS) -> None:
         self.settings = settings
+        self._tokens = tokens
         self._log = log
         self._session = requests.Session()
         self._session.headers.update(settings.headers())
@@ -110,7 +111,7 @@ class Client:
         credentials, key = self.settings.credentials, self.settings.token_key
         if credentials is None or key is None:
             return None
-        return TOKENS.get(key, rejected, lambda: self.run(fetch_token(credentials)))
+        return self._tokens.get(key, rejected, lambda: self.run(fetch_token(credentials)))
 
     def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
         url = self.settings.url(request)

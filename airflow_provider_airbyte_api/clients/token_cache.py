@@ -30,7 +30,15 @@ class _Fetch:
     fallback: Token | None
 
 
-_Claim: TypeAlias = "Token | Future[Token] | _Fetch"
+@dataclass(frozen=True)
+class _UnderWay:
+    """Somebody's fetch, and the thread that does it."""
+
+    future: Future[Token]
+    thread: int
+
+
+_Claim: TypeAlias = "Token | _UnderWay | _Fetch"
 
 
 class TokenCache:
@@ -40,20 +48,23 @@ class TokenCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._tokens: dict[TokenKey, Token] = {}
-        self._fetching: dict[TokenKey, Future[Token]] = {}
+        self._fetching: dict[TokenKey, _UnderWay] = {}
 
     def get(self, key: TokenKey, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
         """Return a good token other than ``rejected``, from ``fetch`` if there is none.
 
-        An error of ``fetch`` is raised to all who waited for it; to nobody, while the old token still works.
+        An error of ``fetch`` is raised to all who waited for it. While the old token still works nobody waits.
         """
         while True:
             claim = self._claim(key, rejected)
             if isinstance(claim, Token):
                 return claim
-            if isinstance(claim, Future):
+            if isinstance(claim, _UnderWay):
+                if claim.thread == threading.get_ident():
+                    # In a signal handler, or below a coroutine: who would end that fetch is this very thread.
+                    return fetch()
                 try:
-                    return claim.result()
+                    return claim.future.result()
                 except _FetchAbandoned:
                     continue
             try:
@@ -70,9 +81,9 @@ class TokenCache:
             claim = self._claim(key, rejected)
             if isinstance(claim, Token):
                 return claim
-            if isinstance(claim, Future):
+            if isinstance(claim, _UnderWay):
                 try:
-                    return await asyncio.wrap_future(claim)
+                    return await asyncio.wrap_future(claim.future)
                 except _FetchAbandoned:
                     continue
             try:
@@ -80,6 +91,14 @@ class TokenCache:
             except BaseException as error:  # noqa: BLE001 - whatever it is, others wait for it
                 return self._failed(claim, error)
             return self._deliver(claim, token)
+
+    def copy_of(self, key: TokenKey) -> TokenCache:
+        """Return a cache of its own with the token for ``key``, without waiting for any lock: for a signal handler."""
+        copy = TokenCache(self._clock)
+        token = self._tokens.get(key)
+        if token is not None:
+            copy._tokens[key] = token
+        return copy
 
     def clear(self) -> None:
         """Forget all tokens, and all fetches under way."""
@@ -108,7 +127,7 @@ class TokenCache:
             future: Future[Token] = Future()
             # A running future cannot be cancelled, so that one coroutine that leaves takes nobody with it.
             future.set_running_or_notify_cancel()
-            self._fetching[key] = future
+            self._fetching[key] = _UnderWay(future, threading.get_ident())
             return _Fetch(key, future, token if freshness is Freshness.STALE else None)
 
     def _deliver(self, fetch: _Fetch, token: Token) -> Token:
@@ -119,18 +138,25 @@ class TokenCache:
         return token
 
     def _failed(self, fetch: _Fetch, error: BaseException) -> Token:
-        """Return the token that still works, if there is one, else raise ``error`` here and to all who wait."""
-        if fetch.fallback is not None and isinstance(error, Exception):
-            return self._deliver(fetch, fetch.fallback.refreshed_later(self._clock()))
+        """Return the token that still works, if there is one, to who fetched; raise ``error`` to all who wait.
+
+        Who waits has had that token rejected, or it would not wait.
+        """
         with self._lock:
             self._end(fetch)
+            fallback = fetch.fallback if self._tokens.get(fetch.key) is fetch.fallback else None
+            if fallback is not None:
+                self._tokens[fetch.key] = fallback.refreshed_later(self._clock())
         # What stopped this thread or coroutine (a signal, a cancellation) is nobody else's business.
         fetch.future.set_exception(error if isinstance(error, Exception) else _FetchAbandoned())
         fetch.future.exception()
+        if fallback is not None and isinstance(error, Exception):
+            return fallback
         raise error
 
     def _end(self, fetch: _Fetch) -> None:
-        if self._fetching.get(fetch.key) is fetch.future:
+        under_way = self._fetching.get(fetch.key)
+        if under_way is not None and under_way.future is fetch.future:
             del self._fetching[fetch.key]
 
 

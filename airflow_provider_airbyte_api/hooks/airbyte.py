@@ -167,7 +167,7 @@ class AirbyteHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether the Airflow connection works, and what to change if it does not.
 
-        Lists one workspace: Airbyte's health endpoint is open to all and proves nothing about credentials.
+        Lists the workspaces: Airbyte's health endpoint is open to all and proves nothing about credentials.
         """
         try:
             names = [workspace.name for workspace in self.list_workspaces()]
@@ -197,7 +197,9 @@ class AirbyteHook(BaseHook):
     def _client(self) -> Client:
         from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - not while a DAG is parsed
 
-        return Client(_settings(self.get_connection(self.airbyte_conn_id)), self.log)
+        connection = self.get_connection(self.airbyte_conn_id)
+        with airflow_errors():
+            return Client(_settings(connection), self.log)
 
     def _iterate(self, conversation: Conversation[None]) -> Iterator[Any]:
         with airflow_errors():
@@ -206,9 +208,11 @@ class AirbyteHook(BaseHook):
 
 def _cancel_quickly(settings: Settings, job_id: int) -> None:
     from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - as above
+    from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache  # noqa: PLC0415 - as above
 
+    tokens = TokenCache() if settings.token_key is None else TOKENS.copy_of(settings.token_key)
     # A logger of Airflow's may talk to the supervisor, which must not happen here.
-    with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__)) as client:
+    with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:
         client.run(jobs.cancel_job(job_id, ONCE, read_timeout=settings.read_timeout))
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteError, dump, load
 
 
 @contextmanager
@@ -34,11 +35,19 @@ def as_airflow(error: AirbyteError) -> AirbyteError:
     return twin
 
 
+def _load_as_airflow(value: dict[str, Any]) -> AirbyteError:
+    return as_airflow(load(value))
+
+
 def _twin_of(kind: type[AirbyteError]) -> type[AirbyteError]:
     twin = _TWINS.get(kind)
     if twin is None:
-        names = {"__module__": kind.__module__, "__doc__": kind.__doc__}
-        twin = _TWINS[kind] = type(kind.__name__, (kind, AirflowException), names)
+        members = {
+            "__module__": kind.__module__,
+            "__doc__": kind.__doc__,
+            "__reduce__": lambda error: (_load_as_airflow, (dump(error),)),
+        }
+        twin = _TWINS[kind] = type(kind.__name__, (kind, AirflowException), members)
     return twin
 
 

@@ -161,11 +161,12 @@ class AirbyteSyncOperator(BaseOperator):
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
         with airflow_errors():
             woken = events.read(event)
+        job = woken.job
         if isinstance(woken.error, AirbyteJobTimeoutError):
-            self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
-        if woken.error is not None:
+            job = self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
+        elif woken.error is not None:
             raise as_airflow(woken.error)
-        job = woken.job or self.hook.get_job(woken.job_id)
+        job = job or self.hook.get_job(woken.job_id)
         workspace_id = woken.handed_on.get("workspace_id")
         seen = Seen(woken.handed_on.get("name", ""), self._job_url(job, workspace_id), woken.looks)
         return self._finish(job, seen)
@@ -213,10 +214,10 @@ class AirbyteSyncOperator(BaseOperator):
                 job = None
         if job is None or (job.is_finished and job.status != JobStatus.SUCCEEDED):
             return None
-        self.log.info("Following job %d, which an earlier try of this task started; it is %s.", job.job_id, job.status)
+        self.log.info("Following job %d of an earlier try of this task; it is %s.", job.job_id, job.status)
         if record is None:
             memory.intend(connection.connection_id, job.job_id - 1)
-        memory.made(job.job_id, owned=record is None or record.owned)
+        memory.made(job.job_id, owned=record is not None and record.owned)
         return job
 
     def _job_of(self, record: Record) -> Job | None:
@@ -230,13 +231,18 @@ class AirbyteSyncOperator(BaseOperator):
             return None
 
     def _job_since_the_dag_run_began(self, context: Context, connection: Connection, memory: Memory) -> Job | None:
-        """Return what a retry can find without a memory (Airflow before 3.3): a sync since the DAG run was started."""
+        """Return what a retry finds without a memory (Airflow before 3.3): a sync that was started since the DAG run.
+
+        Nothing tells whether this task started it, so only one that still runs counts: its end is new data for
+        whoever waits. And it is not ours to cancel.
+        """
         everything: Any = context
         ti, dag_run = everything["ti"], everything.get("dag_run")
         is_a_retry = getattr(ti, "try_number", 1) > 1 and getattr(ti, "max_tries", 0) == self.retries
         if not self.durable or memory.is_kept or not is_a_retry or dag_run is None or dag_run.start_date is None:
             return None
-        return self.hook.run(starting.sync_since(connection.connection_id, dag_run.start_date.timestamp()))
+        job = self.hook.run(starting.sync_since(connection.connection_id, dag_run.start_date.timestamp()))
+        return None if job is None or job.is_finished else job
 
     def _cancel_before_a_new_sync(self, job: Job, record: Record) -> None:
         """Cancel the job of before a clear, so that the new sync is not refused or taken for it."""
@@ -270,9 +276,10 @@ class AirbyteSyncOperator(BaseOperator):
 
     def _wait_for_other(self, connection: Connection, job: Job) -> None:
         deadline = None if self.timeout is None else time.time() + self.timeout
+        patience = Patience(self.poll_interval, deadline, unreachable_timeout=self.unreachable_timeout)
         if self.deferrable:
-            self._defer(job, connection, Patience(self.poll_interval, deadline), "execute_after_other", owned=False)
-        self.hook.run(jobs.wait_for_job(job.job_id, Patience(self.poll_interval, deadline)))
+            self._defer(job, connection, patience, "execute_after_other", owned=False)
+        self.hook.run(jobs.wait_for_job(job.job_id, patience))
 
     # -- waiting -----------------------------------------------------------------------------------------------
 
@@ -302,7 +309,7 @@ class AirbyteSyncOperator(BaseOperator):
         try:
             waited = self.hook.run(jobs.wait_for_job(job.job_id, patience))
         except AirbyteJobTimeoutError as error:
-            self._out_of_time(error, owned=owned)
+            waited = jobs.Waited(self._out_of_time(error, owned=owned), 0)
         self._job_to_cancel = None
         return self._finish(waited.job, Seen(connection.name, job_url, waited.looks))
 
@@ -341,19 +348,22 @@ class AirbyteSyncOperator(BaseOperator):
         self.log.info("%s.", describe(job, seen))
         return result_of(job, seen.job_url)
 
-    def _out_of_time(self, error: AirbyteJobTimeoutError, *, owned: bool) -> NoReturn:
-        """Cancel the job if it is ours, and raise ``error`` with what became of it."""
+    def _out_of_time(self, error: AirbyteJobTimeoutError, *, owned: bool) -> Job:
+        """Cancel the job if it is ours, and raise ``error`` with what became of it; return it if it has succeeded."""
         limits = (
             f"timeout={self.timeout}, queue_timeout={self.queue_timeout}, execution_timeout={self.execution_timeout}"
         )
+        fate = "It was started elsewhere, and so it is left running."
         if owned:
             try:
-                status = self.hook.cancel_job(error.job_id).status
-                fate = f"It was cancelled; its status is {status}."
+                job = self.hook.cancel_job(error.job_id)
             except AirbyteError as trouble:
                 fate = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
-        else:
-            fate = "It was started elsewhere, and so it is left running."
+            else:
+                if job.status == JobStatus.SUCCEEDED:
+                    self.log.warning("%s But by now it has succeeded.", error)
+                    return job
+                fate = "It was cancelled." if job.status == JobStatus.CANCELLED else f"It is {job.status} now."
         raise as_airflow(AirbyteJobTimeoutError(f"{error} {fate} The limits: {limits}.", job_id=error.job_id)) from None
 
     def _cancel_what_was_waited_for(self, context: Context) -> None:

@@ -147,8 +147,8 @@ class AirbyteJobSensor(BaseSensorOperator):
             with airflow_errors():
                 require_success(job, Seen(looks=looks))
         except AirbyteJobError as error:
-            if self.soft_fail:
-                raise AirflowSkipException(f"Skipping because of soft_fail. {error}") from error
+            if self.soft_fail or getattr(self, "never_fail", False):
+                raise AirflowSkipException(f"Skipping because of soft_fail or never_fail. {error}") from error
             raise
         self.log.info("%s.", describe(job))
         return result_of(job, None)

@@ -85,6 +85,7 @@ class LocalAirbyte:
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            self._loop = self._thread = None
         if self._socket is not None:
             self._socket.close()
 

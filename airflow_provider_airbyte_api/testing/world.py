@@ -206,7 +206,7 @@ class World:
             return replies.html() if asked.method == "GET" else replies.html(405, "<html>405</html>")
         if raw_path == "/api/v1/instance_configuration":
             mode = "simple" if self.auth else "none"
-            return replies.as_json({"version": "2.0.0", "edition": self.edition, "auth": {"mode": mode}})
+            return replies.as_json({"version": "2.1.0", "edition": self.edition, "auth": {"mode": mode}})
         if raw_path.startswith(API + "/"):
             if asked.path == "/health":
                 return Reply(200, b"Successful operation", {"Content-Type": "text/plain"})
@@ -321,7 +321,7 @@ class World:
         """Put a job there, as if Airbyte or somebody else had started it."""
         with self.lock:
             job = LocalJob(next(self._job_ids), connection_id, job_type, at, at, status)
-            if self.script is not None:
+            if status == "pending" and self.script is not None:
                 job.script = list(self.script)
             elif status == "pending":
                 job.seconds = self.job_seconds
@@ -402,13 +402,10 @@ class World:
         )
         if field_name == "createdAt" and direction == "DESC":
             found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
-
-        def show(job: LocalJob) -> dict[str, Any]:
-            job.look(asked.at)
-            return job.as_json(with_stats=True)
-
         # `next` keeps only these of the filters.
-        return self._page(asked, found, show, kept=("jobType", "connectionId", "workspaceIds"))
+        return self._page(
+            asked, found, lambda job: job.as_json(with_stats=True), kept=("jobType", "connectionId", "workspaceIds")
+        )
 
     # -- the rest ----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.api.tokens import Token
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.operators.memory import KEY
@@ -153,17 +155,27 @@ class DagRun:
         self.start_date = datetime.fromtimestamp(began, timezone.utc)
 
 
-@pytest.mark.parametrize(("max_tries", "made"), [(1, 0), (2, 1)], ids=["retry", "clear"])
-def test_on_an_older_airflow_a_retry_asks_airbyte_for_the_sync_of_this_dag_run(
-    airbyte: LocalAirbyte, max_tries: int, made: int
+@pytest.mark.parametrize(
+    ("status", "age", "max_tries", "followed"),
+    [
+        ("running", 5, 1, True),
+        ("running", 5, 2, False),
+        ("running", 3600, 1, False),
+        ("succeeded", 5, 1, False),
+    ],
+    ids=["retry", "clear", "before the DAG run", "finished: perhaps another task's"],
+)
+def test_on_an_older_airflow_a_retry_asks_airbyte_for_a_sync_that_runs_since_the_dag_run(
+    airbyte: LocalAirbyte, status: str, age: int, max_tries: int, followed: bool
 ) -> None:
-    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=3600)
-    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=5)
+    other = airbyte.add_job(STRIPE_TO_BIGQUERY, status, age=age)
     context = Context(None, try_number=2, max_tries=max_tries)
     context["dag_run"] = DagRun(time.time() - 60)
-    result = execute(sync(), context)
-    assert result["job_id"] == 2 + made
-    assert len(airbyte.jobs) == 2 + made
+    task = sync(deferrable=True, on_running="restart")  # which cancels whatever it does not follow
+    trigger = defer(task, context)
+    assert (trigger.job_id == other.job_id) == followed
+    assert airbyte.cancelled == ([other.job_id] if status == "running" and not followed else [])
+    assert trigger.cancel_on_kill != followed
 
 
 # -- on_kill of the operator -----------------------------------------------------------------------------------
@@ -220,6 +232,24 @@ def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: Local
     with pytest.raises(errors.AirbyteJobCancelledError):
         execute(task, Context(Store()))
     assert airbyte.cancelled == [1]
+
+
+def test_a_kill_while_a_token_is_being_fetched_cancels_the_job_all_the_same(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    hook = AirbyteHook()
+    key = hook.get_conn().settings.token_key
+    assert key is not None
+    killed: list[bool] = []
+
+    def fetch() -> Token:
+        hook.cancel_job_on_kill(job.job_id)
+        killed.append(True)
+        raise errors.AirbyteUnreachableError("interrupted")
+
+    with pytest.raises(errors.AirbyteUnreachableError):
+        TOKENS.get(key, None, fetch)
+    assert killed
+    assert airbyte.cancelled == [job.job_id]
 
 
 @pytest.mark.parametrize("trouble", [{"delay": 30.0}, {"lost": True}, {"status": 500}])
@@ -321,6 +351,15 @@ def test_a_trigger_that_crashed_leaves_the_sync_to_the_retry(airbyte: LocalAirby
     assert type(caught.value).__name__ == "TaskDeferralError"
     assert airbyte.cancelled == []
     assert defer(sync(deferrable=True), Context(store, try_number=2)).job_id == 1
+
+
+def test_a_job_that_has_succeeded_by_the_time_the_worker_hears_of_the_time_out_is_a_success(
+    airbyte: LocalAirbyte,
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": job.job_id}}
+    event = {"job_id": job.job_id, "status": "timeout", "error": late}
+    assert sync().execute_complete(cast("Any", Context()), event)["status"] == "succeeded"
 
 
 def test_execution_timeout_is_a_deadline_of_the_deferral_too(airbyte: LocalAirbyte) -> None:

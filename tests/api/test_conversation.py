@@ -80,10 +80,10 @@ def test_tries_end_after_so_many_and_the_pauses_double() -> None:
 
 
 def test_tries_end_after_so_long() -> None:
-    talk = Talk([reply(503)] * 3)
+    talk = Talk([reply(503)] * 4)
     with pytest.raises(errors.AirbyteServerError):
         talk.perform(call(GET, Retry(attempts=99, patience=20, first_pause=8, longest_pause=8)))
-    assert talk.pauses == [8, 8]
+    assert talk.pauses == [8, 8, 8]
 
 
 def test_once_is_once() -> None:
@@ -95,9 +95,9 @@ def test_retry_after_is_heeded_and_capped() -> None:
     talk = Talk([reply(429, retry_after="17"), reply(200)])
     talk.perform(call(GET))
     assert talk.pauses == [17]
-    talk = Talk([reply(429, retry_after="86400"), reply(200)])
+    talk = Talk([reply(503), reply(429, retry_after="86400"), reply(200)])
     talk.perform(call(GET))
-    assert talk.pauses == [120]
+    assert talk.pauses == [1, 120]
 
 
 def test_a_429_without_retry_after_is_waited_for_longer_than_other_trouble() -> None:
@@ -145,6 +145,20 @@ def test_wrong_credentials_are_one_error_however_airbyte_says_it(refusal: replie
 def test_a_500_of_the_token_endpoint_is_retried_and_then_says_that_it_may_be_the_secret() -> None:
     talk = Talk([reply(500, replies.error_id(500).body)] * 3)
     with pytest.raises(errors.AirbyteServerError, match="wrong client id or secret"):
+        talk.perform(fetch_token(CREDENTIALS))
+
+
+def test_trouble_with_the_token_says_that_the_request_itself_was_not_sent() -> None:
+    for trouble in (reply(500), silence(), reply(200, b"<html>")):
+        talk = Talk([trouble] * (1 if isinstance(trouble, Response) and trouble.ok else 3))
+        with pytest.raises(errors.AirbyteError) as caught:
+            talk.perform(fetch_token(CREDENTIALS))
+        assert not caught.value.maybe_processed
+
+
+def test_basic_authentication_before_the_token_endpoint_is_named() -> None:
+    talk = Talk([reply(401, b"<html>", www_authenticate='Basic realm="ingress"')])
+    with pytest.raises(errors.AirbyteAuthenticationError, match="Something before Airbyte"):
         talk.perform(fetch_token(CREDENTIALS))
 
 

@@ -74,15 +74,15 @@ def test_trouble_is_ridden_out_with_one_line_when_it_begins_and_one_when_it_is_o
     assert talk.perform(waiting(30)).job.status == "succeeded"
     assert [line.split(";")[0] for line in talk.said] == [
         "Job 7 is running.",
-        "Airbyte is away",
-        "Airbyte is back.",
+        "Airbyte cannot tell how job 7 is doing",
+        "Airbyte answers again.",
         "Job 7 is succeeded.",
     ]
 
 
 def test_trouble_that_does_not_end_is_an_error_after_the_budget_of_time() -> None:
     talk = Talk([reply(200, job(7)), *[silence()] * 31])
-    with pytest.raises(errors.AirbyteUnreachableError, match="away for 1800 s"):
+    with pytest.raises(errors.AirbyteUnreachableError, match="has not told for 1800 s"):
         talk.perform(waiting(60, unreachable_timeout=1800))
 
 
@@ -109,6 +109,28 @@ def test_the_first_look_may_come_later() -> None:
 def test_the_status_is_looked_at_before_the_clock() -> None:
     talk = Talk([reply(200, job(7, "succeeded"))])
     assert talk.perform(waiting(60, deadline=500.0)).job.status == "succeeded"
+
+
+def test_a_rate_limit_while_polling_is_heeded() -> None:
+    talk = Talk([reply(200, job(7)), reply(429, retry_after="90"), reply(200, job(7)), reply(200, job(7, "succeeded"))])
+    talk.perform(waiting(5))
+    assert talk.pauses == [5, 90, 5]
+
+
+def test_the_page_of_a_proxy_is_ridden_out_once_the_job_was_seen() -> None:
+    page = reply(404, b"default backend - 404")
+    talk = Talk([reply(200, job(7)), page, reply(200, job(7, "succeeded"))])
+    assert talk.perform(waiting(5)).job.status == "succeeded"
+    with pytest.raises(errors.AirbyteUnexpectedReplyError):
+        Talk([page]).perform(waiting(5))
+    talk = Talk([page, reply(200, job(7, "succeeded"))])
+    assert talk.perform(waiting(5, first_pause=10)).looks == 2
+
+
+def test_pauses_grow_while_airbyte_is_away() -> None:
+    talk = Talk([*[silence()] * 7, reply(200, job(7, "succeeded"))])
+    talk.perform(waiting(5))
+    assert talk.pauses == [5, 5, 8, 16, 32, 60, 60]
 
 
 def test_the_number_of_looks_is_told() -> None:

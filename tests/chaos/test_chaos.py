@@ -84,8 +84,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AirflowS
     with LocalAirbyte() as airbyte:
         environment = {
             "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection,
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
             # Notice soon who is dead.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",

@@ -243,6 +243,27 @@ def test_a_proxy_of_the_environment_is_used(driver: Driver, monkeypatch: pytest.
     assert driver.airbyte.requests[0].headers["host"] == "airbyte.example.com"
 
 
+@pytest.mark.parametrize("exempt", ["127.0.0.0/8", "localhost,127.0.0.1", "*"])
+def test_no_proxy_is_heeded(driver: Driver, monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", exempt)
+    monkeypatch.setenv("NO_PROXY", exempt)
+    assert isinstance(driver.run(exchange(GET_JOBS)), Response)
+
+
+def test_a_proxys_password_is_used_and_not_repeated(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    proxy = driver.airbyte.url.replace("http://", "http://me:hunter2@")
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("https_proxy", proxy)
+    driver.run(exchange(GET_JOBS), driver.settings(url="http://airbyte.example.com"))
+    assert driver.airbyte.requests[0].headers["proxy-authorization"] == "Basic bWU6aHVudGVyMg=="
+    outcome = driver.run(exchange(GET_JOBS), driver.settings(url="https://airbyte.example.com"))
+    assert isinstance(outcome, NoResponse)
+    assert "hunter2" not in outcome.reason
+
+
 def test_a_netrc_of_the_user_does_not_replace_our_authorization(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -260,7 +281,7 @@ def test_cookies_are_not_kept(driver: Driver) -> None:
         yield from sources()
         yield from sources()
 
-    driver.run(twice())
+    driver.run(twice(), driver.settings(url=driver.airbyte.url.replace("127.0.0.1", "localhost")))
     assert "cookie" not in driver.airbyte.requests[-1].headers
 
 
