@@ -168,8 +168,10 @@ class AirflowStack:
         # Standalone heeds an interrupt alone, and passes it on to its parts.
         for process in processes:
             _send(process, signal.SIGINT if process.pid == self._process.pid else signal.SIGTERM)
-        for process in _still_running(processes, 15.0):
+        alive = _still_running(processes, 15.0)
+        for process in alive:
             _send(process, signal.SIGKILL)
+        _still_running(alive, 5.0)
         for leader in (self._process, *self._parts):
             leader.wait(timeout=5)
         self._process = None
