@@ -3,13 +3,13 @@
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-            $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+            $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
 
 .PHONY: help demo airflow test lint types unit test-chaos constraints build clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@grep -E "^[a-z-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
 
 demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local Airbyte
 	@$(PY) -m dev.demo
@@ -44,7 +44,7 @@ clean:  ## Remove all that is made
 	rm -rf $(VENV) .airflow build dist .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "No Python from 3.10 to 3.13 found; name yours with PYTHON=…" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python from 3.10 to 3.14 found; name yours with PYTHON=…" >&2; exit 1; }
 	@echo "Building the environment in $(VENV) (about a minute) …"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

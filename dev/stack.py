@@ -84,16 +84,7 @@ class AirflowStack:
     def start(self) -> AirflowStack:
         """Start it, and wait until all its parts say that they are healthy."""
         self.home.mkdir(parents=True, exist_ok=True)
-        with self.log_file.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", "standalone"],
-                env=self._environment,
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = self._airflow("standalone")
         try:
             self.wait_until_healthy()
         except BaseException:
@@ -147,17 +138,18 @@ class AirflowStack:
 
     def start_part(self, name: str) -> None:
         """Start one part anew, in the place of one that was killed."""
+        self._parts.append(self._airflow(name))
+
+    def _airflow(self, command: str) -> subprocess.Popen[bytes]:
         with self.log_file.open("ab") as log:
-            self._parts.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "airflow", name],
-                    env=self._environment,
-                    cwd=self.home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            return subprocess.Popen(
+                [sys.executable, "-m", "airflow", command],
+                env=self._environment,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def stop(self) -> None:

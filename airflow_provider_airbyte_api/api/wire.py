@@ -122,7 +122,7 @@ def error_for(request: Request, outcome: Response | NoResponse, *, with_token: b
             "No credentials were sent, for the Airflow connection has none. "
             "Set its Login (client id) and Password (client secret)."
         )
-    return kind(
+    error = kind(
         method=request.method,
         url=outcome.url,
         status=outcome.status,
@@ -130,6 +130,10 @@ def error_for(request: Request, outcome: Response | NoResponse, *, with_token: b
         advice=advice,
         retry_after=_retry_after(outcome),
     )
+    if isinstance(error, AirbyteUnexpectedReplyError):
+        # A redirect, or a path that is not there: whoever said so did not pass the request on to Airbyte.
+        error.maybe_processed = False
+    return error
 
 
 def _kind_of(response: Response, detail: str) -> type[AirbyteResponseError]:

@@ -9,7 +9,7 @@ import time
 from typing import Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.api.tokens import Token
@@ -78,6 +78,7 @@ def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_nee
     with pytest.raises(KeyboardInterrupt):
         execute(task, first)
     store[KEY]["job_id"] = None  # it died before it could write that down
+    airbyte.end_job(1)
     assert execute(sync(), Context(store, try_number=2))["job_id"] == 1
     assert len(airbyte.jobs) == 1
 
@@ -133,6 +134,16 @@ def test_a_start_that_surely_failed_is_not_remembered(airbyte: LocalAirbyte) -> 
     assert KEY not in store
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     assert execute(sync(), Context(store, try_number=2))["job_id"] == 2
+
+
+@pytest.mark.parametrize("arguments", [{"on_running": "skip"}, {"on_running": "wait", "deferrable": True}])
+def test_what_somebody_else_runs_is_not_remembered_as_ours(airbyte: LocalAirbyte, arguments: dict[str, Any]) -> None:
+    store = Store()
+    other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    with pytest.raises((AirflowSkipException, TaskDeferred)):
+        execute(sync(**arguments), Context(store))
+    assert KEY not in store
+    assert other.status == "running"
 
 
 def test_the_record_of_another_version_is_no_obstacle(airbyte: LocalAirbyte) -> None:

@@ -69,6 +69,11 @@ def test_a_redirect_is_named_without_its_query_and_not_followed() -> None:
     assert "state=secret" not in str(error)
 
 
+@pytest.mark.parametrize(("status", "body"), [(302, b""), (404, b"Object not found."), (405, b"<html>")])
+def test_who_answers_for_airbyte_did_not_pass_the_request_on(status: int, body: bytes) -> None:
+    assert not error_for(GET, reply(status, body)).maybe_processed
+
+
 def test_a_401_of_something_before_airbyte_says_so() -> None:
     error = error_for(GET, reply(401, b"<html>no</html>", www_authenticate='Basic realm="nginx"'))
     assert "Something before Airbyte asks for HTTP authentication of its own" in str(error)
