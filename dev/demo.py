@@ -27,8 +27,10 @@ def main() -> int:
             say(f"Airflow is up after {time.monotonic() - started:.0f} s.")
             succeeded = run(airflow, airbyte)
     say("Airflow and Airbyte are stopped; nothing is left running.")
+    if not succeeded:
+        return 1
     say("Next: `make airflow` keeps both up, with Airflow's UI, for you to play with.")
-    return 0 if succeeded else 1
+    return 0
 
 
 def run(airflow: AirflowStack, airbyte: LocalAirbyte) -> bool:

@@ -233,7 +233,7 @@ class AirflowStack:
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """Return the log of one try of a task, a line an event."""
         answer = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}?full_content=true")
-        return "\n".join(str(line.get("event", line)) for line in answer["content"])
+        return "\n".join(_words(line) for line in answer["content"])
 
 
 def stop_as_ctrl_c_does() -> None:
@@ -258,6 +258,12 @@ def _still_running(processes: list[psutil.Process], seconds: float) -> list[psut
         if not alive or time.monotonic() > until:
             return alive
         time.sleep(0.1)
+
+
+def _words(line: dict[str, Any]) -> str:
+    """Return a line of a task's log, with the message of the exception that it tells of."""
+    errors = line.get("error_detail") or []
+    return " ".join([str(line.get("event", line)), *(f"{each['exc_type']}: {each['exc_value']}" for each in errors)])
 
 
 def _is_part(process: psutil.Process, name: str) -> bool:
