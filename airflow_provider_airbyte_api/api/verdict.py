@@ -65,7 +65,7 @@ def describe(job: Job, seen: Seen = Seen()) -> str:
         f"{job.rows_synced:,} rows" if job.rows_synced is not None else "",
         f"{job.bytes_synced:,} bytes" if job.bytes_synced is not None else "",
         f"{job.duration.total_seconds():,.0f} s" if job.duration is not None else "",
-        f"looked at {seen.looks} times" if seen.looks else "",
+        f"looked at {'once' if seen.looks == 1 else f'{seen.looks} times'}" if seen.looks else "",
     ]
     connection = f"{seen.name!r} ({job.connection_id})" if seen.name else job.connection_id
     moved = ", ".join(filter(None, facts))
