@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airflow_provider_airbyte_api.testing import LocalAirbyte
-from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from dev.stack import AirflowStack
 
 DAGS = Path(__file__).parent / "dags"
@@ -195,3 +195,25 @@ def test_clearing_a_task_that_succeeded_runs_a_new_sync(chaos: Chaos) -> None:
     chaos.until(lambda: chaos.airbyte.jobs[-1].job_id != first.job_id and chaos.task == "deferred", "new sync")
     assert chaos.airbyte.jobs[-1].connection_id == STRIPE_TO_BIGQUERY
     chaos.succeed(chaos.airbyte.jobs[-1].job_id)
+
+
+def test_of_mapped_tasks_only_the_one_that_is_marked_has_its_sync_cancelled(chaos: Chaos) -> None:
+    chaos.airbyte.script_jobs("running")
+    chaos.dag_id, chaos.run_id = "mapped", chaos.stack.trigger("mapped")
+
+    def running() -> dict[str, LocalJob]:
+        return {job.connection_id: job for job in chaos.airbyte.jobs if not job.is_finished}
+
+    def waiting(index: int) -> bool:
+        row = chaos.stack.get(f"{chaos.task_path}/{index}")
+        return row["state"] == "deferred" and row["trigger"] is not None and row["triggerer_job"] is not None
+
+    chaos.until(lambda: len(running()) == 2, "two jobs")
+    chaos.until(lambda: waiting(0) and waiting(1), "two triggers that run")
+    time.sleep(3.0)
+    jobs = running()
+    chaos.stack.patch(f"{chaos.task_path}/0", {"new_state": "failed"})
+    chaos.until(lambda: jobs[STRIPE_TO_BIGQUERY].is_finished, "cancelled job", 30)
+    time.sleep(3.0)
+    assert jobs[STRIPE_TO_BIGQUERY].status == "cancelled"
+    assert not jobs[SNOWFLAKE_TO_POSTGRES].is_finished

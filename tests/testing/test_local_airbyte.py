@@ -319,7 +319,7 @@ def test_every_request_is_remembered(airbyte: LocalAirbyte, curl: Curl) -> None:
 
 async def test_two_thousand_requests_at_once_are_all_answered() -> None:
     with LocalAirbyte(auth=False) as airbyte:
-        airbyte.latency = 1.0
+        airbyte.latency = 2.0
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def ask() -> int:

@@ -18,3 +18,8 @@ for name, deferrable in (("in_worker", False), ("deferred", True)):
             retries=1,
             retry_delay=timedelta(seconds=1),
         )
+
+with DAG(dag_id="mapped", schedule=None):
+    AirbyteSyncOperator.partial(task_id="sync", deferrable=True, poll_interval=1).expand(
+        connection_id=["9924bcd0-99be-453d-ba47-c2c9766f7da5", "2b1f6a9e-7c43-4d0f-b6a8-5e3d2c1b0a94"]
+    )
