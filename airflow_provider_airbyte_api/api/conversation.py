@@ -95,6 +95,14 @@ Conversation: TypeAlias = Generator[Step, Any, T]
 """A conversation that returns a ``T``."""
 
 
+def resume(conversation: Conversation[Any], outcome: Any) -> Step:
+    """Tell ``conversation`` what came of its last step (None at its beginning), and return its next one.
+
+    :raises StopIteration: with the result, if that was its last.
+    """
+    return conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
+
+
 def now() -> Conversation[float]:
     """Return the time, in seconds since the epoch."""
     moment: float = yield Now()
@@ -130,12 +138,6 @@ def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  #
             raise error
         yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
         yield Pause(pause)
-
-
-def call_json(request: Request, retry: Retry = Retry()) -> Conversation[Any]:  # noqa: B008 - it is frozen
-    """Return the JSON in the reply to ``request``; see :func:`call`."""
-    reply = yield from call(request, retry)
-    return json_of(request, reply)
 
 
 def call_for(

@@ -8,7 +8,7 @@ the answer leaves open what happened, the connection's jobs tell: a sync that is
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,21 +87,22 @@ def require_active(connection: Connection) -> None:
 def newest_job_id(connection_id: str) -> Conversation[int]:
     """Return the id of a connection's newest job, 0 if it never had one."""
     jobs = yield from _recent(connection_id, limit=1)
-    return max((job.job_id for job in jobs), default=0)
+    newest = _newest(jobs)
+    return 0 if newest is None else newest.job_id
 
 
 def sync_after(connection_id: str, job_id: int) -> Conversation[Job | None]:
     """Return the newest sync of a connection that is newer than ``job_id``, whatever its status."""
     jobs = yield from _recent(connection_id)
-    newer = [job for job in jobs if job.job_id > job_id and job.job_type == "sync"]
-    return max(newer, key=lambda job: job.job_id, default=None)
+    return _newest(job for job in jobs if job.job_id > job_id and job.job_type == "sync")
 
 
 def sync_since(connection_id: str, moment: float) -> Conversation[Job | None]:
     """Return the newest sync of a connection that was created at ``moment`` (seconds since the epoch) or later."""
     jobs = yield from _recent(connection_id)
-    newer = [job for job in jobs if job.job_type == "sync" and job.start_time and job.start_time.timestamp() >= moment]
-    return max(newer, key=lambda job: job.job_id, default=None)
+    return _newest(
+        job for job in jobs if job.job_type == "sync" and job.start_time and job.start_time.timestamp() >= moment
+    )
 
 
 def running_job(connection_id: str) -> Conversation[Job | None]:
@@ -112,9 +113,9 @@ def running_job(connection_id: str) -> Conversation[Job | None]:
     """
     for job_type in (None, "refresh", "clear"):
         jobs = yield from _recent(connection_id, job_type=job_type)
-        running = [job for job in jobs if not job.is_finished]
-        if running:
-            return max(running, key=lambda job: job.job_id)
+        running = _newest(job for job in jobs if not job.is_finished)
+        if running is not None:
+            return running
     return None
 
 
@@ -277,6 +278,10 @@ def _appeared(connection_id: str, newest: int) -> Conversation[Job | None]:
 def _recent(connection_id: str, *, job_type: str | None = None, limit: int = RECENT) -> Conversation[list[Job]]:
     request = calls.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=limit)
     return (yield from call_for(request, _jobs_in))
+
+
+def _newest(jobs: Iterable[Job]) -> Job | None:
+    return max(jobs, key=lambda job: job.job_id, default=None)
 
 
 def _jobs_in(body: Mapping[str, Any]) -> list[Job]:

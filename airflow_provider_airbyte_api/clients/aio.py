@@ -20,6 +20,7 @@ from airflow_provider_airbyte_api.api.conversation import (
     Send,
     Step,
     fetch_token,
+    resume,
 )
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
@@ -65,9 +66,7 @@ class AsyncClient:
         try:
             while True:
                 try:
-                    step = (
-                        conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
-                    )
+                    step = resume(conversation, outcome)
                 except StopIteration as end:
                     result: T = end.value
                     return result

@@ -22,6 +22,7 @@ from airflow_provider_airbyte_api.api.conversation import (
     Send,
     Step,
     fetch_token,
+    resume,
 )
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
@@ -74,13 +75,10 @@ class Client:
     def _steps(self, conversation: Conversation[T]) -> Generator[Emit, None, T]:
         """Perform all steps, handing out only what is for the caller."""
         outcome: Any = None
-        step: Step
         try:
             while True:
                 try:
-                    step = (
-                        conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
-                    )
+                    step = resume(conversation, outcome)
                 except StopIteration as end:
                     result: T = end.value
                     return result

@@ -99,7 +99,7 @@ class AirbyteSyncOperator(BaseOperator):
     :param cancel_on_kill: cancel the sync if the task is killed, marked, or cleared while it runs. One that the task
         only attached to is never cancelled.
     :param durable: remember the job from try to try. Airflow 3.3 and newer keep it; on older ones a retry asks Airbyte
-        for a sync of the connection that was started since the DAG run was.
+        for a sync of the connection that still runs and was started since the DAG run was.
     """
 
     template_fields: Sequence[str] = ("connection_id", "airbyte_conn_id")

@@ -6,8 +6,16 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from airflow_provider_airbyte_api.api.conversation import Authorize, Conversation, Emit, Now, Pause, Say, Send
-from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.conversation import (
+    Authorize,
+    Conversation,
+    Emit,
+    Now,
+    Pause,
+    Say,
+    Send,
+    resume,
+)
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
 
@@ -33,7 +41,7 @@ class Talk:
         outcome: Any = None
         while True:
             try:
-                step = conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
+                step = resume(conversation, outcome)
             except StopIteration as end:
                 assert not self.answers, f"{len(self.answers)} answers were never asked for"
                 result: T = end.value
