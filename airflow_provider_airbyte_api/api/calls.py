@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_provider_airbyte_api.api.models import valid_job_id, valid_uuid
+from airflow_provider_airbyte_api.api.times import format_timestamp
 from airflow_provider_airbyte_api.api.wire import Request
 
 PAGE = 100
@@ -12,6 +13,9 @@ PAGE = 100
 
 NEWEST_FIRST = "createdAt|DESC"
 """Airbyte's own default is oldest first."""
+
+LAST_CHANGED_FIRST = "updatedAt|DESC"
+"""What changes while the pages are read goes to the top, and so is seen twice; oldest first, a row could be skipped."""
 
 SLOW_START = 150.0
 """Seconds to wait for the reply to a start or a cancel.
@@ -41,6 +45,12 @@ def list_jobs(
     if job_type is not None:
         query.append(("jobType", job_type))
     return Request("GET", "/jobs", (*_workspaces(workspace_ids), *query), repeatable=True)
+
+
+def list_changed_jobs(workspace_id: str | None, since: float) -> Request:
+    """Return the request for jobs whose status changed at ``since``, in seconds since the epoch, or later."""
+    query = (("orderBy", LAST_CHANGED_FIRST), ("updatedAtStart", format_timestamp(since)))
+    return Request("GET", "/jobs", (*_workspaces([workspace_id] if workspace_id else ()), *query), repeatable=True)
 
 
 def start_sync(connection_id: str) -> Request:

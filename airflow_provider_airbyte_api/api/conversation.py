@@ -13,6 +13,7 @@ step           is answered with                     meaning
 ``Now``        seconds since the epoch              look at the clock
 ``Say``        None                                 a line for the task's log
 ``Emit``       None                                 rows for the caller, while there may be more
+``News``       ``Job``                              wait until a watch over many jobs knows more; only there
 =============  ===================================  ==========================================================
 
 An :class:`AirbyteError` that performing a step brought is thrown into the conversation.
@@ -23,7 +24,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from airflow_provider_airbyte_api.api.calls import PAGE
 from airflow_provider_airbyte_api.api.errors import (
@@ -90,7 +91,19 @@ class Emit:
     rows: list[Any]
 
 
-Step: TypeAlias = Authorize | Send | Pause | Now | Say | Emit
+@dataclass(frozen=True)
+class News:
+    """Wait for news of the one job that this conversation is about.
+
+    News is another status than ``known``, that Airbyte is away, that it answers again (``known`` is None: it was away),
+    and whatever a look at ``until``, in seconds since the epoch, shows.
+    """
+
+    known: str | None
+    until: float | None
+
+
+Step: TypeAlias = Authorize | Send | Pause | Now | Say | Emit | News
 Conversation: TypeAlias = Generator[Step, Any, T]
 """A conversation that returns a ``T``."""
 
@@ -171,32 +184,53 @@ def fetch_token(credentials: Credentials) -> Conversation[Token]:
         raise about from None
 
 
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some rows of a list, and the server's clock (seconds since the epoch) if it tells."""
+
+    rows: list[T]
+    is_last: bool
+    server_time: float | None
+
+
+def read_page(
+    request: Request,
+    offset: int,
+    parse: Callable[[Mapping[str, Any]], T],
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+) -> Conversation[Page[T]]:
+    """Return the rows of a list from ``offset`` on.
+
+    Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters.
+    """
+    page = request.with_query(limit=PAGE, offset=offset)
+    reply = yield from call(page, retry)
+    body = json_of(page, reply)
+    rows = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(rows, list):
+        raise unexpected(page, reply, "JSON without a list named data.")
+    return Page([_read(page, reply, row, parse) for row in rows], len(rows) < PAGE, reply.server_time)
+
+
 def pages(request: Request, parse: Callable[[Mapping[str, Any]], T], key: Callable[[T], object]) -> Conversation[None]:
     """Emit all rows of a list, a page at a time.
 
-    Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters. Its
-    lists of sources and connections have no order, so pages may overlap: ``key`` tells rows apart.
+    Airbyte's lists of sources and connections have no order, so pages may overlap: ``key`` tells rows apart.
     """
     seen: set[object] = set()
     offset = 0
     while True:
-        page = request.with_query(limit=PAGE, offset=offset)
-        reply = yield from call(page)
-        body = json_of(page, reply)
-        rows = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(rows, list):
-            raise unexpected(page, reply, "JSON without a list named data.")
+        page = yield from read_page(request, offset, parse)
         fresh: dict[object, T] = {}
-        for row in rows:
-            value = _read(page, reply, row, parse)
-            fresh.setdefault(key(value), value)
+        for row in page.rows:
+            fresh.setdefault(key(row), row)
         for known in seen & fresh.keys():
             del fresh[known]
         seen.update(fresh)
         yield Emit(list(fresh.values()))
-        if len(rows) < PAGE or not fresh:
+        if page.is_last or not fresh:
             return
-        offset += len(rows)
+        offset += PAGE
 
 
 def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:

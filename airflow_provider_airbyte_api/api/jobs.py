@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.conversation import Conversation, Pause, Say, call_for, now
+from airflow_provider_airbyte_api.api.conversation import Conversation, News, Pause, Say, call_for, now
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
     AirbyteConflictError,
@@ -64,28 +66,80 @@ def get_job(job_id: int, retry: Retry = Retry()) -> Conversation[Job]:  # noqa: 
         ) from None
 
 
-def wait_for_job(job_id: int, patience: Patience) -> Conversation[Waited]:
+@dataclass
+class Outage:
+    """For how long Airbyte has been away, and when to look again. ``since`` is in seconds since the epoch."""
+
+    failures: int = 0
+    since: float = 0.0
+
+    def missed(self, error: AirbyteError, moment: float) -> float:
+        """Count one more failure, and return the seconds to let pass before the next look."""
+        self.failures += 1
+        if self.failures == 1:
+            self.since = moment
+        asked_for = getattr(error, "retry_after", None) or 0.0
+        return max(AWAY.backoff(self.failures), min(asked_for, LONGEST_RETRY_AFTER))
+
+    def is_over(self) -> None:
+        """Airbyte has answered."""
+        self.failures = 0
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What is asked of a look: to come after ``pause`` seconds, and no later than ``until``.
+
+    ``known`` is what who asks knows of the job: its status, or None while Airbyte is away.
+    """
+
+    job_id: int
+    pause: float
+    until: float | None
+    known: str | None
+
+
+Look: TypeAlias = Callable[[Glance], Conversation[Job]]
+"""A way to look at a job: it returns the job, or raises why Airbyte cannot tell."""
+
+
+def wait_for_job(job_id: int, patience: Patience, look: Look | None = None) -> Conversation[Waited]:
     """Return the job once it is finished, however it ended.
 
     It is looked at after ``first_pause``, then every ``poll_interval``. Trouble on the way to Airbyte is not a failed
     sync: it is ridden out for ``unreachable_timeout``, with a line in the log when it begins and one when it is over.
     The status is looked at before the clock, so a job that finished in time is never reported late.
 
+    :param look: how to look, by default :func:`get_after_a_pause`.
     :raises AirbyteJobTimeoutError: if the job is not finished at ``deadline``, or has not begun at ``queue_deadline``.
         It still runs in Airbyte.
     :raises AirbyteUnreachableError: if Airbyte was away for longer than ``unreachable_timeout``.
     :raises AirbyteError: at once, for what cannot heal.
     """
-    lookout = _Lookout(job_id, patience)
-    if patience.first_pause:
-        yield from lookout.pause(patience.first_pause)
+    lookout = _Lookout(job_id, patience, look or get_after_a_pause, pause=patience.first_pause)
     while True:
-        job = yield from lookout.look()
+        job = yield from lookout.look_once()
         if job is not None and job.is_finished:
             return Waited(job, lookout.looks)
         moment = yield from now()
         lookout.require_time(moment)
-        yield from lookout.pause(max(patience.poll_interval, lookout.extra_pause))
+
+
+def get_after_a_pause(glance: Glance) -> Conversation[Job]:
+    """Let the pause pass, and ask for the job."""
+    if glance.pause:
+        moment = yield from now()
+        if glance.until is None or moment + glance.pause < glance.until:
+            yield Pause(glance.pause)
+        elif moment < glance.until:
+            yield Pause(glance.until - moment, jitter=0.0)
+    return (yield from get_job(glance.job_id, ONCE))
+
+
+def await_news(glance: Glance) -> Conversation[Job]:
+    """Leave it to a watch over many jobs to look, and to say when there is something new."""
+    job: Job = yield News(glance.known, glance.until)
+    return job
 
 
 def cancel_job(
@@ -122,28 +176,33 @@ class _Lookout:
 
     job_id: int
     patience: Patience
+    look: Look
+    pause: float
     status: str = "unknown"
     looks: int = 0
-    failures: int = 0
-    away_since: float = 0.0
-    extra_pause: float = 0.0
     has_begun: bool = False
 
-    def look(self) -> Conversation[Job | None]:
+    def __post_init__(self) -> None:
+        self.outage = Outage()
+
+    def look_once(self) -> Conversation[Job | None]:
         """Return the job, or None while Airbyte is away."""
+        known = None if self.outage.failures else self.status
+        glance = Glance(self.job_id, self.pause, self._next_limit, known)
+        self.pause = self.patience.poll_interval
         self.looks += 1
         try:
-            job = yield from get_job(self.job_id, ONCE)
+            job = yield from self.look(glance)
         except AirbyteError as error:
             # While Airbyte is updated, a proxy may answer for it with a page of its own. Somebody saw this job before.
-            known = self.status != "unknown" or self.patience.first_pause > 0
-            if not error.transient and not (known and isinstance(error, AirbyteUnexpectedReplyError)):
+            seen_before = self.status != "unknown" or self.patience.first_pause > 0
+            if not error.transient and not (seen_before and isinstance(error, AirbyteUnexpectedReplyError)):
                 raise
             yield from self._missed(error)
             return None
-        if self.failures:
+        if self.outage.failures:
             yield Say("Airbyte answers again.")
-            self.failures, self.extra_pause = 0, 0.0
+            self.outage.is_over()
         if job.status != self.status:
             self.status = job.status
             self.has_begun = self.has_begun or job.status not in IN_QUEUE
@@ -158,36 +217,30 @@ class _Lookout:
                 f"Job {self.job_id} {waits} in the time given; its status is {self.status}.", job_id=self.job_id
             )
 
-    def pause(self, seconds: float) -> Conversation[None]:
-        """Let about ``seconds`` pass, but not past a deadline."""
-        moment = yield from now()
-        if self._deadline is None or moment + seconds < self._deadline:
-            yield Pause(seconds)
-        elif moment < self._deadline:
-            yield Pause(self._deadline - moment, jitter=0.0)
-
     @property
     def _deadline(self) -> float | None:
         """The deadline that counts now: a job that has begun has left the queue for good."""
-        deadlines = [self.patience.deadline, None if self.has_begun else self.patience.queue_deadline]
-        return min((each for each in deadlines if each is not None), default=None)
+        return _earliest(self.patience.deadline, None if self.has_begun else self.patience.queue_deadline)
+
+    @property
+    def _next_limit(self) -> float | None:
+        """The moment at which the wait may be over, whatever the job does."""
+        patience_ends = self.outage.since + self.patience.unreachable_timeout if self.outage.failures else None
+        return _earliest(self._deadline, patience_ends)
 
     def _missed(self, error: AirbyteError) -> Conversation[None]:
         moment = yield from now()
-        self.failures += 1
-        if self.failures == 1:
-            self.away_since = moment
+        self.pause = max(self.pause, self.outage.missed(error, moment))
+        if self.outage.failures == 1:
             yield Say(
                 "Airbyte cannot tell how job %d is doing; waiting all the same. %s",
                 (self.job_id, error),
                 logging.WARNING,
             )
-        asked_for = getattr(error, "retry_after", None) or 0.0
-        self.extra_pause = max(AWAY.backoff(self.failures), min(asked_for, LONGEST_RETRY_AFTER))
-        if moment - self.away_since >= self.patience.unreachable_timeout:
+        away = moment - self.outage.since
+        if away >= self.patience.unreachable_timeout:
             raise AirbyteUnreachableError(
-                f"Airbyte has not told for {moment - self.away_since:.0f} s how job {self.job_id} is doing, and it may "
-                f"still run. {error}"
+                f"Airbyte has not told for {away:.0f} s how job {self.job_id} is doing, and it may still run. {error}"
             ) from error
 
     def _status_line(self) -> Say:
@@ -198,3 +251,7 @@ class _Lookout:
             (self.job_id, self.status),
             logging.WARNING,
         )
+
+
+def _earliest(*moments: float | None) -> float | None:
+    return min((each for each in moments if each is not None), default=None)

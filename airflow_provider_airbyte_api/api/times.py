@@ -1,4 +1,4 @@
-"""Airbyte's timestamps and durations, read tolerantly: what cannot be read is None, never an error."""
+"""Airbyte's timestamps and durations. They are read tolerantly: what cannot be read is None, never an error."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ def parse_duration(value: object) -> timedelta | None:
         return None
     amounts = {unit: float(match[unit] or 0) for unit in ("days", "hours", "minutes", "seconds")}
     return timedelta(**amounts) * (-1 if match["sign"] else 1)
+
+
+def format_timestamp(moment: float) -> str:
+    """Return a moment, in seconds since the epoch, as Airbyte reads it in a query: whole seconds, rounded down, UTC."""
+    return datetime.fromtimestamp(int(moment), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 
 
@@ -20,6 +22,11 @@ class Clock:
     async def asleep(self, seconds: float) -> None:
         """Let ``seconds`` pass, while others go on."""
         await asyncio.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait until ``event`` is set, but no longer than ``seconds``, which may be infinite."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(event.wait(), None if seconds == math.inf else seconds)
 
 
 CLOCK = Clock()

@@ -22,13 +22,15 @@ class Log(Protocol):
 class Settings:
     """The API root, the credentials (None: this Airbyte has authentication switched off) and time-outs in seconds.
 
-    ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own.
+    ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own. ``max_in_flight``
+    is how many requests a triggerer has under way at once: self-managed servers answer with five threads.
     """
 
     root: ApiRoot
     credentials: Credentials | None = None
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
+    max_in_flight: int = 4
 
     @property
     def token_key(self) -> TokenKey | None:

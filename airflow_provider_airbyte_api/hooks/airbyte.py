@@ -10,22 +10,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_airbyte_api.api import jobs, resources, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError, AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.api.tokens import Credentials
-from airflow_provider_airbyte_api.api.urls import api_root
+from airflow_provider_airbyte_api.hooks.connection import settings_of
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection as AirflowConnection
-
-    from airflow_provider_airbyte_api.clients.aio import AsyncClient
     from airflow_provider_airbyte_api.clients.settings import Settings
     from airflow_provider_airbyte_api.clients.sync import Client
 
@@ -182,24 +177,13 @@ class AirbyteHook(BaseHook):
         shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")  # noqa: PLR2004
         return True, f"Connected to {where}, which shows {len(names)} workspace(s): {shown}."
 
-    async def async_client(self) -> AsyncClient:
-        """Return a client for coroutines, to be entered with ``async with``.
-
-        The Airflow connection is looked up without blocking the event loop.
-        """
-        from airflow_provider_airbyte_api.clients.aio import AsyncClient  # noqa: PLC0415 - only triggers need it
-
-        connection = await get_async_connection(self.airbyte_conn_id)
-        with airflow_errors():
-            return AsyncClient(_settings(connection), self.log)
-
     @functools.cached_property
     def _client(self) -> Client:
         from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - not while a DAG is parsed
 
         connection = self.get_connection(self.airbyte_conn_id)
         with airflow_errors():
-            return Client(_settings(connection), self.log)
+            return Client(settings_of(connection), self.log)
 
     def _iterate(self, conversation: Conversation[None]) -> Iterator[Any]:
         with airflow_errors():
@@ -214,23 +198,3 @@ def _cancel_quickly(settings: Settings, job_id: int) -> None:
     # A logger of Airflow's may talk to the supervisor, which must not happen here.
     with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:
         client.run(jobs.cancel_job(job_id, ONCE, read_timeout=settings.read_timeout))
-
-
-def _settings(connection: AirflowConnection) -> Settings:
-    """Return what an Airflow connection says of how to reach Airbyte.
-
-    :raises AirbyteConfigError: naming the field that cannot be used.
-    """
-    from airflow_provider_airbyte_api.clients.settings import Settings  # noqa: PLC0415 - as above
-
-    root = api_root(connection.host or "", connection.port)
-    if not connection.login and not connection.password:
-        return Settings(root)
-    if not connection.login or not connection.password:
-        missing, given = ("Password", "Login") if connection.login else ("Login", "Password")
-        raise AirbyteConfigError(
-            f"Airflow connection {connection.conn_id!r} has a {given} but no {missing}. Login is the client id and "
-            "Password the client secret of an Airbyte application; leave both empty only if that Airbyte has "
-            "authentication switched off."
-        )
-    return Settings(root, Credentials(f"{root.api}/applications/token", connection.login, connection.password))

@@ -9,9 +9,12 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import jobs
-from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.triggers import events
+from airflow_provider_airbyte_api.triggers.lookups import settings_for
+from airflow_provider_airbyte_api.watch.shared import watching
 
 SETTLING = 10.0
 """Seconds, about and at the least, between the start of a trigger and its event.
@@ -85,21 +88,36 @@ class AirbyteJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event once the job is finished, or cannot be waited for any longer."""
+        settled_at = CLOCK.time() + SETTLING
+        try:
+            event = events.finished(await self._wait(), self.handed_on)
+        except AirbyteError as error:
+            event = events.failed(self.job_id, error, self.handed_on)
+        if CLOCK.time() < settled_at:
+            await CLOCK.asleep(settled_at - CLOCK.time())
+        self._fired = True
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
+
+    async def _wait(self) -> jobs.Waited:
         patience = jobs.Patience(
             self.poll_interval,
             self.deadline,
             self.queue_deadline,
             self.unreachable_timeout,
-            first_pause=max(SETTLING, self.poll_interval),
+            first_pause=self.poll_interval,
         )
-        try:
-            async with await AirbyteHook(self.airbyte_conn_id).async_client() as client:
-                waited = await client.run(jobs.wait_for_job(self.job_id, patience))
-            event = events.finished(waited, self.handed_on)
-        except AirbyteError as error:
-            event = events.failed(self.job_id, error, self.handed_on)
-        self._fired = True
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
+        settings = await settings_for(self.airbyte_conn_id)
+        while True:
+            try:
+                async with watching(settings) as watch:
+                    workspace_id = self.handed_on.get("workspace_id")
+                    return await watch.wait_for_job(self.job_id, patience, workspace_id, self.log)
+            except AirbyteAuthenticationError:
+                # The secret may have been changed in Airflow, too, since it was looked up.
+                renewed = await settings_for(self.airbyte_conn_id, since=CLOCK.time())
+                if renewed == settings:
+                    raise
+                settings = renewed
 
     async def on_kill(self) -> None:
         """Cancel the job if the task does not wait for it any more.
@@ -121,8 +139,8 @@ class AirbyteJobTrigger(BaseTrigger):
         if await self._is_still_waited_for():
             return
         try:
-            async with await AirbyteHook(self.airbyte_conn_id).async_client() as client:
-                await client.run(jobs.cancel_job(self.job_id))
+            async with watching(await settings_for(self.airbyte_conn_id)) as watch:
+                await watch.ask(jobs.cancel_job(self.job_id))
         except AirbyteError as error:
             self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -38,6 +39,15 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         passed += seconds
         await asyncio.sleep(0.001)
 
+    async def wait(event: asyncio.Event, seconds: float) -> None:
+        nonlocal passed
+        if seconds == math.inf:
+            await event.wait()
+        else:
+            await asyncio.sleep(0.001)
+            passed += 0.0 if event.is_set() else seconds
+
+    monkeypatch.setattr(CLOCK, "wait", wait)
     monkeypatch.setattr(CLOCK, "time", lambda: time.time() + passed)
     monkeypatch.setattr(CLOCK, "sleep", sleep)
     monkeypatch.setattr(CLOCK, "asleep", asleep)

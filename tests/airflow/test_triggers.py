@@ -6,10 +6,13 @@ import time
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
+from airflow_provider_airbyte_api.triggers import lookups
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
 
@@ -119,3 +122,40 @@ async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: Lo
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(waiting, timeout=5)
     assert job.status == "running"
+
+
+async def test_a_crowd_looks_the_airflow_connection_up_once(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
+    looked_up = mocker.spy(lookups, "get_async_connection")
+    made = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded").job_id for _ in range(20)]
+    assert len(await asyncio.gather(*(events(trigger(job_id)) for job_id in made))) == 20
+    assert looked_up.call_count == 1
+
+
+async def test_an_airflow_connection_that_does_not_exist_is_an_error_each_time(airbyte: LocalAirbyte) -> None:
+    for _ in range(2):
+        with pytest.raises(AirflowNotFoundException):
+            await events(trigger(1, airbyte_conn_id="nobody"))
+
+
+async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    waiting = [asyncio.create_task(events(trigger(job.job_id))) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    airbyte.client_secret = "changed"
+    monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", airbyte.airflow_connection)
+    airbyte.revoke_tokens()
+    await asyncio.sleep(0.2)
+    airbyte.end_job(job.job_id)
+    for each in waiting:
+        assert (await each)[0]["status"] == "succeeded"
+
+
+async def test_each_trigger_logs_for_itself(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
+    """Whichever of them opened the session: a task's log is about its own job."""
+    made = [trigger(airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded").job_id) for _ in range(3)]
+    logs = {each.job_id: mocker.patch.object(each, "_log") for each in made}
+    await asyncio.gather(*(events(each) for each in made))
+    for job_id, log in logs.items():
+        assert [call.args[2:] for call in log.log.call_args_list] == [(job_id, "succeeded")]

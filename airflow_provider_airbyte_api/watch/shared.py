@@ -1,0 +1,122 @@
+"""The watch that all triggers of one event loop share for one Airbyte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api.conversation import Conversation, News, Now, Say, resume
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.settings import Log, Settings
+from airflow_provider_airbyte_api.watch.tasks import detached, jitter
+from airflow_provider_airbyte_api.watch.waiters import Waiter
+from airflow_provider_airbyte_api.watch.workspace import Workspace
+
+if TYPE_CHECKING:
+    from airflow_provider_airbyte_api.clients.aio import AsyncClient
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def watching(settings: Settings) -> AsyncIterator[Watch]:
+    """Share the watch of this event loop over one Airbyte. The last one who leaves closes its session."""
+    watches = _WATCHES.setdefault(asyncio.get_running_loop(), {})
+    watch = watches.get(settings)
+    if watch is None:
+        watch = watches[settings] = Watch(settings)
+    watch.users += 1
+    try:
+        yield watch
+    finally:
+        watch.users -= 1
+        if watch.users == 0:
+            del watches[settings]
+            await asyncio.shield(detached(watch.close()))
+
+
+class Watch:
+    """What all who wait for one Airbyte share. At most ``settings.max_in_flight`` of its requests are under way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.users = 0
+        self._settings = settings
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._workspaces: dict[str | None, Workspace] = {}
+        self._opening: asyncio.Task[AsyncClient] | None = None
+
+    async def ask(self, conversation: Conversation[T]) -> T:
+        """Perform a conversation in its turn."""
+        async with self._slots:
+            if self._opening is None:
+                self._opening = detached(self._open())
+            client = await asyncio.shield(self._opening)
+            return await client.run(conversation)
+
+    async def wait_for_job(
+        self, job_id: int, patience: jobs.Patience, workspace_id: str | None, log: Log
+    ) -> jobs.Waited:
+        """Return the job once it is finished; see :func:`~.api.jobs.wait_for_job`.
+
+        :param workspace_id: the workspace of its connection; None if nobody knows.
+        :param log: where to say what happens to this one job.
+        """
+        workspace = self._workspaces.get(workspace_id)
+        if workspace is None:
+            workspace = self._workspaces[workspace_id] = Workspace(self.ask, workspace_id)
+        first_look = CLOCK.time() + (patience.first_pause or 0) * jitter()
+        waiter = workspace.join(job_id, patience.poll_interval, first_look)
+        try:
+            waited = await _run(jobs.wait_for_job(job_id, patience, jobs.await_news), waiter, log)
+            return replace(waited, looks=waiter.looks)
+        finally:
+            workspace.leave(waiter)
+            if workspace.is_empty and self._workspaces.get(workspace_id) is workspace:
+                del self._workspaces[workspace_id]
+                workspace.stop()
+
+    async def close(self) -> None:
+        """Close the session."""
+        if self._opening is not None:
+            with contextlib.suppress(Exception):
+                await (await self._opening).__aexit__(None, None, None)
+
+    async def _open(self) -> AsyncClient:
+        # aiohttp takes long to import, and that must not hold the event loop.
+        aio = await asyncio.to_thread(importlib.import_module, "airflow_provider_airbyte_api.clients.aio")
+        client: AsyncClient = aio.AsyncClient(self._settings, _LOG)
+        return await client.__aenter__()
+
+
+async def _run(conversation: Conversation[T], waiter: Waiter, log: Log) -> T:
+    """Perform a conversation about one job, whose looks are left to the watch."""
+    outcome: Any = None
+    try:
+        while True:
+            try:
+                step = resume(conversation, outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, News):
+                outcome = await waiter.news(step)
+            elif isinstance(step, Now):
+                outcome = CLOCK.time()
+            elif isinstance(step, Say):
+                outcome = log.log(step.level, step.message, *step.arguments)
+            else:
+                raise TypeError(step)
+    finally:
+        conversation.close()
+
+
+_WATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, Watch]] = WeakKeyDictionary()

@@ -1,0 +1,30 @@
+"""Small things that every part of a watch needs of its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+SLICE = 50
+"""How many are woken at once, before the event loop gets to do something else."""
+
+
+def detached(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run a coroutine as a task that belongs to nobody: it neither logs as one who waits, nor is cancelled with it."""
+    return contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
+
+
+async def breathe(number: int) -> None:
+    """Let the event loop turn, once in a while."""
+    if number % SLICE == SLICE - 1:
+        await asyncio.sleep(0)
+
+
+def jitter() -> float:
+    """Return a factor for a pause, so that many watches do not poll together; never above 1, for that would be late."""
+    return random.uniform(0.85, 1.0)  # noqa: S311 - no secret

@@ -1,0 +1,47 @@
+"""The two environments that are compared: this package's own, and one with the official provider."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+
+ROOT = Path(__file__).resolve().parent.parent
+OFFICIAL_PYTHON = ROOT / ".bench" / "official" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a provider is installed, and how its Airflow connection is written."""
+
+    name: str
+    python: str
+
+    def variables(self, airbyte: LocalAirbyte) -> dict[str, str]:
+        """Return the environment variables for a process that talks to ``airbyte`` by the connection ``bench``."""
+        connection = {"login": airbyte.client_id, "password": airbyte.client_secret}
+        if self.name == "ours":
+            connection |= {"conn_type": "airbyte_api", "host": airbyte.url}
+        else:
+            connection |= {
+                "conn_type": "airbyte",
+                "host": f"{airbyte.api_url}/",
+                "schema": "/api/public/v1/applications/token",
+            }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        return {
+            **kept,
+            "AIRFLOW_HOME": str(ROOT / ".bench" / f"airflow-{self.name}"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+            "AIRFLOW_CONN_BENCH": json.dumps(connection),
+            "NO_PROXY": "127.0.0.1",
+        }
+
+
+OURS = Environment("ours", sys.executable)
+OFFICIAL = Environment("official", str(OFFICIAL_PYTHON))

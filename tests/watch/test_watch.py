@@ -1,0 +1,366 @@
+"""Many who wait for one Airbyte, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+
+from airflow_provider_airbyte_api.api import jobs, resources
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAuthenticationError,
+    AirbyteJobTimeoutError,
+    AirbyteNotFoundError,
+    AirbyteUnreachableError,
+)
+from airflow_provider_airbyte_api.api.jobs import Patience, Waited
+from airflow_provider_airbyte_api.api.retry import Retry
+from airflow_provider_airbyte_api.api.times import parse_timestamp
+from airflow_provider_airbyte_api.api.tokens import Credentials
+from airflow_provider_airbyte_api.api.urls import api_root
+from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
+from airflow_provider_airbyte_api.testing.world import World
+from airflow_provider_airbyte_api.watch import shared, workspace
+from airflow_provider_airbyte_api.watch.shared import watching
+
+LIST = "/jobs"
+ONE = r"/jobs/\d+"
+MANY = 20
+
+
+@dataclass
+class Lines:
+    """A log that only one of those who wait writes to."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def log(self, level: int, msg: str, /, *args: Any) -> None:
+        self.lines.append(msg % args)
+
+
+class Crowd:
+    """Some who wait, each in a task of its own."""
+
+    def __init__(self, airbyte: LocalAirbyte) -> None:
+        self.airbyte = airbyte
+        self.tasks: dict[int, asyncio.Task[Waited]] = {}
+        self.logs: dict[int, Lines] = {}
+
+    @property
+    def settings(self) -> Settings:
+        root = api_root(self.airbyte.url)
+        token_url = f"{root.api}/applications/token"
+        return Settings(root, Credentials(token_url, self.airbyte.client_id, self.airbyte.client_secret))
+
+    def wait_for(
+        self, job_id: int, poll_interval: float = 0.1, *, workspace_id: str | None = WORKSPACE_ID, **patience: Any
+    ) -> asyncio.Task[Waited]:
+        log = self.logs[job_id] = Lines()
+        given = Patience(poll_interval, first_pause=poll_interval, **patience)
+        settings = self.settings
+
+        async def wait() -> Waited:
+            async with watching(settings) as watch:
+                return await watch.wait_for_job(job_id, given, workspace_id, log)
+
+        self.tasks[job_id] = asyncio.create_task(wait())
+        return self.tasks[job_id]
+
+    def wait_for_many(self, count: int = MANY, *, age: float = 600.0, **more: Any) -> None:
+        for _ in range(count):
+            self.wait_for(self.airbyte.add_job(STRIPE_TO_BIGQUERY, "running", age=age).job_id, **more)
+
+    async def results(self) -> dict[int, Waited]:
+        done = await asyncio.wait_for(asyncio.gather(*self.tasks.values()), timeout=20)
+        return dict(zip(self.tasks, done, strict=True))
+
+    async def until(self, message: str) -> None:
+        """Let time pass until each of them has logged ``message``."""
+        ends = time.monotonic() + 20
+        while not all(message in " ".join(log.lines) for log in self.logs.values()):
+            assert time.monotonic() < ends, self.logs
+            await asyncio.sleep(0.01)
+
+    def asked(self, path: str) -> int:
+        return len(self.airbyte.asked("GET", path))
+
+
+@pytest.fixture
+async def crowd(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Crowd]:
+    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.05, longest_pause=0.05))
+    made = Crowd(airbyte)
+    yield made
+    for task in made.tasks.values():
+        task.cancel()
+    await asyncio.gather(*made.tasks.values(), return_exceptions=True)
+
+
+async def test_two_hundred_share_one_token_and_a_handful_of_lists(crowd: Crowd) -> None:
+    crowd.wait_for_many(200, poll_interval=1.0)
+    await crowd.until("is running")
+    tokens, lists = len(crowd.airbyte.asked("POST", "/applications/token")), crowd.asked(LIST)
+    assert tokens == 1
+    assert lists <= 6
+    assert crowd.asked(ONE) <= workspace.FEW
+    for job_id in crowd.tasks:
+        crowd.airbyte.end_job(job_id, "failed" if job_id % 2 else "succeeded")
+    results = await crowd.results()
+    assert {job_id: waited.job.status for job_id, waited in results.items()} == {
+        job_id: "failed" if job_id % 2 else "succeeded" for job_id in crowd.tasks
+    }
+    assert all(waited.looks >= 2 for waited in results.values())
+    assert crowd.asked(LIST) <= lists + 2 * 3, "two polls at the most, and 200 changes are three pages"
+
+
+async def test_a_handful_is_asked_for_one_by_one(crowd: Crowd) -> None:
+    crowd.wait_for_many(workspace.FEW)
+    await crowd.until("is running")
+    crowd.airbyte.end_job(1)
+    await crowd.tasks[1]
+    assert crowd.asked(LIST) == 0
+    assert crowd.asked("/jobs/1") >= 2
+
+
+async def test_two_who_wait_for_the_same_job_ask_for_it_once(crowd: Crowd) -> None:
+    job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    both = [crowd.wait_for(job.job_id), crowd.wait_for(job.job_id)]
+    assert [(await each).job.status for each in both] == ["succeeded"] * 2
+    assert crowd.asked(ONE) == 1
+
+
+async def test_a_job_that_no_list_shows_ends_all_the_same(crowd: Crowd) -> None:
+    """As a refresh on Airbyte 2.0: it is asked for by its id at each poll, and nothing else is."""
+    crowd.wait_for_many()
+    hidden = crowd.airbyte.add_job("c0ffee00-0000-4000-8000-000000000000", "running", job_type="refresh")
+    crowd.wait_for(hidden.job_id)
+    await crowd.until("is running")
+    crowd.airbyte.end_job(hidden.job_id)
+    assert (await crowd.tasks[hidden.job_id]).job.status == "succeeded"
+
+
+async def test_a_job_whose_end_was_never_listed_ends_by_the_sweep(crowd: Crowd) -> None:
+    crowd.wait_for_many(poll_interval=0.05)
+    await crowd.until("is running")
+    job = crowd.airbyte._world.jobs[7]
+    job.status = "succeeded"  # and updated_at stays long ago, so that no list of changes shows it
+    assert (await asyncio.wait_for(crowd.tasks[7], timeout=20)).job.status == "succeeded"
+    await asyncio.sleep(0.2)
+    assert not any(task.done() for job_id, task in crowd.tasks.items() if job_id != 7)
+
+
+async def test_the_sweep_itself_is_slow(crowd: Crowd) -> None:
+    crowd.wait_for_many(250, poll_interval=0.1)
+    await crowd.until("is running")
+    before, began = crowd.asked(LIST) + crowd.asked(ONE), time.monotonic()
+    await asyncio.sleep(4.0)
+    intervals = (time.monotonic() - began) / 0.1
+    assert crowd.asked(LIST) + crowd.asked(ONE) - before <= 2 * intervals
+
+
+async def test_no_more_requests_are_under_way_than_agreed(crowd: Crowd) -> None:
+    crowd.airbyte.latency = 0.05
+    crowd.airbyte.next_reply(403, path=LIST, times=999)
+    crowd.wait_for_many(40)
+    await crowd.until("is running")
+    assert crowd.airbyte.most_in_flight == 4
+
+
+async def test_where_lists_are_refused_each_job_is_asked_for(crowd: Crowd) -> None:
+    crowd.airbyte.next_reply(403, path=LIST, times=999)
+    crowd.wait_for_many()
+    await crowd.until("is running")
+    for job_id in crowd.tasks:
+        crowd.airbyte.end_job(job_id)
+    assert len(await crowd.results()) == MANY
+    assert crowd.asked(LIST) <= 2
+
+
+async def test_the_trouble_of_one_job_is_not_that_of_others(crowd: Crowd) -> None:
+    crowd.wait_for_many(3)
+    crowd.airbyte.next_reply(500, path="/jobs/2", times=999)
+    lost = crowd.wait_for(99)
+    with pytest.raises(AirbyteNotFoundError):
+        await lost
+    crowd.airbyte.end_job(1)
+    crowd.airbyte.end_job(3)
+    assert [(await crowd.tasks[job_id]).job.status for job_id in (1, 3)] == ["succeeded"] * 2
+    assert not crowd.tasks[2].done()
+    assert "waiting all the same" in crowd.logs[2].lines[0]
+
+
+@pytest.mark.parametrize("count", [3, MANY])
+async def test_an_airbyte_that_is_away_is_waited_for_and_said_twice(crowd: Crowd, count: int) -> None:
+    crowd.wait_for_many(count)
+    await crowd.until("is running")
+    crowd.airbyte.next_reply(503, path="/jobs.*", times=9999)
+    await crowd.until("waiting all the same")
+    await asyncio.sleep(0.5)
+    crowd.airbyte._world.faults.clear()
+    await crowd.until("answers again")
+    for job_id in crowd.tasks:
+        crowd.airbyte.end_job(job_id)
+    await crowd.results()
+    for log in crowd.logs.values():
+        said = [line.split()[0] for line in log.lines]
+        assert said == ["Job", "Airbyte", "Airbyte", "Job"], log.lines
+
+
+@pytest.mark.parametrize("count", [3, MANY])
+async def test_each_has_a_budget_of_its_own_for_an_airbyte_that_is_away(crowd: Crowd, count: int) -> None:
+    crowd.wait_for_many(count)
+    impatient = crowd.wait_for(
+        crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running", age=600).job_id, unreachable_timeout=0.3
+    )
+    await crowd.until("is running")
+    crowd.airbyte.next_reply(503, path="/jobs.*", times=9999)
+    with pytest.raises(AirbyteUnreachableError, match="it may still run"):
+        await asyncio.wait_for(impatient, timeout=10)
+    await asyncio.sleep(0.1)
+    assert sum(task.done() for task in crowd.tasks.values()) == 1
+
+
+@pytest.mark.parametrize("count", [3, MANY])
+async def test_each_has_a_deadline_of_its_own(crowd: Crowd, count: int) -> None:
+    crowd.wait_for_many(count, poll_interval=60)
+    began = time.time()
+    late = crowd.wait_for(crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running").job_id, 60, deadline=began + 0.5)
+    with pytest.raises(AirbyteJobTimeoutError, match="its status is running"):
+        await asyncio.wait_for(late, timeout=10)
+    assert time.time() >= began + 0.5
+    assert sum(task.done() for task in crowd.tasks.values()) == 1
+
+
+@pytest.mark.parametrize("count", [3, MANY])
+async def test_at_the_deadline_the_job_is_looked_at_before_the_clock(crowd: Crowd, count: int) -> None:
+    crowd.wait_for_many(count, poll_interval=60)
+    job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    just_in_time = crowd.wait_for(job.job_id, 60, deadline=time.time() + 0.5)
+    crowd.airbyte.end_job(job.job_id)
+    assert (await asyncio.wait_for(just_in_time, timeout=10)).job.status == "succeeded"
+
+
+@pytest.mark.parametrize("count", [1, MANY])
+async def test_a_job_that_does_not_begin_in_time_ends_the_wait(crowd: Crowd, count: int) -> None:
+    crowd.wait_for_many(count)
+    job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "queued")
+    with pytest.raises(AirbyteJobTimeoutError, match="has not begun"):
+        await asyncio.wait_for(crowd.wait_for(job.job_id, queue_deadline=time.time() + 0.5), timeout=10)
+
+
+async def test_each_has_a_poll_interval_of_its_own(crowd: Crowd) -> None:
+    slow = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    fast = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    crowd.wait_for(slow.job_id, poll_interval=60)
+    crowd.wait_for(fast.job_id, poll_interval=0.05)
+    await asyncio.sleep(0.5)
+    assert crowd.asked(f"/jobs/{fast.job_id}") >= 5
+    assert crowd.asked(f"/jobs/{slow.job_id}") == 0
+
+
+async def test_one_who_leaves_does_so_at_once_and_disturbs_nobody(crowd: Crowd) -> None:
+    crowd.airbyte.latency = 1.0
+    crowd.wait_for_many(5)
+    await asyncio.sleep(0.3)
+    crowd.tasks[2].cancel()
+    began = time.monotonic()
+    await asyncio.wait([crowd.tasks[2]])
+    assert time.monotonic() - began < 0.5
+    crowd.airbyte.latency = 0.0
+    for job_id in (1, 3, 4, 5):
+        crowd.airbyte.end_job(job_id)
+    del crowd.tasks[2]
+    assert len(await crowd.results()) == 4
+
+
+async def test_the_last_one_closes_the_session_and_the_next_one_opens_a_new_one(crowd: Crowd) -> None:
+    for _ in range(2):
+        job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+        await crowd.wait_for(job.job_id)
+        assert not shared._WATCHES[asyncio.get_running_loop()]
+        await asyncio.sleep(0)
+        sessions = [each for each in gc.get_objects() if isinstance(each, aiohttp.ClientSession)]
+        assert all(session.closed for session in sessions)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not [task for task in others if not task.done()], "nothing is left behind"
+
+
+async def test_what_all_share_belongs_to_nobody(crowd: Crowd) -> None:
+    """The first one may leave: what it began for all goes on."""
+    crowd.airbyte.latency = 0.3
+    crowd.wait_for_many(MANY)
+    await asyncio.sleep(0.2)
+    crowd.tasks.pop(1).cancel()
+    del crowd.logs[1]
+    await crowd.until("is running")
+
+
+async def test_wrong_credentials_end_the_wait_of_all(crowd: Crowd) -> None:
+    crowd.wait_for_many()
+    crowd.airbyte.client_secret = "changed"
+    done, waiting = await asyncio.wait(crowd.tasks.values(), timeout=20)
+    assert not waiting
+    errors = [task.exception() for task in done]
+    assert all(isinstance(error, AirbyteAuthenticationError) for error in errors)
+    assert len({id(error) for error in errors}) == MANY, "each raises one of its own"
+
+
+async def test_numbers_that_a_list_leaves_out_are_asked_for(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "list_shows_stats", False)
+    crowd.wait_for_many()
+    await crowd.until("is running")
+    crowd.airbyte.end_job(3)
+    assert (await crowd.tasks[3]).job.rows_synced == 250_000
+    assert crowd.asked("/jobs/3") >= 1
+
+
+async def test_jobs_of_an_unknown_workspace_are_watched_too(crowd: Crowd) -> None:
+    crowd.wait_for_many(MANY, workspace_id=None)
+    await crowd.until("is running")
+    assert crowd.asked(ONE) <= workspace.FEW
+    assert not crowd.airbyte.asked("GET", LIST)[0].values("workspaceIds")
+
+
+async def test_after_the_crowd_has_gone_the_few_that_stay_are_asked_for_again(crowd: Crowd) -> None:
+    crowd.wait_for_many(8)
+    await crowd.until("is running")
+    for job_id in range(1, 6):
+        crowd.airbyte.end_job(job_id)
+    await asyncio.wait([crowd.tasks[job_id] for job_id in range(1, 6)], timeout=20)
+    crowd.airbyte.end_job(8)
+    assert (await asyncio.wait_for(crowd.tasks[8], timeout=20)).job.status == "succeeded"
+
+
+async def test_a_mistake_of_ours_leaves_nobody_waiting_for_ever(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(resources, "changed_jobs", mistaken)
+    caplog.set_level(logging.CRITICAL)
+    crowd.wait_for_many()
+    done, waiting = await asyncio.wait(crowd.tasks.values(), timeout=20)
+    assert not waiting
+    assert {str(task.exception()) for task in done} == {"a mistake"}
+
+
+async def test_the_lists_overlap_by_the_servers_clock(crowd: Crowd) -> None:
+    crowd.wait_for_many(poll_interval=0.3)
+    await asyncio.sleep(1.2)
+    polls = [each for each in crowd.airbyte.asked("GET", LIST) if each.value("updatedAtStart")]
+    assert len(polls) >= 3
+    for poll in polls[1:]:
+        since = parse_timestamp(poll.value("updatedAtStart"))
+        assert since is not None
+        assert 60 <= poll.at - since.timestamp() <= 63
+        assert poll.value("orderBy") == "updatedAt|DESC"
+        assert poll.values("workspaceIds") == [WORKSPACE_ID]
