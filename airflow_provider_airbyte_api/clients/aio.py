@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.network import proxy_for, tls_context
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
+from airflow_provider_airbyte_api.clients.token_files import TokenFile
 
 T = TypeVar("T")
 
@@ -94,7 +96,14 @@ class AsyncClient:
         credentials, key = self.settings.credentials, self.settings.token_key
         if credentials is None or key is None:
             return None
-        return await TOKENS.aget(key, rejected, lambda: self.run(fetch_token(credentials)))
+
+        def fetch() -> Awaitable[Token]:
+            return self.run(fetch_token(credentials))
+
+        if not self.settings.shares_token:
+            return await TOKENS.aget(key, rejected, fetch)
+        file = TokenFile(key, credentials.client_secret)
+        return await TOKENS.aget(key, rejected, lambda: file.aget(rejected, fetch))
 
     async def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
         if self._session is None:

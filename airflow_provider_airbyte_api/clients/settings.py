@@ -24,6 +24,7 @@ class Settings:
 
     ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own. ``max_in_flight``
     is how many requests a triggerer has under way at once: self-managed servers answer with five threads.
+    ``shares_token`` means with other processes of this user: see :mod:`.token_files`.
     """
 
     root: ApiRoot
@@ -31,6 +32,7 @@ class Settings:
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     max_in_flight: int = 4
+    shares_token: bool = False
 
     @property
     def token_key(self) -> TokenKey | None:

@@ -30,6 +30,7 @@ from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
+from airflow_provider_airbyte_api.clients.token_files import TokenFile
 
 T = TypeVar("T")
 
@@ -109,7 +110,14 @@ class Client:
         credentials, key = self.settings.credentials, self.settings.token_key
         if credentials is None or key is None:
             return None
-        return self._tokens.get(key, rejected, lambda: self.run(fetch_token(credentials)))
+
+        def fetch() -> Token:
+            return self.run(fetch_token(credentials))
+
+        if not self.settings.shares_token:
+            return self._tokens.get(key, rejected, fetch)
+        file = TokenFile(key, credentials.client_secret)
+        return self._tokens.get(key, rejected, lambda: file.get(rejected, fetch))
 
     def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
         url = self.settings.url(request)

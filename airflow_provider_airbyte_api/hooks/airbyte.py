@@ -150,7 +150,7 @@ class AirbyteHook(BaseHook):
         For ``on_kill``: Airflow calls it in a signal handler, where whatever was interrupted may hold any lock, and
         kills the process 5 s later. So this runs in a thread with sockets of its own, and is not waited for for long.
         """
-        settings = replace(self._client.settings, connect_timeout=1.5, read_timeout=2.0)
+        settings = replace(self._client.settings, connect_timeout=1.5, read_timeout=2.0, shares_token=False)
         thread = threading.Thread(target=_cancel_quickly, args=(settings, job_id), daemon=True)
         thread.start()
         thread.join(ON_KILL_SECONDS)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -118,3 +120,35 @@ def test_an_application_that_sees_nothing_is_no_success(airbyte: LocalAirbyte) -
     well, message = AirbyteHook().test_connection()
     assert not well
     assert "sees no workspace" in message
+
+
+def with_extra(airbyte: LocalAirbyte, extra: Any) -> str:
+    """Return the local Airbyte's Airflow connection with an extra, written as it is typed into a form."""
+    return json.dumps({**json.loads(airbyte.airflow_connection), "extra": extra})
+
+
+def test_processes_share_a_token_if_the_connection_says_so(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", with_extra(airbyte, {"token_cache": "disk"}))
+    for _ in range(2):
+        TOKENS.clear()  # as in a new process
+        assert AirbyteHook().get_airbyte_connection(STRIPE_TO_BIGQUERY)
+    assert len(airbyte.asked("POST", "/applications/token")) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"token_cache": "ram"}, "Extra token_cache of .* is 'ram', expected one of memory, disk"),
+        ("no json", "is no JSON object"),
+        ("[1]", "is no JSON object"),
+    ],
+)
+def test_an_extra_that_cannot_be_used_is_named(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, extra: Any, message: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", with_extra(airbyte, extra))
+    with pytest.raises(errors.AirbyteConfigError, match=message):
+        AirbyteHook().get_job(1)

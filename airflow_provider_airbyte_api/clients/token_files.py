@@ -1,0 +1,188 @@
+"""One token for all processes of a user on a machine, for those who ask for it (``token_cache: disk``).
+
+A worker runs each task in a process of its own, which starts without a token. So a token is kept in a file that only
+this user can read, encrypted under a key derived from the client secret: who can read the file but not the secret has
+nothing. A file that is broken, foreign or cannot be read or written is left alone, as if it were not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import secrets
+import stat
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from airflow_provider_airbyte_api.api.tokens import Freshness, Token, TokenKey
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, and so nothing is shared there
+    fcntl = None  # type: ignore[assignment]
+
+LOCK_PATIENCE = 30.0
+"""Seconds to wait for the process that fetches a token now; after that everybody fetches for themselves."""
+
+LOCK_PAUSE = 0.05
+SALT_BYTES = 16
+
+_LOG = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """Return where the files are: in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airflow-provider-airbyte-api"
+
+
+class TokenFile:
+    """The file for the token of one key. ``clock`` returns seconds since the epoch."""
+
+    def __init__(
+        self, key: TokenKey, client_secret: str, folder: Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._key = key
+        self._secret = client_secret
+        self._clock = clock
+        self.folder = folder or default_folder()
+        name = hashlib.sha256(f"{key.api}\0{key.token_url}\0{key.client_id}\0{key.secret_digest}".encode())
+        self.path = self.folder / name.hexdigest()
+
+    def get(self, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
+        """Return the token in the file if it is fresh and not ``rejected``; else one from ``fetch``, and keep that.
+
+        While one process fetches, the others wait for it.
+        """
+        token = self._read(rejected)
+        if token is not None:
+            return token
+        with self._lock_file() as lock:
+            ends = time.monotonic() + LOCK_PATIENCE
+            while not _lock(lock) and time.monotonic() < ends:
+                time.sleep(LOCK_PAUSE)
+            token = self._read(rejected)
+            if token is None:
+                token = fetch()
+                self._write(token)
+            return token
+
+    async def aget(self, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
+        """Do as :meth:`get`, without blocking the event loop."""
+        token = await asyncio.to_thread(self._read, rejected)
+        if token is not None:
+            return token
+        with self._lock_file() as lock:
+            ends = time.monotonic() + LOCK_PATIENCE
+            while not _lock(lock) and time.monotonic() < ends:  # noqa: ASYNC110 - another process is waited for
+                await asyncio.sleep(LOCK_PAUSE)
+            token = await asyncio.to_thread(self._read, rejected)
+            if token is None:
+                token = await fetch()
+                await asyncio.to_thread(self._write, token)
+            return token
+
+    # -- the file ----------------------------------------------------------------------------------------------
+
+    def _read(self, rejected: Token | None) -> Token | None:
+        try:
+            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+                _require_private(os.fstat(file.fileno()))
+                content = file.read()
+            said = json.loads(self._cipher(content[:SALT_BYTES]).decrypt(content[SALT_BYTES:]))
+            if said["for"] != self._whose:
+                return None
+            token = Token(str(said["value"]), float(said["stale_at"]), float(said["expires_at"]))
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is of no use
+            _LOG.debug("Token file %s is of no use: %s", self.path, type(error).__name__)
+            return None
+        is_good = token.freshness(self._clock()) is Freshness.FRESH
+        return token if is_good and (rejected is None or token.value != rejected.value) else None
+
+    def _write(self, token: Token) -> None:
+        said = {
+            "for": self._whose,
+            "value": token.value,
+            "stale_at": token.stale_at,
+            "expires_at": token.expires_at,
+        }
+        new = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            salt = os.urandom(SALT_BYTES)
+            content = salt + self._cipher(salt).encrypt(json.dumps(said).encode())
+            self._private_folder()
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+            new.replace(self.path)
+        except Exception as error:  # noqa: BLE001 - a token that cannot be kept is no error
+            _LOG.warning(
+                "token_cache is 'disk', but tokens cannot be kept in %s (%s). Each process fetches its own.",
+                self.folder,
+                error,
+            )
+            with contextlib.suppress(OSError):
+                new.unlink()
+
+    @property
+    def _whose(self) -> list[str]:
+        return [self._key.api, self._key.token_url, self._key.client_id]
+
+    def _cipher(self, salt: bytes) -> Any:
+        # Airflow brings it along. It takes long to import, and most do without.
+        from cryptography.fernet import Fernet  # noqa: PLC0415
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+        derive = HKDF(SHA256(), length=32, salt=salt, info=b"airflow-provider-airbyte-api token file")
+        return Fernet(base64.urlsafe_b64encode(derive.derive(self._secret.encode())))
+
+    # -- one process at a time ---------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _lock_file(self) -> Iterator[IO[bytes] | None]:
+        """Open the file that processes lock; None if there can be none. Closing it unlocks it."""
+        lock: IO[bytes] | None = None
+        with contextlib.suppress(OSError):
+            self._private_folder()
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            lock = os.fdopen(os.open(self.path.with_suffix(".lock"), flags, 0o600), "wb")
+        try:
+            yield lock
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def _private_folder(self) -> None:
+        """Make the folder.
+
+        :raises PermissionError: if somebody else owns it or may look into it.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_private(self.folder.lstat(), is_folder=True)
+
+
+def _lock(file: IO[bytes] | None) -> bool:
+    """Return whether there is nobody left to wait for."""
+    if file is None or fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
+
+
+def _require_private(found: os.stat_result, *, is_folder: bool = False) -> None:
+    expected, mode = (stat.S_ISDIR, "0700") if is_folder else (stat.S_ISREG, "0600")
+    if not expected(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(f"expected one of your own with mode {mode}, that nobody else may look into")

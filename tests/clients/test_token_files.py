@@ -1,0 +1,183 @@
+"""Tokens in files, real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_airbyte_api.api import resources
+from airflow_provider_airbyte_api.api.tokens import Credentials, Token
+from airflow_provider_airbyte_api.api.urls import api_root
+from airflow_provider_airbyte_api.clients import token_files
+from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS
+from airflow_provider_airbyte_api.clients.token_files import TokenFile
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from tests.clients.drivers import AsyncDriver, Driver, SyncDriver
+
+SECRET = "s3cr3t-of-the-application"
+CREDENTIALS = Credentials("https://a/token", "me", SECRET)
+
+
+def token(value: str = "t0ken", lifetime: float = 900.0) -> Token:
+    return Token(value, time.time() + lifetime * 0.8, time.time() + lifetime * 0.95)
+
+
+def never() -> Token:
+    raise AssertionError("nothing to fetch")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def file(folder: Path) -> TokenFile:
+    return TokenFile(CREDENTIALS.key("https://a"), SECRET, folder)
+
+
+def another(file: TokenFile, *, api: str = "https://a", secret: str = SECRET) -> TokenFile:
+    return TokenFile(Credentials("https://a/token", "me", secret).key(api), secret, file.folder)
+
+
+def test_what_one_process_fetched_another_one_reads(file: TokenFile) -> None:
+    kept = file.get(None, token)
+    assert another(file).get(None, never) == kept
+    assert asyncio.run(another(file).aget(None, _never)) == kept
+
+
+async def _never() -> Token:
+    raise AssertionError("nothing to fetch")
+
+
+def test_a_rejected_token_is_replaced_for_all(file: TokenFile) -> None:
+    old = file.get(None, lambda: token("old"))
+    assert file.get(old, lambda: token("new")).value == "new"
+    assert another(file).get(old, never).value == "new", "somebody else has renewed it already"
+
+
+@pytest.mark.parametrize("lifetime", [-1.0, 0.0])
+def test_a_token_that_is_not_fresh_any_more_is_not_used(file: TokenFile, lifetime: float) -> None:
+    file.get(None, lambda: token("old", lifetime))
+    assert file.get(None, lambda: token("new")).value == "new"
+
+
+def test_nobody_else_may_look_in(file: TokenFile) -> None:
+    file.get(None, token)
+    assert file.folder.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in file.folder.iterdir()} == {0o600}
+
+
+def test_the_file_tells_nothing_without_the_secret(file: TokenFile) -> None:
+    file.get(None, token)
+    content = file.path.read_bytes()
+    for known in (b"t0ken", SECRET.encode(), b"https://a", b'me"'):
+        assert known not in content
+    mistaken = TokenFile(CREDENTIALS.key("https://a"), "another secret", file.folder)
+    assert mistaken.path == file.path
+    assert mistaken.get(None, lambda: token("own")).value == "own"
+
+
+def test_a_token_is_for_one_airbyte_only(file: TokenFile) -> None:
+    file.get(None, token)
+    elsewhere = another(file, api="https://b")
+    elsewhere.path = file.path
+    assert elsewhere.get(None, lambda: token("own")).value == "own"
+
+
+@pytest.mark.parametrize("content", [b"", b"no token at all", b"\0" * 300], ids=["empty", "text", "zeros"])
+def test_a_broken_file_is_as_good_as_none(file: TokenFile, content: bytes) -> None:
+    file.get(None, token)
+    file.path.write_bytes(content)
+    assert file.get(None, lambda: token("new")).value == "new"
+    assert another(file).get(None, never).value == "new"
+
+
+def test_a_file_that_others_may_read_or_write_is_not_trusted(file: TokenFile) -> None:
+    file.get(None, token)
+    file.path.chmod(0o644)
+    assert file.get(None, lambda: token("new")).value == "new"
+    assert file.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_is_not_followed(file: TokenFile, tmp_path: Path) -> None:
+    file.get(None, token)
+    elsewhere = tmp_path / "elsewhere"
+    file.path.rename(elsewhere)
+    file.path.symlink_to(elsewhere)
+    assert file.get(None, lambda: token("new")).value == "new"
+
+
+@pytest.mark.parametrize("trouble", ["a folder that others may look into", "a file in its place", "no folder"])
+def test_where_nothing_can_be_kept_everybody_fetches_and_it_is_said(
+    file: TokenFile, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if trouble == "a folder that others may look into":
+        file.folder.mkdir(mode=0o755)
+    elif trouble == "a file in its place":
+        file.folder.write_text("in the way")
+    else:
+        file.folder = file.path = Path("/proc/nowhere/token")
+    with caplog.at_level(logging.WARNING):
+        assert file.get(None, lambda: token("mine")).value == "mine"
+        assert asyncio.run(file.aget(None, _mine)).value == "mine"
+    assert "Each process fetches its own" in caplog.text
+    assert "mine" not in caplog.text
+
+
+async def _mine() -> Token:
+    return token("mine")
+
+
+def test_who_fetches_for_too_long_is_not_waited_for(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_files, "LOCK_PATIENCE", 0.2)
+
+    def fetch() -> Token:
+        return another(file).get(None, lambda: token("the second one's"))
+
+    assert file.get(None, fetch).value == "the second one's"
+
+
+def test_a_fetch_that_fails_leaves_no_lock(file: TokenFile) -> None:
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="nothing to fetch"):
+            file.get(None, never)
+    assert file.get(None, token).value == "t0ken"
+
+
+def _list_sources(kind: type[Driver], url: str, start: float) -> None:
+    TOKENS.clear()
+    time.sleep(max(start - time.time(), 0))
+    driver = kind.__new__(kind)
+    root = api_root(url)
+    credentials = Credentials(f"{root.api}/applications/token", "local-client-id", "local-client-secret")
+    driver.run(resources.get_connection(CONNECTION), Settings(root, credentials, shares_token=True))
+    os._exit(0)
+
+
+CONNECTION = "9924bcd0-99be-453d-ba47-c2c9766f7da5"
+
+
+@pytest.mark.parametrize("kind", [SyncDriver, AsyncDriver])
+def test_many_processes_that_start_together_fetch_one_token(
+    airbyte: LocalAirbyte, kind: type[Driver], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    airbyte.latency = 0.1
+    context = multiprocessing.get_context("spawn")
+    start = time.time() + 3.0
+    processes = [context.Process(target=_list_sources, args=(kind, airbyte.url, start)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 6
+    assert len(airbyte.asked("GET", "/connections/.*")) == 6
+    assert len(airbyte.asked("POST", "/applications/token")) == 1
