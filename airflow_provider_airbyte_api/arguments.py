@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NoReturn
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.hooks.errors import as_airflow
+
+def refuse(message: str) -> NoReturn:
+    """Raise :class:`~.api.errors.AirbyteConfigError`, as the ``AirflowException`` that it is to Airflow."""
+    from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+    from airflow_provider_airbyte_api.hooks.errors import as_airflow
+
+    raise as_airflow(AirbyteConfigError(message))
 
 
 def positive_seconds(value: object, name: str) -> float:
@@ -15,7 +21,7 @@ def positive_seconds(value: object, name: str) -> float:
     :raises AirbyteConfigError: if it is none, or not above zero; ``name`` says whose value it is.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise as_airflow(AirbyteConfigError(f"{name} is {value!r}, expected a number of seconds above 0, such as 30."))
+        refuse(f"{name} is {value!r}, expected a number of seconds above 0, such as 30.")
     return float(value)
 
 
@@ -30,5 +36,5 @@ def one_of(value: str, name: str, choices: Sequence[str]) -> str:
     :raises AirbyteConfigError: if it is none of ``choices``; ``name`` says whose value it is.
     """
     if value not in choices:
-        raise as_airflow(AirbyteConfigError(f"{name} is {value!r}, expected one of {', '.join(choices)}."))
+        refuse(f"{name} is {value!r}, expected one of {', '.join(choices)}.")
     return value

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, News, Pause, Say, call_for, now
+from airflow_provider_airbyte_api.api.defaults import POLL_INTERVAL, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
     AirbyteConflictError,
@@ -21,9 +22,6 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.models import KNOWN, Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE, Retry
 
-UNREACHABLE_TIMEOUT = 1800.0
-"""Seconds that Airbyte may be away while a job is waited for."""
-
 AWAY = Retry(first_pause=2.0, longest_pause=60.0)
 """The pauses between two looks while Airbyte is away."""
 
@@ -35,7 +33,7 @@ IN_QUEUE = frozenset({JobStatus.PENDING.value, JobStatus.QUEUED.value})
 class Patience:
     """How to wait: see :func:`wait_for_job`. Times are in seconds, deadlines in seconds since the epoch."""
 
-    poll_interval: float = 30.0
+    poll_interval: float = POLL_INTERVAL
     deadline: float | None = None
     queue_deadline: float | None = None
     unreachable_timeout: float = UNREACHABLE_TIMEOUT

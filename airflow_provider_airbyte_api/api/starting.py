@@ -24,9 +24,6 @@ from airflow_provider_airbyte_api.api.jobs import cancel_job, get_job
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.resources import get_connection
 
-ON_RUNNING = ("attach", "wait", "skip", "fail", "restart")
-"""What to do if a job of the connection runs already."""
-
 LOOK_UP_PATIENCE = 180.0
 """Seconds during which a job may yet appear whose start brought no reply: Airbyte goes on creating it."""
 
@@ -139,7 +136,7 @@ def start_or_adopt(
 ) -> Conversation[Started | Busy | NotStarted]:
     """Start one sync of ``connection``, whose newest job was ``newest``, or take up the one that runs.
 
-    ``on_running`` is one of :data:`ON_RUNNING`. ``wait``, and ``attach`` where what runs is no sync, return
+    ``on_running`` is one of :data:`~.defaults.ON_RUNNING`. ``wait``, and ``attach`` where what runs is no sync, return
     :class:`Busy`: waiting is for the caller, who then begins anew.
 
     :raises AirbyteAlreadyRunningError: with ``fail``, or if Airbyte says so for long and shows no such job.

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_airbyte_api.api import jobs, resources, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
@@ -43,7 +44,7 @@ class AirbyteHook(BaseHook):
     """
 
     conn_name_attr = "airbyte_conn_id"
-    default_conn_name = "airbyte_api_default"
+    default_conn_name = AIRBYTE_CONN_ID
     conn_type = "airbyte_api"
     hook_name = "Airbyte API"
 
@@ -123,9 +124,9 @@ class AirbyteHook(BaseHook):
         self,
         job_id: int,
         *,
-        poll_interval: float = 30.0,
+        poll_interval: float = POLL_INTERVAL,
         deadline: float | None = None,
-        unreachable_timeout: float = jobs.UNREACHABLE_TIMEOUT,
+        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
     ) -> Job:
         """Return the job once it is finished, however it ended.
 

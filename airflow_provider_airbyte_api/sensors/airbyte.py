@@ -1,4 +1,7 @@
-"""Sensors: wait for a job that somebody else started."""
+"""Sensors: wait for a job that somebody else started.
+
+Only what declares a task is imported with this module, for it is imported each time that a DAG file is parsed.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,14 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_airbyte_api.api import jobs
-from airflow_provider_airbyte_api.api.errors import (
-    AirbyteConfigError,
-    AirbyteError,
-    AirbyteJobError,
-    AirbyteJobTimeoutError,
-)
-from airflow_provider_airbyte_api.api.models import Job, valid_job_id
-from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
-from airflow_provider_airbyte_api.arguments import positive_seconds
-from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
-from airflow_provider_airbyte_api.triggers import events
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, UNREACHABLE_TIMEOUT
+from airflow_provider_airbyte_api.arguments import positive_seconds, refuse
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_airbyte_api.api.models import Job
+    from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
 
 class AirbyteJobSensor(BaseSensorOperator):
@@ -57,19 +51,17 @@ class AirbyteJobSensor(BaseSensorOperator):
         self,
         *,
         job_id: int | str,
-        airbyte_conn_id: str = AirbyteHook.default_conn_name,
+        airbyte_conn_id: str = AIRBYTE_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | None = None,
-        unreachable_timeout: float = jobs.UNREACHABLE_TIMEOUT,
+        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         if poll_interval is not None:
             if "poke_interval" in kwargs:
-                raise as_airflow(
-                    AirbyteConfigError(
-                        f"poll_interval is {poll_interval!r} and poke_interval {kwargs['poke_interval']!r}: they mean "
-                        "the same, give one."
-                    )
+                refuse(
+                    f"poll_interval is {poll_interval!r} and poke_interval {kwargs['poke_interval']!r}: they mean the "
+                    "same, give one."
                 )
             kwargs["poke_interval"] = positive_seconds(poll_interval, "poll_interval")
         super().__init__(**kwargs)
@@ -82,6 +74,8 @@ class AirbyteJobSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> AirbyteHook:
         """The hook that this task talks through."""
+        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
         return AirbyteHook(self.airbyte_conn_id)
 
     def execute(self, context: Context) -> Any:
@@ -95,6 +89,10 @@ class AirbyteJobSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the job once. That Airbyte is away is no reason to fail, for a while."""
+        from airflow_provider_airbyte_api.api import jobs
+        from airflow_provider_airbyte_api.api.errors import AirbyteError
+        from airflow_provider_airbyte_api.api.retry import ONCE
+
         job_id = self._valid_job_id()
         try:
             job = self.hook.run(jobs.get_job(job_id, ONCE))
@@ -111,6 +109,10 @@ class AirbyteJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
+        from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError
+        from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
+        from airflow_provider_airbyte_api.triggers import events
+
         with airflow_errors():
             woken = events.read(event)
         if isinstance(woken.error, AirbyteJobTimeoutError):
@@ -121,7 +123,7 @@ class AirbyteJobSensor(BaseSensorOperator):
         return self._finish(woken.job or self.hook.get_job(woken.job_id), woken.looks)
 
     def _defer(self, job: Job) -> None:
-        from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger  # noqa: PLC0415 - not at parse time
+        from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
         self.defer(
             trigger=AirbyteJobTrigger(
@@ -143,6 +145,10 @@ class AirbyteJobSensor(BaseSensorOperator):
 
     def _finish(self, job: Job, looks: int = 0) -> dict[str, Any]:
         """Return the result. A sensor that pokes has to heed ``soft_fail`` itself for errors of its own."""
+        from airflow_provider_airbyte_api.api.errors import AirbyteJobError
+        from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
+        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+
         try:
             with airflow_errors():
                 require_success(job, Seen(looks=looks))
@@ -154,5 +160,8 @@ class AirbyteJobSensor(BaseSensorOperator):
         return result_of(job, None)
 
     def _valid_job_id(self) -> int:
+        from airflow_provider_airbyte_api.api.models import valid_job_id
+        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+
         with airflow_errors():
             return valid_job_id(self.job_id)

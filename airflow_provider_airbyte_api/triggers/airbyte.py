@@ -9,9 +9,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.triggers import events
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.shared import watching
@@ -49,11 +49,11 @@ class AirbyteJobTrigger(BaseTrigger):
         self,
         job_id: int,
         connection_id: str,
-        airbyte_conn_id: str = AirbyteHook.default_conn_name,
-        poll_interval: float = 30.0,
+        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        poll_interval: float = POLL_INTERVAL,
         deadline: float | None = None,
         queue_deadline: float | None = None,
-        unreachable_timeout: float = jobs.UNREACHABLE_TIMEOUT,
+        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
         cancel_on_kill: bool = False,
         handed_on: Mapping[str, Any] | None = None,
     ) -> None:

@@ -51,7 +51,7 @@ def test_the_version_is_said_in_one_place() -> None:
 PROBE = """
 import sys
 {imports}
-print(*sorted(name for name in sys.modules if name.split(".")[0] in {watched}))
+print(*sorted(name for name in sys.modules if any(f"{{name}}.".startswith(f"{{each}}.") for each in {watched})))
 """
 
 
@@ -70,3 +70,17 @@ def test_a_dag_file_that_imports_us_loads_no_http_library_and_no_trigger(room: s
     watched = ("requests", "aiohttp", "urllib3")
     without = loaded("import airflow.sdk; airflow.sdk.BaseOperator; airflow.sdk.BaseSensorOperator", watched)
     assert loaded(f"import airflow_provider_airbyte_api.{room}.airbyte", watched) == without == []
+
+
+@pytest.mark.parametrize("room", ["operators", "sensors"])
+def test_a_dag_file_that_imports_us_loads_only_what_declares_tasks(room: str) -> None:
+    """That is 3 ms; all of ``api`` and the hook would be 40 ms, for each parsing process anew."""
+    ours = set(loaded(f"import airflow_provider_airbyte_api.{room}.airbyte", ("airflow_provider_airbyte_api",)))
+    assert ours - {"airflow_provider_airbyte_api.get_provider_info"} == {
+        "airflow_provider_airbyte_api",
+        "airflow_provider_airbyte_api.api",
+        "airflow_provider_airbyte_api.api.defaults",
+        "airflow_provider_airbyte_api.arguments",
+        f"airflow_provider_airbyte_api.{room}",
+        f"airflow_provider_airbyte_api.{room}.airbyte",
+    }

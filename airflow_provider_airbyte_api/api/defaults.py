@@ -1,0 +1,16 @@
+"""What holds where nothing is said. Times are in seconds."""
+
+AIRBYTE_CONN_ID = "airbyte_api_default"
+"""The Airflow connection."""
+
+POLL_INTERVAL = 30.0
+"""Between two looks at a job."""
+
+UNREACHABLE_TIMEOUT = 1800.0
+"""How long Airbyte may be away while a job is waited for."""
+
+WEEK = 7 * 24 * 3600.0
+"""How long a sync may take."""
+
+ON_RUNNING = ("attach", "wait", "skip", "fail", "restart")
+"""What a task may do if a job of its connection runs already; the first one is what it does by default."""

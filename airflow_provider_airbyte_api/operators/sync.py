@@ -1,0 +1,260 @@
+"""What an :class:`~.airbyte.AirbyteSyncOperator` does when it runs. Not imported while a DAG is parsed."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_airbyte_api.api import jobs, starting
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteConnectionInactiveError,
+    AirbyteError,
+    AirbyteJobTimeoutError,
+    AirbyteNotFoundError,
+)
+from airflow_provider_airbyte_api.api.jobs import Patience
+from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
+from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
+from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
+from airflow_provider_airbyte_api.operators.memory import Memory, Record
+from airflow_provider_airbyte_api.triggers import events
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+
+DEFERRAL_GRACE = 300.0
+"""Seconds after a task's deadline at which Airflow itself ends its deferral, should the trigger not have done so."""
+
+
+class SyncRun:
+    """One slice of a task run: from its start, or its deferral's end, to its end or its deferral."""
+
+    def __init__(self, task: AirbyteSyncOperator, context: Context) -> None:
+        self._task = task
+        self._context = context
+        self._hook = task.hook
+        self._log = task.log
+        self._job_to_cancel: int | None = None
+        self._killed = False
+
+    def begin(self) -> dict[str, Any]:
+        """Follow the sync of an earlier try, or start one; wait for its end, or leave that to the trigger."""
+        connection = self._hook.get_airbyte_connection(self._task.connection_id)
+        memory = Memory(self._context, durable=self._task.durable)
+        job = self._job_of_an_earlier_try(connection, memory)
+        if job is None:
+            job = self._start(connection, memory)
+        return self._follow(connection, job, memory)
+
+    def complete(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
+        with airflow_errors():
+            woken = events.read(event)
+        job = woken.job
+        if isinstance(woken.error, AirbyteJobTimeoutError):
+            job = self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
+        elif woken.error is not None:
+            raise as_airflow(woken.error)
+        job = job or self._hook.get_job(woken.job_id)
+        workspace_id = woken.handed_on.get("workspace_id")
+        seen = Seen(woken.handed_on.get("name", ""), self._job_url(job, workspace_id), woken.looks)
+        return self._finish(job, seen)
+
+    def begin_after_other(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Begin anew after the trigger has waited for another job of the connection, however that ended."""
+        with airflow_errors():
+            woken = events.read(event)
+        if woken.error is not None:
+            raise as_airflow(woken.error)
+        return self.begin()
+
+    def kill(self) -> None:
+        """Cancel the job, or do so as soon as it is known."""
+        self._killed = True
+        if self._task.cancel_on_kill and self._job_to_cancel is not None:
+            self._hook.cancel_job_on_kill(self._job_to_cancel)
+
+    # -- finding the job, or starting it -----------------------------------------------------------------------
+
+    def _job_of_an_earlier_try(self, connection: Connection, memory: Memory) -> Job | None:
+        """Return the job to follow, or None if a new sync is to be started."""
+        record = memory.recall()
+        if record is None:
+            job = self._job_since_the_dag_run_began(connection, memory)
+        elif record.connection_id != connection.connection_id:
+            job = None
+        else:
+            job = self._job_of(record)
+            if job is not None and not memory.is_of_this_run(record):
+                self._cancel_before_a_new_sync(job, record)
+                job = None
+        if job is None or (job.is_finished and job.status != JobStatus.SUCCEEDED):
+            return None
+        self._log.info("Following job %d of an earlier try of this task; it is %s.", job.job_id, job.status)
+        if record is None:
+            memory.intend(connection.connection_id, job.job_id - 1)
+        memory.made(job.job_id, owned=record is not None and record.owned)
+        return job
+
+    def _job_of(self, record: Record) -> Job | None:
+        """Return the job of ``record``; if its try died while it started the sync, the one that came of that."""
+        if record.job_id is None:
+            return self._hook.run(starting.sync_after(record.connection_id, record.newest))
+        try:
+            return self._hook.get_job(record.job_id)
+        except AirbyteNotFoundError as error:
+            self._log.warning("%s Starting a new sync.", error)
+            return None
+
+    def _job_since_the_dag_run_began(self, connection: Connection, memory: Memory) -> Job | None:
+        """Return what a retry finds without a memory (Airflow before 3.3): a sync that was started since the DAG run.
+
+        Nothing tells whether this task started it, so only one that still runs counts: its end is new data for
+        whoever waits. And it is not ours to cancel.
+        """
+        everything: Any = self._context
+        ti, dag_run = everything["ti"], everything.get("dag_run")
+        is_a_retry = getattr(ti, "try_number", 1) > 1 and getattr(ti, "max_tries", 0) == self._task.retries
+        if not self._task.durable or memory.is_kept or not is_a_retry or dag_run is None or dag_run.start_date is None:
+            return None
+        job = self._hook.run(starting.sync_since(connection.connection_id, dag_run.start_date.timestamp()))
+        return None if job is None or job.is_finished else job
+
+    def _cancel_before_a_new_sync(self, job: Job, record: Record) -> None:
+        """Cancel the job of before a clear, so that the new sync is not refused or taken for it."""
+        if job.is_finished or not record.owned:
+            return
+        self._log.info("The task was cleared: cancelling job %d of before, for a new sync.", job.job_id)
+        self._hook.run(starting.cancel_and_wait(job.job_id))
+
+    def _start(self, connection: Connection, memory: Memory) -> Job:
+        """Start a sync, or take up the one that runs; wait first for what has to end before, or defer for that."""
+        while True:
+            try:
+                with airflow_errors():
+                    starting.require_active(connection)
+                newest = self._hook.run(starting.newest_job_id(connection.connection_id))
+                memory.intend(connection.connection_id, newest)
+                outcome = self._hook.run(starting.start_or_adopt(connection, newest, self._task.on_running))
+            except AirbyteError as error:
+                if not error.maybe_processed:
+                    memory.forget()
+                if isinstance(error, AirbyteConnectionInactiveError) and self._task.on_inactive == "skip":
+                    raise AirflowSkipException(str(error)) from error
+                raise
+            if isinstance(outcome, starting.Started):
+                memory.made(outcome.job.job_id, owned=outcome.owned)
+                return outcome.job
+            memory.forget()
+            if isinstance(outcome, starting.NotStarted):
+                raise AirflowSkipException(outcome.reason)
+            self._wait_for_other(connection, outcome.job)
+
+    def _wait_for_other(self, connection: Connection, job: Job) -> None:
+        deadline = None if self._task.timeout is None else time.time() + self._task.timeout
+        patience = Patience(self._task.poll_interval, deadline, unreachable_timeout=self._task.unreachable_timeout)
+        if self._task.deferrable:
+            self._defer(job, connection, patience, "execute_after_other", owned=False)
+        self._hook.run(jobs.wait_for_job(job.job_id, patience))
+
+    # -- waiting -----------------------------------------------------------------------------------------------
+
+    def _follow(self, connection: Connection, job: Job, memory: Memory) -> dict[str, Any]:
+        record = memory.record
+        owned = record is None or record.owned
+        started_at = time.time() if record is None else record.started_at
+        self._job_to_cancel = job.job_id if owned else None
+        if self._killed:
+            self.kill()
+        job_url = self._job_url(job, connection.workspace_id)
+        self._log.info("Syncing Airbyte connection %r with job %d: %s", connection.name, job.job_id, job_url)
+        self._context["ti"].xcom_push(key="job_id", value=job.job_id)
+        self._context["ti"].xcom_push(key="job_url", value=job_url)
+        if not self._task.wait_for_completion:
+            return result_of(job, job_url)
+        if job.is_finished:
+            return self._finish(job, Seen(connection.name, job_url, 1))
+        patience = Patience(
+            self._task.poll_interval,
+            None if self._task.timeout is None else started_at + self._task.timeout,
+            None if self._task.queue_timeout is None else started_at + self._task.queue_timeout,
+            self._task.unreachable_timeout,
+        )
+        if self._task.deferrable:
+            self._defer(job, connection, patience, "execute_complete", owned=owned)
+        try:
+            waited = self._hook.run(jobs.wait_for_job(job.job_id, patience))
+        except AirbyteJobTimeoutError as error:
+            waited = jobs.Waited(self._out_of_time(error, owned=owned), 0)
+        self._job_to_cancel = None
+        return self._finish(waited.job, Seen(connection.name, job_url, waited.looks))
+
+    def _defer(
+        self, job: Job, connection: Connection, patience: Patience, method_name: str, *, owned: bool
+    ) -> NoReturn:
+        from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger  # noqa: PLC0415 - not at parse time
+
+        deadlines = [patience.deadline]
+        if self._task.execution_timeout is not None:
+            # Airflow 3 applies it to each slice in a worker, and not while the task is deferred.
+            deadlines.append(time.time() + self._task.execution_timeout.total_seconds())
+        deadline = min((each for each in deadlines if each is not None), default=None)
+        self._task.defer(
+            trigger=AirbyteJobTrigger(
+                job_id=job.job_id,
+                connection_id=connection.connection_id,
+                airbyte_conn_id=self._task.airbyte_conn_id,
+                poll_interval=self._task.poll_interval,
+                deadline=deadline,
+                queue_deadline=patience.queue_deadline,
+                unreachable_timeout=self._task.unreachable_timeout,
+                cancel_on_kill=self._task.cancel_on_kill and owned,
+                handed_on={"workspace_id": connection.workspace_id, "name": connection.name, "owned": owned},
+            ),
+            method_name=method_name,
+            timeout=None if deadline is None else timedelta(seconds=max(deadline - time.time(), 0) + DEFERRAL_GRACE),
+        )
+        raise AssertionError("defer raises")
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def _finish(self, job: Job, seen: Seen) -> dict[str, Any]:
+        with airflow_errors():
+            require_success(job, seen)
+        self._log.info("%s.", describe(job, seen))
+        return result_of(job, seen.job_url)
+
+    def _out_of_time(self, error: AirbyteJobTimeoutError, *, owned: bool) -> Job:
+        """Cancel the job if it is ours, and raise ``error`` with what became of it; return it if it has succeeded."""
+        limits = ", ".join(
+            f"{name}={getattr(self._task, name)}" for name in ("timeout", "queue_timeout", "execution_timeout")
+        )
+        fate = "It was started elsewhere, and so it is left running."
+        if owned:
+            try:
+                job = self._hook.cancel_job(error.job_id)
+            except AirbyteError as trouble:
+                fate = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
+            else:
+                if job.status == JobStatus.SUCCEEDED:
+                    self._log.warning("%s But by now it has succeeded.", error)
+                    return job
+                fate = "It was cancelled." if job.status == JobStatus.CANCELLED else f"It is {job.status} now."
+        raise as_airflow(AirbyteJobTimeoutError(f"{error} {fate} The limits: {limits}.", job_id=error.job_id)) from None
+
+    def cancel_what_was_waited_for(self) -> None:
+        """Cancel the job of a deferral that Airflow has ended, if it is ours."""
+        ti: Any = self._context["ti"]
+        record = Memory(self._context, durable=self._task.durable).recall()
+        job_id = ti.xcom_pull(task_ids=self._task.task_id, key="job_id", map_indexes=ti.map_index)
+        if isinstance(job_id, int) and (record is None or record.job_id != job_id or record.owned):
+            job = self._hook.cancel_job(job_id)
+            self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)
+
+    def _job_url(self, job: Job, workspace_id: str | None) -> str | None:
+        return self._hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
