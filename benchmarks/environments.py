@@ -7,10 +7,15 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 
 ROOT = Path(__file__).resolve().parent.parent
+LATENCY = 0.05
+"""Seconds that the server takes for each reply."""
+
 OFFICIAL_PYTHON = ROOT / ".bench" / "official" / "bin" / "python"
 
 
@@ -21,17 +26,16 @@ class Environment:
     name: str
     python: str
 
-    def variables(self, airbyte: LocalAirbyte) -> dict[str, str]:
+    def variables(self, airbyte: LocalAirbyte | None = None, extra: dict[str, Any] | None = None) -> dict[str, str]:
         """Return the environment variables for a process that talks to ``airbyte`` by the connection ``bench``."""
-        connection = {"login": airbyte.client_id, "password": airbyte.client_secret}
-        if self.name == "ours":
-            connection |= {"conn_type": "airbyte_api", "host": airbyte.url}
-        else:
-            connection |= {
-                "conn_type": "airbyte",
-                "host": f"{airbyte.api_url}/",
-                "schema": "/api/public/v1/applications/token",
-            }
+        connection: dict[str, Any] = {"extra": extra or {}}
+        if airbyte is not None:
+            connection |= {"login": airbyte.client_id, "password": airbyte.client_secret}
+            if self.name == "ours":
+                connection |= {"conn_type": "airbyte_api", "host": airbyte.url}
+            else:
+                token_url = f"{urlsplit(airbyte.api_url).path}/applications/token"
+                connection |= {"conn_type": "airbyte", "host": f"{airbyte.api_url}/", "schema": token_url}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         return {
             **kept,

@@ -12,9 +12,8 @@ from typing import Any
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from benchmarks.environments import Environment
+from benchmarks.environments import LATENCY, Environment
 
-LATENCY = 0.05
 INTERVAL = 10.0
 INTERVALS = 6
 
