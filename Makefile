@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo airflow test lint types unit test-chaos constraints build clean
+.PHONY: help demo airflow test lint types unit test-chaos bench constraints build clean
 
 help:  ## Show this list
 	@grep -E "^[a-z-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
@@ -32,6 +32,18 @@ unit: $(READY)  ## Tests alone; `make unit ARGS="tests/api -x"` for some of them
 test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (5 minutes)
 	$(PY) -m pytest tests/chaos $(ARGS)
 
+bench: $(READY) .bench/official/.ready  ## Measure this package beside the official provider (20 minutes)
+	@$(PY) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --group bench
+	@$(PY) -m benchmarks
+
+# The official provider at the version that docs/performance.md names, on the same Airflow. It needs Python 3.11.
+.bench/official/.ready: constraints.txt
+	@rm -rf .bench
+	@$(PY) -m venv .bench/official
+	@.bench/official/bin/pip install -qq --disable-pip-version-check --constraint constraints.txt \
+	  --requirement dev/airflow-version.txt apache-airflow-providers-airbyte==6.2.0
+	@touch $@
+
 build: $(READY)  ## Build the wheel and the source distribution into dist/
 	$(PY) -m build
 
@@ -41,7 +53,7 @@ constraints: $(READY)  ## Choose the newest versions that fit, for all supported
 	  --custom-compile-command "make constraints" --group dev pyproject.toml --constraint dev/airflow-version.txt --output-file constraints.txt
 
 clean:  ## Remove all that is made
-	rm -rf $(VENV) .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .airflow .bench build dist .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python from 3.10 to 3.14 found; name yours with PYTHON=…" >&2; exit 1; }

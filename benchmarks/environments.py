@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,16 @@ class Environment:
             "AIRFLOW_CONN_BENCH": json.dumps(connection),
             "NO_PROXY": "127.0.0.1",
         }
+
+    @property
+    def exists(self) -> bool:
+        return Path(self.python).exists()
+
+    @property
+    def provider_version(self) -> str:
+        """Return the version of the official provider that is installed there."""
+        program = "import importlib.metadata as m; print(m.version('apache-airflow-providers-airbyte'))"
+        return subprocess.run([self.python, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 
 OURS = Environment("ours", sys.executable)

@@ -47,7 +47,7 @@ class Crowd:
         return max(self.delays, default=None)
 
 
-def measure(environment: Environment, count: int, patience: float = 180.0) -> Crowd:
+def measure(environment: Environment, count: int, patience: float = 180.0, *, burst: bool = False) -> Crowd:
     """Let ``count`` triggers wait for as many jobs, which end within one poll interval of one another."""
     with LocalAirbyte() as airbyte:
         airbyte.latency = LATENCY
@@ -65,6 +65,7 @@ def measure(environment: Environment, count: int, patience: float = 180.0) -> Cr
                 f"--interval={INTERVAL}",
                 f"--intervals={INTERVALS}",
                 f"--patience={patience}",
+                *(["--burst"] if burst else []),
             ],
             stdout=subprocess.PIPE,
             env={

@@ -1,7 +1,8 @@
-"""What one worker does, once: a whole sync task, a hundred processes at once, a long list. Runs in either environment."""
+"""What one worker does: a whole sync task, a hundred processes at once, a long list. Runs in either environment."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -15,11 +16,11 @@ CONN_ID = "bench"
 def run_sync(provider: str) -> None:
     """Run one sync and wait for it in the worker, with a look each second."""
     connection_id = os.environ["BENCH_CONNECTION_ID"]
-    operator: Any
+    sync: Any
     if provider == "ours":
         from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 
-        operator = AirbyteSyncOperator(
+        sync = AirbyteSyncOperator(
             task_id="sync", connection_id=connection_id, airbyte_conn_id=CONN_ID, poll_interval=1
         )
     else:
@@ -27,11 +28,11 @@ def run_sync(provider: str) -> None:
             AirbyteTriggerSyncOperator,
         )
 
-        operator = AirbyteTriggerSyncOperator(
+        sync = AirbyteTriggerSyncOperator(
             task_id="sync", connection_id=connection_id, airbyte_conn_id=CONN_ID, wait_seconds=1
         )
     ti = SimpleNamespace(xcom_push=lambda **_: None, max_tries=0, try_number=1, map_index=-1)
-    operator.execute({"ti": ti})
+    sync.execute({"ti": ti})
 
 
 def start_processes(provider: str, count: int) -> None:
@@ -78,11 +79,8 @@ def list_sources(provider: str) -> None:
 
 
 def hook_of(provider: str) -> Any:
-    if provider == "ours":
-        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-    else:
-        from airflow.providers.airbyte.hooks.airbyte import AirbyteHook  # type: ignore[import-not-found]
-    return AirbyteHook
+    package = "airflow_provider_airbyte_api" if provider == "ours" else "airflow.providers.airbyte"
+    return importlib.import_module(f"{package}.hooks.airbyte").AirbyteHook
 
 
 if __name__ == "__main__":

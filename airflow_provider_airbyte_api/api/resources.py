@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.calls import PAGE
-from airflow_provider_airbyte_api.api.conversation import Conversation, Page, call_for, now, pages, read_page
+from airflow_provider_airbyte_api.api.conversation import Conversation, Page, call_for, pages, read_page
 from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
 
@@ -43,28 +41,13 @@ def page_of_jobs(workspace_id: str | None, status: str, offset: int) -> Conversa
     return (yield from read_page(request, offset, Job.from_json, ONCE))
 
 
-@dataclass(frozen=True)
-class Changes:
-    """Jobs whose status changed, each once, and the server's clock (seconds since the epoch) when it was asked."""
+def page_of_changes(workspace_id: str | None, since: float, offset: int) -> Conversation[Page[Job]]:
+    """Return a page of the jobs whose status changed at ``since`` or later, by the server's clock, the last one first.
 
-    jobs: list[Job]
-    server_time: float
-
-
-def changed_jobs(workspace_id: str | None, since: float) -> Conversation[Changes]:
-    """Return the jobs whose status changed at ``since`` or later, by the server's clock."""
-    request = calls.list_changed_jobs(workspace_id, since)
-    asked_at = yield from now()
-    found: dict[int, Job] = {}
-    offset, server_time = 0, None
-    while True:
-        page = yield from read_page(request, offset, Job.from_json, ONCE)
-        server_time = server_time or page.server_time
-        for job in page.rows:
-            found.setdefault(job.job_id, job)
-        if page.is_last:
-            return Changes(list(found.values()), server_time or asked_at)
-        offset += PAGE
+    :param workspace_id: all workspaces if it is None.
+    :param since: seconds since the epoch.
+    """
+    return (yield from read_page(calls.list_changed_jobs(workspace_id, since), offset, Job.from_json, ONCE))
 
 
 def list_workspaces() -> Conversation[None]:

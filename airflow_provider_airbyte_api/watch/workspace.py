@@ -177,12 +177,15 @@ class Workspace:
         self.wake_by(CLOCK.time())
 
     async def _see_what_changed(self, began: float) -> None:
-        since = self._changed_since
-        changes = await self._ask(
-            resources.changed_jobs(self._workspace_id, began - self._interval - OVERLAP if since is None else since)
-        )
-        self._changed_since = changes.server_time - OVERLAP
-        await self._show(changes.jobs, listed=True)
+        since = self._changed_since or began - self._interval - OVERLAP
+        server_time = 0.0
+        for offset in itertools.count(0, PAGE):
+            page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
+            server_time = server_time or page.server_time or began
+            await self._show(page.rows, listed=True)
+            if page.is_last:
+                break
+        self._changed_since = server_time - OVERLAP
         due = began + self._interval * jitter()
         for watched in self._jobs.values():
             if watched.is_listed:

@@ -345,7 +345,7 @@ async def test_a_mistake_of_ours_leaves_nobody_waiting_for_ever(
     def mistaken(*_: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(resources, "changed_jobs", mistaken)
+    monkeypatch.setattr(resources, "page_of_changes", mistaken)
     caplog.set_level(logging.CRITICAL)
     crowd.wait_for_many()
     done, waiting = await asyncio.wait(crowd.tasks.values(), timeout=20)

@@ -1,0 +1,41 @@
+"""Measure both providers in one run, and write ``docs/performance.md`` and its plot. About 15 minutes."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+from benchmarks import parsing, report, waiting, working
+from benchmarks.environments import OFFICIAL, OURS, Environment
+
+OURS_ONLY = (1_000, 10_000)
+BOTH = (50, 200)
+BURST = 200
+
+
+def main() -> None:
+    environments: list[Environment] = [OURS, OFFICIAL]
+    if not OFFICIAL.exists:
+        sys.exit("There is no environment with the official provider; run `make bench`, which builds it.")
+    crowds = []
+    for count in (*BOTH, *OURS_ONLY):
+        for environment in environments if count in BOTH else [OURS]:
+            print(f"{count:,} waiting, {environment.name} …", flush=True)
+            crowds.append(waiting.measure(environment, count))
+    bursts = []
+    for environment in environments:
+        print(f"{BURST} that start at once, {environment.name} …", flush=True)
+        bursts.append(waiting.measure(environment, BURST, burst=True))
+    parses, works = {}, {}
+    for environment in environments:
+        print(f"Parsing and working, {environment.name} …", flush=True)
+        parses[environment.name] = parsing.measure(environment)
+        works[environment.name] = working.measure(environment)
+    works["disk"] = working.measure(OURS, {"token_cache": "disk"})
+    measured = report.Measured(crowds, bursts, parses, works, version("apache-airflow"), OFFICIAL.provider_version)
+    print(report.table(measured))
+    report.write(measured)
+
+
+if __name__ == "__main__":
+    main()
