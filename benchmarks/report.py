@@ -92,8 +92,8 @@ def write(measured: Measured) -> None:
     after = rest.split(END)[1]
     facts = (
         f"Measured on {datetime.now(timezone.utc):%Y-%m-%d} on {_machine()}, with Python {platform.python_version()}, "
-        f"Airflow {measured.airflow_version} and apache-airflow-providers-airbyte {measured.official_version}; the server "
-        f"takes {1000 * LATENCY:.0f} ms for each reply, the poll interval is {INTERVAL:.0f} s."
+        f"Airflow {measured.airflow_version} and apache-airflow-providers-airbyte {measured.official_version}; the "
+        f"server takes {1000 * LATENCY:.0f} ms for each reply, the poll interval is {INTERVAL:.0f} s."
     )
     image = f"![Longest stall, requests and memory against waiting syncs](images/{PLOT.name})"
     PAGE.write_text(f"{before}{BEGIN}\n{facts}\n\n{table(measured)}\n\n{image}\n{END}{after}")
