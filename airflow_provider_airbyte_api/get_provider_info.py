@@ -1,8 +1,10 @@
-"""What Airflow asks of a provider. Imports nothing: Airflow calls it while it configures itself."""
+"""What Airflow asks of a provider. Imports nothing of Airflow, which calls it while it configures itself."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from airflow_provider_airbyte_api import form
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -22,24 +24,18 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators")],
         "sensors": [_modules("sensors")],
         "triggers": [_modules("triggers")],
+        "cli": ["airflow_provider_airbyte_api.cli.definition.get_airbyte_cli_commands"],
         "connection-types": [
             {
-                "connection-type": "airbyte_api",
+                "connection-type": form.CONNECTION_TYPE,
                 "hook-class-name": "airflow_provider_airbyte_api.hooks.airbyte.AirbyteHook",
-                "hook-name": "Airbyte API",
+                "hook-name": form.HOOK_NAME,
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port"],
-                    "relabeling": {
-                        "host": "Airbyte URL",
-                        "login": "Client ID",
-                        "password": "Client secret",
-                    },
-                    "placeholders": {
-                        "host": "https://api.airbyte.com/v1, or the URL of your Airbyte",
-                        "login": "of an application; empty if authentication is off",
-                        "password": "of that application",
-                    },
+                    "hidden-fields": form.HIDDEN,
+                    "relabeling": form.LABELS,
+                    "placeholders": form.PLACEHOLDERS,
                 },
+                "conn-fields": form.EXTRAS,
             }
         ],
     }

@@ -29,7 +29,7 @@ def ours(job_id: int, interval: float) -> Any:
 
 
 def official(job_id: int, interval: float) -> Any:
-    from airflow.providers.airbyte.triggers.airbyte import AirbyteSyncTrigger  # type: ignore[import-not-found]
+    from airflow.providers.airbyte.triggers.airbyte import AirbyteSyncTrigger
 
     return AirbyteSyncTrigger(job_id=job_id, conn_id="bench", end_time=time.time() + 3600, poll_interval=interval)
 

@@ -24,7 +24,7 @@ def run_sync(provider: str) -> None:
             task_id="sync", connection_id=connection_id, airbyte_conn_id=CONN_ID, poll_interval=1
         )
     else:
-        from airflow.providers.airbyte.operators.airbyte import (  # type: ignore[import-not-found]
+        from airflow.providers.airbyte.operators.airbyte import (
             AirbyteTriggerSyncOperator,
         )
 
@@ -50,7 +50,7 @@ def start_processes(provider: str, count: int) -> None:
             if provider == "ours":
                 hook.get_airbyte_connection(os.environ["BENCH_CONNECTION_ID"])
             else:
-                from airbyte_api import api  # type: ignore[import-not-found]
+                from airbyte_api import api
 
                 hook.airbyte_api.connections.get_connection(
                     request=api.GetConnectionRequest(connection_id=os.environ["BENCH_CONNECTION_ID"])

@@ -13,19 +13,29 @@ NAME = PACKAGE.name
 MAY_IMPORT = {
     "api": {"api"},
     "clients": {"api", "clients", "__init__"},
-    "hooks": {"api", "clients", "hooks"},
+    "form": set(),
+    "hooks": {"api", "clients", "form", "hooks"},
     "arguments": {"api", "hooks"},
     "retries": {"api", "hooks"},
     "watch": {"api", "clients", "watch"},
     "triggers": {"api", "clients", "hooks", "triggers", "watch"},
     "operators": {"api", "arguments", "hooks", "triggers", "operators"},
     "sensors": {"api", "arguments", "hooks", "triggers", "sensors"},
+    "cli": {"api", "cli", "clients", "hooks"},
+    "__main__": {"cli"},
     "testing": {"api", "testing"},
-    "get_provider_info": set(),
+    "get_provider_info": {"form"},
     "__init__": set(),
 }
 PURE = {"aiohttp", "requests", "airflow", "urllib3", "socket", "asyncio", "threading", "time", "random"}
-FOREIGN = {"api": PURE, "get_provider_info": PURE, "__init__": PURE, "clients": {"airflow"}, "testing": {"airflow"}}
+FOREIGN = {
+    "api": PURE,
+    "form": PURE,
+    "get_provider_info": PURE,
+    "__init__": PURE,
+    "clients": {"airflow"},
+    "testing": {"airflow"},
+}
 
 
 def room_of(module: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from airflow_provider_airbyte_api.api.models import valid_job_id, valid_uuid
 from airflow_provider_airbyte_api.api.times import format_timestamp
+from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.api.wire import Request
 
 PAGE = 100
@@ -82,6 +83,11 @@ def list_sources(workspace_ids: Iterable[str] = ()) -> Request:
 def list_workspaces() -> Request:
     """Return the request for the workspaces that this application's user sees."""
     return Request("GET", "/workspaces", repeatable=True)
+
+
+def instance_configuration(root: ApiRoot) -> Request:
+    """Return the request for what a self-managed Airbyte says of itself to anybody. It is no part of the public API."""
+    return Request("GET", f"{root.ui}/api/v1/instance_configuration", repeatable=True, anonymous=True)
 
 
 def _workspaces(workspace_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -22,6 +22,7 @@ An :class:`AirbyteError` that performing a step brought is thrown into the conve
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -140,10 +141,11 @@ def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  #
         if isinstance(outcome, Response):
             if outcome.ok:
                 return outcome
-            if outcome.status == 401 and token is not None and rejected is None:  # noqa: PLR2004
+            renewable = token is not None and token.expires_at < math.inf
+            if outcome.status == 401 and renewable and rejected is None:  # noqa: PLR2004
                 rejected = token
                 continue
-        error = error_for(request, outcome, with_token=token is not None)
+        error = error_for(request, outcome, with_token=token is not None, if_refused=token.if_refused if token else "")
         failures += 1
         moment = yield from now()
         pause = retry.pause_after(failures, moment - started, error) if _may_repeat(request, error) else None
@@ -166,7 +168,10 @@ def call_for(
     return _read(request, reply, json_of(request, reply), parse)
 
 
-def fetch_token(credentials: Credentials) -> Conversation[Token]:
+def fetch_token(
+    credentials: Credentials,
+    retry: Retry = Retry(attempts=3, patience=60.0),  # noqa: B008 - it is frozen
+) -> Conversation[Token]:
     """Return a new token.
 
     :raises AirbyteAuthenticationError: if the client id or the secret is wrong. Airbyte says so with 400, 401 or
@@ -174,7 +179,7 @@ def fetch_token(credentials: Credentials) -> Conversation[Token]:
     """
     request = credentials.token_request()
     try:
-        reply = yield from call(request, Retry(attempts=3, patience=60.0))
+        reply = yield from call(request, retry)
         moment = yield from now()
         return read_token(request, reply, moment)
     except AirbyteError as error:

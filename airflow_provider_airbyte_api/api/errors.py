@@ -50,13 +50,14 @@ class AirbyteConfigError(AirbyteError):
 
 
 class AirbyteUnreachableError(AirbyteError):
-    """No reply came: DNS, refused, reset, TLS, time-out."""
+    """No reply came: DNS, refused, reset, TLS, time-out. ``trouble`` says which: see :class:`~.wire.Trouble`."""
 
     transient = True
 
-    def __init__(self, message: str, *, maybe_processed: bool = True) -> None:
+    def __init__(self, message: str, *, maybe_processed: bool = True, trouble: str = "other") -> None:
         super().__init__(message)
         self.maybe_processed = maybe_processed
+        self.trouble = trouble
 
 
 class AirbyteResponseError(AirbyteError):

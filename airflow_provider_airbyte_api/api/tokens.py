@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
@@ -65,11 +66,21 @@ class Freshness(Enum):
 
 @dataclass(frozen=True)
 class Token:
-    """An access token. ``stale_at`` and ``expires_at`` are seconds since the epoch by *our* clock."""
+    """What opens Airbyte. ``stale_at`` and ``expires_at`` are seconds since the epoch by *our* clock.
+
+    ``if_refused`` is what to do when Airbyte does not take it; empty: what is usual for client credentials.
+    """
 
     value: str = field(repr=False)
     stale_at: float
     expires_at: float
+    scheme: str = "Bearer"
+    if_refused: str = ""
+
+    @property
+    def authorization(self) -> str:
+        """The header's value."""
+        return f"{self.scheme} {self.value}"
 
     def freshness(self, now: float) -> Freshness:
         """Return the state of this token at ``now``."""
@@ -80,6 +91,11 @@ class Token:
     def refreshed_later(self, now: float) -> Token:
         """Return this token, to be used on for a moment before anybody tries to renew it again."""
         return replace(self, stale_at=now + REFRESH_PAUSE)
+
+
+def fixed_token(value: str, if_refused: str, scheme: str = "Bearer") -> Token:
+    """Return a token that was given once and for all: nobody renews it."""
+    return Token(value, stale_at=math.inf, expires_at=math.inf, scheme=scheme, if_refused=if_refused)
 
 
 def read_token(request: Request, response: Response, now: float) -> Token:

@@ -30,6 +30,11 @@ class ApiRoot:
     api: str
     ui: str
 
+    @property
+    def is_cloud(self) -> bool:
+        """True for Airbyte Cloud."""
+        return self.api == CLOUD_API
+
     def connection_url(self, workspace_id: str, connection_id: str) -> str:
         """Return the page of a connection in the web app."""
         return f"{self.ui}/workspaces/{workspace_id}/connections/{connection_id}"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from typing import Any
 
 from airflow_provider_airbyte_api.api.errors import (
@@ -77,6 +78,27 @@ class Response:
             return None
 
 
+class Trouble(str, Enum):
+    """Why nothing came back, and so who can mend it."""
+
+    DNS = "dns"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    PROXY = "proxy"
+    OTHER = "other"
+
+
+TROUBLE_ADVICE = {
+    Trouble.DNS: "There is no such name here: check Host in the Airflow connection.",
+    Trouble.REFUSED: "Nothing listens there: check Host and its port in the Airflow connection, and that Airbyte runs.",
+    Trouble.TIMEOUT: "",
+    Trouble.TLS: "If a CA of your own signed its certificate, name that CA's file in the extra ca_bundle.",
+    Trouble.PROXY: "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment.",
+    Trouble.OTHER: "",
+}
+
+
 @dataclass(frozen=True)
 class NoResponse:
     """Nothing came back; ``sent`` is False only where Airbyte surely saw nothing of the request."""
@@ -84,6 +106,7 @@ class NoResponse:
     url: str
     reason: str
     sent: bool
+    trouble: Trouble = field(default=Trouble.OTHER, compare=False)
 
 
 def json_of(request: Request, response: Response) -> Any:
@@ -103,19 +126,30 @@ def unexpected(request: Request, response: Response, detail: str) -> AirbyteUnex
     return AirbyteUnexpectedReplyError(method=request.method, url=response.url, status=response.status, detail=detail)
 
 
-def error_for(request: Request, outcome: Response | NoResponse, *, with_token: bool = True) -> AirbyteError:
-    """Return what ``outcome``, which is not a 2xx, means for ``request``, sent with a token or without."""
+def error_for(
+    request: Request, outcome: Response | NoResponse, *, with_token: bool = True, if_refused: str = ""
+) -> AirbyteError:
+    """Return what ``outcome``, which is not a 2xx, means for ``request``, sent with a token or without.
+
+    ``if_refused`` is what to do if that token was refused.
+    """
     if isinstance(outcome, NoResponse):
+        said = f"{request.method} {outcome.url}: {outcome.reason}. {TROUBLE_ADVICE[outcome.trouble]}"
         return AirbyteUnreachableError(
-            f"{request.method} {outcome.url}: {outcome.reason}.", maybe_processed=outcome.sent
+            said.strip(),
+            maybe_processed=outcome.sent,
+            trouble=outcome.trouble.value,
         )
     detail = _words(outcome)
     kind = _kind_of(outcome, detail)
     advice = None
+    if kind is AirbyteAuthenticationError and if_refused:
+        advice = if_refused
     challenge = outcome.headers.get("www-authenticate", "")
     if kind is AirbyteAuthenticationError and challenge and not challenge.lower().startswith("bearer"):
         advice = (
-            f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge[:80]!r}."
+            f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge[:80]!r}. "
+            "If that is all it takes, set the extra auth_type to basic."
         )
     elif kind is AirbyteAuthenticationError and not with_token and not request.anonymous:
         advice = (

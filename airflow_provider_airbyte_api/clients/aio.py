@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 )
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.network import proxy_for, tls_context
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
@@ -46,7 +46,7 @@ class AsyncClient:
     async def __aenter__(self) -> AsyncClient:
         self._session = aiohttp.ClientSession(
             headers=self.settings.headers(),
-            connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(tls_context)),
+            connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(tls_context, self.settings.tls)),
             cookie_jar=aiohttp.DummyCookieJar(),
             # Proxies are looked up by proxy_for: trust_env would also take passwords from the user's .netrc.
             trust_env=False,
@@ -95,7 +95,7 @@ class AsyncClient:
     async def _authorize(self, rejected: Token | None) -> Token | None:
         credentials, key = self.settings.credentials, self.settings.token_key
         if credentials is None or key is None:
-            return None
+            return self.settings.fixed
 
         def fetch() -> Awaitable[Token]:
             return self.run(fetch_token(credentials))
@@ -109,8 +109,8 @@ class AsyncClient:
         if self._session is None:
             raise RuntimeError("AsyncClient is used outside its 'async with'.")
         url = self.settings.url(request)
-        proxy = proxy_for(url)
-        headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
+        proxy = proxy_for(self.settings, url)
+        headers = {} if token is None else {"Authorization": token.authorization}
         body = None
         if request.json is not None:
             headers["Content-Type"] = "application/json"
@@ -132,7 +132,7 @@ class AsyncClient:
             ) as reply:
                 content = await reply.read()
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            return NoResponse(url, _reason(error), sent=not isinstance(error, _BEFORE_SENDING))
+            return NoResponse(url, _reason(error), sent=not isinstance(error, _BEFORE_SENDING), trouble=_trouble(error))
         return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
 
 
@@ -143,6 +143,23 @@ _BEFORE_SENDING = (
     aiohttp.InvalidURL,
 )
 """After these Airbyte surely saw nothing of the request."""
+
+
+_TROUBLES: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
+    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), Trouble.PROXY),
+    (aiohttp.ClientSSLError, Trouble.TLS),
+    (aiohttp.ClientConnectorDNSError, Trouble.DNS),
+    (asyncio.TimeoutError, Trouble.TIMEOUT),
+]
+
+
+def _trouble(error: Exception) -> Trouble:
+    """Return the kind of what happened."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return Trouble.TLS
+    found = next((trouble for kinds, trouble in _TROUBLES if isinstance(error, kinds)), None)
+    refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
+    return found or (Trouble.REFUSED if refused else Trouble.OTHER)
 
 
 def _reason(error: Exception) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_airbyte_api import __version__
-from airflow_provider_airbyte_api.api.tokens import Credentials, TokenKey
+from airflow_provider_airbyte_api.api.tokens import Credentials, Token, TokenKey
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.api.wire import Request
 
@@ -19,20 +19,36 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The API root, the credentials (None: this Airbyte has authentication switched off) and time-outs in seconds.
+class Tls:
+    """Whom to trust, and who we are: paths of PEM files. ``ca_bundle`` may be a folder; None: what requests trusts."""
 
-    ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own. ``max_in_flight``
-    is how many requests a triggerer has under way at once: self-managed servers answer with five threads.
-    ``shares_token`` means with other processes of this user: see :mod:`.token_files`.
+    verify: bool = True
+    ca_bundle: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The API root, how we are known there, and the way to it. Time-outs are in seconds.
+
+    ``credentials`` earn tokens; ``fixed`` is sent instead, as it is; neither: this Airbyte has authentication switched
+    off. ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own.
+    ``proxy`` is a URL; None: what the environment says. ``shares_token`` means with other processes of this user: see
+    :mod:`.token_files`. ``max_in_flight`` is how many requests a triggerer has under way at once: self-managed servers
+    answer with five threads.
     """
 
     root: ApiRoot
     credentials: Credentials | None = None
+    fixed: Token | None = None
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
-    max_in_flight: int = 4
+    more_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tls: Tls = Tls()
+    proxy: str | None = field(default=None, repr=False)
     shares_token: bool = False
+    max_in_flight: int = 4
 
     @property
     def token_key(self) -> TokenKey | None:
@@ -45,4 +61,8 @@ class Settings:
 
     def headers(self) -> dict[str, str]:
         """Return the headers that every request carries."""
-        return {"Accept": "application/json", "User-Agent": f"airflow-provider-airbyte-api/{__version__}"}
+        return {
+            "Accept": "application/json",
+            "User-Agent": f"airflow-provider-airbyte-api/{__version__}",
+            **dict(self.more_headers),
+        }

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import requests
+import urllib3
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
 from airflow_provider_airbyte_api.api.conversation import (
     Authorize,
@@ -26,7 +27,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 )
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
@@ -45,6 +46,11 @@ class Client:
         self._session = requests.Session()
         self._session.headers.update(settings.headers())
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        tls = settings.tls
+        if not tls.verify:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the hook warns, once
+        if tls.client_cert is not None:
+            self._session.cert = tls.client_cert if tls.client_key is None else (tls.client_cert, tls.client_key)
 
     def __enter__(self) -> Client:
         return self
@@ -109,7 +115,7 @@ class Client:
     def _authorize(self, rejected: Token | None) -> Token | None:
         credentials, key = self.settings.credentials, self.settings.token_key
         if credentials is None or key is None:
-            return None
+            return self.settings.fixed
 
         def fetch() -> Token:
             return self.run(fetch_token(credentials))
@@ -121,6 +127,7 @@ class Client:
 
     def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
         url = self.settings.url(request)
+        proxy, tls = self.settings.proxy, self.settings.tls
         try:
             reply = self._session.request(
                 request.method,
@@ -130,9 +137,12 @@ class Client:
                 auth=_Bearer(token),
                 timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
                 allow_redirects=False,
+                # Of a session, both of these would give way to the environment's.
+                verify=tls.ca_bundle if tls.verify else False,
+                proxies=None if proxy is None else {"http": proxy, "https": proxy},
             )
         except requests.RequestException as error:
-            return NoResponse(url, _reason(error), sent=not _before_sending(error))
+            return NoResponse(url, _reason(error), sent=not _before_sending(error), trouble=_trouble(error))
         headers = {name.lower(): value for name, value in reply.headers.items()}
         return Response(url, reply.status_code, headers, reply.content)
 
@@ -145,7 +155,7 @@ class _Bearer(AuthBase):
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._token is not None:
-            prepared.headers["Authorization"] = f"Bearer {self._token.value}"
+            prepared.headers["Authorization"] = self._token.authorization
         return prepared
 
 
@@ -156,6 +166,23 @@ def _before_sending(error: requests.RequestException) -> bool:
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def _trouble(error: requests.RequestException) -> Trouble:
+    """Return the kind of what happened."""
+    kinds: list[tuple[type[Exception], Trouble]] = [
+        (requests.exceptions.ProxyError, Trouble.PROXY),
+        (requests.exceptions.SSLError, Trouble.TLS),
+        (requests.Timeout, Trouble.TIMEOUT),
+    ]
+    found = next((trouble for kind, trouble in kinds if isinstance(error, kind)), None)
+    if found is not None:
+        return found
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    if isinstance(reason, NameResolutionError):
+        return Trouble.DNS
+    return Trouble.REFUSED if isinstance(reason, NewConnectionError) and "refused" in str(reason) else Trouble.OTHER
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -10,22 +10,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
+from airflow_provider_airbyte_api import form
 from airflow_provider_airbyte_api.api import jobs, resources, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.hooks.connection import settings_of
+from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of, unknown_extras
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection as AirflowConnection
+
+    from airflow_provider_airbyte_api.api.doctor import Finding
     from airflow_provider_airbyte_api.clients.settings import Settings
     from airflow_provider_airbyte_api.clients.sync import Client
 
 T = TypeVar("T")
+
+DOCTOR_SECONDS = 14.0
+"""How long Airflow's Test button is kept waiting at the most."""
+
+DOCTOR_PATIENCE = 4.0
+"""Seconds that the doctor waits for each connection and each reply."""
 
 ON_KILL_SECONDS = 4.0
 """Airflow kills a process 5 s after it called ``on_kill``."""
@@ -35,7 +45,8 @@ class AirbyteHook(BaseHook):
     """Talks to one Airbyte, Cloud or self-managed.
 
     The Airflow connection holds the address in Host (any reasonable spelling), an application's client id in Login
-    and its client secret in Password. Both empty: that Airbyte has authentication switched off.
+    and its client secret in Password. Both empty: that Airbyte has authentication switched off. All else is an extra:
+    see :data:`~..form.EXTRAS`.
 
     Every method raises an :class:`~airflow_provider_airbyte_api.api.errors.AirbyteError` that is an
     ``AirflowException`` too. Nothing is looked up or sent before the first call.
@@ -45,12 +56,19 @@ class AirbyteHook(BaseHook):
 
     conn_name_attr = "airbyte_conn_id"
     default_conn_name = AIRBYTE_CONN_ID
-    conn_type = "airbyte_api"
-    hook_name = "Airbyte API"
+    conn_type = form.CONNECTION_TYPE
+    hook_name = form.HOOK_NAME
 
     def __init__(self, airbyte_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.airbyte_conn_id = airbyte_conn_id
+
+    @classmethod
+    def of(cls, connection: Any) -> AirbyteHook:
+        """Return a hook for an Airflow connection that is at hand, wherever it came from."""
+        hook = cls(connection.conn_id)
+        hook._connection = connection
+        return hook
 
     def get_conn(self) -> Client:
         """Return the client, with its pool of sockets. It is made once for each hook."""
@@ -151,44 +169,104 @@ class AirbyteHook(BaseHook):
         For ``on_kill``: Airflow calls it in a signal handler, where whatever was interrupted may hold any lock, and
         kills the process 5 s later. So this runs in a thread with sockets of its own, and is not waited for for long.
         """
-        settings = replace(self._client.settings, connect_timeout=1.5, read_timeout=2.0, shares_token=False)
+        settings = replace(self._settings, connect_timeout=1.5, read_timeout=2.0, shares_token=False)
         thread = threading.Thread(target=_cancel_quickly, args=(settings, job_id), daemon=True)
         thread.start()
         thread.join(ON_KILL_SECONDS)
 
     def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
         """Return the job's page in Airbyte's web app."""
-        return self._client.settings.root.job_url(workspace_id, connection_id, job_id)
+        return self._settings.root.job_url(workspace_id, connection_id, job_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell whether the Airflow connection works, and what to change if it does not.
+        """Tell whether the Airflow connection works, and what to change if it does not, within 15 s.
 
-        Lists the workspaces: Airbyte's health endpoint is open to all and proves nothing about credentials.
+        It gets a new token and lists the workspaces: Airbyte's health endpoint is open to all and proves nothing.
         """
+        finding = self.diagnose()
+        return finding.ok, finding.text
+
+    def diagnose(self) -> Finding:
+        """Return what is wrong with the Airflow connection, or that nothing is: see :mod:`~..api.doctor`."""
+        from airflow_provider_airbyte_api.api import doctor  # noqa: PLC0415 - seldom needed
+
         try:
-            names = [workspace.name for workspace in self.list_workspaces()]
+            settings = self._settings
         except AirbyteError as error:
-            return False, str(error)
-        where = self._client.settings.root.api
-        if not names:
-            return (
-                False,
-                f"{where} accepts the credentials, but the application's user sees no workspace there.",
-            )
-        shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")  # noqa: PLR2004
-        return True, f"Connected to {where}, which shows {len(names)} workspace(s): {shown}."
+            return doctor.found(doctor.Diagnosis.UNUSABLE, str(error))
+        finding = _within_seconds(DOCTOR_SECONDS, settings)
+        unknown = self._unknown_extras
+        if not unknown:
+            return finding
+        return replace(finding, text=f"{finding.text} Extras that nobody reads: {', '.join(unknown)}.")
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the standard fields look in the form of Airflow before 3.2; newer ones read the metadata."""
+        return {"hidden_fields": form.HIDDEN, "relabeling": form.LABELS, "placeholders": form.PLACEHOLDERS}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the extras' fields in the form of Airflow before 3.2; newer ones read the metadata."""
+        from airflow_provider_airbyte_api.hooks.widgets import widgets  # noqa: PLC0415 - it needs what few have
+
+        return widgets()
 
     @functools.cached_property
     def _client(self) -> Client:
         from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - not while a DAG is parsed
 
-        connection = self.get_connection(self.airbyte_conn_id)
+        return Client(self._settings, self.log)
+
+    @functools.cached_property
+    def _connection(self) -> AirflowConnection:
+        return self.get_connection(self.airbyte_conn_id)
+
+    @functools.cached_property
+    def _settings(self) -> Settings:
         with airflow_errors():
-            return Client(settings_of(connection), self.log)
+            settings = settings_of(self._connection)
+        for secret in secrets_of(settings):
+            mask_secret(secret)
+        if not settings.tls.verify:
+            self.log.warning("TLS certificates are not verified: anyone on the way to Airbyte can read along.")
+        return settings
+
+    @property
+    def _unknown_extras(self) -> list[str]:
+        return unknown_extras(self._connection)
 
     def _iterate(self, conversation: Conversation[None]) -> Iterator[Any]:
         with airflow_errors():
             yield from self._client.iterate(conversation)
+
+
+def _within_seconds(seconds: float, settings: Settings) -> Finding:
+    """Examine the way to Airbyte, in a thread of its own: looking up a name may take longer than anybody waits."""
+    from airflow_provider_airbyte_api.api import doctor  # noqa: PLC0415 - as above
+    from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - as above
+
+    findings: list[Finding] = []
+    hasty = replace(
+        settings,
+        connect_timeout=min(settings.connect_timeout, DOCTOR_PATIENCE),
+        read_timeout=min(settings.read_timeout, DOCTOR_PATIENCE),
+        shares_token=False,
+    )
+
+    def examine() -> None:
+        with Client(hasty, logging.getLogger(__name__)) as client:
+            findings.append(client.run(doctor.examine(hasty.root, hasty.credentials, hasty.fixed)))
+
+    thread = threading.Thread(target=examine, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if findings:
+        return findings[0]
+    return doctor.found(
+        doctor.Diagnosis.NO_ANSWER,
+        f"{settings.root.api} has not answered for {seconds:.0f} s. Check Host, DNS and proxies.",
+    )
 
 
 def _cancel_quickly(settings: Settings, job_id: int) -> None:

@@ -2,58 +2,136 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import base64
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.api.tokens import Credentials
+from airflow_provider_airbyte_api.api.tokens import Credentials, Token, fixed_token
 from airflow_provider_airbyte_api.api.urls import ApiRoot, api_root
-from airflow_provider_airbyte_api.clients.settings import Settings
-
-TOKEN_CACHES = ("memory", "disk")
+from airflow_provider_airbyte_api.clients.settings import Settings, Tls
+from airflow_provider_airbyte_api.form import AUTH_TYPES
+from airflow_provider_airbyte_api.hooks.extras import Extras
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
+
+TOKEN_PATH = "/applications/token"  # noqa: S105 - a path
 
 
 def settings_of(connection: Connection) -> Settings:
     """Return what an Airflow connection says of how to reach Airbyte.
 
+    It may be one of the type ``airbyte``, which the official provider's documentation tells how to fill in.
+
     :raises AirbyteConfigError: naming the field that cannot be used.
     """
-    root = api_root(connection.host or "", connection.port)
-    return Settings(root, _credentials(connection, root), shares_token=_token_cache(connection) == "disk")
+    # The connection's own extra_dejson would block the event loop of a triggerer.
+    extras = Extras(connection.conn_id, connection.extra)
+    root = api_root(_address(connection), connection.port)
+    credentials, fixed = _who_we_are(connection, extras, root)
+    return Settings(
+        root,
+        credentials,
+        fixed,
+        connect_timeout=extras.seconds("connect_timeout", 10.0),
+        read_timeout=extras.seconds("read_timeout", extras.seconds("timeout", 30.0)),
+        more_headers=_more_headers(extras, has_token=credentials is not None or fixed is not None),
+        tls=Tls(
+            extras.flag("verify", default=True),
+            extras.path("ca_bundle"),
+            extras.path("client_cert"),
+            extras.path("client_key"),
+        ),
+        proxy=_proxy(extras, root),
+        shares_token=extras.flag("disk_cache", default=extras.choice("token_cache", ("memory", "disk")) == "disk"),
+        max_in_flight=extras.count("max_in_flight", 4),
+    )
 
 
-def _credentials(connection: Connection, root: ApiRoot) -> Credentials | None:
-    if not connection.login and not connection.password:
-        return None
-    if not connection.login or not connection.password:
-        missing, given = ("Password", "Login") if connection.login else ("Login", "Password")
+def secrets_of(settings: Settings) -> list[str]:
+    """Return what Airflow does not know to be secret: it masks the password and extras with a telling name."""
+    found = [value for _, value in settings.more_headers]
+    if settings.fixed is not None:
+        found.append(settings.fixed.value)
+    password = None if settings.proxy is None else urlsplit(settings.proxy).password
+    return [*found, *([] if password is None else [password, unquote(password)])]
+
+
+def unknown_extras(connection: Connection) -> list[str]:
+    """Return the names of extras that nobody reads."""
+    return Extras(connection.conn_id, connection.extra).unknown
+
+
+def _address(connection: Connection) -> str:
+    """Return the host, with the scheme that a URI such as ``airbyte-api://id:secret@localhost:8000/http`` ends in."""
+    host = connection.host or ""
+    if connection.schema in ("http", "https") and "://" not in host:
+        return f"{connection.schema}://{host}"
+    return host
+
+
+def _who_we_are(connection: Connection, extras: Extras, root: ApiRoot) -> tuple[Credentials | None, Token | None]:
+    """Return the credentials that earn tokens, or what is sent instead of a token, or neither."""
+    login, password, api_token = connection.login, connection.password, extras.text("api_token")
+    auth_type = extras.choice("auth_type", AUTH_TYPES)
+    if auth_type is None and api_token and (login or password):
         raise AirbyteConfigError(
-            f"Airflow connection {connection.conn_id!r} has a {given} but no {missing}. Login is the client id and "
-            "Password the client secret of an Airbyte application; leave both empty only if that Airbyte has "
-            "authentication switched off."
+            f"Airflow connection {connection.conn_id!r} has the extra api_token, and a Login or Password too. Remove "
+            "one of the two, or say in the extra auth_type which one counts."
         )
-    return Credentials(f"{root.api}/applications/token", connection.login, connection.password)
-
-
-def _token_cache(connection: Connection) -> str:
-    value = _extras(connection).get("token_cache") or "memory"
-    if value not in TOKEN_CACHES:
+    auth_type = auth_type or ("bearer" if api_token else "client_credentials" if login or password else "none")
+    if auth_type == "none":
+        return None, None
+    if auth_type == "bearer":
+        if not api_token:
+            raise AirbyteConfigError(
+                f"Extra auth_type of Airflow connection {connection.conn_id!r} is bearer, but there is no api_token."
+            )
+        return None, fixed_token(
+            api_token,
+            "Check the extra api_token: tokens of Airbyte's own expire after 15 minutes, and nobody renews this one. "
+            "A client id (Login) and secret (Password) earn a new one each time.",
+        )
+    if not login or not password:
+        missing, given = ("Password", "Login") if login else ("Login", "Password")
+        without = f"a {given} but no {missing}" if login or password else "neither Login nor Password"
         raise AirbyteConfigError(
-            f"Extra token_cache of Airflow connection {connection.conn_id!r} is {value!r}, expected one of "
-            f"{', '.join(TOKEN_CACHES)}."
+            f"Airflow connection {connection.conn_id!r} has {without}. Login is the client id and Password the client "
+            "secret of an Airbyte application, or user and password with auth_type basic; leave both empty only if "
+            "that Airbyte has authentication switched off."
         )
-    return str(value)
+    if auth_type == "basic":
+        encoded = base64.b64encode(f"{login}:{password}".encode()).decode()
+        advice = "Check Login and Password, which are sent as HTTP Basic, for the extra auth_type is basic."
+        return None, fixed_token(encoded, advice, "Basic")
+    return Credentials(_token_url(connection, extras, root), login, password), None
 
 
-def _extras(connection: Connection) -> dict[str, Any]:
-    """Return the connection's extras. Its own ``extra_dejson`` would block the event loop of a triggerer."""
-    try:
-        extras = json.loads(connection.extra or "{}")
-    except ValueError:
-        extras = None
-    if not isinstance(extras, dict):
-        raise AirbyteConfigError(f"Extra of Airflow connection {connection.conn_id!r} is no JSON object.")
-    return extras
+def _token_url(connection: Connection, extras: Extras, root: ApiRoot) -> str:
+    own = root.api + TOKEN_PATH
+    # The official provider keeps the token URL in Schema, relative or not.
+    given = extras.text("auth_url") or (connection.schema if connection.conn_type == "airbyte" else None)
+    if not given or ("://" not in given and given.rstrip("/").endswith(TOKEN_PATH.lstrip("/"))):
+        return own
+    url = urljoin(own, given if "://" in given else f"/{given.lstrip('/')}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        extras.refuse("auth_url", "a URL such as https://login.example.com/token, without a password in it")
+    return url
+
+
+def _more_headers(extras: Extras, *, has_token: bool) -> tuple[tuple[str, str], ...]:
+    headers = {**extras.headers("headers"), **extras.headers("secret_headers")}
+    taken = {"authorization"} & {name.lower() for name in headers}
+    if taken and has_token:
+        raise AirbyteConfigError(
+            "The extra headers have an Authorization, which is where Airbyte's token goes. Let the gateway read "
+            "another header (many read Proxy-Authorization), or set the extra auth_type to none."
+        )
+    return tuple(headers.items())
+
+
+def _proxy(extras: Extras, root: ApiRoot) -> str | None:
+    scheme = urlsplit(root.api).scheme
+    return extras.proxy("proxy", scheme) or extras.proxy("proxies", scheme)

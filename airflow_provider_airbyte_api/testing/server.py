@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ class LocalAirbyte:
     :param edition: "community" or "cloud": they refuse wrong secrets and unknown ids in different words.
     :param job_seconds: how long a job takes that has no script.
     :param token_seconds: how long a token lives, and what ``expires_in`` says.
+    :param tls: whose certificate to show; None for plain http.
     :param jwt_seconds: how long it really lives, for a server whose ``expires_in`` is wrong.
     """
 
@@ -48,6 +50,7 @@ class LocalAirbyte:
         job_seconds: float = 0.0,
         token_seconds: float = 900.0,
         jwt_seconds: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._world = World(
             client_id=client_id,
@@ -64,6 +67,7 @@ class LocalAirbyte:
         """The most requests that were ever under way at once."""
         self._in_flight = 0
         self._wanted_port = port
+        self._tls = tls
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -104,7 +108,7 @@ class LocalAirbyte:
         """The root, where the web app is."""
         if self._socket is None:
             raise RuntimeError("This LocalAirbyte is not started: use it in a 'with' block, or call start().")
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._socket.getsockname()[1]}"
 
     @property
     def api_url(self) -> str:
@@ -254,7 +258,7 @@ class LocalAirbyte:
             raise RuntimeError("bind first")
         runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
-        await web.SockSite(runner, self._socket, backlog=BACKLOG).start()
+        await web.SockSite(runner, self._socket, backlog=BACKLOG, ssl_context=self._tls).start()
         return runner
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

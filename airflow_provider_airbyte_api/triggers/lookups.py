@@ -6,10 +6,12 @@ import asyncio
 from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import mask_secret
+from asgiref.sync import sync_to_async
 
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Settings
-from airflow_provider_airbyte_api.hooks.connection import settings_of
+from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 from airflow_provider_airbyte_api.watch.tasks import detached
 
@@ -34,7 +36,19 @@ async def settings_for(airbyte_conn_id: str, *, since: float | None = None) -> S
 async def _look_up(airbyte_conn_id: str) -> Settings:
     connection = await get_async_connection(airbyte_conn_id)
     with airflow_errors():
-        return settings_of(connection)
+        settings = settings_of(connection)
+    for secret in secrets_of(settings):
+        await _mask(secret)
+    return settings
+
+
+async def _mask(secret: str) -> None:
+    try:
+        from airflow.sdk.log import amask_secret  # noqa: PLC0415 - 3.3.2 and newer
+    except ImportError:
+        await sync_to_async(mask_secret)(secret)
+    else:
+        await amask_secret(secret)
 
 
 def _has_failed(lookup: asyncio.Task[Settings]) -> bool:

@@ -1,0 +1,26 @@
+"""``python -m airflow_provider_airbyte_api doctor …``: what ``airflow airbyte …`` is, on any Airflow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from airflow_provider_airbyte_api.cli.definition import get_airbyte_cli_commands
+
+
+def main(arguments: list[str]) -> None:
+    """Run one command."""
+    (group,) = get_airbyte_cli_commands()
+    parser = argparse.ArgumentParser("python -m airflow_provider_airbyte_api", description=group.help)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in group.subcommands:
+        one = commands.add_parser(command.name, help=command.help, description=command.help)
+        for argument in command.args:
+            argument.add_to_parser(one)
+        one.set_defaults(func=command.func)
+    given = parser.parse_args(arguments)
+    given.func(given)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""What commands there are. Airflow imports this each time that its command line runs, and so it imports nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import ActionCommand, GroupCommand
+
+
+def get_airbyte_cli_commands() -> list[GroupCommand]:
+    """Return the group ``airbyte``."""
+    from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command  # noqa: PLC0415
+
+    arg: Any = Arg  # it has no types
+    conn_id_first = arg(("conn_id",), help="the id of the Airflow connection", nargs="?", default="airbyte_api_default")
+    conn_id = arg(
+        ("-c", "--conn-id"),
+        help="the id of the Airflow connection (default: %(default)s)",
+        default="airbyte_api_default",
+    )
+    workspaces = arg(
+        ("-w", "--workspace-id"),
+        help="only of this workspace; may be given more than once",
+        action="append",
+        default=[],
+    )
+    connection = arg(("--connection-id",), help="only jobs of this Airbyte connection (UUID)")
+    status = arg(("--status",), help="only jobs of this status, such as running or failed")
+    limit = arg(("--limit",), help="how many, the newest first (default: %(default)s)", type=int, default=20)
+    what = arg(("connection_id",), help="the Airbyte connection to sync (UUID)")
+    wait = arg(("--wait",), help="wait for the end, and fail unless it succeeds", action="store_true")
+    interval = arg(
+        ("--poll-interval",),
+        help="seconds between two looks at the job (default: %(default)s)",
+        type=float,
+        default=10.0,
+    )
+
+    def command(name: str, function: str, text: str, *args: Any) -> ActionCommand:
+        run = lazy_load_command(f"airflow_provider_airbyte_api.cli.commands.{function}")
+        return ActionCommand(name=name, help=text, func=run, args=args)
+
+    return [
+        GroupCommand(
+            name="airbyte",
+            help="Look at an Airbyte, and run its syncs",
+            subcommands=(
+                command(
+                    "doctor",
+                    "examine",
+                    "Tell whether an Airflow connection to Airbyte works, or what to change",
+                    conn_id_first,
+                ),
+                command("sources", "list_sources", "List sources", conn_id, workspaces, ARG_OUTPUT),
+                command("connections", "list_connections", "List Airbyte connections", conn_id, workspaces, ARG_OUTPUT),
+                command("jobs", "list_jobs", "List jobs", conn_id, connection, workspaces, status, limit, ARG_OUTPUT),
+                command("sync", "start_sync", "Start a sync", what, conn_id, wait, interval, ARG_OUTPUT),
+            ),
+        )
+    ]

@@ -1,0 +1,150 @@
+"""Reading the Extra of an Airflow connection: each value is checked, and an error names its field.
+
+A form leaves ``""`` or null where nothing is typed, and a URI brings everything as text: both are taken as they are
+meant. A value that may be secret is never repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.form import EXTRAS
+
+OTHER_NAMES = ("token_cache", "timeout", "proxies")
+"""What else is understood: ``token_cache: disk`` for ``disk_cache``, and the names of the official provider."""
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+class Extras:
+    """The extras of the Airflow connection ``conn_id``, whose Extra is ``text``."""
+
+    def __init__(self, conn_id: str | None, text: str | None) -> None:
+        self._conn_id = conn_id
+        try:
+            values = json.loads(text or "{}")
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise AirbyteConfigError(f"Extra of Airflow connection {conn_id!r} is no JSON object.")
+        self._values: dict[str, Any] = values
+
+    def value(self, name: str) -> Any:
+        """Return what is there, None for nothing."""
+        value = self._values.get(name)
+        return None if value == "" else value
+
+    def text(self, name: str) -> str | None:
+        """Return a text, None for nothing."""
+        value = self.value(name)
+        if value is not None and not isinstance(value, str):
+            self.refuse(name, "text")
+        return value.strip() if value is not None else None
+
+    def choice(self, name: str, choices: Sequence[str]) -> str | None:
+        """Return one of ``choices``, None for nothing."""
+        value = self.value(name)
+        if value is not None and value not in choices:
+            self.refuse(name, f"one of {', '.join(choices)}", value)
+        return None if value is None else str(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return a switch."""
+        value = self.value(name)
+        if value is None:
+            return default
+        found = _WORDS.get(str(value).strip().lower())
+        if found is None:
+            self.refuse(name, "true or false", value)
+        return found
+
+    def seconds(self, name: str, default: float) -> float:
+        """Return a number of seconds above 0."""
+        value = self.value(name)
+        try:
+            seconds = default if value is None else float(value)
+        except (TypeError, ValueError):
+            seconds = math.nan
+        if isinstance(value, bool) or not math.isfinite(seconds) or seconds <= 0:
+            self.refuse(name, "a number of seconds above 0, such as 30", value)
+        return seconds
+
+    def count(self, name: str, default: int) -> int:
+        """Return a whole number above 0."""
+        value = self.value(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,5}", str(value).strip()):
+            self.refuse(name, "a whole number above 0", value)
+        return int(value)
+
+    def path(self, name: str) -> str | None:
+        """Return the path of a file that exists, None for nothing."""
+        value = self.text(name)
+        if value is not None and not Path(value).exists():
+            self.refuse(name, "the path of a file that is on this machine", value)
+        return value
+
+    def headers(self, name: str) -> dict[str, str]:
+        """Return HTTP headers: a JSON object, or the text of one."""
+        value = self.value(name)
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                self.refuse(name, 'a JSON object, as {"X-Tenant": "data"}')
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping) or not all(map(_is_header, value.items())):
+            self.refuse(name, 'a JSON object with header names and texts, as {"X-Tenant": "data"}')
+        return dict(value)
+
+    def proxy(self, name: str, scheme: str) -> str | None:
+        """Return the URL of a proxy; where there is one for each scheme, that for ``scheme``."""
+        value = self.value(name)
+        if isinstance(value, Mapping):
+            value = value.get(scheme) or value.get(f"{scheme}://")
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except (AttributeError, TypeError, ValueError):
+            is_one = False
+        if not is_one:
+            self.refuse(name, "a URL such as http://proxy.example.com:3128")
+        return str(value)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Names that nobody reads, each with the one that was perhaps meant."""
+        known = [*EXTRAS, *OTHER_NAMES]
+        found = []
+        for name in self._values:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                found.append(f"{name} (did you mean {near[0]}?)" if near else name)
+        return found
+
+    def refuse(self, name: str, expected: str, value: Any = None) -> NoReturn:
+        """Raise for the value of an extra; ``value`` is said only if it is given, since it may be secret."""
+        said = "cannot be used" if value is None else f"is {value!r}"
+        raise AirbyteConfigError(f"Extra {name} of Airflow connection {self._conn_id!r} {said}, expected {expected}.")
+
+
+def _is_header(item: tuple[Any, Any]) -> bool:
+    name, value = item
+    return (
+        isinstance(name, str)
+        and isinstance(value, str)
+        and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is not None
+        and re.search(r"[\r\n\0]", value) is None
+    )

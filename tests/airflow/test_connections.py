@@ -1,0 +1,271 @@
+"""All the ways to write an Airflow connection, and what is sent because of it, by both drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseHook
+from airflow.sdk.log import redact
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.hooks.connection import settings_of
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
+from tests.certificates import Authority
+
+Fields = dict[str, Any]
+
+
+@pytest.fixture
+def open_airbyte() -> Iterator[LocalAirbyte]:
+    """An Airbyte that looks at no token."""
+    with LocalAirbyte(auth=False) as local:
+        yield local
+
+
+def declare(monkeypatch: pytest.MonkeyPatch, airbyte: LocalAirbyte, **fields: Any) -> None:
+    given = {"conn_type": "airbyte_api", "host": airbyte.url, **fields}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(given))
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Settings:
+    given = {"conn_type": "airbyte_api", "host": "https://airbyte.example.com", **fields}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(given))
+    return settings_of(BaseHook.get_connection("MINE"))
+
+
+def ask(airbyte: LocalAirbyte, kind: str) -> None:
+    """Ask for a job, in a worker or in a triggerer."""
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    if kind == "worker":
+        AirbyteHook("mine").get_job(job.job_id)
+    else:
+        trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, "mine", 0.01)
+
+        async def wait() -> str:
+            return [event.payload["status"] async for event in trigger.run()][0]
+
+        assert asyncio.run(wait()) == "succeeded"
+
+
+both = pytest.mark.parametrize("kind", ["worker", "triggerer"])
+
+
+# -- who we are ------------------------------------------------------------------------------------------------
+
+
+@both
+def test_a_static_token_is_sent_as_it_is(
+    open_airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    declare(monkeypatch, open_airbyte, extra={"api_token": "mine"})
+    ask(open_airbyte, kind)
+    assert {asked.headers["authorization"] for asked in open_airbyte.requests} == {"Bearer mine"}
+
+
+@both
+def test_basic_is_user_and_password(open_airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    declare(monkeypatch, open_airbyte, login="airbyte", password="pass:wörd", extra={"auth_type": "basic"})
+    ask(open_airbyte, kind)
+    expected = "Basic " + base64.b64encode("airbyte:pass:wörd".encode()).decode()
+    assert {asked.headers["authorization"] for asked in open_airbyte.requests} == {expected}
+
+
+@both
+def test_none_sends_nothing(open_airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    declare(monkeypatch, open_airbyte, login="left", password="over", extra={"auth_type": "none"})
+    ask(open_airbyte, kind)
+    assert not any("authorization" in asked.headers for asked in open_airbyte.requests)
+
+
+def test_a_static_token_that_is_refused_is_not_tried_again(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, airbyte, extra={"api_token": "expired"})
+    with pytest.raises(errors.AirbyteAuthenticationError, match="Check the extra api_token"):
+        AirbyteHook("mine").get_job(1)
+    assert len(airbyte.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"extra": {"auth_type": "oauth"}},
+            "auth_type .* is 'oauth', expected one of client_credentials, bearer, basic",
+        ),
+        ({"extra": {"auth_type": "bearer"}}, "auth_type .* is bearer, but there is no api_token"),
+        ({"extra": {"auth_type": "basic"}}, "has neither Login nor Password"),
+        ({"extra": {"auth_type": "client_credentials"}, "login": "me"}, "has a Login but no Password"),
+        ({"extra": {"api_token": "t"}, "login": "me", "password": "p"}, "api_token, and a Login or Password too"),
+        ({"extra": {"api_token": 7}}, "Extra api_token .* cannot be used, expected text"),
+        ({"extra": {"verify": "perhaps"}}, "verify .* is 'perhaps', expected true or false"),
+        ({"extra": {"ca_bundle": "/no/such/file"}}, "ca_bundle .* is '/no/such/file', expected the path of a file"),
+        ({"extra": {"connect_timeout": 0}}, "connect_timeout .* is 0, expected a number of seconds above 0"),
+        ({"extra": {"read_timeout": True}}, "read_timeout .* is True, expected a number of seconds"),
+        ({"extra": {"timeout": "NaN"}}, "timeout .* is 'NaN', expected a number of seconds"),
+        ({"extra": {"max_in_flight": 0}}, "max_in_flight .* is 0, expected a whole number above 0"),
+        ({"extra": {"max_in_flight": 2.5}}, "max_in_flight .* is 2.5, expected a whole number above 0"),
+        ({"extra": {"headers": "X: 1"}}, "Extra headers .* cannot be used, expected a JSON object"),
+        ({"extra": {"headers": {"X": "1\r\nY: 2"}}}, "Extra headers .* cannot be used"),
+        ({"extra": {"secret_headers": {"a b": "1"}}}, "Extra secret_headers .* cannot be used"),
+        (
+            {"login": "me", "password": "p", "extra": {"headers": {"authorization": "Bearer x"}}},
+            "is where Airbyte's token goes",
+        ),
+        ({"extra": {"proxy": "socks5://me:hidden@proxy"}}, "Extra proxy .* cannot be used, expected a URL"),
+        ({"extra": {"proxy": "http://"}}, "Extra proxy"),
+        (
+            {"login": "me", "password": "p", "extra": {"auth_url": "ftp://login.example.com/token"}},
+            "Extra auth_url .* cannot be used",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_no_secret_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, fields: Fields, message: str
+) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=message) as raised:
+        settings(monkeypatch, **fields)
+    assert "hidden" not in str(raised.value)
+
+
+# -- the way there ---------------------------------------------------------------------------------------------
+
+
+@both
+def test_more_headers_go_with_each_request(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    extra = {"headers": {"X-Tenant": "data"}, "secret_headers": '{"CF-Access-Client-Secret": "hidden"}'}
+    declare(monkeypatch, airbyte, login=airbyte.client_id, password=airbyte.client_secret, extra=extra)
+    ask(airbyte, kind)
+    assert len(airbyte.requests) == 2
+    for asked in airbyte.requests:
+        assert asked.headers["x-tenant"] == "data"
+        assert asked.headers["cf-access-client-secret"] == "hidden"
+
+
+@both
+def test_a_proxy_of_the_connections_own_goes_before_that_of_the_environment(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    extra = {"proxy": airbyte.url.replace("http://", "http://me:hidden@")}
+    fields = {"host": "http://airbyte.example.com", "login": airbyte.client_id, "password": airbyte.client_secret}
+    declare(monkeypatch, airbyte, **fields, extra=extra)
+    ask(airbyte, kind)
+    for asked in airbyte.requests:
+        assert asked.headers["host"] == "airbyte.example.com"
+        assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"me:hidden").decode()
+
+
+@both
+def test_a_ca_of_our_own_and_a_certificate_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    authority = Authority.made_in(tmp_path)
+    certificate, key = authority.sign("client")
+    extra = {"ca_bundle": str(authority.path), "client_cert": str(certificate), "client_key": str(key)}
+    with LocalAirbyte(tls=authority.server_context("127.0.0.1", asks_for_client=True), auth=False) as airbyte:
+        declare(monkeypatch, airbyte, extra=extra)
+        ask(airbyte, kind)
+
+
+@both
+def test_verification_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    with LocalAirbyte(tls=Authority.made_in(tmp_path).server_context(), auth=False) as airbyte:
+        declare(monkeypatch, airbyte, extra={"verify": "false"})
+        ask(airbyte, kind)
+
+
+def test_time_outs_and_limits_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"connect_timeout": "2.5", "read_timeout": 7, "max_in_flight": "2", "disk_cache": True}
+    made = settings(monkeypatch, extra=extra)
+    assert (made.connect_timeout, made.read_timeout, made.max_in_flight, made.shares_token) == (2.5, 7.0, 2, True)
+
+
+def test_what_a_form_leaves_empty_counts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_airbyte_api.form import EXTRAS
+
+    assert settings(monkeypatch, extra=dict.fromkeys(EXTRAS, "")) == settings(monkeypatch)
+    assert settings(monkeypatch, extra=dict.fromkeys(EXTRAS)) == settings(monkeypatch)
+
+
+# -- other ways to write it ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "schema"),
+    [
+        ("{url}/api/public/v1/", "/api/public/v1/applications/token"),
+        ("{url}/api/public/v1", "v1/applications/token"),
+        ("{url}/api/v1/", None),
+        ("{url}", "/api/public/v1/applications/token"),
+    ],
+)
+def test_a_connection_of_the_official_provider_works_unchanged(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, host: str, schema: str | None
+) -> None:
+    fields = {"conn_type": "airbyte", "host": host.format(url=airbyte.url), "schema": schema}
+    extra = {"timeout": 20, "proxies": None}
+    declare(monkeypatch, airbyte, **fields, login=airbyte.client_id, password=airbyte.client_secret, extra=extra)
+    assert AirbyteHook("mine").get_conn().settings.read_timeout == 20
+    ask(airbyte, "worker")
+    ask(airbyte, "triggerer")
+
+
+@pytest.mark.parametrize("proxies", ["http://p:3128", {"https": "http://p:3128"}, {"https://": "http://p:3128"}])
+def test_the_official_providers_proxies_are_understood(monkeypatch: pytest.MonkeyPatch, proxies: Any) -> None:
+    assert settings(monkeypatch, extra={"proxies": proxies}).proxy == "http://p:3128"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://login.example.com/realms/airbyte/token", "https://login.example.com/realms/airbyte/token"),
+        ("/auth/realms/airbyte/token", "https://airbyte.example.com/auth/realms/airbyte/token"),
+        ("v1/applications/token", "https://airbyte.example.com/api/public/v1/applications/token"),
+    ],
+)
+def test_tokens_may_come_from_elsewhere(monkeypatch: pytest.MonkeyPatch, given: str, expected: str) -> None:
+    made = settings(monkeypatch, login="me", password="p", extra={"auth_url": given})
+    assert made.credentials is not None
+    assert made.credentials.token_url == expected
+
+
+@pytest.mark.parametrize("form", ["airbyte-api://{user}@{host}/http", "airbyte-api://{user}@{quoted}"])
+def test_a_connection_may_be_a_uri(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    user = f"{airbyte.client_id}:{quote(airbyte.client_secret)}"
+    uri = form.format(user=user, host=airbyte.url.removeprefix("http://"), quoted=quote(airbyte.url, safe=""))
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", f"{uri}?connect_timeout=3&verify=true")
+    assert AirbyteHook("mine").get_conn().settings.connect_timeout == 3
+    ask(airbyte, "worker")
+
+
+# -- secrets ---------------------------------------------------------------------------------------------------
+
+
+@both
+def test_airflow_masks_all_secrets(open_airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    extra = {
+        "api_token": f"static-token-{kind}",
+        "secret_headers": {"X-Gateway": f"gateway-key-{kind}"},
+        "proxy": open_airbyte.url.replace("http://", f"http://me:proxy-password-{kind}@"),
+    }
+    declare(monkeypatch, open_airbyte, extra=extra)
+    ask(open_airbyte, kind)
+    for secret in ("static-token", "gateway-key", "proxy-password"):
+        assert redact(f"<{secret}-{kind}>") == "<***>"
+
+
+def test_no_secret_is_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"secret_headers": {"X-Gateway": "hidden-1"}, "proxy": "http://me:hidden-2@proxy:3128"}
+    made = repr(settings(monkeypatch, login="me", password="hidden-3", extra=extra))
+    made += repr(settings(monkeypatch, extra={"api_token": "hidden-4"}))
+    assert "hidden" not in made

@@ -1,0 +1,303 @@
+"""One row for each thing that may be wrong with a connection, and the sentence that a user reads."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_mock import MockerFixture
+
+from airflow_provider_airbyte_api.api.doctor import Diagnosis
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.hooks import airbyte as hooks
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from tests.certificates import Authority
+
+TOKEN = "/applications/token"
+SECRET = "a-secret-that-nobody-may-read"
+Fields = dict[str, Any]
+
+
+@dataclass
+class Row:
+    """What is arranged, and what the doctor finds. ``says`` are words that have to be in its text."""
+
+    name: str
+    diagnosis: Diagnosis | None
+    says: tuple[str, ...] = ()
+    fields: Callable[[LocalAirbyte], Fields] = field(default=lambda _: {})
+    arrange: Callable[[LocalAirbyte], object] = field(default=lambda _: None)
+    airbyte: Fields = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def reply(status: int, path: str, **more: Any) -> Callable[[LocalAirbyte], object]:
+    return lambda airbyte: airbyte.next_reply(status, path=path, times=9, **more)
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+HTML = {"body": "<html><title>Airbyte</title></html>", "headers": {"Content-Type": "text/html"}}
+BASIC = {"headers": {"WWW-Authenticate": 'Basic realm="ingress"'}, "body": "<html>401</html>"}
+WRONG = {"password": SECRET}
+
+ROWS = [
+    # What works
+    Row("all well", None, ("Connected to Airbyte 2.1.0 (community) at", "1 workspace: ", "Tokens live 15 min.")),
+    Row("the internal API's address", None, ("Connected",), lambda airbyte: {"host": f"{airbyte.url}/api/v1/"}),
+    Row("no /api/public/v1", None, ("/api/public/v1",), lambda airbyte: {"host": airbyte.url}),
+    Row("a page of the web app", None, ("Connected",), lambda airbyte: {"host": f"{airbyte.url}/workspaces/1/source"}),
+    Row(
+        "authentication off, and none sent",
+        None,
+        ("Authentication is switched off there",),
+        lambda _: {"login": "", "password": ""},
+        airbyte={"auth": False},
+    ),
+    Row(
+        "a name of an extra that nobody reads",
+        None,
+        ("Extras that nobody reads: verfy (did you mean verify?)",),
+        lambda _: {"extra": {"verfy": False}},
+    ),
+    # Who we are
+    Row("a wrong secret", Diagnosis.WRONG_SECRET, ("Invalid client id or token",), lambda _: WRONG),
+    Row("a wrong secret, Keycloak", Diagnosis.WRONG_SECRET, ("401",), lambda _: WRONG, airbyte={"edition": "cloud"}),
+    Row("a wrong secret, 500", Diagnosis.WRONG_SECRET, ("as some versions do",), arrange=reply(500, TOKEN)),
+    Row(
+        "authentication off, and credentials sent",
+        Diagnosis.SWITCHED_OFF,
+        ("Empty Login and Password",),
+        airbyte={"auth": False},
+    ),
+    Row("no credentials", Diagnosis.MISSING, ("Set Login",), lambda _: {"login": "", "password": ""}),
+    Row("half of the credentials", Diagnosis.UNUSABLE, ("no Password",), lambda _: {"password": ""}),
+    Row("a gateway that wants Basic", Diagnosis.GATEWAY, ("auth_type to basic",), arrange=reply(401, TOKEN, **BASIC)),
+    Row(
+        "a gateway before an Airbyte without authentication",
+        Diagnosis.GATEWAY,
+        ("auth_type to basic",),
+        lambda _: {"login": "", "password": ""},
+        reply(401, "/workspaces", **BASIC),
+        {"auth": False},
+    ),
+    Row("a fresh token that is refused", Diagnosis.FRESH_TOKEN_REFUSED, ("clocks",), arrange=reply(401, "/workspaces")),
+    Row(
+        "a static token that is refused",
+        Diagnosis.FIXED_REFUSED,
+        ("Check the extra api_token", "15 minutes"),
+        lambda _: {"login": "", "password": "", "extra": {"api_token": SECRET}},
+    ),
+    Row("no access", Diagnosis.NO_ACCESS, ("a role in a workspace",), arrange=reply(403, "/workspaces")),
+    Row("no workspace", Diagnosis.NO_WORKSPACE, ("a role",), arrange=lambda airbyte: airbyte.workspaces.clear()),
+    # Where it is
+    Row("no host", Diagnosis.UNUSABLE, ("Host is empty",), lambda _: {"host": ""}),
+    Row("a host that does not exist", Diagnosis.UNKNOWN_HOST, ("DNS",), lambda _: {"host": "http://nobody.invalid"}),
+    Row(
+        "a port where nothing listens",
+        Diagnosis.REFUSED,
+        ("localhost",),
+        lambda _: {"host": f"http://127.0.0.1:{closed_port()}"},
+    ),
+    Row(
+        "a web page at the token endpoint", Diagnosis.WEB_PAGE, ("titled 'Airbyte'",), arrange=reply(200, TOKEN, **HTML)
+    ),
+    Row(
+        "a web page",
+        Diagnosis.WEB_PAGE,
+        ("titled 'Airbyte'",),
+        lambda _: {"login": "", "password": ""},
+        reply(200, "/workspaces", **HTML),
+        {"auth": False},
+    ),
+    Row("no JSON of Airbyte's", Diagnosis.WEB_PAGE, ("JSON without",), arrange=reply(200, "/workspaces", body="[]")),
+    Row("no such path", Diagnosis.WEB_PAGE, (), arrange=reply(404, TOKEN, body="Object not found.")),
+    Row(
+        "a gateway's 404", Diagnosis.WEB_PAGE, ("0.64",), arrange=reply(404, TOKEN, body='{"message": "no such path"}')
+    ),
+    Row(
+        "403 of an Airbyte that does not know the path",
+        Diagnosis.WEB_PAGE,
+        ("check Host",),
+        arrange=reply(403, "/workspaces|/api/v1/instance_configuration"),
+    ),
+    Row(
+        "an identity proxy",
+        Diagnosis.REDIRECT,
+        ("https://login.example.com/start", "secret_headers"),
+        arrange=reply(302, TOKEN, headers={"Location": "https://login.example.com/start?state=1"}),
+    ),
+    # How it is doing
+    Row("rate limited", Diagnosis.RATE_LIMITED, ("in a minute",), arrange=reply(429, TOKEN)),
+    Row("in trouble", Diagnosis.SERVER, ("Try again later",), arrange=reply(503, ".*")),
+    Row("a request that is refused", Diagnosis.OTHER, ("422",), arrange=reply(422, "/workspaces")),
+    # The way to it
+    Row(
+        "https to a port that speaks http",
+        Diagnosis.NO_TLS,
+        ("Write http:// in Host",),
+        lambda airbyte: {"host": airbyte.url.replace("http:", "https:")},
+    ),
+    Row(
+        "a proxy that is not there",
+        Diagnosis.PROXY,
+        ("extra proxy",),
+        lambda _: {"extra": {"proxy": f"http://me:{SECRET}@127.0.0.1:{closed_port()}"}},
+    ),
+    Row(
+        "an extra that cannot be used",
+        Diagnosis.UNUSABLE,
+        ("read_timeout",),
+        lambda _: {"extra": {"read_timeout": "soon"}},
+    ),
+]
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, airbyte: LocalAirbyte, fields: Fields) -> AirbyteHook:
+    given = {**json.loads(airbyte.airflow_connection), "login": airbyte.client_id, "password": airbyte.client_secret}
+    monkeypatch.setenv("AIRFLOW_CONN_PATIENT", json.dumps({**given, **fields}))
+    return AirbyteHook("patient")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_the_doctor_finds_what_is_wrong_and_says_what_to_change(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalAirbyte(**row.airbyte) as airbyte:
+        row.arrange(airbyte)
+        hook = connect(monkeypatch, airbyte, row.fields(airbyte))
+        ok, text = hook.test_connection()
+        assert ok == (row.diagnosis is None), text
+        if row.diagnosis is not None:
+            assert text.startswith(f"{row.diagnosis.value}. "), text
+        for words in row.says:
+            assert words in text
+        tokens = {asked.token for asked in airbyte.requests if asked.token}
+        for secret in {airbyte.client_secret, SECRET, *tokens}:
+            assert secret not in text
+        assert len(airbyte.requests) <= 3
+
+
+def test_every_diagnosis_has_a_row() -> None:
+    elsewhere = {Diagnosis.UNTRUSTED, Diagnosis.NO_ANSWER, Diagnosis.CUT_OFF}
+    assert {row.diagnosis for row in ROWS if row.diagnosis} | elsewhere == set(Diagnosis)
+
+
+@contextmanager
+def silent_server(*, hangs_up: bool) -> Iterator[str]:
+    """Listen, and never say a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    taken, _ = listener.accept()
+                except OSError:
+                    return
+                if hangs_up:
+                    taken.close()
+                held.append(taken)
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("hangs_up", "diagnosis"), [(False, Diagnosis.NO_ANSWER), (True, Diagnosis.CUT_OFF)], ids=["silent", "hangs up"]
+)
+def test_a_server_that_does_not_speak(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, hangs_up: bool, diagnosis: Diagnosis
+) -> None:
+    monkeypatch.setattr(hooks, "DOCTOR_PATIENCE", 0.3)
+    with silent_server(hangs_up=hangs_up) as url:
+        finding = connect(monkeypatch, airbyte, {"host": url}).diagnose()
+    assert finding.diagnosis is diagnosis, finding.text
+
+
+def test_it_takes_15_seconds_at_the_most_whatever_hangs(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up of a name has no time-out of its own."""
+    monkeypatch.setattr(hooks, "DOCTOR_SECONDS", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    began = time.monotonic()
+    finding = connect(monkeypatch, airbyte, {"host": "http://slow.example.com"}).diagnose()
+    assert time.monotonic() - began < 2.5
+    assert finding.diagnosis is Diagnosis.NO_ANSWER
+    assert hooks.DOCTOR_PATIENCE * 3 < 14, "three requests in their time"
+
+
+@pytest.mark.parametrize(("shift", "way"), [(300.0, "ahead of"), (-300.0, "behind")])
+def test_a_clock_that_is_wrong_is_named_and_does_no_harm(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, shift: float, way: str
+) -> None:
+    monkeypatch.setattr(CLOCK, "time", lambda: time.time() + shift)
+    ok, text = connect(monkeypatch, airbyte, {}).test_connection()
+    assert ok
+    assert f"This machine's clock is 5 min {way} Airbyte's" in text
+    assert "Tokens live 15 min" in text
+
+
+class TestTls:
+    """A real TLS socket, with a CA of our own."""
+
+    @pytest.fixture
+    def authority(self, tmp_path: Path) -> Authority:
+        return Authority.made_in(tmp_path)
+
+    @pytest.fixture
+    def airbyte(self, authority: Authority) -> Iterator[LocalAirbyte]:
+        with LocalAirbyte(tls=authority.server_context("127.0.0.1")) as local:
+            yield local
+
+    def test_a_ca_that_nobody_knows(self, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+        finding = connect(monkeypatch, airbyte, {}).diagnose()
+        assert finding.diagnosis is Diagnosis.UNTRUSTED
+        assert "ca_bundle" in finding.text
+        assert "certificate verify failed" in finding.text
+
+    def test_a_ca_that_is_named(
+        self, airbyte: LocalAirbyte, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        finding = connect(monkeypatch, airbyte, {"extra": {"ca_bundle": str(authority.path)}}).diagnose()
+        assert finding.ok, finding.text
+
+    def test_a_certificate_for_another_name(
+        self, airbyte: LocalAirbyte, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = airbyte.url.replace("127.0.0.1", "localhost")
+        finding = connect(monkeypatch, airbyte, {"host": host, "extra": {"ca_bundle": str(authority.path)}}).diagnose()
+        assert finding.diagnosis is Diagnosis.UNTRUSTED
+        assert "Check the name in Host" in finding.text
+
+    def test_no_verification_is_warned_of(
+        self, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
+    ) -> None:
+        hook = connect(monkeypatch, airbyte, {"extra": {"verify": False}})
+        log = mocker.patch.object(hook, "_log")
+        assert hook.diagnose().ok
+        (said,) = log.warning.call_args.args
+        assert "TLS certificates are not verified" in said
+
+    def test_a_server_that_wants_a_certificate_of_ours(
+        self, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        certificate, key = authority.sign("client")
+        extra = {"ca_bundle": str(authority.path)}
+        with LocalAirbyte(tls=authority.server_context("127.0.0.1", asks_for_client=True)) as airbyte:
+            assert not connect(monkeypatch, airbyte, {"extra": extra}).diagnose().ok
+            more = {"client_cert": str(certificate), "client_key": str(key)}
+            finding = connect(monkeypatch, airbyte, {"extra": {**extra, **more}}).diagnose()
+            assert finding.ok, finding.text
