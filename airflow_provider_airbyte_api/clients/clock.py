@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 
@@ -24,9 +23,14 @@ class Clock:
         await asyncio.sleep(seconds)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Wait until ``event`` is set, but no longer than ``seconds``, which may be infinite."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(event.wait(), None if seconds == math.inf else seconds)
+        """Wait until ``event`` is set, which this does itself after ``seconds`` (they may be infinite)."""
+        # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
+        alarm = None if seconds == math.inf else asyncio.get_running_loop().call_later(seconds, event.set)
+        try:
+            await event.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
 
 CLOCK = Clock()

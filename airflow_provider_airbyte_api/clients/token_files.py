@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import stat
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -38,8 +39,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """Return where the files are: in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airflow-provider-airbyte-api"
+    """Return where the files are: in the user's cache folder; for a user without a home, below that for such files."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"airflow-provider-airbyte-api-{os.getuid()}"
+    return cache / "airflow-provider-airbyte-api"
 
 
 class TokenFile:
@@ -61,13 +66,14 @@ class TokenFile:
         While one process fetches, the others wait for it.
         """
         token = self._read(rejected)
-        if token is not None:
-            return token
+        if token is not None or fcntl is None:
+            return token or fetch()
         with self._lock_file() as lock:
             ends = time.monotonic() + LOCK_PATIENCE
-            while not _lock(lock) and time.monotonic() < ends:
+            while token is None and not _lock(lock) and time.monotonic() < ends:
                 time.sleep(LOCK_PAUSE)
-            token = self._read(rejected)
+                token = self._read(rejected)
+            token = token or self._read(rejected)
             if token is None:
                 token = fetch()
                 self._write(token)
@@ -76,13 +82,14 @@ class TokenFile:
     async def aget(self, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
         """Do as :meth:`get`, without blocking the event loop."""
         token = await asyncio.to_thread(self._read, rejected)
-        if token is not None:
-            return token
+        if token is not None or fcntl is None:
+            return token or await fetch()
         with self._lock_file() as lock:
             ends = time.monotonic() + LOCK_PATIENCE
-            while not _lock(lock) and time.monotonic() < ends:  # noqa: ASYNC110 - another process is waited for
+            while token is None and not _lock(lock) and time.monotonic() < ends:
                 await asyncio.sleep(LOCK_PAUSE)
-            token = await asyncio.to_thread(self._read, rejected)
+                token = await asyncio.to_thread(self._read, rejected)
+            token = token or await asyncio.to_thread(self._read, rejected)
             if token is None:
                 token = await fetch()
                 await asyncio.to_thread(self._write, token)
@@ -171,7 +178,7 @@ class TokenFile:
 
 def _lock(file: IO[bytes] | None) -> bool:
     """Return whether there is nobody left to wait for."""
-    if file is None or fcntl is None:
+    if file is None:
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -130,7 +130,7 @@ class AirbyteSyncOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self._run: SyncRun | None = None
-        self._killed = False
+        self.is_killed = False
 
     @cached_property
     def hook(self) -> AirbyteHook:
@@ -168,14 +168,12 @@ class AirbyteSyncOperator(BaseOperator):
         If it is killed while it starts the sync, the job is cancelled as soon as it is known, if there is time left;
         else the next try finds it.
         """
-        self._killed = True
+        self.is_killed = True
         if self._run is not None:
             self._run.kill()
 
     def _sync_run(self, context: Context) -> SyncRun:
         from airflow_provider_airbyte_api.operators.sync import SyncRun
 
-        run = self._run = SyncRun(self, context)
-        if self._killed:
-            run.kill()
-        return run
+        self._run = SyncRun(self, context)
+        return self._run

@@ -40,7 +40,6 @@ class SyncRun:
         self._hook = task.hook
         self._log = task.log
         self._job_to_cancel: int | None = None
-        self._killed = False
 
     def begin(self) -> dict[str, Any]:
         """Follow the sync of an earlier try, or start one; wait for its end, or leave that to the trigger."""
@@ -74,8 +73,7 @@ class SyncRun:
         return self.begin()
 
     def kill(self) -> None:
-        """Cancel the job, or do so as soon as it is known."""
-        self._killed = True
+        """Cancel the job, if it is known."""
         if self._task.cancel_on_kill and self._job_to_cancel is not None:
             self._hook.cancel_job_on_kill(self._job_to_cancel)
 
@@ -169,7 +167,7 @@ class SyncRun:
         owned = record is None or record.owned
         started_at = time.time() if record is None else record.started_at
         self._job_to_cancel = job.job_id if owned else None
-        if self._killed:
+        if self._task.is_killed:
             self.kill()
         job_url = self._job_url(job, connection.workspace_id)
         self._log.info("Syncing Airbyte connection %r with job %d: %s", connection.name, job.job_id, job_url)

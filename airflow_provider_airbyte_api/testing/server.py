@@ -63,6 +63,8 @@ class LocalAirbyte:
         )
         self.latency = 0.0
         """Seconds that every reply takes."""
+        self.clock_ahead = 0.0
+        """Seconds by which its clock is ahead of this machine's."""
         self.most_in_flight = 0
         """The most requests that were ever under way at once."""
         self._in_flight = 0
@@ -164,7 +166,7 @@ class LocalAirbyte:
         """All jobs that there ever were, the oldest first."""
         with self._world.lock:
             for job in self._world.jobs.values():
-                job.settle(time.time())
+                job.settle(self._now())
             return list(self._world.jobs.values())
 
     @property
@@ -176,14 +178,14 @@ class LocalAirbyte:
         self, connection_id: str, status: str = "running", *, job_type: str = "sync", age: float = 0.0
     ) -> LocalJob:
         """Put a job there that somebody else started ``age`` seconds ago. It keeps ``status`` until it is ended."""
-        return self._world.add_job(connection_id, at=time.time() - age, status=status, job_type=job_type)
+        return self._world.add_job(connection_id, at=self._now() - age, status=status, job_type=job_type)
 
     def end_job(self, job_id: int, status: str = "succeeded") -> None:
         """End a job now, as succeeded, failed or cancelled."""
         with self._world.lock:
             job = self._world.jobs[job_id]
             job.script.clear()
-            job.become(status, time.time())
+            job.become(status, self._now())
 
     def script_jobs(self, *statuses: str) -> None:
         """Let every job from now on take ``statuses``, one at each look at it, after ``pending`` at its start."""
@@ -238,6 +240,9 @@ class LocalAirbyte:
 
     # -- the socket --------------------------------------------------------------------------------------------
 
+    def _now(self) -> float:
+        return time.time() + self.clock_ahead
+
     def _serve(self, ready: Future[None]) -> None:
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
@@ -268,7 +273,7 @@ class LocalAirbyte:
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
-            reply = self._world.answer(request.method, raw.raw_path, raw.raw_query_string, headers, body, time.time())
+            reply = self._world.answer(request.method, raw.raw_path, raw.raw_query_string, headers, body, self._now())
             await asyncio.sleep(self.latency + reply.delay)
         finally:
             self._in_flight -= 1
@@ -277,7 +282,7 @@ class LocalAirbyte:
         return web.Response(
             status=reply.status,
             body=reply.body,
-            headers={**reply.headers, "Date": replies.date_header(time.time())},
+            headers={**reply.headers, "Date": replies.date_header(self._now())},
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -14,7 +14,10 @@ from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, 
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.triggers import events
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
-from airflow_provider_airbyte_api.watch.shared import watching
+from airflow_provider_airbyte_api.watch.shared import Watch, watching
+from airflow_provider_airbyte_api.watch.tasks import detached
+
+T = TypeVar("T")
 
 SETTLING = 10.0
 """Seconds, about and at the least, between the start of a trigger and its event.
@@ -23,9 +26,6 @@ Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``
 has ended. If the trigger has fired by then, the scheduler takes the resumed task for one that died, and fails it: seen
 on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has looked at the job a moment ago.
 """
-
-_CANCELLING: set[asyncio.Task[None]] = set()
-"""The tasks that cancel jobs now: the event loop itself holds them by a weak reference only."""
 
 
 class AirbyteJobTrigger(BaseTrigger):
@@ -106,15 +106,19 @@ class AirbyteJobTrigger(BaseTrigger):
             self.unreachable_timeout,
             first_pause=self.poll_interval,
         )
+        workspace_id = self.handed_on.get("workspace_id")
+        return await self._ask(lambda watch: watch.wait_for_job(self.job_id, patience, workspace_id, self.log))
+
+    async def _ask(self, ask: Callable[[Watch], Awaitable[T]]) -> T:
+        """Return what the watch over this trigger's Airbyte answers."""
         settings = await settings_for(self.airbyte_conn_id)
         while True:
             try:
                 async with watching(settings) as watch:
-                    workspace_id = self.handed_on.get("workspace_id")
-                    return await watch.wait_for_job(self.job_id, patience, workspace_id, self.log)
+                    return await ask(watch)
             except AirbyteAuthenticationError:
                 # The secret may have been changed in Airflow, too, since it was looked up.
-                renewed = await settings_for(self.airbyte_conn_id, since=CLOCK.time())
+                renewed = await settings_for(self.airbyte_conn_id, other_than=settings)
                 if renewed == settings:
                     raise
                 settings = renewed
@@ -130,17 +134,13 @@ class AirbyteJobTrigger(BaseTrigger):
         """
         if not self.cancel_on_kill or self._fired:
             return
-        cancelling = asyncio.create_task(self._cancel_unless_waited_for())
-        _CANCELLING.add(cancelling)
-        cancelling.add_done_callback(_CANCELLING.discard)
-        await asyncio.shield(cancelling)
+        await asyncio.shield(detached(self._cancel_unless_waited_for()))
 
     async def _cancel_unless_waited_for(self) -> None:
         if await self._is_still_waited_for():
             return
         try:
-            async with watching(await settings_for(self.airbyte_conn_id)) as watch:
-                await watch.ask(jobs.cancel_job(self.job_id))
+            await self._ask(lambda watch: watch.cancel_job(self.job_id))
         except AirbyteError as error:
             self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -19,26 +20,45 @@ KEPT = 60.0
 """Seconds that a looked-up connection is used for newcomers."""
 
 
-async def settings_for(airbyte_conn_id: str, *, since: float | None = None) -> Settings:
-    """Return what the Airflow connection says, looked up within the last minute, or not before ``since``.
+async def settings_for(airbyte_conn_id: str, *, other_than: Settings | None = None) -> Settings:
+    """Return what the Airflow connection says, looked up within the last minute.
 
     It never blocks the event loop, and a thousand triggers that start together look it up once.
+
+    :param other_than: what it said, and Airbyte refused: it is looked up anew, unless somebody did already.
     """
     lookups = _LOOKUPS.setdefault(asyncio.get_running_loop(), {})
-    moment = CLOCK.time()
-    began, lookup = lookups.get(airbyte_conn_id, (0.0, None))
-    if lookup is None or _has_failed(lookup) or began < (moment - KEPT if since is None else since):
-        lookup = detached(_look_up(airbyte_conn_id))
-        lookups[airbyte_conn_id] = (moment, lookup)
-    return await asyncio.shield(lookup)
+    lookup = lookups.get(airbyte_conn_id)
+    if lookup is None or lookup.is_of_no_use(other_than):
+        lookup = lookups[airbyte_conn_id] = _Lookup()
+        lookup.task = detached(_look_up(airbyte_conn_id, lookup))
+    if lookup.settings is not None:
+        return lookup.settings
+    found: Settings = await asyncio.shield(lookup.task)
+    return found
 
 
-async def _look_up(airbyte_conn_id: str) -> Settings:
+class _Lookup:
+    """A look-up, under way or done."""
+
+    def __init__(self) -> None:
+        self.began = CLOCK.time()
+        self.settings: Settings | None = None
+        self.task: Any = None
+
+    def is_of_no_use(self, other_than: Settings | None) -> bool:
+        if self.settings is None:
+            return bool(self.task.done())  # it failed
+        return self.settings == other_than or CLOCK.time() > self.began + KEPT
+
+
+async def _look_up(airbyte_conn_id: str, lookup: _Lookup) -> Settings:
     connection = await get_async_connection(airbyte_conn_id)
     with airflow_errors():
         settings = settings_of(connection)
     for secret in secrets_of(settings):
         await _mask(secret)
+    lookup.settings, lookup.task = settings, None  # a task would keep its event loop alive
     return settings
 
 
@@ -51,10 +71,4 @@ async def _mask(secret: str) -> None:
         await amask_secret(secret)
 
 
-def _has_failed(lookup: asyncio.Task[Settings]) -> bool:
-    return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
-
-
-_LOOKUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, tuple[float, asyncio.Task[Settings]]]] = (
-    WeakKeyDictionary()
-)
+_LOOKUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Lookup]] = WeakKeyDictionary()

@@ -13,11 +13,12 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.conversation import Conversation, News, Now, Say, resume
+from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
+from airflow_provider_airbyte_api.watch.poller import Poller
 from airflow_provider_airbyte_api.watch.tasks import detached, jitter
 from airflow_provider_airbyte_api.watch.waiters import Waiter
-from airflow_provider_airbyte_api.watch.workspace import Workspace
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.clients.aio import AsyncClient
@@ -51,7 +52,8 @@ class Watch:
         self.users = 0
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.max_in_flight)
-        self._workspaces: dict[str | None, Workspace] = {}
+        self._cancel_slots = asyncio.Semaphore(max(settings.max_in_flight // 2, 1))
+        self._pollers: dict[str | None, Poller] = {}
         self._opening: asyncio.Task[AsyncClient] | None = None
 
     async def ask(self, conversation: Conversation[T]) -> T:
@@ -62,6 +64,11 @@ class Watch:
             client = await asyncio.shield(self._opening)
             return await client.run(conversation)
 
+    async def cancel_job(self, job_id: int) -> Job:
+        """Cancel a job; see :func:`~.api.jobs.cancel_job`. It is a slow request: cancels leave room for polls."""
+        async with self._cancel_slots:
+            return await self.ask(jobs.cancel_job(job_id))
+
     async def wait_for_job(
         self, job_id: int, patience: jobs.Patience, workspace_id: str | None, log: Log
     ) -> jobs.Waited:
@@ -70,19 +77,19 @@ class Watch:
         :param workspace_id: the workspace of its connection; None if nobody knows.
         :param log: where to say what happens to this one job.
         """
-        workspace = self._workspaces.get(workspace_id)
-        if workspace is None:
-            workspace = self._workspaces[workspace_id] = Workspace(self.ask, workspace_id)
+        poller = self._pollers.get(workspace_id)
+        if poller is None:
+            poller = self._pollers[workspace_id] = Poller(self.ask, workspace_id)
         first_look = CLOCK.time() + (patience.first_pause or 0) * jitter()
-        waiter = workspace.join(job_id, patience.poll_interval, first_look)
+        waiter = poller.join(job_id, patience.poll_interval, first_look)
         try:
             waited = await _run(jobs.wait_for_job(job_id, patience, jobs.await_news), waiter, log)
             return replace(waited, looks=waiter.looks)
         finally:
-            workspace.leave(waiter)
-            if workspace.is_empty and self._workspaces.get(workspace_id) is workspace:
-                del self._workspaces[workspace_id]
-                workspace.stop()
+            poller.leave(waiter)
+            if poller.is_empty and self._pollers.get(workspace_id) is poller:
+                del self._pollers[workspace_id]
+                poller.stop()
 
     async def close(self) -> None:
         """Close the session."""

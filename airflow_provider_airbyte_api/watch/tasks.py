@@ -16,7 +16,10 @@ SLICE = 50
 
 def detached(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Run a coroutine as a task that belongs to nobody: it neither logs as one who waits, nor is cancelled with it."""
-    return contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
+    task = contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
+    _TASKS.add(task)
+    task.add_done_callback(_TASKS.discard)
+    return task
 
 
 async def breathe(number: int) -> None:
@@ -28,3 +31,7 @@ async def breathe(number: int) -> None:
 def jitter() -> float:
     """Return a factor for a pause, so that many watches do not poll together; never above 1, for that would be late."""
     return random.uniform(0.85, 1.0)  # noqa: S311 - no secret
+
+
+_TASKS: set[asyncio.Task[Any]] = set()
+"""What is detached now: an event loop itself holds its tasks by a weak reference only."""

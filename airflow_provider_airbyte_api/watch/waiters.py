@@ -12,8 +12,8 @@ from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
 
 
-class Workspace(Protocol):
-    """What one who waits needs of the workspace that it waits in."""
+class PollLoop(Protocol):
+    """What one who waits needs of the poll loop that looks for it."""
 
     broken: BaseException | None
 
@@ -28,10 +28,10 @@ class Workspace(Protocol):
 class Waiter:
     """One who waits for news of a job."""
 
-    __slots__ = ("_known", "_news", "_until", "interval", "watched", "workspace")
+    __slots__ = ("_known", "_news", "_until", "interval", "poller", "watched")
 
-    def __init__(self, workspace: Workspace, watched: Watched, interval: float) -> None:
-        self.workspace = workspace
+    def __init__(self, poller: PollLoop, watched: WatchedJob, interval: float) -> None:
+        self.poller = poller
         self.watched = watched
         self.interval = interval
         self._known: str | None = None
@@ -50,12 +50,12 @@ class Waiter:
 
     async def news(self, step: News) -> Job | AirbyteError:
         """Return the first news that :class:`~.api.conversation.News` asks for."""
-        if self.workspace.broken is not None:
-            raise self.workspace.broken
+        if self.poller.broken is not None:
+            raise self.poller.broken
         self._news = asyncio.get_running_loop().create_future()
         self._known = step.known
         self._set_until(step.until)
-        if self.watched.job is not None and not (self.watched.is_away or self.workspace.is_away):
+        if self.watched.job is not None and not (self.watched.is_away or self.poller.is_away):
             self.hear(self.watched.job)  # it may have changed while its last news was taken in
         try:
             return await self._news
@@ -70,10 +70,10 @@ class Waiter:
         if isinstance(outcome, Job):
             is_news = outcome.status != self._known
         else:
-            # An error is raised by each who hears it, and so must be its own.
-            is_news, outcome = self._known is not None or not outcome.transient, copy.copy(outcome)
+            is_news = self._known is not None or not outcome.transient
         if is_news or overdue:
-            self._news.set_result(outcome)
+            # An error is raised by each who hears it, and so must be its own.
+            self._news.set_result(outcome if isinstance(outcome, Job) else copy.copy(outcome))
             self._set_until(None)
 
     def fail(self, error: BaseException) -> None:
@@ -85,10 +85,10 @@ class Waiter:
         self._until = moment
         self.watched.update()
         if moment is not None:
-            self.workspace.wake_by(moment)
+            self.poller.wake_by(moment)
 
 
-class Watched:
+class WatchedJob:
     """A job, who waits for it, and what the watch knows of it. Times are in seconds since the epoch."""
 
     __slots__ = (

@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseHook
-from airflow.sdk.log import redact
+from airflow.providers.common.compat.sdk import BaseHook, redact
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.clients.settings import Settings
@@ -53,7 +52,8 @@ def ask(airbyte: LocalAirbyte, kind: str) -> None:
         trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, "mine", 0.01)
 
         async def wait() -> str:
-            return [event.payload["status"] async for event in trigger.run()][0]
+            (event,) = [event async for event in trigger.run()]
+            return str(event.payload["status"])
 
         assert asyncio.run(wait()) == "succeeded"
 

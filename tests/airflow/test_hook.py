@@ -85,43 +85,6 @@ def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch, airbyte: Loc
     assert len(list(AirbyteHook("other").list_sources())) == 2
 
 
-# -- test_connection -------------------------------------------------------------------------------------------
-
-
-def test_a_good_connection_says_what_it_sees(airbyte: LocalAirbyte) -> None:
-    assert AirbyteHook().test_connection() == (
-        True,
-        f"Connected to {airbyte.api_url}, which shows 1 workspace(s): Local.",
-    )
-
-
-def test_a_wrong_secret_is_not_called_a_success(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
-    hook = connection(monkeypatch, host=airbyte.url, login=airbyte.client_id, password="hunter2")
-    well, message = hook.test_connection()
-    assert not well
-    assert "Check Login (client id) and Password (client secret)" in message
-    assert "hunter2" not in message
-
-
-def test_missing_credentials_are_named(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
-    well, message = connection(monkeypatch, host=airbyte.url).test_connection()
-    assert not well
-    assert "No credentials were sent" in message
-
-
-def test_a_host_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    well, message = connection(monkeypatch, host="http://127.0.0.1:9").test_connection()
-    assert not well
-    assert "127.0.0.1:9" in message
-
-
-def test_an_application_that_sees_nothing_is_no_success(airbyte: LocalAirbyte) -> None:
-    airbyte.workspaces.clear()
-    well, message = AirbyteHook().test_connection()
-    assert not well
-    assert "sees no workspace" in message
-
-
 def with_extra(airbyte: LocalAirbyte, extra: Any) -> str:
     """Return the local Airbyte's Airflow connection with an extra, written as it is typed into a form."""
     return json.dumps({**json.loads(airbyte.airflow_connection), "extra": extra})

@@ -138,11 +138,12 @@ async def test_an_airflow_connection_that_does_not_exist_is_an_error_each_time(a
 
 
 async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    waiting = [asyncio.create_task(events(trigger(job.job_id))) for _ in range(3)]
+    waiting = [asyncio.create_task(events(trigger(job.job_id))) for _ in range(20)]
     await asyncio.sleep(0.2)
+    looked_up = mocker.spy(lookups, "get_async_connection")
     airbyte.client_secret = "changed"
     monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", airbyte.airflow_connection)
     airbyte.revoke_tokens()
@@ -150,6 +151,7 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
     airbyte.end_job(job.job_id)
     for each in waiting:
         assert (await each)[0]["status"] == "succeeded"
+    assert looked_up.call_count == 1
 
 
 async def test_each_trigger_logs_for_itself(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -134,6 +135,21 @@ def test_where_nothing_can_be_kept_everybody_fetches_and_it_is_said(
 
 async def _mine() -> Token:
     return token("mine")
+
+
+def test_a_user_without_a_home_has_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a container that runs under a number that no account has."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    file = TokenFile(CREDENTIALS.key("https://a"), SECRET)
+    file.get(None, token)
+    assert file.folder.parent == tmp_path
+    assert file.get(None, never).value == "t0ken"
 
 
 def test_who_fetches_for_too_long_is_not_waited_for(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:

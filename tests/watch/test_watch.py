@@ -29,7 +29,7 @@ from airflow_provider_airbyte_api.clients.settings import Settings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.testing.world import World
-from airflow_provider_airbyte_api.watch import shared, workspace
+from airflow_provider_airbyte_api.watch import poller, shared
 from airflow_provider_airbyte_api.watch.shared import watching
 
 LIST = "/jobs"
@@ -110,7 +110,7 @@ async def test_two_hundred_share_one_token_and_a_handful_of_lists(crowd: Crowd) 
     tokens, lists = len(crowd.airbyte.asked("POST", "/applications/token")), crowd.asked(LIST)
     assert tokens == 1
     assert lists <= 6
-    assert crowd.asked(ONE) <= workspace.FEW
+    assert crowd.asked(ONE) <= poller.FEW
     for job_id in crowd.tasks:
         crowd.airbyte.end_job(job_id, "failed" if job_id % 2 else "succeeded")
     results = await crowd.results()
@@ -122,7 +122,7 @@ async def test_two_hundred_share_one_token_and_a_handful_of_lists(crowd: Crowd) 
 
 
 async def test_a_handful_is_asked_for_one_by_one(crowd: Crowd) -> None:
-    crowd.wait_for_many(workspace.FEW)
+    crowd.wait_for_many(poller.FEW)
     await crowd.until("is running")
     crowd.airbyte.end_job(1)
     await crowd.tasks[1]
@@ -325,7 +325,7 @@ async def test_numbers_that_a_list_leaves_out_are_asked_for(crowd: Crowd, monkey
 async def test_jobs_of_an_unknown_workspace_are_watched_too(crowd: Crowd) -> None:
     crowd.wait_for_many(MANY, workspace_id=None)
     await crowd.until("is running")
-    assert crowd.asked(ONE) <= workspace.FEW
+    assert crowd.asked(ONE) <= poller.FEW
     assert not crowd.airbyte.asked("GET", LIST)[0].values("workspaceIds")
 
 
@@ -364,3 +364,119 @@ async def test_the_lists_overlap_by_the_servers_clock(crowd: Crowd) -> None:
         assert 60 <= poll.at - since.timestamp() <= 63
         assert poll.value("orderBy") == "updatedAt|DESC"
         assert poll.values("workspaceIds") == [WORKSPACE_ID]
+
+
+@pytest.mark.parametrize("status", [500, 200], ids=["500", "a web page"])
+async def test_where_only_lists_fail_each_job_is_asked_for(crowd: Crowd, status: int) -> None:
+    crowd.wait_for_many(poll_interval=0.2)
+    await crowd.until("is running")
+    crowd.airbyte.next_reply(status, path=LIST, times=999, body="<html>")
+    await asyncio.sleep(0.5)
+    crowd.airbyte.end_job(7)
+    began = time.monotonic()
+    assert (await asyncio.wait_for(crowd.tasks[7], timeout=20)).job.status == "succeeded"
+    assert time.monotonic() - began < 1.0
+    assert not any("Airbyte" in line for log in crowd.logs.values() for line in log.lines), "nothing was away for them"
+
+
+@pytest.mark.parametrize("reply", [{"status": 503}, {"status": 200, "body": "<html>"}], ids=["503", "a web page"])
+async def test_an_airbyte_that_is_away_is_asked_little(crowd: Crowd, reply: dict[str, Any]) -> None:
+    crowd.wait_for_many(60, poll_interval=0.2)
+    await crowd.until("is running")
+    before = len(crowd.airbyte.requests)
+    crowd.airbyte.next_reply(path="/jobs.*", times=9999, **reply)
+    await asyncio.sleep(2.0)
+    assert len(crowd.airbyte.requests) - before <= 2 * 2.0 / 0.2 * 1.3
+
+
+async def test_lists_are_tried_again_after_a_while(crowd: Crowd) -> None:
+    for _ in range(3):
+        crowd.airbyte.next_reply(403, path=LIST, times=1)
+    crowd.wait_for_many(poll_interval=0.05)
+    await asyncio.sleep(3.0)
+    one_by_one = crowd.asked(ONE)
+    await asyncio.sleep(1.0)
+    assert crowd.asked(ONE) - one_by_one <= poller.FEW, "covered by lists again"
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+async def test_a_server_whose_clock_is_wrong_is_watched_by_that_clock(crowd: Crowd, ahead: float) -> None:
+    crowd.airbyte.clock_ahead = ahead
+    crowd.wait_for_many(poll_interval=0.2)
+    await crowd.until("is running")
+    await asyncio.sleep(0.5)
+    before = crowd.asked(ONE)
+    crowd.airbyte.end_job(7)
+    began = time.monotonic()
+    await asyncio.wait_for(crowd.tasks[7], timeout=20)
+    assert time.monotonic() - began < 1.0
+    assert crowd.asked(ONE) == before, "a list showed it"
+
+
+async def test_polls_go_on_while_jobs_are_being_cancelled(crowd: Crowd) -> None:
+    """Airbyte answers a cancel only when the sync has stopped."""
+    crowd.wait_for_many(3)
+    await crowd.until("is running")
+    crowd.airbyte.next_reply(method="DELETE", path=ONE, delay=1.0, times=99)
+    doomed = [crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running").job_id for _ in range(8)]
+    async with watching(crowd.settings) as watch:
+        cancels = [asyncio.create_task(watch.cancel_job(job_id)) for job_id in doomed]
+        await asyncio.sleep(0.2)
+        crowd.airbyte.end_job(1)
+        began = time.monotonic()
+        await asyncio.wait_for(crowd.tasks[1], timeout=20)
+        assert time.monotonic() - began < 0.6
+        assert not all(cancel.done() for cancel in cancels)
+        await asyncio.gather(*cancels)
+    assert crowd.airbyte.most_in_flight <= 4
+
+
+async def test_a_crowd_that_leaves_together_leaves_nothing_behind(crowd: Crowd) -> None:
+    crowd.wait_for_many(MANY, deadline=time.time() + 60)
+    await crowd.until("is running")
+    for job_id in crowd.tasks:
+        crowd.airbyte.end_job(job_id)
+    await crowd.results()
+    await asyncio.sleep(0.1)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_workspaces_and_airbytes_are_watched_apart(crowd: Crowd) -> None:
+    """One that is away, or whose lists are refused, is no trouble of another."""
+    other = "11111111-2222-4333-8444-555555555555"
+    crowd.airbyte.connections.append({**crowd.airbyte.connections[0], "workspaceId": other, "connectionId": other})
+    crowd.wait_for_many(8)
+    for _ in range(8):
+        crowd.wait_for(crowd.airbyte.add_job(other, "running", age=600).job_id, workspace_id=other)
+    with LocalAirbyte() as away:
+        away.next_reply(503, path=".*", times=9999)
+        far = Crowd(away)
+        far.wait_for_many(8)
+        await crowd.until("is running")
+        await far.until("waiting all the same")
+        assert {tuple(each.values("workspaceIds")) for each in crowd.airbyte.asked("GET", LIST)} == {
+            (WORKSPACE_ID,),
+            (other,),
+        }
+        assert len(crowd.airbyte.asked("POST", "/applications/token")) == 1
+        for task in far.tasks.values():
+            task.cancel()
+        await asyncio.gather(*far.tasks.values(), return_exceptions=True)
+
+
+async def test_an_end_is_told_within_a_poll_interval(crowd: Crowd) -> None:
+    crowd.wait_for_many(100, poll_interval=1.0)
+    await crowd.until("is running")
+    ended, told = {}, {}
+
+    async def note(job_id: int) -> None:
+        await crowd.tasks[job_id]
+        told[job_id] = time.monotonic()
+
+    notes = [asyncio.create_task(note(job_id)) for job_id in crowd.tasks]
+    for job_id in crowd.tasks:
+        crowd.airbyte.end_job(job_id)
+        ended[job_id] = time.monotonic()
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*notes)
+    assert max(told[job_id] - ended[job_id] for job_id in told) <= 1.0 + 2.0

@@ -1,4 +1,4 @@
-"""The poll loop of one workspace."""
+"""The one poll loop for all jobs of a workspace."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from airflow_provider_airbyte_api.api.calls import PAGE
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
-from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.watch.tasks import breathe, detached, jitter
-from airflow_provider_airbyte_api.watch.waiters import Waiter, Watched
+from airflow_provider_airbyte_api.watch.waiters import Waiter, WatchedJob
 
 T = TypeVar("T")
 
@@ -47,13 +47,13 @@ class Ask(Protocol):
         """Return what the conversation returns."""
 
 
-class Workspace:
+class Poller:
     """The jobs of one workspace that somebody waits for; of all workspaces if nobody knows which one."""
 
     def __init__(self, ask: Ask, workspace_id: str | None) -> None:
         self._ask = ask
         self._workspace_id = workspace_id
-        self._jobs: dict[int, Watched] = {}
+        self._jobs: dict[int, WatchedJob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._wakes_at = 0.0
@@ -82,7 +82,7 @@ class Workspace:
         """Wait for a job, which is looked at for the first time at ``first_look``."""
         watched = self._jobs.get(job_id)
         if watched is None:
-            watched = self._jobs[job_id] = Watched(job_id, first_look)
+            watched = self._jobs[job_id] = WatchedJob(job_id, first_look)
         waiter = Waiter(self, watched, interval)
         watched.waiters.append(waiter)
         watched.update()
@@ -124,12 +124,15 @@ class Workspace:
         if not by_list and self._changed_since is not None:
             # Nobody will know what changes from now on.
             self._changed_since = None
+            self._outage.is_over()
             for watched in self._jobs.values():
-                watched.is_listed = False
+                watched.is_listed, watched.scans = False, 0
         next_look = math.inf
         for watched in self._jobs.values():
             if watched.look is not None:
                 continue
+            if watched.due > moment + max(watched.interval, LONGEST_RETRY_AFTER):
+                watched.due = moment  # the clock was set back
             if (watched.until is not None and moment >= watched.until) or (not by_list and moment >= watched.due):
                 self._look_by_id(watched)
             elif by_list and self._poll is None and moment >= watched.due:
@@ -142,18 +145,19 @@ class Workspace:
 
     # -- looking -----------------------------------------------------------------------------------------------
 
-    def _look_by_id(self, watched: Watched) -> None:
+    def _look_by_id(self, watched: WatchedJob) -> None:
         if watched.look is None:
             watched.look = self._spawn(self._look(watched))
 
-    async def _look(self, watched: Watched) -> None:
+    async def _look(self, watched: WatchedJob) -> None:
+        began = CLOCK.time()
         try:
             job = await self._ask(jobs.get_job(watched.job_id, ONCE))
         except AirbyteError as error:
-            self._missed(watched, error)
+            self._missed(watched, error, began)
         else:
             watched.outage = None
-            await self._show([job], listed=False)
+            await self._show([job], listed=False, began=began)
             watched.due = CLOCK.time() + watched.interval * jitter()
         finally:
             watched.look = None
@@ -164,47 +168,65 @@ class Workspace:
         try:
             await self._see_what_changed(began)
         except AirbyteError as error:
-            if error.transient or isinstance(error, AirbyteAuthenticationError):
-                await self._missed_by_all(error)
-            else:
-                _LOG.warning("Airbyte does not list the jobs; asking for each by its id for a while. %s", error)
-                self._by_id_until = CLOCK.time() + SWEEP_AFTER * self._interval
+            await self._list_failed(error)
         else:
             await self._look_for_the_unlisted(began)
             self._sweep_now_and_then(began)
+            due = began + self._interval * jitter()
+            for watched in self._jobs.values():
+                if watched.is_listed and not watched.is_away:
+                    watched.due = due
         finally:
             self._poll = None
         self.wake_by(CLOCK.time())
 
+    async def _list_failed(self, error: AirbyteError) -> None:
+        """Ask for one job by its id, to tell an Airbyte that is away from one that only does not list."""
+        probe = next(iter(self._jobs.values()), None)
+        if probe is None:
+            return
+        if not isinstance(error, AirbyteAuthenticationError):
+            await self._look(probe)
+            if probe.outage is None or not probe.waiters:
+                _LOG.warning("Airbyte does not list the jobs; asking for each by its id for a while. %s", error)
+                self._by_id_until = CLOCK.time() + SWEEP_AFTER * self._interval
+                return
+        await self._missed_by_all(error)
+
     async def _see_what_changed(self, began: float) -> None:
         since = self._changed_since or began - self._interval - OVERLAP
         server_time = 0.0
+        shown: set[int] = set()
         for offset in itertools.count(0, PAGE):
             page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
             server_time = server_time or page.server_time or began
             await self._show(page.rows, listed=True)
-            if page.is_last:
+            ids = {job.job_id for job in page.rows}
+            if page.is_last or ids <= shown:
                 break
+            shown |= ids
         self._changed_since = server_time - OVERLAP
-        due = began + self._interval * jitter()
         for watched in self._jobs.values():
-            if watched.is_listed:
-                watched.due = due
-                watched.looks += watched.seen_at < began  # that it is not listed tells that it has not changed
+            # That one is not listed tells that it has not changed.
+            watched.looks += watched.is_listed and watched.seen_at < began
         if self._outage.failures:
             self._outage.is_over()
             await self._tell_that_it_answers_again()
 
     async def _look_for_the_unlisted(self, began: float) -> None:
         soon = began + self._interval
-        unlisted = [watched for watched in self._jobs.values() if not watched.is_listed and watched.due <= soon]
+        unlisted = [
+            watched
+            for watched in self._jobs.values()
+            if (watched.is_away or not watched.is_listed) and watched.due <= soon
+        ]
         sought = [watched for watched in unlisted if watched.scans < SCANS]
         if len(sought) > FEW:
             for watched in sought:
                 watched.scans += 1
             await self._scan(sought)
         for watched in unlisted:
-            if not watched.is_listed and watched.waiters:
+            if (watched.is_away or not watched.is_listed) and watched.waiters:
                 self._look_by_id(watched)
 
     def _sweep_now_and_then(self, began: float) -> None:
@@ -226,7 +248,7 @@ class Workspace:
             self._sweep = None
             self._swept_at = CLOCK.time()
 
-    async def _scan(self, sought: list[Watched], pause: float = 0.0) -> None:
+    async def _scan(self, sought: list[WatchedJob], pause: float = 0.0) -> None:
         """List what is unfinished, until nearly all of ``sought`` were seen, or a look at each would be as cheap."""
         began = CLOCK.time()
         statuses = dict.fromkeys(
@@ -247,13 +269,19 @@ class Workspace:
                     if page.is_last:
                         break
 
-    async def _show(self, found: Iterable[Job], *, listed: bool) -> None:
-        """Take in what Airbyte shows, and wake who waits for what has changed."""
+    async def _show(self, found: Iterable[Job], *, listed: bool, began: float | None = None) -> None:
+        """Take in what Airbyte shows, and wake who waits for what has changed.
+
+        A look that ``began`` before somebody's deadline is none at that deadline.
+        """
         moment = CLOCK.time()
         for number, job in enumerate(found):
             await breathe(number)
             watched = self._jobs.get(job.job_id)
-            if watched is None or (watched.job is not None and watched.job.is_finished):
+            if watched is None:
+                continue
+            if watched.job is not None and watched.job.is_finished:
+                watched.tell(watched.job, moment)
                 continue
             watched.seen_at = moment
             if listed and job.is_finished and job.rows_synced is None:
@@ -265,16 +293,16 @@ class Workspace:
             watched.is_listed = watched.is_listed or listed
             watched.looks += 1
             watched.outage = None
-            watched.tell(job, moment)
+            watched.tell(job, moment if began is None else began)
 
     # -- when Airbyte is away ----------------------------------------------------------------------------------
 
-    def _missed(self, watched: Watched, error: AirbyteError) -> None:
+    def _missed(self, watched: WatchedJob, error: AirbyteError, began: float) -> None:
         moment = CLOCK.time()
         watched.outage = watched.outage or jobs.Outage()
         watched.looks += 1
         watched.due = moment + max(watched.outage.missed(error, moment), watched.interval * jitter())
-        watched.tell(error, moment)
+        watched.tell(error, began)
 
     async def _missed_by_all(self, error: AirbyteError) -> None:
         moment = CLOCK.time()
