@@ -13,12 +13,14 @@ from typing import Any
 CONNECTION_TYPE = "airbyte_api"
 HOOK_NAME = "Airbyte API"
 
-HIDDEN = ["schema", "port"]
+# Port stays, although the URL may hold it: without one, Airflow 3.3.2's Test button refuses to test.
+HIDDEN = ["schema"]
 LABELS = {"host": "Airbyte URL", "login": "Client ID", "password": "Client secret"}
 PLACEHOLDERS = {
     "host": "https://api.airbyte.com/v1, or the address of your Airbyte",
     "login": "of an application; empty if authentication is off",
     "password": "of that application",
+    "port": "that of the URL: 443 for https",
 }
 
 AUTH_TYPES = ("client_credentials", "bearer", "basic", "none")

@@ -24,7 +24,7 @@ Measure: TypeAlias = Callable[[Crowd], float | None]
 
 @dataclass(frozen=True)
 class Measured:
-    """All that one run measured. ``works`` has a third one, ``disk``: ours with ``token_cache: disk``."""
+    """All that one run measured. ``works`` has a third one, ``disk``: ours with ``disk_cache``."""
 
     crowds: list[Crowd]
     bursts: list[Crowd]
@@ -65,7 +65,7 @@ def table(measured: Measured) -> str:
     rows += [
         ("one sync, looked at 3 times: requests", *_cells(_total(ours_work), _total(official_work), "")),
         (f"{PROCESSES} processes that start together: tokens", *_cells(ours_work.tokens, official_work.tokens, "")),
-        ("the same with `token_cache: disk`", *_cells(disk.tokens, None, "")),
+        ("the same with `disk_cache`", *_cells(disk.tokens, None, "")),
         (f"{SOURCES:,} sources listed", *_cells(ours_work.list_seconds, official_work.list_seconds, "s")),
     ]
     head = "| | this package | official | ratio |\n|---|---:|---:|---:|\n"

@@ -186,6 +186,10 @@ class AirflowStack:
         """Return the answer of Airflow's REST API to a PATCH."""
         return self._ask("PATCH", path, body)
 
+    def delete(self, path: str) -> None:
+        """Delete something by the REST API."""
+        self._ask("DELETE", path, None)
+
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         request = urllib.request.Request(
             f"{self.url}/api/v2{path}",

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 # Airflow reads its configuration when it is first imported.
@@ -29,6 +30,7 @@ os.environ.update(
 
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E402
 from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
+from dev.stack import AirflowStack  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +44,22 @@ def airbyte(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAirbyte]:
     with LocalAirbyte() as local:
         monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", local.airflow_connection)
         yield local
+
+
+@pytest.fixture(scope="session")
+def airbyte_of_the_stack() -> Iterator[LocalAirbyte]:
+    with LocalAirbyte(job_seconds=14.0) as local:
+        yield local
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalAirbyte) -> Iterator[AirflowStack]:
+    home: Path = tmp_path_factory.mktemp("airflow")
+    environment = {
+        "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte_of_the_stack.airflow_connection,
+    }
+    with AirflowStack(home, REPOSITORY / "example_dags", environment) as running:
+        yield running
+        processes = running.processes()
+    assert len(processes) > 4
+    assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

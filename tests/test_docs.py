@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_airbyte_api import __version__
+from airflow_provider_airbyte_api.api.doctor import Diagnosis
+from airflow_provider_airbyte_api.form import EXTRAS
+from airflow_provider_airbyte_api.hooks.extras import OTHER_NAMES
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.conftest import REPOSITORY
 
@@ -43,3 +46,15 @@ def test_the_dag_in_the_readme_is_no_longer_than_twelve_lines() -> None:
     block = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
     assert block is not None
     assert len([line for line in block[1].splitlines() if line.strip()]) <= 12
+
+
+def test_when_it_does_not_work_has_a_heading_for_each_diagnosis() -> None:
+    headings = set(re.findall(r"^## (.+)$", (REPOSITORY / "docs" / "troubleshooting.md").read_text(), re.MULTILINE))
+    assert {diagnosis.value for diagnosis in Diagnosis} <= headings
+
+
+def test_connect_names_each_field_of_the_connection() -> None:
+    text = (REPOSITORY / "docs" / "connect.md").read_text()
+    rows = " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", rows)) >= set(EXTRAS)
+    assert all(f"`{name}" in text for name in OTHER_NAMES)

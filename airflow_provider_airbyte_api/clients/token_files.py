@@ -1,4 +1,4 @@
-"""One token for all processes of a user on a machine, for those who ask for it (``token_cache: disk``).
+"""One token for all processes of a user on a machine, for those who ask for it (extra ``disk_cache``).
 
 A worker runs each task in a process of its own, which starts without a token. So a token is kept in a file that only
 this user can read, encrypted under a key derived from the client secret: who can read the file but not the secret has
@@ -131,7 +131,7 @@ class TokenFile:
             new.replace(self.path)
         except Exception as error:  # noqa: BLE001 - a token that cannot be kept is no error
             _LOG.warning(
-                "token_cache is 'disk', but tokens cannot be kept in %s (%s). Each process fetches its own.",
+                "disk_cache is on, but tokens cannot be kept in %s (%s). Each process fetches its own.",
                 self.folder,
                 error,
             )

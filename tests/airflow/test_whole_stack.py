@@ -3,36 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import psutil
-import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
-from tests.conftest import REPOSITORY
 
 DAG_ID = "example_airbyte"
-
-
-@pytest.fixture(scope="module")
-def airbyte_of_the_stack() -> Iterator[LocalAirbyte]:
-    with LocalAirbyte(job_seconds=14.0) as local:
-        yield local
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalAirbyte) -> Iterator[AirflowStack]:
-    home: Path = tmp_path_factory.mktemp("airflow")
-    environment = {
-        "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte_of_the_stack.airflow_connection,
-    }
-    with AirflowStack(home, REPOSITORY / "example_dags", environment) as running:
-        yield running
-        processes = running.processes()
-    assert len(processes) > 4
-    assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
