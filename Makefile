@@ -50,7 +50,7 @@ build: $(READY)  ## Build the wheel and the source distribution into dist/
 constraints: $(READY)  ## Choose the newest versions that fit, for all supported Pythons
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-emit-index-url \
-	  --custom-compile-command "make constraints" --group dev pyproject.toml --constraint dev/airflow-version.txt --output-file constraints.txt
+	  --custom-compile-command "make constraints" --group dev --group bench pyproject.toml --constraint dev/airflow-version.txt --output-file constraints.txt
 
 clean:  ## Remove all that is made
 	rm -rf $(VENV) .airflow .bench build dist .mypy_cache .pytest_cache .ruff_cache

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from airflow.cli.simple_table import AirflowConsole
 from airflow.models.connection import Connection
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.conversation import Conversation
@@ -25,6 +27,7 @@ from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 if TYPE_CHECKING:
     from argparse import Namespace
 
+RESULT = ("job_id", "status", "rows_synced", "bytes_synced", "duration_seconds")
 INTERRUPTED = 130
 """The exit status of a program that Ctrl-C ended."""
 
@@ -54,7 +57,8 @@ def examine(args: Namespace) -> None:
 @says_errors
 def list_sources(args: Namespace) -> None:
     """List sources."""
-    rows = [source.raw for source in _hook(args).list_sources(args.workspace_id)]
+    found = [source.raw for source in _hook(args).list_sources(args.workspace_id)]
+    rows = [{name: value for name, value in row.items() if name != "configuration"} for row in found]
     _print(args, rows, "sourceId", "name", "sourceType", "workspaceId")
 
 
@@ -82,10 +86,10 @@ def start_sync(args: Namespace) -> None:
     url = hook.job_url(connection.workspace_id, connection.connection_id, job.job_id)
     print(f"Started job {job.job_id} of {connection.name!r}: {url}", file=sys.stderr)
     if not args.wait:
-        _print(args, [result_of(job, url)])
+        _print(args, [result_of(job, url)], *RESULT)
         return
     try:
-        with _progress(job) as show:
+        with _progress(job) as show, redirect_stdout(sys.stderr):
             patience = Patience(args.poll_interval, first_pause=min(args.poll_interval, 1.0))
             job = hook.run(jobs.wait_for_job(job.job_id, patience, functools.partial(_look, show))).job
     except KeyboardInterrupt:
@@ -94,20 +98,29 @@ def start_sync(args: Namespace) -> None:
     seen = Seen(connection.name, url)
     require_success(job, seen)
     print(f"{describe(job, seen)}.", file=sys.stderr)
-    _print(args, [result_of(job, url)])
+    _print(args, [result_of(job, url)], *RESULT)
 
 
 def _hook(args: Namespace) -> AirbyteHook:
     # As Airflow's own commands do, so that the connections in its database are found.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-    return AirbyteHook.of(Connection.get_connection_from_secrets(args.conn_id))
+    try:
+        # What is logged meanwhile goes to stdout, and would be in the way of JSON.
+        with redirect_stdout(sys.stderr):
+            connection = Connection.get_connection_from_secrets(args.conn_id)
+    except AirflowNotFoundException as error:
+        raise AirflowException(f"{error}. Create it with airflow connections add, or name another one.") from error
+    return AirbyteHook.of(connection)
 
 
 def _print(args: Namespace, rows: Iterable[Mapping[str, Any]], *columns: str) -> None:
     """Print whole objects as JSON or YAML, and the ``columns`` of a table."""
-    is_table = args.output in ("table", "plain")
-    shown = [{name: row.get(name) for name in columns or row} if is_table else dict(row) for row in rows]
-    AirflowConsole().print_as(data=shown, output=args.output)
+    if args.output == "json":
+        print(json.dumps([dict(row) for row in rows]))
+    elif args.output == "yaml":
+        print(yaml.safe_dump([dict(row) for row in rows], sort_keys=False, allow_unicode=True), end="")
+    else:
+        AirflowConsole().print_as([{name: row.get(name) for name in columns} for row in rows], args.output)
 
 
 def _look(show: Callable[[Job], None], glance: Glance) -> Conversation[Job]:

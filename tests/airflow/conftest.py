@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
-from airflow.utils.db import initdb
 
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
@@ -51,12 +50,6 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CLOCK, "time", lambda: time.time() + passed)
     monkeypatch.setattr(CLOCK, "sleep", sleep)
     monkeypatch.setattr(CLOCK, "asleep", asleep)
-
-
-@pytest.fixture(scope="session")
-def database() -> None:
-    """Airflow's own tables, empty."""
-    initdb()
 
 
 class XComs:

@@ -1,0 +1,169 @@
+"""``airflow airbyte …`` and ``python -m airflow_provider_airbyte_api …``."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from airflow_provider_airbyte_api.__main__ import main
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES, WORKSPACE_ID
+
+MODULE = [sys.executable, "-m", "airflow_provider_airbyte_api"]
+AIRFLOW = [str(Path(sys.executable).parent / "airflow"), "airbyte"]
+
+
+@pytest.fixture(autouse=True)
+def _as_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")  # the commands change it; this changes it back
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def slow_airbyte(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAirbyte]:
+    with LocalAirbyte(job_seconds=3.0) as local:
+        monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", local.airflow_connection)
+        yield local
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+@pytest.mark.parametrize("program", [AIRFLOW, MODULE], ids=["airflow airbyte", "python -m"])
+def test_the_doctor_says_what_it_found_and_tells_it_by_its_exit_status(
+    airbyte: LocalAirbyte, program: list[str]
+) -> None:
+    well = subprocess.run([*program, "doctor"], capture_output=True, text=True, timeout=60, check=False)
+    assert well.returncode == 0, well.stderr
+    assert "Connected to Airbyte 2.1.0 (community)" in well.stdout
+    airbyte.client_secret = "changed"
+    ill = subprocess.run(
+        [*program, "doctor", "airbyte_api_default"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ill.returncode == 1
+    assert "The client id or the client secret is wrong." in ill.stderr
+    assert "Traceback" not in ill.stderr
+
+
+def test_a_connection_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], database: None) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "nobody"])
+    assert "nobody" in str(ended.value)
+
+
+@pytest.mark.parametrize("what", ["sources", "connections"])
+@pytest.mark.parametrize("output", ["json", "yaml", "table", "plain"])
+def test_what_there_is_can_be_listed(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str], what: str, output: str
+) -> None:
+    main([what, "--workspace-id", WORKSPACE_ID, "--output", output])
+    text = plain(capsys.readouterr().out)
+    rows = airbyte.sources if what == "sources" else airbyte.connections
+    if output in ("json", "yaml"):
+        expected = [{name: value for name, value in row.items() if name != "configuration"} for row in rows]
+        assert (json.loads(text) if output == "json" else yaml.safe_load(text)) == expected
+    else:
+        assert all(row["name"] in text for row in rows)
+
+
+def test_the_newest_jobs_can_be_listed(airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str]) -> None:
+    for age in range(30, 0, -1):
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "failed" if age == 5 else "succeeded", age=float(age))
+    main(["jobs", "--limit", "3", "-o", "json"])
+    assert [row["jobId"] for row in json.loads(plain(capsys.readouterr().out))] == [30, 29, 28]
+    main(["jobs", "--status", "failed", "--connection-id", STRIPE_TO_BIGQUERY, "-o", "json"])
+    assert [row["jobId"] for row in json.loads(plain(capsys.readouterr().out))] == [26]
+
+
+def test_a_sync_is_started(slow_airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sync", STRIPE_TO_BIGQUERY, "-o", "json"])
+    said = capsys.readouterr()
+    assert json.loads(plain(said.out))[0]["status"] == "pending"
+    assert "Started job 1 of 'Stripe → BigQuery': http" in said.err
+    assert len(slow_airbyte.jobs) == 1
+
+
+def test_a_sync_is_waited_for_with_a_line_for_each_change(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str]
+) -> None:
+    airbyte.script_jobs("running", "running", "succeeded")
+    main(["sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.05", "-o", "json"])
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert [line for line in lines if line.startswith("Job 1 is")] == ["Job 1 is running.", "Job 1 is succeeded."]
+    assert "250,000 rows" in lines[-1]
+    assert json.loads(plain(said.out))[0]["rows_synced"] == 250_000
+
+
+@pytest.mark.parametrize(
+    ("status", "connection_id", "message"),
+    [("failed", STRIPE_TO_BIGQUERY, "failed"), ("succeeded", STRIPE_TO_POSTGRES, "inactive")],
+)
+def test_a_sync_that_does_not_succeed_is_told_by_the_exit_status(
+    airbyte: LocalAirbyte, status: str, connection_id: str, message: str
+) -> None:
+    airbyte.script_jobs("running", status)
+    with pytest.raises(SystemExit) as ended:
+        main(["sync", connection_id, "--wait", "--poll-interval", "0.05"])
+    assert message in str(ended.value)
+
+
+def test_on_a_terminal_one_line_moves(slow_airbyte: LocalAirbyte) -> None:
+    ours, theirs = pty.openpty()
+    arguments = [*MODULE, "sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2", "-o", "json"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    assert process.wait(60) == 0
+    text = plain(seen.decode())
+    assert "Job 1 is running" in text
+    assert re.search(r"0:00:0\d", text), "the time that has passed"
+
+
+def test_ctrl_c_leaves_the_sync_alone_and_says_so(slow_airbyte: LocalAirbyte) -> None:
+    slow_airbyte.script_jobs("running")
+    arguments = [*MODULE, "sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ends = time.monotonic() + 60
+    while not slow_airbyte.asked("GET", "/jobs/1") and time.monotonic() < ends:
+        time.sleep(0.1)
+    threading.Timer(0.3, process.send_signal, [signal.SIGINT]).start()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Job 1 goes on in Airbyte: http" in errors
+    assert "Traceback" not in errors
+    assert slow_airbyte.cancelled == []
+
+
+def test_airflows_command_line_waits_for_no_code_of_ours() -> None:
+    program = (
+        "import airflow.cli.cli_config, sys; before = set(sys.modules)\n"
+        "from airflow_provider_airbyte_api.cli.definition import get_airbyte_cli_commands\n"
+        "get_airbyte_cli_commands()\n"
+        "print('loaded', *sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert [name for name in loaded if not name.startswith("airflow_provider_airbyte_api")] == ["loaded"]
