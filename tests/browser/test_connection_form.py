@@ -25,7 +25,7 @@ from tests.conftest import REPOSITORY
 SECONDS = 30.0
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1200,1300"
+    "--disable-component-update --disable-sync --window-size=1200,860"
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
