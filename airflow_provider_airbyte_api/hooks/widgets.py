@@ -8,8 +8,18 @@ from airflow_provider_airbyte_api.form import EXTRAS
 
 
 def widgets() -> dict[str, Any]:
-    """Return a form field for each extra."""
-    from wtforms import BooleanField, PasswordField, StringField  # noqa: PLC0415 - only web servers have it
+    """Return a form field for each extra; none where there is no wtforms, as on Airflow 3.0 without its FAB provider.
+
+    The labels of the standard fields are shown there all the same, and the extras are typed as JSON.
+    """
+    try:
+        from flask_appbuilder.fieldwidgets import (  # noqa: PLC0415 - only web servers have it
+            BS3PasswordFieldWidget,
+            BS3TextFieldWidget,
+        )
+        from wtforms import BooleanField, PasswordField, StringField  # noqa: PLC0415 - as above
+    except ImportError:
+        return {}
 
     fields: dict[str, Any] = {}
     for name, extra in EXTRAS.items():
@@ -18,19 +28,7 @@ def widgets() -> dict[str, Any]:
         if "boolean" in schema["type"]:
             fields[name] = BooleanField(default=schema.get("default"), **options)
         elif schema.get("format") == "password":
-            fields[name] = PasswordField(widget=_password_widget(), **options)
+            fields[name] = PasswordField(widget=BS3PasswordFieldWidget(), **options)
         else:
-            fields[name] = StringField(widget=_text_widget(), **options)
+            fields[name] = StringField(widget=BS3TextFieldWidget(), **options)
     return fields
-
-
-def _text_widget() -> Any:
-    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 - as above
-
-    return BS3TextFieldWidget()
-
-
-def _password_widget() -> Any:
-    from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget  # noqa: PLC0415 - as above
-
-    return BS3PasswordFieldWidget()
