@@ -281,7 +281,9 @@ def test_a_start_may_take_much_longer_than_any_other_reply(
 ) -> None:
     """As Airbyte answers a start after 70 s on a bad day, more than twice what is granted to other requests."""
     make: Any = Settings.__init__
-    monkeypatch.setattr(Settings, "__init__", lambda self, *args, **more: make(self, *args, read_timeout=0.5, **more))
+    monkeypatch.setattr(
+        Settings, "__init__", lambda self, *args, **more: make(self, *args, **{**more, "read_timeout": 0.5})
+    )
     airbyte.next_reply(method="POST", path="/jobs", delay=1.5)
     AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=deferrable, poll_interval=0.02)
     assert run(dag).states == {"sync": "success"}
