@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import NoReturn
 
 
@@ -38,3 +39,21 @@ def one_of(value: str, name: str, choices: Sequence[str]) -> str:
     if value not in choices:
         refuse(f"{name} is {value!r}, expected one of {', '.join(choices)}.")
     return value
+
+
+def moment_or_none(value: datetime | str | None, name: str) -> datetime | None:
+    """Return ``value`` as a moment, in UTC where it names no zone.
+
+    :raises AirbyteConfigError: if it is none; ``name`` says whose value it is.
+    """
+    if value is None or value == "":
+        return None
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+        except ValueError:
+            moment = value
+    if not isinstance(moment, datetime):
+        refuse(f"{name} is {value!r}, expected a datetime, or text such as 2026-11-23T10:00:00+00:00.")
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)

@@ -16,6 +16,7 @@ HOPELESS = (
     errors.AirbyteAuthenticationError,
     errors.AirbyteAccessError,
     errors.AirbyteNotFoundError,
+    errors.AirbyteNameError,
     errors.AirbyteRequestError,
     errors.AirbyteConnectionInactiveError,
 )

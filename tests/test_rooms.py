@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "watch": {"api", "clients", "watch"},
     "triggers": {"api", "clients", "hooks", "triggers", "watch"},
     "operators": {"api", "arguments", "hooks", "triggers", "operators"},
+    "task_groups": {"api", "operators"},
     "sensors": {"api", "arguments", "hooks", "triggers", "sensors"},
     "cli": {"api", "cli", "clients", "hooks"},
     "__main__": {"cli"},

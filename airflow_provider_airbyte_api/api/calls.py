@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
 from airflow_provider_airbyte_api.api.models import valid_job_id, valid_uuid
 from airflow_provider_airbyte_api.api.times import format_timestamp
@@ -18,11 +20,34 @@ NEWEST_FIRST = "createdAt|DESC"
 LAST_CHANGED_FIRST = "updatedAt|DESC"
 """What changes while the pages are read goes to the top, and so is seen twice; oldest first, a row could be skipped."""
 
+DISCOVERY = 600.0
+"""Seconds to wait for the streams of a source: Airbyte runs a connector to find them."""
+
 SLOW_START = 150.0
 """Seconds to wait for the reply to a start or a cancel.
 
 Airbyte answers only once its workflow runs or has stopped: up to 60 s by design, and longer on a busy server.
 """
+
+
+@dataclass(frozen=True)
+class Times:
+    """Between which moments jobs were created and last changed their status, both inclusive. Airbyte knows seconds."""
+
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+    updated_before: datetime | None = None
+
+    def given(self) -> list[tuple[str, datetime]]:
+        """Return Airbyte's names for those that are given."""
+        names = {
+            "createdAtStart": self.created_after,
+            "createdAtEnd": self.created_before,
+            "updatedAtStart": self.updated_after,
+            "updatedAtEnd": self.updated_before,
+        }
+        return [(name, moment) for name, moment in names.items() if moment is not None]
 
 
 def get_job(job_id: int) -> Request:
@@ -36,6 +61,7 @@ def list_jobs(
     workspace_ids: Iterable[str] = (),
     status: str | None = None,
     job_type: str | None = None,
+    times: Times = Times(),
 ) -> Request:
     """Return the request for jobs, newest first."""
     query = [("orderBy", NEWEST_FIRST)]
@@ -45,6 +71,7 @@ def list_jobs(
         query.append(("status", status))
     if job_type is not None:
         query.append(("jobType", job_type))
+    query += [(name, format_timestamp(moment.timestamp())) for name, moment in times.given()]
     return Request("GET", "/jobs", (*_workspaces(workspace_ids), *query), repeatable=True)
 
 
@@ -70,9 +97,35 @@ def get_connection(connection_id: str) -> Request:
     return Request("GET", f"/connections/{valid_uuid(connection_id, 'connection_id')}", repeatable=True)
 
 
-def list_connections(workspace_ids: Iterable[str] = ()) -> Request:
+def list_connections(workspace_ids: Iterable[str] = (), tag_ids: Iterable[str] = ()) -> Request:
     """Return the request for connections, in no order that Airbyte would promise."""
-    return Request("GET", "/connections", _workspaces(workspace_ids), repeatable=True)
+    tags = tuple(("tagIds", valid_uuid(each, "tag_ids")) for each in tag_ids)
+    return Request("GET", "/connections", (*_workspaces(workspace_ids), *tags), repeatable=True)
+
+
+def list_destinations(workspace_ids: Iterable[str] = ()) -> Request:
+    """Return the request for destinations, in no order that Airbyte would promise."""
+    return Request("GET", "/destinations", _workspaces(workspace_ids), repeatable=True)
+
+
+def list_tags(workspace_ids: Iterable[str] = ()) -> Request:
+    """Return the request for tags, which come without pages (Airbyte 1.6 and newer)."""
+    return Request("GET", "/tags", _workspaces(workspace_ids), repeatable=True)
+
+
+def list_streams(source_id: str, destination_id: str | None = None, *, ignore_cache: bool = False) -> Request:
+    """Return the request for the streams of a source. Airbyte may look into the source for that, for minutes."""
+    query = [("sourceId", valid_uuid(source_id, "source_id"))]
+    if destination_id is not None:
+        query.append(("destinationId", valid_uuid(destination_id, "destination_id")))
+    if ignore_cache:
+        query.append(("ignoreCache", "true"))
+    return Request("GET", "/streams", tuple(query), repeatable=True, read_timeout=DISCOVERY)
+
+
+def get_workspace(workspace_id: str) -> Request:
+    """Return the request for one workspace."""
+    return Request("GET", f"/workspaces/{valid_uuid(workspace_id, 'workspace_id')}", repeatable=True)
 
 
 def list_sources(workspace_ids: Iterable[str] = ()) -> Request:

@@ -200,15 +200,15 @@ class Page(Generic[T]):
 
 def read_page(
     request: Request,
-    offset: int,
+    offset: int | None,
     parse: Callable[[Mapping[str, Any]], T],
     retry: Retry = Retry(),  # noqa: B008 - it is frozen
 ) -> Conversation[Page[T]]:
-    """Return the rows of a list from ``offset`` on.
+    """Return the rows of a list from ``offset`` on; None for a list that comes without pages.
 
     Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters.
     """
-    page = request.with_query(limit=PAGE, offset=offset)
+    page = request if offset is None else request.with_query(limit=PAGE, offset=offset)
     reply = yield from call(page, retry)
     body = json_of(page, reply)
     rows = body.get("data") if isinstance(body, dict) else None
@@ -217,25 +217,63 @@ def read_page(
     return Page([_read(page, reply, row, parse) for row in rows], len(rows) < PAGE, reply.server_time)
 
 
-def pages(request: Request, parse: Callable[[Mapping[str, Any]], T], key: Callable[[T], object]) -> Conversation[None]:
-    """Emit all rows of a list, a page at a time.
+SCANS = 10
+"""How often a list without an order is read at the most, for all of its rows to have been shown."""
 
-    Airbyte's lists of sources and connections have no order, so pages may overlap: ``key`` tells rows apart.
+
+def pages(
+    request: Request,
+    parse: Callable[[Mapping[str, Any]], T],
+    key: Callable[[T], object],
+    *,
+    is_ordered: bool = False,
+) -> Conversation[None]:
+    """Emit all rows of a list, each once, a page at a time. ``key`` tells rows apart.
+
+    Airbyte's lists of sources, destinations and connections have no order: a row may be on two pages, and then another
+    one is on none. So where fewer rows were found than were shown, such a list is read again.
     """
     seen: set[object] = set()
-    offset = 0
-    while True:
-        page = yield from read_page(request, offset, parse)
-        fresh: dict[object, T] = {}
-        for row in page.rows:
-            fresh.setdefault(key(row), row)
-        for known in seen & fresh.keys():
-            del fresh[known]
-        seen.update(fresh)
-        yield Emit(list(fresh.values()))
-        if page.is_last or not fresh:
+    shown = 0
+    for _ in range(1 if is_ordered else SCANS):
+        shown, this_time = 0, set[object]()
+        while True:
+            page = yield from read_page(request, shown, parse)
+            shown += len(page.rows)
+            found = {key(row): row for row in page.rows}
+            repeats_itself = not page.is_last and found.keys() <= this_time
+            this_time |= found.keys()
+            yield Emit([row for name, row in found.items() if name not in seen])
+            seen |= found.keys()
+            if page.is_last or repeats_itself:
+                break
+        if len(seen) >= shown or repeats_itself:
             return
-        offset += PAGE
+    if not is_ordered:
+        yield Say(
+            "%s shows %d rows, but never more than %d different ones: some may be missing.",
+            (request.path, shown, len(seen)),
+            logging.WARNING,
+        )
+
+
+def gathered(conversation: Conversation[None]) -> Conversation[list[Any]]:
+    """Return all rows that ``conversation`` emits."""
+    rows: list[Any] = []
+    outcome: Any = None
+    while True:
+        try:
+            step = resume(conversation, outcome)
+        except StopIteration:
+            return rows
+        if isinstance(step, Emit):
+            rows += step.rows
+            outcome = None
+            continue
+        try:
+            outcome = yield step
+        except AirbyteError as error:
+            outcome = error
 
 
 def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:

@@ -15,6 +15,7 @@
     │   ├── AirbyteRequestError           Airbyte does not accept the request (400, 422, 501 and other 4xx)
     │   ├── AirbyteRateLimitError         too many requests (429)
     │   └── AirbyteServerError            Airbyte, or a proxy before it, is in trouble (5xx, 408, 425)
+    ├── AirbyteNameError                  nothing has that name, or more than one thing
     ├── AirbyteConnectionInactiveError    the Airbyte connection is inactive, locked or deleted: it cannot sync
     ├── AirbyteJobError                   a job did not do what it was started for
     │   ├── AirbyteJobFailedError         Airbyte gave up on it
@@ -159,6 +160,10 @@ class AirbyteServerError(AirbyteResponseError):
 
     transient = True
     maybe_processed = True
+
+
+class AirbyteNameError(AirbyteError):
+    """There is nothing of that name, or more than one. The message names the nearest, with their ids."""
 
 
 class AirbyteConnectionInactiveError(AirbyteError):

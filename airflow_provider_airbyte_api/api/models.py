@@ -86,6 +86,16 @@ class Connection:
     destination_id: str
     raw: Json = field(repr=False, compare=False)
 
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """Its tags; none on Airbyte before 1.6."""
+        return tuple(Tag.from_json(tag) for tag in self.raw.get("tags") or ())
+
+    @property
+    def schedule_type(self) -> str:
+        """``manual``, ``cron`` or ``basic``: whether Airbyte starts its syncs, too."""
+        return str((self.raw.get("schedule") or {}).get("scheduleType") or "manual")
+
     @classmethod
     def from_json(cls, value: Json) -> Connection:
         """Read a connection. ``KeyError`` if it has no id."""
@@ -120,6 +130,43 @@ class Source:
             workspace_id=str(value.get("workspaceId") or ""),
             raw=value,
         )
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A destination. ``destination_type`` is empty for a custom connector."""
+
+    destination_id: str
+    name: str
+    destination_type: str
+    workspace_id: str
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, value: Json) -> Destination:
+        """Read a destination. ``KeyError`` if it has no id."""
+        return cls(
+            destination_id=str(value["destinationId"]),
+            name=str(value.get("name") or ""),
+            destination_type=str(value.get("destinationType") or ""),
+            workspace_id=str(value.get("workspaceId") or ""),
+            raw=value,
+        )
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A tag of connections (Airbyte 1.6 and newer)."""
+
+    tag_id: str
+    name: str
+    workspace_id: str
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, value: Json) -> Tag:
+        """Read a tag. ``KeyError`` if it has no id."""
+        return cls(str(value["tagId"]), str(value.get("name") or ""), str(value.get("workspaceId") or ""), raw=value)
 
 
 @dataclass(frozen=True)

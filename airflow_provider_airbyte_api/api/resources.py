@@ -2,37 +2,145 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
+from typing import Any
 
 from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.conversation import Conversation, Page, call_for, pages, read_page
-from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
+from airflow_provider_airbyte_api.api.conversation import (
+    Conversation,
+    Emit,
+    Page,
+    call,
+    call_for,
+    pages,
+    read_page,
+    resume,
+)
+from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteError, AirbyteNotFoundError
+from airflow_provider_airbyte_api.api.finding import Filter, connection_id, the_one, workspace_id
+from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.wire import json_of, unexpected
 
 
-def list_sources(workspace_ids: str | Iterable[str] = ()) -> Conversation[None]:
-    """Emit all sources, of ``workspace_ids`` if there are any."""
-    yield from pages(calls.list_sources(workspace_ids), Source.from_json, lambda source: source.source_id)
+def list_sources(workspace_ids: Iterable[str] = (), wanted: Filter = Filter()) -> Conversation[None]:  # noqa: B008
+    """Emit sources, of ``workspace_ids`` if there are any."""
+    listing = pages(calls.list_sources(workspace_ids), Source.from_json, lambda source: source.source_id)
+    yield from _in_workspaces(workspace_ids, listing, wanted)
 
 
-def list_connections(workspace_ids: str | Iterable[str] = ()) -> Conversation[None]:
-    """Emit all Airbyte connections, of ``workspace_ids`` if there are any."""
-    request = calls.list_connections(workspace_ids)
-    yield from pages(request, Connection.from_json, lambda connection: connection.connection_id)
+def list_destinations(workspace_ids: Iterable[str] = (), wanted: Filter = Filter()) -> Conversation[None]:  # noqa: B008
+    """Emit destinations, of ``workspace_ids`` if there are any."""
+    request = calls.list_destinations(workspace_ids)
+    listing = pages(request, Destination.from_json, lambda destination: destination.destination_id)
+    yield from _in_workspaces(workspace_ids, listing, wanted)
+
+
+def list_connections(workspace_ids: Iterable[str] = (), wanted: Filter = Filter()) -> Conversation[None]:  # noqa: B008
+    """Emit Airbyte connections, of ``workspace_ids`` if there are any."""
+    tag_ids = wanted.tags if wanted.tags and all(map(_is_uuid, wanted.tags)) else ()
+    request = calls.list_connections(workspace_ids, tag_ids)
+    listing = pages(request, Connection.from_json, lambda connection: connection.connection_id)
+    yield from _in_workspaces(workspace_ids, listing, wanted)
 
 
 def list_jobs(
     *,
     connection_id: str | None = None,
-    workspace_ids: str | Iterable[str] = (),
+    workspace_ids: Iterable[str] = (),
     status: str | None = None,
     job_type: str | None = None,
+    times: calls.Times = calls.Times(),  # noqa: B008 - it is frozen
 ) -> Conversation[None]:
     """Emit jobs, the newest first."""
     request = calls.list_jobs(
-        connection_id=connection_id, workspace_ids=workspace_ids, status=status, job_type=job_type
+        connection_id=connection_id, workspace_ids=workspace_ids, status=status, job_type=job_type, times=times
     )
-    yield from pages(request, Job.from_json, lambda job: job.job_id)
+    listing = pages(request, Job.from_json, lambda job: job.job_id, is_ordered=True)
+    yield from _in_workspaces(workspace_ids if connection_id is None else (), listing, Filter())
+
+
+def _in_workspaces(workspace_ids: Iterable[str], listing: Conversation[None], wanted: Filter) -> Conversation[None]:
+    """Emit what ``listing`` does and ``wanted`` lets pass; if that is nothing, see that the workspaces exist.
+
+    :raises AirbyteNotFoundError: for one that does not, or may not be seen: Airbyte lists it as if it were empty.
+    """
+    ids = [workspace_ids] if isinstance(workspace_ids, str) else list(workspace_ids)
+    any_row = False
+    outcome: Any = None
+    while True:
+        try:
+            step = resume(listing, outcome)
+        except StopIteration:
+            break
+        if isinstance(step, Emit):
+            any_row = any_row or bool(step.rows)
+            step = Emit([row for row in step.rows if wanted.lets_pass(row)])
+        try:
+            outcome = yield step
+        except AirbyteError as error:
+            outcome = error
+    if not any_row:
+        for workspace_id in ids:
+            yield from get_workspace(workspace_id)
+
+
+def list_tags(workspace_ids: Iterable[str] = ()) -> Conversation[list[Tag]]:
+    """Return the tags, of ``workspace_ids`` if there are any (Airbyte 1.6 and newer)."""
+    return (yield from read_page(calls.list_tags(workspace_ids), None, Tag.from_json)).rows
+
+
+def list_streams(
+    source_id: str, destination_id: str | None = None, *, ignore_cache: bool = False
+) -> Conversation[list[Any]]:
+    """Return the streams of a source, as the API shows them."""
+    request = calls.list_streams(source_id, destination_id, ignore_cache=ignore_cache)
+    reply = yield from call(request)
+    rows = json_of(request, reply)
+    if not isinstance(rows, list):
+        raise unexpected(request, reply, "JSON that is no list.")
+    return rows
+
+
+def get_workspace(workspace_id: str) -> Conversation[Workspace]:
+    """Return one workspace."""
+    try:
+        return (yield from call_for(calls.get_workspace(workspace_id), Workspace.from_json))
+    except (AirbyteAccessError, AirbyteNotFoundError) as error:
+        raise error.rephrased(
+            f"There is no workspace {workspace_id}, or the user who created the application may not see it.",
+            kind=AirbyteNotFoundError,
+        ) from None
+
+
+def connection_named(name: str, workspace_ids: Iterable[str] = ()) -> Conversation[Connection]:
+    """Return the one Airbyte connection of that name.
+
+    :raises AirbyteNameError: if there is none or more than one.
+    """
+    found: Connection = yield from the_one(list_connections(workspace_ids), name, "Airbyte connection", connection_id)
+    return found
+
+
+def workspaces_named(names: Iterable[str]) -> Conversation[list[str]]:
+    """Return the ids of the workspaces of these names.
+
+    :raises AirbyteNameError: if for one of them there is none or more than one.
+    """
+    ids: list[str] = []
+    for name in [names] if isinstance(names, str) else names:
+        found: Workspace = yield from the_one(list_workspaces(), name, "workspace", workspace_id)
+        ids.append(found.workspace_id)
+    return ids
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def page_of_jobs(workspace_id: str | None, status: str, offset: int) -> Conversation[Page[Job]]:

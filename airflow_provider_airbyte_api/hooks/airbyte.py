@@ -8,16 +8,19 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
 from airflow_provider_airbyte_api import form
 from airflow_provider_airbyte_api.api import jobs, resources, starting
+from airflow_provider_airbyte_api.api.calls import Times
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api.errors import AirbyteError
-from airflow_provider_airbyte_api.api.models import Connection, Job, Source, Workspace
+from airflow_provider_airbyte_api.api.finding import Filter
+from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of, unknown_extras
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors
@@ -79,19 +82,66 @@ class AirbyteHook(BaseHook):
         with airflow_errors():
             return self._client.run(conversation)
 
-    def list_sources(self, workspace_ids: str | Iterable[str] = ()) -> Iterator[Source]:
-        """Yield all sources that the application's user sees, a page of 100 at a time, as they are asked for.
+    def list_sources(
+        self,
+        workspace_ids: str | Iterable[str] = (),
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        source_type: str | None = None,
+    ) -> Iterator[Source]:
+        """Yield sources, a page of 100 at a time, as they are asked for.
 
-        :param workspace_ids: only these workspaces' sources; all workspaces by default.
+        :param workspace_ids: only these workspaces' sources; all by default. One that does not exist is an error.
+        :param name: only those of exactly this name.
+        :param name_pattern: only those whose name matches, as ``prod-*``.
+        :param source_type: only those of this type, as ``postgres``; it is empty for custom connectors.
         """
-        return self._iterate(resources.list_sources(workspace_ids))
+        wanted = Filter(name=name, name_pattern=name_pattern, kind=source_type)
+        return self._iterate(resources.list_sources(workspace_ids, wanted))
 
-    def list_connections(self, workspace_ids: str | Iterable[str] = ()) -> Iterator[Connection]:
-        """Yield all Airbyte connections that the application's user sees, as they are asked for.
+    def list_destinations(
+        self,
+        workspace_ids: str | Iterable[str] = (),
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        destination_type: str | None = None,
+    ) -> Iterator[Destination]:
+        """Yield destinations; see :meth:`list_sources`."""
+        wanted = Filter(name=name, name_pattern=name_pattern, kind=destination_type)
+        return self._iterate(resources.list_destinations(workspace_ids, wanted))
 
-        :param workspace_ids: only these workspaces' connections; all workspaces by default.
+    def list_connections(
+        self,
+        workspace_ids: str | Iterable[str] = (),
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        status: str | None = None,
+        tags: str | Iterable[str] = (),
+        source_id: str | None = None,
+        destination_id: str | None = None,
+    ) -> Iterator[Connection]:
+        """Yield Airbyte connections, as they are asked for.
+
+        :param workspace_ids: only these workspaces' connections; all by default. One that does not exist is an error.
+        :param name: only those of exactly this name.
+        :param name_pattern: only those whose name matches, as ``prod-*``.
+        :param status: only those that are ``active``, ``inactive``, ``locked`` or ``deprecated``.
+        :param tags: only those with one of these tags, by name or by id (Airbyte 1.6 and newer).
+        :param source_id: only those from this source.
+        :param destination_id: only those to this destination.
         """
-        return self._iterate(resources.list_connections(workspace_ids))
+        wanted = Filter(
+            name=name,
+            name_pattern=name_pattern,
+            status=status,
+            tags=(tags,) if isinstance(tags, str) else tuple(tags),
+            source_id=source_id,
+            destination_id=destination_id,
+        )
+        return self._iterate(resources.list_connections(workspace_ids, wanted))
 
     def list_jobs(
         self,
@@ -100,6 +150,10 @@ class AirbyteHook(BaseHook):
         workspace_ids: str | Iterable[str] = (),
         status: str | None = None,
         job_type: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
     ) -> Iterator[Job]:
         """Yield jobs, the newest first, as they are asked for.
 
@@ -108,12 +162,46 @@ class AirbyteHook(BaseHook):
         :param status: only jobs of this one status.
         :param job_type: only jobs of this one type: sync, reset, clear or refresh. By default what the server's
             version lists: syncs and resets up to 2.0, all four since.
+        :param created_after: only jobs that were created then or later; the others likewise. Airbyte counts in seconds.
         """
         return self._iterate(
             resources.list_jobs(
-                connection_id=connection_id, workspace_ids=workspace_ids, status=status, job_type=job_type
+                connection_id=connection_id,
+                workspace_ids=workspace_ids,
+                status=status,
+                job_type=job_type,
+                times=Times(created_after, created_before, updated_after, updated_before),
             )
         )
+
+    def list_tags(self, workspace_ids: str | Iterable[str] = ()) -> list[Tag]:
+        """Return the tags of connections (Airbyte 1.6 and newer)."""
+        return self.run(resources.list_tags(workspace_ids))
+
+    def list_streams(
+        self, source_id: str, destination_id: str | None = None, *, ignore_cache: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return the streams of a source, as the API shows them: ``streamName``, ``propertyFields`` and so on.
+
+        This may take minutes: where Airbyte has not looked into the source lately, or has to with ``ignore_cache``, it
+        runs the connector to do so.
+        """
+        return self.run(resources.list_streams(source_id, destination_id, ignore_cache=ignore_cache))
+
+    def get_connection_named(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Connection:
+        """Return the Airbyte connection of that name.
+
+        :param workspace_ids: look only there.
+        :raises AirbyteNameError: if there is none, with the nearest names, or more than one, with their ids.
+        """
+        return self.run(resources.connection_named(name, workspace_ids))
+
+    def workspaces_named(self, names: str | Iterable[str]) -> list[str]:
+        """Return the ids of the workspaces of these names.
+
+        :raises AirbyteNameError: if there is none of a name, or more than one.
+        """
+        return self.run(resources.workspaces_named(names))
 
     def list_workspaces(self) -> Iterator[Workspace]:
         """Yield all workspaces that the application's user sees."""

@@ -1,11 +1,13 @@
 """Operators: run a sync, and list what there is in an Airbyte.
 
+Those that list are in :mod:`.listing`, and to be imported from here.
+
 Only what declares a task is imported with this module, for it is imported each time that a DAG file is parsed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,13 @@ from airflow_provider_airbyte_api.api.defaults import (
     UNREACHABLE_TIMEOUT,
     WEEK,
 )
-from airflow_provider_airbyte_api.arguments import one_of, positive_seconds, positive_seconds_or_none
+from airflow_provider_airbyte_api.arguments import one_of, positive_seconds, positive_seconds_or_none, refuse
+from airflow_provider_airbyte_api.operators.listing import (
+    AirbyteListConnectionsOperator,
+    AirbyteListDestinationsOperator,
+    AirbyteListJobsOperator,
+    AirbyteListSourcesOperator,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -26,42 +34,13 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.operators.sync import SyncRun
 
-
-class AirbyteListSourcesOperator(BaseOperator):
-    """Lists the sources of an Airbyte, as the API shows them: a list of dicts with ``sourceId``, ``name`` and so on.
-
-    :param workspace_ids: only the sources of these workspaces; of all that the application's user sees by default.
-    :param include_configuration: leave ``configuration`` in. It has host names, user names and the like in it, its
-        secrets masked by Airbyte, and it may be large: the list goes to XCom.
-    :param airbyte_conn_id: the id of the Airflow connection.
-    """
-
-    template_fields: Sequence[str] = ("workspace_ids", "airbyte_conn_id")
-    ui_color = "#e5e4ff"
-
-    def __init__(
-        self,
-        *,
-        workspace_ids: str | Iterable[str] = (),
-        include_configuration: bool = False,
-        airbyte_conn_id: str = AIRBYTE_CONN_ID,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.workspace_ids = workspace_ids
-        self.include_configuration = include_configuration
-        self.airbyte_conn_id = airbyte_conn_id
-
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Return all sources, each once."""
-        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-
-        sources = [dict(source.raw) for source in AirbyteHook(self.airbyte_conn_id).list_sources(self.workspace_ids)]
-        if not self.include_configuration:
-            for source in sources:
-                source.pop("configuration", None)
-        self.log.info("Found %d sources.", len(sources))
-        return sources
+__all__ = [
+    "AirbyteListConnectionsOperator",
+    "AirbyteListDestinationsOperator",
+    "AirbyteListJobsOperator",
+    "AirbyteListSourcesOperator",
+    "AirbyteSyncOperator",
+]
 
 
 class AirbyteSyncOperator(BaseOperator):
@@ -75,7 +54,10 @@ class AirbyteSyncOperator(BaseOperator):
     ``connection_id``, ``job_type``, ``rows_synced``, ``bytes_synced``, ``duration_seconds``, ``start_time`` and
     ``job_url``; without ``wait_for_completion`` as they are at the start.
 
-    :param connection_id: the UUID of the Airbyte connection to sync.
+    :param connection_id: the UUID of the Airbyte connection to sync; or else
+    :param connection_name: its name, exactly.
+    :param workspace_id: look for the name in this workspace only.
+    :param workspace_name: the same by name.
     :param airbyte_conn_id: the id of the Airflow connection.
     :param wait_for_completion: wait for the end of the sync; else the task is done once the sync is started.
     :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
@@ -96,13 +78,22 @@ class AirbyteSyncOperator(BaseOperator):
         for a sync of the connection that still runs and was started since the DAG run was.
     """
 
-    template_fields: Sequence[str] = ("connection_id", "airbyte_conn_id")
+    template_fields: Sequence[str] = (
+        "connection_id",
+        "connection_name",
+        "workspace_id",
+        "workspace_name",
+        "airbyte_conn_id",
+    )
     ui_color = "#e5e4ff"
 
     def __init__(
         self,
         *,
-        connection_id: str,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        workspace_id: str | None = None,
+        workspace_name: str | None = None,
         airbyte_conn_id: str = AIRBYTE_CONN_ID,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -117,7 +108,15 @@ class AirbyteSyncOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if (connection_id is None) == (connection_name is None):
+            refuse(
+                f"connection_id is {connection_id!r} and connection_name {connection_name!r}, expected one of the two: "
+                "the UUID of the Airbyte connection to sync, or its name."
+            )
         self.connection_id = connection_id
+        self.connection_name = connection_name
+        self.workspace_id = workspace_id
+        self.workspace_name = workspace_name
         self.airbyte_conn_id = airbyte_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable

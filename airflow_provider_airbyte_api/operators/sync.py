@@ -18,6 +18,7 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
+from airflow_provider_airbyte_api.arguments import refuse
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.operators.memory import Memory, Record
 from airflow_provider_airbyte_api.triggers import events
@@ -43,12 +44,33 @@ class SyncRun:
 
     def begin(self) -> dict[str, Any]:
         """Follow the sync of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        connection = self._hook.get_airbyte_connection(self._task.connection_id)
+        connection = self._connection()
+        self._label(connection.name)
         memory = Memory(self._context, durable=self._task.durable)
         job = self._job_of_an_earlier_try(connection, memory)
         if job is None:
             job = self._start(connection, memory)
         return self._follow(connection, job, memory)
+
+    def _connection(self) -> Connection:
+        """Return the Airbyte connection, by its id or else by its name."""
+        task = self._task
+        if task.connection_id:
+            return self._hook.get_airbyte_connection(task.connection_id)
+        if not task.connection_name:
+            refuse(
+                f"connection_id is {task.connection_id!r} and connection_name {task.connection_name!r}: a template "
+                "rendered to nothing. Expected the UUID of an Airbyte connection, or its name."
+            )
+        workspaces = [task.workspace_id] if task.workspace_id else []
+        if task.workspace_name:
+            workspaces += self._hook.workspaces_named(task.workspace_name)
+        return self._hook.get_connection_named(task.connection_name, workspaces)
+
+    def _label(self, name: str) -> None:
+        """Offer the connection's name to the task's ``map_index_template``."""
+        everything: Any = self._context
+        everything["airbyte_connection_name"] = name
 
     def complete(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
@@ -60,8 +82,9 @@ class SyncRun:
         elif woken.error is not None:
             raise as_airflow(woken.error)
         job = job or self._hook.get_job(woken.job_id)
-        workspace_id = woken.handed_on.get("workspace_id")
-        seen = Seen(woken.handed_on.get("name", ""), self._job_url(job, workspace_id), woken.looks)
+        workspace_id, name = woken.handed_on.get("workspace_id"), woken.handed_on.get("name", "")
+        self._label(name)
+        seen = Seen(name, self._job_url(job, workspace_id), woken.looks)
         return self._finish(job, seen)
 
     def begin_after_other(self, event: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import random
 import re
 import threading
 import uuid
@@ -143,6 +144,9 @@ class Fault:
 
 class World:
     """All that an Airbyte holds, and how it answers. One lock guards it, for tests look in from their own thread."""
+
+    is_unordered = False
+    """True for lists of sources, destinations and connections that come in another order each time."""
 
     list_shows_stats = True
     """False for a server that leaves rows and bytes out of its lists of jobs."""
@@ -487,10 +491,12 @@ class World:
             return replies.error_id(500)
         return replies.not_found(kind, key)
 
-    @staticmethod
-    def _in_workspaces(asked: Asked, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _in_workspaces(self, asked: Asked, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         ids = asked.values("workspaceIds")
-        return [row for row in rows if not ids or row["workspaceId"] in ids]
+        found = [row for row in rows if not ids or row["workspaceId"] in ids]
+        if self.is_unordered:
+            random.shuffle(found)
+        return found
 
     @staticmethod
     def _page(

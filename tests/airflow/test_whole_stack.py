@@ -47,6 +47,7 @@ def test_the_test_button_tells_a_good_connection_from_a_bad_one(
         "password": airbyte_of_the_stack.client_secret,
     }
     good = stack.post("/connections/test", body)
-    assert (good["status"], good["message"].split(",")[0]) == (True, f"Connected to {airbyte_of_the_stack.api_url}")
+    assert good["status"] is True
+    assert f"Connected to Airbyte 2.1.0 (community) at {airbyte_of_the_stack.api_url}" in good["message"]
     bad = stack.post("/connections/test", {**body, "password": "wrong"})
-    assert (bad["status"], "Check Login" in bad["message"]) == (False, True)
+    assert (bad["status"], "The client id or the client secret is wrong" in bad["message"]) == (False, True)

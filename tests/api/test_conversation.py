@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.conversation import call, call_for, fetch_token, pages
+from airflow_provider_airbyte_api.api.conversation import SCANS, call, call_for, fetch_token, pages
 from airflow_provider_airbyte_api.api.models import Job, Source
-from airflow_provider_airbyte_api.api.resources import list_sources
+from airflow_provider_airbyte_api.api.resources import list_jobs, list_sources
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.tokens import Credentials
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
@@ -180,10 +180,28 @@ def test_all_pages_are_read_by_offset_and_a_short_one_is_the_last() -> None:
     assert all(request.path == "/sources" for request in talk.sent)
 
 
-def test_pages_that_overlap_bring_each_row_once() -> None:
-    talk = Talk([rows(*range(100)), rows(*range(90, 190)), rows(*range(180, 200))])
+def test_where_pages_overlap_the_list_is_read_again_for_what_they_pushed_out() -> None:
+    first = [rows(*range(100)), rows(*range(90, 190)), rows(*range(180, 230))]  # 250 shown, of which 230 differ
+    second = [rows(*range(100, 200)), rows(*range(100)), rows(*range(200, 250))]
+    talk = Talk([*first, *second])
     talk.perform(list_sources())
-    assert len(talk.rows) == len({source.source_id for source in talk.rows}) == 200
+    assert sorted(int(source.source_id) for source in talk.rows) == list(range(250))
+
+
+def test_a_list_that_never_shows_all_of_its_rows_is_warned_of() -> None:
+    talk = Talk([reply for _ in range(SCANS) for reply in (rows(*range(100)), rows(*range(50, 100)))])
+    talk.perform(list_sources())
+    assert len(talk.rows) == 100
+    assert talk.said == ["/sources shows 150 rows, but never more than 100 different ones: some may be missing."]
+
+
+def test_jobs_that_are_added_while_they_are_listed_do_not_make_it_begin_anew() -> None:
+    def jobs(*numbers: int) -> Response:
+        return reply(200, {"data": [job(number) for number in numbers]})
+
+    talk = Talk([jobs(*range(200, 100, -1)), jobs(*range(101, 50, -1))])
+    talk.perform(list_jobs())
+    assert [each.job_id for each in talk.rows] == list(range(200, 50, -1))
 
 
 def test_a_server_that_repeats_itself_is_not_asked_for_ever() -> None:

@@ -1,0 +1,287 @@
+"""Operators that list what there is in an Airbyte, for tasks that are mapped over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
+from airflow_provider_airbyte_api.arguments import moment_or_none, refuse
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+
+class _ListOperator(BaseOperator):
+    """Lists things of some workspaces as the API shows them, in a stable order, each once."""
+
+    ui_color = "#e5e4ff"
+    what = "things"
+
+    def __init__(
+        self,
+        *,
+        workspace_ids: str | Iterable[str] = (),
+        workspace_names: str | Iterable[str] = (),
+        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workspace_ids = workspace_ids
+        self.workspace_names = workspace_names
+        self.airbyte_conn_id = airbyte_conn_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return all of them."""
+        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+        hook = AirbyteHook(self.airbyte_conn_id)
+        rows = self.list_with(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
+        self.log.info("Found %d %s.", len(rows), self.what)
+        return rows
+
+    def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all rows; for those who make an operator of this class."""
+        raise NotImplementedError
+
+
+class AirbyteListSourcesOperator(_ListOperator):
+    """Lists sources, by name: dicts with ``sourceId``, ``name``, ``sourceType`` and so on.
+
+    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
+        workspace that does not exist is an error.
+    :param workspace_names: the same by name.
+    :param name: only those of exactly this name.
+    :param name_pattern: only those whose name matches, as ``prod-*``.
+    :param source_type: only those of this type, as ``postgres``; it is empty for custom connectors.
+    :param include_configuration: leave ``configuration`` in. It has host names, user names and the like in it, its
+        secrets masked by Airbyte, and it may be large: the list goes to XCom.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "workspace_ids",
+        "workspace_names",
+        "name",
+        "name_pattern",
+        "source_type",
+        "airbyte_conn_id",
+    )
+    what = "sources"
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        source_type: str | None = None,
+        include_configuration: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.name_pattern = name_pattern
+        self.source_type = source_type
+        self.include_configuration = include_configuration
+
+    def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all sources that are wanted."""
+        found = hook.list_sources(
+            workspace_ids, name=self.name, name_pattern=self.name_pattern, source_type=self.source_type
+        )
+        return _shown(found, include_configuration=self.include_configuration)
+
+
+class AirbyteListDestinationsOperator(_ListOperator):
+    """Lists destinations, by name: dicts with ``destinationId``, ``name``, ``destinationType`` and so on.
+
+    :param workspace_ids: see :class:`AirbyteListSourcesOperator`, as for all else.
+    :param destination_type: only those of this type, as ``bigquery``; it is empty for custom connectors.
+    """
+
+    template_fields: Sequence[str] = (
+        "workspace_ids",
+        "workspace_names",
+        "name",
+        "name_pattern",
+        "destination_type",
+        "airbyte_conn_id",
+    )
+    what = "destinations"
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        destination_type: str | None = None,
+        include_configuration: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.name_pattern = name_pattern
+        self.destination_type = destination_type
+        self.include_configuration = include_configuration
+
+    def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all destinations that are wanted."""
+        found = hook.list_destinations(
+            workspace_ids, name=self.name, name_pattern=self.name_pattern, destination_type=self.destination_type
+        )
+        return _shown(found, include_configuration=self.include_configuration)
+
+
+class AirbyteListConnectionsOperator(_ListOperator):
+    """Lists Airbyte connections, by name: dicts with ``connectionId``, ``name``, ``status`` and so on.
+
+    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
+        workspace that does not exist is an error.
+    :param workspace_names: the same by name.
+    :param name: only those of exactly this name.
+    :param name_pattern: only those whose name matches, as ``prod-*``.
+    :param status: only those of this status; None: of any. Default: ``active``, for the others cannot be synced.
+    :param tags: only those with one of these tags, by name or by id (Airbyte 1.6 and newer).
+    :param source_id: only those from this source.
+    :param destination_id: only those to this destination.
+    :param include_configuration: leave ``configurations`` in, with every stream. It may be large.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "workspace_ids",
+        "workspace_names",
+        "name",
+        "name_pattern",
+        "status",
+        "tags",
+        "source_id",
+        "destination_id",
+        "airbyte_conn_id",
+    )
+    what = "connections"
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        status: str | None = "active",
+        tags: str | Iterable[str] = (),
+        source_id: str | None = None,
+        destination_id: str | None = None,
+        include_configuration: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.name_pattern = name_pattern
+        self.status = status
+        self.tags = tags
+        self.source_id = source_id
+        self.destination_id = destination_id
+        self.include_configuration = include_configuration
+
+    def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all connections that are wanted."""
+        found = hook.list_connections(
+            workspace_ids,
+            name=self.name,
+            name_pattern=self.name_pattern,
+            status=self.status,
+            tags=self.tags,
+            source_id=self.source_id,
+            destination_id=self.destination_id,
+        )
+        return _shown(found, include_configuration=self.include_configuration)
+
+
+class AirbyteListJobsOperator(_ListOperator):
+    """Lists jobs, the newest first: dicts with ``jobId``, ``status``, ``jobType``, ``startTime`` and so on.
+
+    :param connection_id: only those of this Airbyte connection; then the workspaces do not count.
+    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default.
+    :param workspace_names: the same by name.
+    :param status: only those of this one status.
+    :param job_type: only those of this one type: sync, reset, clear or refresh.
+    :param created_after: only those that were created then or later: a datetime, or a text in ISO 8601, which may be a
+        template. The next three likewise.
+    :param created_before: only those that were created then or earlier.
+    :param updated_after: only those whose status changed last then or later.
+    :param updated_before: only those whose status changed last then or earlier.
+    :param limit: how many at the most.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "connection_id",
+        "workspace_ids",
+        "workspace_names",
+        "status",
+        "job_type",
+        "created_after",
+        "created_before",
+        "updated_after",
+        "updated_before",
+        "airbyte_conn_id",
+    )
+    what = "jobs"
+
+    def __init__(
+        self,
+        *,
+        connection_id: str | None = None,
+        status: str | None = None,
+        job_type: str | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        limit: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.connection_id = connection_id
+        self.status = status
+        self.job_type = job_type
+        self.created_after = created_after
+        self.created_before = created_before
+        self.updated_after = updated_after
+        self.updated_before = updated_before
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            refuse(f"limit is {limit!r}, expected a whole number above 0.")
+        self.limit = limit
+
+    def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return the newest jobs that are wanted."""
+        found = hook.list_jobs(
+            self.connection_id,
+            workspace_ids=workspace_ids,
+            status=self.status,
+            job_type=self.job_type,
+            created_after=moment_or_none(self.created_after, "created_after"),
+            created_before=moment_or_none(self.created_before, "created_before"),
+            updated_after=moment_or_none(self.updated_after, "updated_after"),
+            updated_before=moment_or_none(self.updated_before, "updated_before"),
+        )
+        return [dict(job.raw) for _, job in zip(range(self.limit), found, strict=False)]
+
+
+def _workspaces(
+    hook: AirbyteHook, workspace_ids: str | Iterable[str], workspace_names: str | Iterable[str]
+) -> list[str]:
+    ids = [workspace_ids] if isinstance(workspace_ids, str) else list(workspace_ids)
+    names = [workspace_names] if isinstance(workspace_names, str) else list(workspace_names)
+    return [*ids, *(hook.workspaces_named(names) if names else ())]
+
+
+def _shown(found: Iterable[Any], *, include_configuration: bool) -> list[dict[str, Any]]:
+    """Return rows as the API shows them, by name, so that a mapped task has the same index each time."""
+    hidden = () if include_configuration else ("configuration", "configurations")
+    rows = sorted(found, key=lambda row: (row.name, str(row.raw)))
+    return [{name: value for name, value in row.raw.items() if name not in hidden} for row in rows]

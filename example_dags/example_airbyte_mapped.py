@@ -1,0 +1,23 @@
+"""Sync all connections that bear a tag, each in a task of its own that bears the connection's name."""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteListConnectionsOperator, AirbyteSyncOperator
+from airflow_provider_airbyte_api.task_groups import sync_connections
+
+with DAG(dag_id="example_airbyte_mapped", schedule=None, catchup=False, tags=["airbyte"]) as dag:
+    # In one line: list them when the DAG runs, then sync each.
+    nightly = sync_connections("nightly", tags="nightly", sync={"deferrable": True, "poll_interval": 5})
+
+    # The same by hand, for those whose name says so. A pool that counts deferred tasks would limit the load on Airbyte.
+    found = AirbyteListConnectionsOperator(task_id="find", name_pattern="Snowflake*")
+    by_name = AirbyteSyncOperator.partial(
+        task_id="sync",
+        deferrable=True,
+        poll_interval=5,
+        map_index_template="{{ airbyte_connection_name }}",
+    ).expand(connection_id=found.output.map(lambda connection: connection["connectionId"]))
+
+    nightly >> found

@@ -1,0 +1,173 @@
+"""Lists, names and mapped syncs, on a real Airflow."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators.airbyte import (
+    AirbyteListConnectionsOperator,
+    AirbyteListDestinationsOperator,
+    AirbyteListJobsOperator,
+    AirbyteListSourcesOperator,
+    AirbyteSyncOperator,
+)
+from airflow_provider_airbyte_api.task_groups import sync_connections
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import (
+    NIGHTLY,
+    STRIPE,
+    STRIPE_TO_BIGQUERY,
+    WORKSPACE_ID,
+)
+from tests.airflow.conftest import run
+
+NOBODYS = "00000000-0000-4000-8000-000000000000"
+
+
+def add_connections(airbyte: LocalAirbyte, count: int, **more: Any) -> list[str]:
+    """Copy a connection so often, and return the ids."""
+    template = airbyte.connections[0]
+    made = [
+        {**template, "connectionId": str(uuid.uuid4()), "name": f"copy {number:03}", **more} for number in range(count)
+    ]
+    airbyte.connections.extend(made)
+    return [each["connectionId"] for each in made]
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (AirbyteListSourcesOperator, ["Snowflake", "Stripe"]),
+        (AirbyteListDestinationsOperator, ["BigQuery", "Postgres"]),
+        (AirbyteListConnectionsOperator, ["Snowflake → Postgres", "Stripe → BigQuery"]),
+    ],
+)
+def test_what_there_is_is_listed_by_name_as_the_api_shows_it(
+    dag: DAG, airbyte: LocalAirbyte, make: Any, names: list[str]
+) -> None:
+    make(task_id="list", workspace_names="Local")
+    done = run(dag)
+    assert done.succeeded
+    rows = done.xcom("list")
+    assert [row["name"] for row in rows] == names
+    assert not any({"configuration", "configurations"} & row.keys() for row in rows)
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_filters_of_airbyte_and_ours(airbyte: LocalAirbyte) -> None:
+    def names(make: Any, **filters: Any) -> list[str]:
+        return [row["name"] for row in make(task_id="list", **filters).execute({})]
+
+    assert names(AirbyteListSourcesOperator, source_type="stripe") == ["Stripe"]
+    assert names(AirbyteListSourcesOperator, name="Stripe", include_configuration=True) == ["Stripe"]
+    assert names(AirbyteListDestinationsOperator, destination_type="bigquery") == ["BigQuery"]
+    assert names(AirbyteListDestinationsOperator, name_pattern="Post*") == ["Postgres"]
+    assert len(names(AirbyteListConnectionsOperator, status=None)) == 3
+    assert names(AirbyteListConnectionsOperator, status="inactive") == ["Stripe → Postgres"]
+    tagged = names(AirbyteListConnectionsOperator, tags="nightly", status=None)
+    assert tagged == names(AirbyteListConnectionsOperator, tags=[NIGHTLY], status=None) != []
+    assert names(AirbyteListConnectionsOperator, source_id=STRIPE) == ["Stripe → BigQuery"]
+
+
+def test_jobs_are_listed_newest_first_between_times(airbyte: LocalAirbyte) -> None:
+    for hours in (3, 2, 1):
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=hours * 3600.0)
+    now = datetime.now(timezone.utc)
+
+    def ids(**filters: Any) -> list[int]:
+        return [row["jobId"] for row in AirbyteListJobsOperator(task_id="jobs", **filters).execute({})]
+
+    assert ids() == [3, 2, 1]
+    assert ids(limit=1) == [3]
+    assert ids(created_after=now - timedelta(hours=2.5)) == [3, 2]
+    assert ids(created_before=(now - timedelta(hours=1.5)).isoformat()) == [2, 1]
+    assert ids(updated_after=(now - timedelta(hours=2.5)).strftime("%Y-%m-%dT%H:%M:%SZ"), updated_before=now) == [3, 2]
+    with pytest.raises(errors.AirbyteConfigError, match="created_after is 'yesterday', expected a datetime"):
+        ids(created_after="yesterday")
+    with pytest.raises(errors.AirbyteConfigError, match="limit is 0"):
+        ids(limit=0)
+
+
+def test_250_connections_on_overlapping_pages_come_back_as_250_in_one_order(airbyte: LocalAirbyte) -> None:
+    made = add_connections(airbyte, 248)
+    active = [row["connectionId"] for row in airbyte.connections if row["status"] == "active"]
+    airbyte._world.is_unordered = True
+    first = AirbyteListConnectionsOperator(task_id="list").execute({})  # type: ignore[arg-type]
+    second = AirbyteListConnectionsOperator(task_id="list").execute({})  # type: ignore[arg-type]
+    assert first == second
+    assert sorted(row["connectionId"] for row in first) == sorted(active)
+    assert len(first) == 250
+    assert AirbyteHook().get_connection_named("copy 117").connection_id == made[117]
+
+
+def test_a_workspace_that_does_not_exist_is_an_error_not_an_empty_list(airbyte: LocalAirbyte) -> None:
+    for make in (AirbyteListSourcesOperator, AirbyteListDestinationsOperator, AirbyteListConnectionsOperator):
+        with pytest.raises(errors.AirbyteNotFoundError, match=f"There is no workspace {NOBODYS}"):
+            make(task_id="list", workspace_ids=NOBODYS).execute({})
+    with pytest.raises(errors.AirbyteNameError, match=r"There is no workspace named 'Lokal'\. The nearest are 'Local'"):
+        AirbyteListSourcesOperator(task_id="list", workspace_names="Lokal").execute({})  # type: ignore[arg-type]
+
+
+def test_tags_and_streams_are_on_the_hook(airbyte: LocalAirbyte) -> None:
+    hook = AirbyteHook()
+    assert [tag.tag_id for tag in hook.list_tags(WORKSPACE_ID)] == [NIGHTLY]
+    assert {stream["streamName"] for stream in hook.list_streams(STRIPE)} != set()
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+def test_a_sync_is_run_by_name(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.script_jobs("running", "succeeded")
+    AirbyteSyncOperator(
+        task_id="sync",
+        connection_name="{{ 'Stripe' }} → BigQuery",
+        workspace_name="Local",
+        deferrable=deferrable,
+        poll_interval=0.02,
+    )
+    done = run(dag)
+    assert done.xcom("sync")["connection_id"] == STRIPE_TO_BIGQUERY
+
+
+def test_a_name_that_two_connections_bear_is_refused_and_nothing_started(airbyte: LocalAirbyte) -> None:
+    add_connections(airbyte, 1, name="Stripe → BigQuery")
+    sync = AirbyteSyncOperator(task_id="sync", connection_name="Stripe → BigQuery")
+    with pytest.raises(AirflowException, match="There are 2 Airbyte connections named 'Stripe → BigQuery'"):
+        sync.hook.get_connection_named("Stripe → BigQuery")
+    assert not airbyte.jobs
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"connection_id": STRIPE_TO_BIGQUERY, "connection_name": "Stripe → BigQuery"}], ids=["none", "both"]
+)
+def test_id_or_name_has_to_be_given(given: dict[str, str]) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match="expected one of the two"):
+        AirbyteSyncOperator(task_id="sync", **given)  # type: ignore[arg-type]
+
+
+def test_twenty_connections_are_synced_by_one_line_each_once_and_bear_their_names(
+    dag: DAG, airbyte: LocalAirbyte
+) -> None:
+    tag = {"tagId": str(uuid.uuid4()), "name": "crowd", "workspaceId": WORKSPACE_ID}
+    made = add_connections(airbyte, 20, tags=[tag])
+    add_connections(airbyte, 1, tags=[tag], status="inactive")
+    with dag:
+        sync_connections(tags="crowd", sync={"deferrable": True, "poll_interval": 0.02})
+    done = run(dag)
+    assert done.succeeded
+    assert sorted(job.connection_id for job in airbyte.jobs) == sorted(made)
+    mapped = [ti for ti in done.dag_run.get_task_instances() if ti.map_index >= 0]
+    assert sorted(ti.rendered_map_index for ti in mapped) == [f"copy {number:03}" for number in range(20)]
+
+
+def test_nothing_is_asked_of_airbyte_while_the_dag_is_parsed(dag: DAG, airbyte: LocalAirbyte) -> None:
+    with dag:
+        sync_connections(name_pattern="*")
+    assert not airbyte.requests
