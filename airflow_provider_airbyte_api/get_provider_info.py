@@ -24,6 +24,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators")],
         "sensors": [_modules("sensors")],
         "triggers": [_modules("triggers")],
+        "extra-links": [
+            "airflow_provider_airbyte_api.links.airbyte.AirbyteJobLink",
+            "airflow_provider_airbyte_api.links.airbyte.AirbyteConnectionLink",
+        ],
         "cli": ["airflow_provider_airbyte_api.cli.definition.get_airbyte_cli_commands"],
         "connection-types": [
             {

@@ -266,6 +266,10 @@ class AirbyteHook(BaseHook):
         """Return the job's page in Airbyte's web app."""
         return self._settings.root.job_url(workspace_id, connection_id, job_id)
 
+    def connection_url(self, workspace_id: str, connection_id: str) -> str | None:
+        """Return the page of an Airbyte connection in the web app; None if its workspace is not known."""
+        return self._settings.root.connection_url(workspace_id, connection_id) if workspace_id else None
+
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether the Airflow connection works, and what to change if it does not, within 15 s.
 

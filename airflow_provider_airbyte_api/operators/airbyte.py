@@ -21,6 +21,7 @@ from airflow_provider_airbyte_api.api.defaults import (
     WEEK,
 )
 from airflow_provider_airbyte_api.arguments import one_of, positive_seconds, positive_seconds_or_none, refuse
+from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
 from airflow_provider_airbyte_api.operators.listing import (
     AirbyteListConnectionsOperator,
     AirbyteListDestinationsOperator,
@@ -85,6 +86,7 @@ class AirbyteSyncOperator(BaseOperator):
         "workspace_name",
         "airbyte_conn_id",
     )
+    operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
     ui_color = "#e5e4ff"
 
     def __init__(

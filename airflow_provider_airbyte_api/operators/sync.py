@@ -20,6 +20,7 @@ from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
 from airflow_provider_airbyte_api.arguments import refuse
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
+from airflow_provider_airbyte_api.links.airbyte import push_links
 from airflow_provider_airbyte_api.operators.memory import Memory, Record
 from airflow_provider_airbyte_api.triggers import events
 
@@ -195,7 +196,8 @@ class SyncRun:
         job_url = self._job_url(job, connection.workspace_id)
         self._log.info("Syncing Airbyte connection %r with job %d: %s", connection.name, job.job_id, job_url)
         self._context["ti"].xcom_push(key="job_id", value=job.job_id)
-        self._context["ti"].xcom_push(key="job_url", value=job_url)
+        connection_url = self._hook.connection_url(connection.workspace_id, connection.connection_id)
+        push_links(self._context["ti"], job_url, connection_url)
         if not self._task.wait_for_completion:
             return result_of(job, job_url)
         if job.is_finished:

@@ -6,7 +6,7 @@ Only what declares a task is imported with this module, for it is imported each 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.arguments import positive_seconds, refuse
+from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_links
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 class AirbyteJobSensor(BaseSensorOperator):
     """Waits until an Airbyte job has succeeded, and fails if it ends otherwise.
 
-    It returns what an :class:`~..operators.airbyte.AirbyteSyncOperator` does, ``job_url`` excepted: a job does not
-    tell its workspace. Never cancels the job. All of Airflow's own sensor parameters hold; ``timeout`` counts from the
-    first look, ``soft_fail`` skips the task whether the job fails or the time is over.
+    It returns what an :class:`~..operators.airbyte.AirbyteSyncOperator` does, and has its links. It never cancels the
+    job. All of Airflow's own sensor parameters hold; ``timeout`` counts from the first look, ``soft_fail`` skips the
+    task whether the job fails or the time is over.
 
     :param job_id: the job: a number, or a template that renders to one.
     :param airbyte_conn_id: the id of the Airflow connection.
@@ -45,6 +46,7 @@ class AirbyteJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "airbyte_conn_id")
+    operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
     ui_color = "#e5e4ff"
 
     def __init__(
@@ -83,9 +85,10 @@ class AirbyteJobSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         job = self.hook.get_job(self._valid_job_id())
+        connection = self._connection_of(context, job)
         if job.is_finished:
-            return self._finish(job)
-        return self._defer(job)
+            return self._finish(job, connection)
+        return self._defer(job, connection)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the job once. That Airbyte is away is no reason to fail, for a while."""
@@ -103,7 +106,7 @@ class AirbyteJobSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=False)
         self._away_since = None
         if job.is_finished:
-            return PokeReturnValue(is_done=True, xcom_value=self._finish(job))
+            return PokeReturnValue(is_done=True, xcom_value=self._finish(job, self._connection_of(context, job)))
         self.log.info("Job %d is %s.", job.job_id, job.status)
         return PokeReturnValue(is_done=False)
 
@@ -120,9 +123,25 @@ class AirbyteJobSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(str(woken.error)) from woken.error
         if woken.error is not None:
             raise as_airflow(woken.error)
-        return self._finish(woken.job or self.hook.get_job(woken.job_id), woken.looks)
+        job = woken.job or self.hook.get_job(woken.job_id)
+        return self._finish(job, woken.handed_on, woken.looks)
 
-    def _defer(self, job: Job) -> None:
+    def _connection_of(self, context: Context, job: Job) -> dict[str, str]:
+        """Return what a job does not tell, its connection's name and workspace, and let the links lead there."""
+        from airflow_provider_airbyte_api.api.errors import AirbyteError
+        from airflow_provider_airbyte_api.api.resources import get_connection
+
+        try:
+            connection = self.hook.run(get_connection(job.connection_id))
+        except AirbyteError as error:
+            self.log.info("There will be no link to the job. %s", error)
+            return {}
+        workspace_id = connection.workspace_id
+        job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id)
+        push_links(context["ti"], job_url, self.hook.connection_url(workspace_id, job.connection_id))
+        return {"workspace_id": workspace_id, "name": connection.name}
+
+    def _defer(self, job: Job, connection: dict[str, str]) -> None:
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
         self.defer(
@@ -133,6 +152,7 @@ class AirbyteJobSensor(BaseSensorOperator):
                 poll_interval=float(self.poke_interval),
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,
+                handed_on=connection,
             ),
             method_name="execute_complete",
         )
@@ -143,21 +163,24 @@ class AirbyteJobSensor(BaseSensorOperator):
             self._away_since = moment
         return moment - self._away_since >= self.unreachable_timeout
 
-    def _finish(self, job: Job, looks: int = 0) -> dict[str, Any]:
+    def _finish(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
         """Return the result. A sensor that pokes has to heed ``soft_fail`` itself for errors of its own."""
         from airflow_provider_airbyte_api.api.errors import AirbyteJobError
         from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
         from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 
+        workspace_id = connection.get("workspace_id")
+        job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
+        seen = Seen(connection.get("name", ""), job_url, looks)
         try:
             with airflow_errors():
-                require_success(job, Seen(looks=looks))
+                require_success(job, seen)
         except AirbyteJobError as error:
             if self.soft_fail or getattr(self, "never_fail", False):
                 raise AirflowSkipException(f"Skipping because of soft_fail or never_fail. {error}") from error
             raise
-        self.log.info("%s.", describe(job))
-        return result_of(job, None)
+        self.log.info("%s.", describe(job, seen))
+        return result_of(job, job_url)
 
     def _valid_job_id(self) -> int:
         from airflow_provider_airbyte_api.api.models import valid_job_id

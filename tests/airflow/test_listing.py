@@ -100,8 +100,8 @@ def test_250_connections_on_overlapping_pages_come_back_as_250_in_one_order(airb
     made = add_connections(airbyte, 248)
     active = [row["connectionId"] for row in airbyte.connections if row["status"] == "active"]
     airbyte._world.is_unordered = True
-    first = AirbyteListConnectionsOperator(task_id="list").execute({})  # type: ignore[arg-type]
-    second = AirbyteListConnectionsOperator(task_id="list").execute({})  # type: ignore[arg-type]
+    first = AirbyteListConnectionsOperator(task_id="list").execute({})
+    second = AirbyteListConnectionsOperator(task_id="list").execute({})
     assert first == second
     assert sorted(row["connectionId"] for row in first) == sorted(active)
     assert len(first) == 250
@@ -113,7 +113,7 @@ def test_a_workspace_that_does_not_exist_is_an_error_not_an_empty_list(airbyte: 
         with pytest.raises(errors.AirbyteNotFoundError, match=f"There is no workspace {NOBODYS}"):
             make(task_id="list", workspace_ids=NOBODYS).execute({})
     with pytest.raises(errors.AirbyteNameError, match=r"There is no workspace named 'Lokal'\. The nearest are 'Local'"):
-        AirbyteListSourcesOperator(task_id="list", workspace_names="Lokal").execute({})  # type: ignore[arg-type]
+        AirbyteListSourcesOperator(task_id="list", workspace_names="Lokal").execute({})
 
 
 def test_tags_and_streams_are_on_the_hook(airbyte: LocalAirbyte) -> None:

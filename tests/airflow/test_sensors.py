@@ -10,7 +10,7 @@ from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
-from tests.airflow.conftest import run
+from tests.airflow.conftest import XComs, run
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke"},
@@ -66,7 +66,9 @@ def test_a_deferred_sensor_out_of_time_raises_what_a_poking_one_does(airbyte: Lo
 
 def test_a_job_that_is_finished_already_needs_no_triggerer(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    assert wait_for(job, "deferred").execute({})["job_id"] == job.job_id
+    ti = XComs()
+    result = wait_for(job, "deferred").execute({"ti": ti})
+    assert (result["job_id"], result["job_url"]) == (job.job_id, ti.pushed["job_url"])
 
 
 @pytest.mark.parametrize("event", [None, {}, {"job_id": 1, "status": "done"}])
@@ -107,7 +109,7 @@ def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAir
 
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(TaskDeferred) as deferred:
-        wait_for(job, "deferred").execute({})
+        wait_for(job, "deferred").execute({"ti": XComs()})
     kwargs = deferred.value.trigger.serialize()[1]
     assert (kwargs["job_id"], kwargs["connection_id"]) == (job.job_id, STRIPE_TO_BIGQUERY)
     assert airbyte.client_secret not in json.dumps(kwargs)

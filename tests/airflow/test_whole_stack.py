@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from dev.stack import AirflowStack
 
 DAG_ID = "example_airbyte"
@@ -15,9 +16,12 @@ def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
 ) -> None:
     run_id = stack.trigger(DAG_ID)
     seen: set[str] = set()
+    links: dict[str, str] = {}
     until = time.monotonic() + 120
     while (state := stack.run_state(DAG_ID, run_id)) not in ("success", "failed") and time.monotonic() < until:
         seen.add(stack.states(DAG_ID, run_id)["sync"])
+        if "deferred" in seen and not links:
+            links = stack.links(DAG_ID, run_id, "sync")
         time.sleep(0.2)
     log = stack.task_log(DAG_ID, run_id, "sync")
     assert state == "success", log
@@ -25,6 +29,11 @@ def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
     result = stack.xcom(DAG_ID, run_id, "sync")
     assert (result["status"], result["rows_synced"]) == ("succeeded", 250_000)
     assert stack.xcom(DAG_ID, run_id, "sync", "job_url") == result["job_url"]
+    page = f"{airbyte_of_the_stack.url}/workspaces/{WORKSPACE_ID}/connections/{STRIPE_TO_BIGQUERY}"
+    assert links == {"Airbyte job": result["job_url"], "Airbyte connection": page}, "they are there while it waits"
+    assert stack.links(DAG_ID, run_id, "sync") == links
+    waited = stack.links(DAG_ID, run_id, "wait_for_second")
+    assert waited["Airbyte job"] == stack.xcom(DAG_ID, run_id, "wait_for_second")["job_url"] != ""
     assert len(airbyte_of_the_stack.jobs) == 2
     for words in ("Syncing Airbyte connection 'Stripe → BigQuery'", "is running", "succeeded (250,000 rows"):
         assert words in log
