@@ -290,7 +290,7 @@ def _may_repeat(request: Request, error: AirbyteError) -> bool:
 
 def _about_credentials(error: AirbyteResponseError) -> AirbyteResponseError:
     """Return what an error of the token endpoint means for who set up the Airflow connection."""
-    if error.status in (400, 401, 403, 422):
+    if error.status in (400, 401, 403, 422) and error.in_airbytes_words:
         return error.rephrased(kind=AirbyteAuthenticationError)
     if error.status == 404:  # noqa: PLR2004
         return error.rephrased(

@@ -7,10 +7,12 @@ is also one in ``docs/troubleshooting.md``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Send, fetch_token, now
@@ -19,6 +21,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteAuthenticationError,
     AirbyteConfigError,
     AirbyteError,
+    AirbyteNotFoundError,
     AirbyteRateLimitError,
     AirbyteResponseError,
     AirbyteServerError,
@@ -47,6 +50,7 @@ class Diagnosis(str, Enum):
     NO_ANSWER = "There is no answer in time"
     UNTRUSTED = "The TLS certificate is not trusted"
     NO_TLS = "That port speaks http, not https"
+    WANTS_TLS = "That port speaks https, not http"
     PROXY = "The proxy does not let requests through"
     CUT_OFF = "The connection is cut off"
     WEB_PAGE = "That address is not Airbyte's API"
@@ -186,7 +190,7 @@ def _why_no_token(root: ApiRoot, error: AirbyteError) -> Conversation[Finding]:
     instance = yield from _instance(root)
     if _is_switched_off(instance):
         return found(Diagnosis.SWITCHED_OFF, "Empty Login and Password in the Airflow connection.", _said(error))
-    if isinstance(error, AirbyteAuthenticationError):
+    if isinstance(error, AirbyteAuthenticationError) and error.in_airbytes_words:
         return found(
             Diagnosis.WRONG_SECRET,
             "Copy both anew from the application into Login and Password of the Airflow connection.",
@@ -204,8 +208,8 @@ def _why_no_token(root: ApiRoot, error: AirbyteError) -> Conversation[Finding]:
         return common
     return found(
         Diagnosis.WEB_PAGE,
-        f"There is no token endpoint below {root.api}. Check Host in the Airflow connection, and that this Airbyte is "
-        "0.64 or newer.",
+        f"Nothing there gives tokens in Airbyte's words. Check {_field(root, error)} in the Airflow connection, and "
+        "that this Airbyte is 0.64 or newer; or something before it refuses the request.",
         _said(error),
     )
 
@@ -226,6 +230,8 @@ def _why_no_list(root: ApiRoot, error: AirbyteError, token: Token | None) -> Con
             "runs this Airbyte.",
             _said(error),
         )
+    if isinstance(error, AirbyteNotFoundError):
+        return found(Diagnosis.WEB_PAGE, f"Check Host, which was taken for {root.api}.", _said(error))
     if isinstance(error, AirbyteAccessError):
         instance = yield from _instance(root)
         if instance or root.is_cloud:
@@ -243,6 +249,8 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
         return found(Diagnosis.UNUSABLE, str(error))
     if not isinstance(error, AirbyteResponseError):
         return found(Diagnosis.OTHER, str(error))
+    if re.search(r"https (port|server)", error.detail, re.IGNORECASE):
+        return found(Diagnosis.WANTS_TLS, "Write https:// in Host.", _said(error))
     if isinstance(error, AirbyteUnexpectedReplyError):
         if 300 <= error.status < 400:  # noqa: PLR2004
             advice = (
@@ -252,8 +260,8 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
             return found(Diagnosis.REDIRECT, advice, _said(error))
         return found(
             Diagnosis.WEB_PAGE,
-            f"Host was taken for {root.api}. It has to be https://api.airbyte.com/v1 for Cloud, or the address of a "
-            "self-managed Airbyte's web page.",
+            f"Check {_field(root, error)}. Host was taken for {root.api}; it has to be https://api.airbyte.com/v1 for "
+            "Cloud, or the address of a self-managed Airbyte's web page.",
             _said(error),
         )
     if isinstance(error, AirbyteAuthenticationError) and "HTTP authentication of its own" in str(error):
@@ -271,15 +279,16 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
 
 
 def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
+    field = _field(root, error)
     diagnosis, advice = {
-        Trouble.DNS: (Diagnosis.UNKNOWN_HOST, "Check Host in the Airflow connection, and the DNS of this machine."),
+        Trouble.DNS: (Diagnosis.UNKNOWN_HOST, f"Check {field} in the Airflow connection, and the DNS of this machine."),
         Trouble.REFUSED: (
             Diagnosis.REFUSED,
-            "Check Host and its port, and that Airbyte runs. In a container, localhost is that container itself.",
+            f"Check {field} and its port, and that Airbyte runs. In a container, localhost is that container itself.",
         ),
         Trouble.TIMEOUT: (
             Diagnosis.NO_ANSWER,
-            "Check Host in the Airflow connection, and that firewalls let this machine through.",
+            f"Check {field} in the Airflow connection, and that firewalls let this machine through.",
         ),
         Trouble.TLS: (
             Diagnosis.UNTRUSTED,
@@ -289,12 +298,24 @@ def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
             Diagnosis.PROXY,
             "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment of this machine.",
         ),
-        Trouble.OTHER: (Diagnosis.CUT_OFF, "Check Host and its port, and whether it wants https or http."),
+        Trouble.OTHER: (
+            Diagnosis.CUT_OFF,
+            f"Check {field} and its port, and whether it wants https or http, or a certificate of yours (client_cert).",
+        ),
     }[Trouble(error.trouble)]
     words = str(error).lower()
     if diagnosis is Diagnosis.UNTRUSTED and ("wrong version" in words or "record layer" in words):
-        diagnosis, advice = Diagnosis.NO_TLS, f"Write http:// in Host, or the port that speaks https: {root.ui}."
+        diagnosis, advice = (
+            Diagnosis.NO_TLS,
+            f"Write http:// in Host (the secret then travels in the clear), or the port that speaks https: {root.ui}.",
+        )
     return found(diagnosis, advice, _said(error))
+
+
+def _field(root: ApiRoot, error: AirbyteError) -> str:
+    """Return the field of the Airflow connection that says where the request went."""
+    asked = urlsplit(getattr(error, "url", "") or root.api)
+    return "Host" if asked.netloc == urlsplit(root.api).netloc else "the extra auth_url"
 
 
 def _said(error: AirbyteError) -> str:

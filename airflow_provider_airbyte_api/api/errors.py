@@ -55,8 +55,9 @@ class AirbyteUnreachableError(AirbyteError):
 
     transient = True
 
-    def __init__(self, message: str, *, maybe_processed: bool = True, trouble: str = "other") -> None:
+    def __init__(self, message: str, *, maybe_processed: bool = True, trouble: str = "other", url: str = "") -> None:
         super().__init__(message)
+        self.url = url
         self.maybe_processed = maybe_processed
         self.trouble = trouble
 
@@ -69,6 +70,9 @@ class AirbyteResponseError(AirbyteError):
     """
 
     advice: ClassVar[str] = ""
+
+    in_airbytes_words: bool = True
+    """False if the reply was no JSON object, and so is likely to be from something before Airbyte."""
 
     def __init__(
         self,

@@ -61,6 +61,8 @@ def api_root(address: str, port: int | None = None) -> ApiRoot:
     if host in _CLOUD_HOSTS:
         return ApiRoot(api=CLOUD_API, ui=CLOUD_UI)
     port = parts.port or port
+    if port is not None and not 0 < port < 65_536:  # noqa: PLR2004
+        raise AirbyteConfigError(f"Port is {port}, expected a number from 1 to 65535, or nothing. {_EXPECTED}")
     netloc = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{netloc}" + (f":{port}" if port else "")
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")

@@ -137,16 +137,29 @@ def error_for(
         said = f"{request.method} {outcome.url}: {outcome.reason}. {TROUBLE_ADVICE[outcome.trouble]}"
         return AirbyteUnreachableError(
             said.strip(),
+            url=outcome.url,
             maybe_processed=outcome.sent,
             trouble=outcome.trouble.value,
         )
     detail = _words(outcome)
+    if outcome.status == 407:  # noqa: PLR2004
+        return AirbyteUnreachableError(
+            f"{request.method} {outcome.url}: the proxy answered 407: {detail} {TROUBLE_ADVICE[Trouble.PROXY]}",
+            maybe_processed=False,
+            trouble=Trouble.PROXY.value,
+            url=outcome.url,
+        )
     kind = _kind_of(outcome, detail)
     advice = None
     if kind is AirbyteAuthenticationError and if_refused:
         advice = if_refused
     challenge = outcome.headers.get("www-authenticate", "")
-    if kind is AirbyteAuthenticationError and challenge and not challenge.lower().startswith("bearer"):
+    if (
+        advice is None
+        and kind is AirbyteAuthenticationError
+        and challenge
+        and not challenge.lower().startswith("bearer")
+    ):
         advice = (
             f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge[:80]!r}. "
             "If that is all it takes, set the extra auth_type to basic."
@@ -164,6 +177,7 @@ def error_for(
         advice=advice,
         retry_after=_retry_after(outcome),
     )
+    error.in_airbytes_words = bool(_object(outcome))
     if isinstance(error, AirbyteUnexpectedReplyError):
         # A redirect, or a path that is not there: whoever said so did not pass the request on to Airbyte.
         error.maybe_processed = False
@@ -214,7 +228,8 @@ def _words(response: Response) -> str:
     """Return the server's own words: Airbyte's, its framework's, its gateway's or a proxy's."""
     location = response.headers.get("location")
     if location is not None and 300 <= response.status < 400:  # noqa: PLR2004
-        return f"a redirect to {location.split('?')[0]}, which is not followed with credentials."
+        target = re.sub(r"//[^/@]*@", "//", location.split("?")[0])
+        return f"a redirect to {target}, which is not followed with credentials."
     text = response.body.decode("utf-8", "replace").strip()
     said = _object(response)
     for found in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.conversation import Conversation
-from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteAlreadyRunningError, AirbyteError
 from airflow_provider_airbyte_api.api.jobs import Glance, Patience, get_after_a_pause
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
@@ -28,68 +29,84 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 RESULT = ("job_id", "status", "rows_synced", "bytes_synced", "duration_seconds")
+_LOG = logging.getLogger("airbyte")
+_LOG.setLevel(logging.WARNING)
 INTERRUPTED = 130
 """The exit status of a program that Ctrl-C ended."""
 
 
-def says_errors(command: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
-    """Let ``command`` end with an error's message instead of its traceback."""
+def prints(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Namespace], None]:
+    """Let ``command`` work while all that is logged goes to stderr, and then print what it found to stdout.
+
+    An error is its message, and no traceback.
+    """
 
     @functools.wraps(command)
     def wrapped(args: Namespace) -> None:
         try:
-            command(args)
+            with redirect_stdout(sys.stderr):
+                show = command(args)
+            show()
+            sys.stdout.flush()
         except (AirbyteError, AirflowException) as error:
             sys.exit(str(error))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: `| head`
+            sys.exit(1)
 
     return wrapped
 
 
-@says_errors
-def examine(args: Namespace) -> None:
+@prints
+def examine(args: Namespace) -> Callable[[], None]:
     """Say whether the connection works; exit with 1 if it does not."""
     finding = _hook(args).diagnose()
     if not finding.ok:
         sys.exit(finding.text)
-    print(finding.text)
+    return lambda: print(finding.text)
 
 
-@says_errors
-def list_sources(args: Namespace) -> None:
+@prints
+def list_sources(args: Namespace) -> Callable[[], None]:
     """List sources."""
     found = [source.raw for source in _hook(args).list_sources(args.workspace_id)]
     rows = [{name: value for name, value in row.items() if name != "configuration"} for row in found]
-    _print(args, rows, "sourceId", "name", "sourceType", "workspaceId")
+    return _table(args, rows, "sourceId", "name", "sourceType", "workspaceId")
 
 
-@says_errors
-def list_connections(args: Namespace) -> None:
+@prints
+def list_connections(args: Namespace) -> Callable[[], None]:
     """List Airbyte connections."""
     rows = [connection.raw for connection in _hook(args).list_connections(args.workspace_id)]
-    _print(args, rows, "connectionId", "name", "status", "workspaceId")
+    return _table(args, rows, "connectionId", "name", "status", "workspaceId")
 
 
-@says_errors
-def list_jobs(args: Namespace) -> None:
+@prints
+def list_jobs(args: Namespace) -> Callable[[], None]:
     """List jobs, the newest first."""
     found = _hook(args).list_jobs(args.connection_id, workspace_ids=args.workspace_id, status=args.status)
     rows = [job.raw for job in itertools.islice(found, args.limit)]
-    _print(args, rows, "jobId", "status", "jobType", "startTime", "rowsSynced", "bytesSynced", "connectionId")
+    return _table(args, rows, "jobId", "status", "jobType", "startTime", "rowsSynced", "bytesSynced", "connectionId")
 
 
-@says_errors
-def start_sync(args: Namespace) -> None:
+@prints
+def start_sync(args: Namespace) -> Callable[[], None]:
     """Start a sync, and wait for its end if told so."""
     hook = _hook(args)
     connection = hook.get_airbyte_connection(args.connection_id)
-    job = hook.start_sync(connection.connection_id)
+    try:
+        job = hook.start_sync(connection.connection_id)
+    except AirbyteAlreadyRunningError as error:
+        raise AirflowException(f"{connection.name!r} is being synced already; nothing was started. {error}") from error
+    except KeyboardInterrupt:
+        print(f"A sync of {connection.name!r} may have been started: airflow airbyte jobs shows it.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     url = hook.job_url(connection.workspace_id, connection.connection_id, job.job_id)
     print(f"Started job {job.job_id} of {connection.name!r}: {url}", file=sys.stderr)
     if not args.wait:
-        _print(args, [result_of(job, url)], *RESULT)
-        return
+        return _table(args, [result_of(job, url)], *RESULT)
     try:
-        with _progress(job) as show, redirect_stdout(sys.stderr):
+        with _progress(job) as show:
             patience = Patience(args.poll_interval, first_pause=min(args.poll_interval, 1.0))
             job = hook.run(jobs.wait_for_job(job.job_id, patience, functools.partial(_look, show))).job
     except KeyboardInterrupt:
@@ -98,29 +115,33 @@ def start_sync(args: Namespace) -> None:
     seen = Seen(connection.name, url)
     require_success(job, seen)
     print(f"{describe(job, seen)}.", file=sys.stderr)
-    _print(args, [result_of(job, url)], *RESULT)
+    return _table(args, [result_of(job, url)], *RESULT)
 
 
 def _hook(args: Namespace) -> AirbyteHook:
     # As Airflow's own commands do, so that the connections in its database are found.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     try:
-        # What is logged meanwhile goes to stdout, and would be in the way of JSON.
-        with redirect_stdout(sys.stderr):
-            connection = Connection.get_connection_from_secrets(args.conn_id)
+        connection = Connection.get_connection_from_secrets(args.conn_id)
     except AirflowNotFoundException as error:
         raise AirflowException(f"{error}. Create it with airflow connections add, or name another one.") from error
-    return AirbyteHook.of(connection)
+    hook = AirbyteHook.of(connection)
+    hook.__dict__["_log"] = _LOG  # the commands say themselves what happens
+    return hook
 
 
-def _print(args: Namespace, rows: Iterable[Mapping[str, Any]], *columns: str) -> None:
-    """Print whole objects as JSON or YAML, and the ``columns`` of a table."""
-    if args.output == "json":
-        print(json.dumps([dict(row) for row in rows]))
-    elif args.output == "yaml":
-        print(yaml.safe_dump([dict(row) for row in rows], sort_keys=False, allow_unicode=True), end="")
-    else:
-        AirflowConsole().print_as([{name: row.get(name) for name in columns} for row in rows], args.output)
+def _table(args: Namespace, rows: Iterable[Mapping[str, Any]], *columns: str) -> Callable[[], None]:
+    """Return what prints whole objects as JSON or YAML, or the ``columns`` of a table."""
+
+    def show() -> None:
+        if args.output == "json":
+            print(json.dumps([dict(row) for row in rows]))
+        elif args.output == "yaml":
+            print(yaml.safe_dump([dict(row) for row in rows], sort_keys=False, allow_unicode=True), end="")
+        else:
+            AirflowConsole().print_as([{name: row.get(name) for name in columns} for row in rows], args.output)
+
+    return show
 
 
 def _look(show: Callable[[Job], None], glance: Glance) -> Conversation[Job]:

@@ -27,13 +27,13 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
     )
     connection = arg(("--connection-id",), help="only jobs of this Airbyte connection (UUID)")
     status = arg(("--status",), help="only jobs of this status, such as running or failed")
-    limit = arg(("--limit",), help="how many, the newest first (default: %(default)s)", type=int, default=20)
+    limit = arg(("--limit",), help="how many, the newest first (default: %(default)s)", type=_count, default=20)
     what = arg(("connection_id",), help="the Airbyte connection to sync (UUID)")
     wait = arg(("--wait",), help="wait for the end, and fail unless it succeeds", action="store_true")
     interval = arg(
         ("--poll-interval",),
         help="seconds between two looks at the job (default: %(default)s)",
-        type=float,
+        type=_seconds,
         default=10.0,
     )
 
@@ -59,3 +59,20 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
             ),
         )
     ]
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+_seconds.__name__, _count.__name__ = "number of seconds above 0", "number above 0"  # for argparse's error

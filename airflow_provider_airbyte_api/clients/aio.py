@@ -45,7 +45,6 @@ class AsyncClient:
 
     async def __aenter__(self) -> AsyncClient:
         self._session = aiohttp.ClientSession(
-            headers=self.settings.headers(),
             connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(tls_context, self.settings.tls)),
             cookie_jar=aiohttp.DummyCookieJar(),
             # Proxies are looked up by proxy_for: trust_env would also take passwords from the user's .netrc.
@@ -110,10 +109,12 @@ class AsyncClient:
             raise RuntimeError("AsyncClient is used outside its 'async with'.")
         url = self.settings.url(request)
         proxy = proxy_for(self.settings, url)
-        headers = {} if token is None else {"Authorization": token.authorization}
+        headers = self.settings.headers(url)
+        if token is not None:
+            headers["authorization"] = token.authorization
         body = None
         if request.json is not None:
-            headers["Content-Type"] = "application/json"
+            headers["content-type"] = "application/json"
             body = json.dumps(request.json).encode()
         timeout = aiohttp.ClientTimeout(
             total=None,
@@ -133,6 +134,8 @@ class AsyncClient:
                 content = await reply.read()
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             return NoResponse(url, _reason(error), sent=not isinstance(error, _BEFORE_SENDING), trouble=_trouble(error))
+        except (OSError, ValueError) as error:  # its text may hold anything
+            return NoResponse(url, f"no reply ({type(error).__name__})", sent=True)
         return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
 
 

@@ -24,28 +24,58 @@ def proxy_for(settings: Settings, url: str) -> str | None:
     found = select_proxy(url, get_environ_proxies(url, no_proxy=None))
     if not found:
         return None
-    proxy: str = prepend_scheme_if_needed(found, "http")  # type: ignore[no-untyped-call] # requests' own
-    scheme = urlsplit(proxy).scheme
-    if scheme not in ("http", "https"):
+    try:
+        proxy: str = prepend_scheme_if_needed(found, "http")  # type: ignore[no-untyped-call] # requests' own
+        parts = urlsplit(proxy)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and proxy.isascii()
+    except ValueError:
+        is_one = False
+    if not is_one:
         raise AirbyteConfigError(
-            f"The proxy of the environment speaks {scheme}, expected http or https. Change the environment's "
-            "http_proxy, https_proxy or all_proxy, or name Airbyte's host in no_proxy."
+            "The proxy of the environment cannot be used, expected a URL such as http://proxy.example.com:3128. Change "
+            "the environment's http_proxy, https_proxy or all_proxy, or name Airbyte's host in no_proxy."
         )
     return proxy
 
 
-@functools.cache
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Return whom to trust: by default those that requests does. Made once, since it takes many milliseconds."""
+def ca_path(tls: Tls) -> str:
+    """Return the file or folder with the CAs to trust: the settings' own, the environment's, or those of requests."""
     environment = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    chosen = tls.ca_bundle or environment or DEFAULT_CA_BUNDLE_PATH
-    if Path(chosen).is_dir():
-        context = ssl.create_default_context(capath=chosen)
-    else:
-        context = ssl.create_default_context(cafile=chosen)
+    return tls.ca_bundle or environment or DEFAULT_CA_BUNDLE_PATH
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """Return whom to trust, and who we are. It is made once for the same files, since it takes many milliseconds.
+
+    :raises AirbyteConfigError: naming the file that cannot be used.
+    """
+    chosen = ca_path(tls)
+    files = [path for path in (chosen if tls.verify else None, tls.client_cert, tls.client_key) if path]
+    try:
+        return _context(tls, chosen, tuple(Path(path).stat().st_mtime for path in files))
+    except OSError as error:  # an SSLError is one
+        named = " and ".join(name for name, path in _names(tls, chosen) if path in files)
+        raise AirbyteConfigError(
+            f"TLS cannot be set up with {named}: {getattr(error, 'reason', None) or error.strerror or 'unusable'}. "
+            "Expected PEM files that are on this machine and belong together, a key without a passphrase."
+        ) from None
+
+
+def _names(tls: Tls, chosen: str) -> list[tuple[str, str | None]]:
+    trusted = "the extra ca_bundle" if tls.ca_bundle else "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE of the environment"
+    return [(trusted, chosen), ("the extra client_cert", tls.client_cert), ("the extra client_key", tls.client_key)]
+
+
+@functools.lru_cache(maxsize=32)
+def _context(tls: Tls, chosen: str, changed_at: tuple[float, ...]) -> ssl.SSLContext:  # noqa: ARG001 - part of the key
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    elif Path(chosen).is_dir():
+        context.load_verify_locations(capath=chosen)
+    else:
+        context.load_verify_locations(cafile=chosen)
     if tls.client_cert is not None:
-        context.load_cert_chain(tls.client_cert, tls.client_key)
+        context.load_cert_chain(tls.client_cert, tls.client_key, password=lambda: b"")
     return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from airflow_provider_airbyte_api import __version__
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, TokenKey
@@ -59,10 +60,10 @@ class Settings:
         """Return the whole URL of ``request``, without its query."""
         return request.path if "://" in request.path else self.root.api + request.path
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers that every request carries."""
-        return {
-            "Accept": "application/json",
-            "User-Agent": f"airflow-provider-airbyte-api/{__version__}",
-            **dict(self.more_headers),
-        }
+    def headers(self, url: str) -> dict[str, str]:
+        """Return the headers of a request to ``url``. Those of the user's own are for Airbyte's host alone."""
+        ours = {"accept": "application/json", "user-agent": f"airflow-provider-airbyte-api/{__version__}"}
+        there, here = urlsplit(url), urlsplit(self.root.api)
+        if (there.scheme, there.netloc) != (here.scheme, here.netloc):
+            return ours
+        return {**ours, **{name.lower(): value for name, value in self.more_headers}}

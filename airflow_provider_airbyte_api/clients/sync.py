@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
+import warnings
 from collections.abc import Generator, Iterator
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
-import urllib3
+import urllib3.exceptions
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, InsecureRequestWarning, MaxRetryError, NewConnectionError
 
 from airflow_provider_airbyte_api.api.conversation import (
     Authorize,
@@ -29,6 +32,7 @@ from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.network import ca_path, proxy_for, tls_context
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
 from airflow_provider_airbyte_api.clients.token_files import TokenFile
@@ -44,11 +48,17 @@ class Client:
         self._tokens = tokens
         self._log = log
         self._session = requests.Session()
-        self._session.headers.update(settings.headers())
+        # Proxies and CAs are looked up by network, the same for both drivers; so .netrc is left alone, too.
+        self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         tls = settings.tls
+        if urlsplit(settings.root.api).scheme == "https":
+            tls_context(tls)  # says which file cannot be used, where requests would only fail
         if not tls.verify:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the hook warns, once
+            # The hook has warned, once.
+            host = re.escape(urlsplit(settings.root.api).hostname or "")
+            warnings.filterwarnings("ignore", f".*host '{host}'", InsecureRequestWarning)
+        self._session.verify = ca_path(tls) if tls.verify else False
         if tls.client_cert is not None:
             self._session.cert = tls.client_cert if tls.client_key is None else (tls.client_cert, tls.client_key)
 
@@ -127,22 +137,23 @@ class Client:
 
     def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
         url = self.settings.url(request)
-        proxy, tls = self.settings.proxy, self.settings.tls
+        proxy = proxy_for(self.settings, url)
         try:
             reply = self._session.request(
                 request.method,
                 url,
                 params=request.query,
                 json=request.json,
+                headers=self.settings.headers(url),
                 auth=_Bearer(token),
                 timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
                 allow_redirects=False,
-                # Of a session, both of these would give way to the environment's.
-                verify=tls.ca_bundle if tls.verify else False,
                 proxies=None if proxy is None else {"http": proxy, "https": proxy},
             )
         except requests.RequestException as error:
             return NoResponse(url, _reason(error), sent=not _before_sending(error), trouble=_trouble(error))
+        except (OSError, ValueError) as error:  # its text may hold anything
+            return NoResponse(url, f"no reply ({type(error).__name__})", sent=True)
         headers = {name.lower(): value for name, value in reply.headers.items()}
         return Response(url, reply.status_code, headers, reply.content)
 
@@ -180,7 +191,7 @@ def _trouble(error: requests.RequestException) -> Trouble:
         return found
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    if isinstance(reason, NameResolutionError):
+    if isinstance(reason, getattr(urllib3.exceptions, "NameResolutionError", ())):  # urllib3 2 and newer
         return Trouble.DNS
     return Trouble.REFUSED if isinstance(reason, NewConnectionError) and "refused" in str(reason) else Trouble.OTHER
 

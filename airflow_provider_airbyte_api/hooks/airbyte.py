@@ -18,12 +18,12 @@ from airflow_provider_airbyte_api.api import jobs, resources, starting
 from airflow_provider_airbyte_api.api.calls import Times
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.api.finding import Filter
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of, unknown_extras
-from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection as AirflowConnection
@@ -241,6 +241,8 @@ class AirbyteHook(BaseHook):
         :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
         :raises AirbyteJobTimeoutError: if it is not finished by then.
         """
+        if not poll_interval > 0:
+            raise as_airflow(AirbyteConfigError(f"poll_interval is {poll_interval!r}, expected seconds above 0."))
         patience = jobs.Patience(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
         return self.run(jobs.wait_for_job(job_id, patience)).job
 
@@ -318,7 +320,7 @@ class AirbyteHook(BaseHook):
     def _settings(self) -> Settings:
         with airflow_errors():
             settings = settings_of(self._connection)
-        for secret in secrets_of(settings):
+        for secret in secrets_of(self._connection):
             mask_secret(secret)
         if not settings.tls.verify:
             self.log.warning("TLS certificates are not verified: anyone on the way to Airbyte can read along.")
@@ -350,7 +352,15 @@ def _within_seconds(seconds: float, settings: Settings) -> Finding:
         with Client(hasty, logging.getLogger(__name__)) as client:
             findings.append(client.run(doctor.examine(hasty.root, hasty.credentials, hasty.fixed)))
 
-    thread = threading.Thread(target=examine, daemon=True)
+    def examine_whatever_happens() -> None:
+        try:
+            examine()
+        except AirbyteError as error:
+            findings.append(doctor.found(doctor.Diagnosis.UNUSABLE, str(error)))
+        except Exception as error:  # noqa: BLE001 - its text may hold a secret
+            findings.append(doctor.found(doctor.Diagnosis.OTHER, f"({type(error).__name__})"))
+
+    thread = threading.Thread(target=examine_whatever_happens, daemon=True)
     thread.start()
     thread.join(seconds)
     if findings:

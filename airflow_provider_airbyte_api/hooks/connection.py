@@ -28,7 +28,8 @@ def settings_of(connection: Connection) -> Settings:
     """
     # The connection's own extra_dejson would block the event loop of a triggerer.
     extras = Extras(connection.conn_id, connection.extra)
-    root = api_root(_address(connection), connection.port)
+    # The official provider hides the port, and so does not mean it.
+    root = api_root(_address(connection), None if connection.conn_type == "airbyte" else connection.port)
     credentials, fixed = _who_we_are(connection, extras, root)
     return Settings(
         root,
@@ -37,21 +38,18 @@ def settings_of(connection: Connection) -> Settings:
         connect_timeout=extras.seconds("connect_timeout", 10.0),
         read_timeout=extras.seconds("read_timeout", extras.seconds("timeout", 30.0)),
         more_headers=_more_headers(extras, has_token=credentials is not None or fixed is not None),
-        tls=Tls(
-            extras.flag("verify", default=True),
-            extras.path("ca_bundle"),
-            extras.path("client_cert"),
-            extras.path("client_key"),
-        ),
+        tls=_tls(extras),
         proxy=_proxy(extras, root),
         shares_token=extras.flag("disk_cache", default=extras.choice("token_cache", ("memory", "disk")) == "disk"),
         max_in_flight=extras.count("max_in_flight", 4),
     )
 
 
-def secrets_of(settings: Settings) -> list[str]:
+def secrets_of(connection: Connection) -> list[str]:
     """Return what Airflow does not know to be secret: it masks the password and extras with a telling name."""
-    found = [value for _, value in settings.more_headers]
+    extras = Extras(connection.conn_id, connection.extra)
+    found = list(extras.headers("secret_headers").values())
+    settings = settings_of(connection)
     if settings.fixed is not None:
         found.append(settings.fixed.value)
     password = None if settings.proxy is None else urlsplit(settings.proxy).password
@@ -73,7 +71,7 @@ def _address(connection: Connection) -> str:
 
 def _who_we_are(connection: Connection, extras: Extras, root: ApiRoot) -> tuple[Credentials | None, Token | None]:
     """Return the credentials that earn tokens, or what is sent instead of a token, or neither."""
-    login, password, api_token = connection.login, connection.password, extras.text("api_token")
+    login, password, api_token = connection.login, connection.password, extras.secret("api_token")
     auth_type = extras.choice("auth_type", AUTH_TYPES)
     if auth_type is None and api_token and (login or password):
         raise AirbyteConfigError(
@@ -116,8 +114,9 @@ def _token_url(connection: Connection, extras: Extras, root: ApiRoot) -> str:
         return own
     url = urljoin(own, given if "://" in given else f"/{given.lstrip('/')}")
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        extras.refuse("auth_url", "a URL such as https://login.example.com/token, without a password in it")
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+        field = "auth_url" if extras.text("auth_url") else "auth_url, which Schema stands for,"
+        extras.refuse(field, "a URL such as https://login.example.com/token, without a password or a query in it")
     return url
 
 
@@ -130,6 +129,18 @@ def _more_headers(extras: Extras, *, has_token: bool) -> tuple[tuple[str, str], 
             "another header (many read Proxy-Authorization), or set the extra auth_type to none."
         )
     return tuple(headers.items())
+
+
+def _tls(extras: Extras) -> Tls:
+    tls = Tls(
+        extras.flag("verify", default=True),
+        extras.path("ca_bundle", or_folder=True),
+        extras.path("client_cert"),
+        extras.path("client_key"),
+    )
+    if tls.client_key is not None and tls.client_cert is None:
+        extras.refuse("client_key", "client_cert beside it")
+    return tls
 
 
 def _proxy(extras: Extras, root: ApiRoot) -> str | None:

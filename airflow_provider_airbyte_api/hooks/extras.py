@@ -21,6 +21,9 @@ from airflow_provider_airbyte_api.form import EXTRAS
 OTHER_NAMES = ("token_cache", "timeout", "proxies")
 """What else is understood: ``token_cache: disk`` for ``disk_cache``, and the names of the official provider."""
 
+DAY = 86_400.0
+"""The longest time-out, in seconds."""
+
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -49,6 +52,13 @@ class Extras:
             self.refuse(name, "text")
         return value.strip() if value is not None else None
 
+    def secret(self, name: str) -> str | None:
+        """Return a text that is sent in a header, None for nothing."""
+        value = self.text(name)
+        if value is not None and not _fits_a_header(value):
+            self.refuse(name, "one line of plain ASCII")
+        return value
+
     def choice(self, name: str, choices: Sequence[str]) -> str | None:
         """Return one of ``choices``, None for nothing."""
         value = self.value(name)
@@ -71,9 +81,9 @@ class Extras:
         value = self.value(name)
         try:
             seconds = default if value is None else float(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             seconds = math.nan
-        if isinstance(value, bool) or not math.isfinite(seconds) or seconds <= 0:
+        if isinstance(value, bool) or not 0 < seconds <= DAY:
             self.refuse(name, "a number of seconds above 0, such as 30", value)
         return seconds
 
@@ -86,11 +96,17 @@ class Extras:
             self.refuse(name, "a whole number above 0", value)
         return int(value)
 
-    def path(self, name: str) -> str | None:
-        """Return the path of a file that exists, None for nothing."""
+    def path(self, name: str, *, or_folder: bool = False) -> str | None:
+        """Return the path of a file that exists, None for nothing. It is never repeated: some paste the file itself."""
         value = self.text(name)
-        if value is not None and not Path(value).exists():
-            self.refuse(name, "the path of a file that is on this machine", value)
+        if value is None:
+            return None
+        try:
+            is_there = Path(value).is_file() or (or_folder and Path(value).is_dir())
+        except (OSError, ValueError):
+            is_there = False
+        if not is_there:
+            self.refuse(name, f"the path of a file {'or folder ' if or_folder else ''}that is on this machine")
         return value
 
     def headers(self, name: str) -> dict[str, str]:
@@ -99,24 +115,25 @@ class Extras:
         if isinstance(value, str):
             try:
                 value = json.loads(value)
-            except ValueError:
+            except (RecursionError, ValueError):
                 self.refuse(name, 'a JSON object, as {"X-Tenant": "data"}')
         if value is None:
             return {}
         if not isinstance(value, Mapping) or not all(map(_is_header, value.items())):
-            self.refuse(name, 'a JSON object with header names and texts, as {"X-Tenant": "data"}')
-        return dict(value)
+            self.refuse(name, 'a JSON object with plain ASCII texts, as {"X-Tenant": "data"}, and no Host or Content-…')
+        return {header: text.strip() for header, text in value.items()}
 
     def proxy(self, name: str, scheme: str) -> str | None:
         """Return the URL of a proxy; where there is one for each scheme, that for ``scheme``."""
         value = self.value(name)
         if isinstance(value, Mapping):
-            value = value.get(scheme) or value.get(f"{scheme}://")
+            keys = (scheme, f"{scheme}://", "all", "all://")
+            value = next((value[key] for key in keys if value.get(key)), None)
         if value is None:
             return None
         try:
             parts = urlsplit(value)
-            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and value.isascii()
         except (AttributeError, TypeError, ValueError):
             is_one = False
         if not is_one:
@@ -146,5 +163,11 @@ def _is_header(item: tuple[Any, Any]) -> bool:
         isinstance(name, str)
         and isinstance(value, str)
         and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is not None
-        and re.search(r"[\r\n\0]", value) is None
+        and re.fullmatch(r"(?i)host|connection|content-.*|transfer-encoding", name) is None
+        and _fits_a_header(value)
     )
+
+
+def _fits_a_header(value: str) -> bool:
+    """Tell whether all HTTP libraries would send ``value`` alike."""
+    return value.isascii() and value.strip().isprintable()

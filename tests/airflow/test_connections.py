@@ -110,7 +110,17 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
         ({"extra": {"api_token": "t"}, "login": "me", "password": "p"}, "api_token, and a Login or Password too"),
         ({"extra": {"api_token": 7}}, "Extra api_token .* cannot be used, expected text"),
         ({"extra": {"verify": "perhaps"}}, "verify .* is 'perhaps', expected true or false"),
-        ({"extra": {"ca_bundle": "/no/such/file"}}, "ca_bundle .* is '/no/such/file', expected the path of a file"),
+        (
+            {"extra": {"ca_bundle": "/no/such/file"}},
+            "ca_bundle .* cannot be used, expected the path of a file or folder",
+        ),
+        ({"extra": {"client_key": "-----BEGIN hidden" * 300}}, "client_key .* cannot be used, expected the path"),
+        ({"extra": {"client_key": __file__}}, "client_key .* cannot be used, expected client_cert beside it"),
+        ({"extra": {"api_token": "hidden\ntoken"}}, "Extra api_token .* cannot be used, expected one line"),
+        ({"extra": {"secret_headers": {"X": "hidden wörd"}}}, "Extra secret_headers .* cannot be used"),
+        ({"extra": {"headers": {"Content-Length": "1"}}}, "Extra headers .* cannot be used"),
+        ({"extra": {"read_timeout": 10**320}}, "Extra read_timeout"),
+        ({"port": 99_999}, "Port is 99999, expected a number from 1 to 65535"),
         ({"extra": {"connect_timeout": 0}}, "connect_timeout .* is 0, expected a number of seconds above 0"),
         ({"extra": {"read_timeout": True}}, "read_timeout .* is True, expected a number of seconds"),
         ({"extra": {"timeout": "NaN"}}, "timeout .* is 'NaN', expected a number of seconds"),
@@ -137,6 +147,50 @@ def test_what_cannot_be_used_is_named_and_no_secret_is_repeated(
     with pytest.raises(errors.AirbyteConfigError, match=message) as raised:
         settings(monkeypatch, **fields)
     assert "hidden" not in str(raised.value)
+
+
+@both
+def test_headers_for_a_gateway_do_not_go_to_whoever_gives_tokens(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with LocalAirbyte() as elsewhere:
+        elsewhere._world._signature = airbyte._world._signature
+        extra = {"auth_url": f"{elsewhere.api_url}/applications/token", "secret_headers": {"X-Gate": " hidden "}}
+        declare(monkeypatch, airbyte, login=airbyte.client_id, password=airbyte.client_secret, extra=extra)
+        ask(airbyte, kind)
+        assert [asked.headers.get("x-gate") for asked in elsewhere.requests] == [None]
+        assert [asked.headers.get("x-gate") for asked in airbyte.requests] == ["hidden"]
+
+
+@both
+@pytest.mark.parametrize("broken", ["ca_bundle", "client_key", "REQUESTS_CA_BUNDLE"])
+def test_files_that_cannot_be_used_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, broken: str
+) -> None:
+    authority = Authority.made_in(tmp_path)
+    certificate, key = authority.sign("client")
+    extra = {"ca_bundle": str(authority.path), "client_cert": str(certificate), "client_key": str(key)}
+    if broken == "REQUESTS_CA_BUNDLE":
+        del extra["ca_bundle"]
+        monkeypatch.setenv(broken, str(tmp_path / "nowhere.pem"))
+    else:
+        Path(extra[broken]).write_text("no PEM at all")
+    with LocalAirbyte(tls=authority.server_context("127.0.0.1"), auth=False) as airbyte:
+        declare(monkeypatch, airbyte, extra=extra)
+        job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+        if kind == "worker":
+            with pytest.raises(errors.AirbyteConfigError, match=broken):
+                AirbyteHook("mine").get_job(job.job_id)
+        else:
+            trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, "mine", 0.01)
+
+            async def wait() -> dict[str, Any]:
+                (event,) = [event async for event in trigger.run()]
+                return dict(event.payload)
+
+            event = asyncio.run(wait())
+            assert event["error"]["type"] == "AirbyteConfigError"
+            assert broken in event["error"]["message"]
 
 
 # -- the way there ---------------------------------------------------------------------------------------------

@@ -105,6 +105,14 @@ ROWS = [
     ),
     Row("no access", Diagnosis.NO_ACCESS, ("a role in a workspace",), arrange=reply(403, "/workspaces")),
     Row("no workspace", Diagnosis.NO_WORKSPACE, ("a role",), arrange=lambda airbyte: airbyte.workspaces.clear()),
+    Row(
+        "a wrong password for HTTP Basic",
+        Diagnosis.FIXED_REFUSED,
+        ("Check Login and Password, which are sent as HTTP Basic",),
+        lambda _: {"extra": {"auth_type": "basic"}},
+        reply(401, "/workspaces", **BASIC),
+        {"auth": False},
+    ),
     # Where it is
     Row("no host", Diagnosis.UNUSABLE, ("Host is empty",), lambda _: {"host": ""}),
     Row("a host that does not exist", Diagnosis.UNKNOWN_HOST, ("DNS",), lambda _: {"host": "http://nobody.invalid"}),
@@ -142,6 +150,25 @@ ROWS = [
         ("https://login.example.com/start", "secret_headers"),
         arrange=reply(302, TOKEN, headers={"Location": "https://login.example.com/start?state=1"}),
     ),
+    Row(
+        "http to a port that speaks https",
+        Diagnosis.WANTS_TLS,
+        ("Write https:// in Host",),
+        arrange=reply(400, TOKEN, body="<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"),
+    ),
+    Row("a firewall's 403", Diagnosis.WEB_PAGE, ("something before it",), arrange=reply(403, TOKEN, **HTML)),
+    Row(
+        "a gateway that does not know the path",
+        Diagnosis.WEB_PAGE,
+        ("Check Host",),
+        arrange=reply(404, "/workspaces", body='{"message": "no Route matched with those values"}'),
+    ),
+    Row(
+        "a token URL whose host does not exist",
+        Diagnosis.UNKNOWN_HOST,
+        ("Check the extra auth_url",),
+        lambda _: {"extra": {"auth_url": "http://nobody.invalid/token"}},
+    ),
     # How it is doing
     Row("rate limited", Diagnosis.RATE_LIMITED, ("in a minute",), arrange=reply(429, TOKEN)),
     Row("in trouble", Diagnosis.SERVER, ("Try again later",), arrange=reply(503, ".*")),
@@ -158,6 +185,13 @@ ROWS = [
         Diagnosis.PROXY,
         ("extra proxy",),
         lambda _: {"extra": {"proxy": f"http://me:{SECRET}@127.0.0.1:{closed_port()}"}},
+    ),
+    Row(
+        "a proxy that wants a password",
+        Diagnosis.PROXY,
+        ("407",),
+        lambda airbyte: {"host": "http://airbyte.example.com", "extra": {"proxy": airbyte.url}},
+        reply(407, ".*"),
     ),
     Row(
         "an extra that cannot be used",

@@ -67,7 +67,7 @@ def test_a_deferred_sensor_out_of_time_raises_what_a_poking_one_does(airbyte: Lo
 def test_a_job_that_is_finished_already_needs_no_triggerer(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     ti = XComs()
-    result = wait_for(job, "deferred").execute({"ti": ti})
+    result = wait_for(job, "deferred").execute({"ti": ti})  # type: ignore[typeddict-item]
     assert (result["job_id"], result["job_url"]) == (job.job_id, ti.pushed["job_url"])
 
 
@@ -109,7 +109,7 @@ def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAir
 
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(TaskDeferred) as deferred:
-        wait_for(job, "deferred").execute({"ti": XComs()})
+        wait_for(job, "deferred").execute({"ti": XComs()})  # type: ignore[typeddict-item]
     kwargs = deferred.value.trigger.serialize()[1]
     assert (kwargs["job_id"], kwargs["connection_id"]) == (job.job_id, STRIPE_TO_BIGQUERY)
     assert airbyte.client_secret not in json.dumps(kwargs)

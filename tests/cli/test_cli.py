@@ -104,7 +104,7 @@ def test_a_sync_is_waited_for_with_a_line_for_each_change(
     main(["sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.05", "-o", "json"])
     said = capsys.readouterr()
     lines = said.err.splitlines()
-    assert [line for line in lines if line.startswith("Job 1 is")] == ["Job 1 is running.", "Job 1 is succeeded."]
+    assert [line for line in lines if "Job 1 is" in line] == ["Job 1 is running.", "Job 1 is succeeded."]
     assert "250,000 rows" in lines[-1]
     assert json.loads(plain(said.out))[0]["rows_synced"] == 250_000
 
@@ -167,3 +167,30 @@ def test_airflows_command_line_waits_for_no_code_of_ours() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     loaded = done.stdout.splitlines()[-1].split()
     assert [name for name in loaded if not name.startswith("airflow_provider_airbyte_api")] == ["loaded"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["jobs", "--limit", "-1"], ["jobs", "--limit", "many"], ["sync", STRIPE_TO_BIGQUERY, "--poll-interval", "0"]],
+)
+def test_an_argument_that_cannot_be_used_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "invalid number" in capsys.readouterr().err
+
+
+def test_a_sync_that_runs_already_is_said_and_none_started(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    with pytest.raises(SystemExit) as ended:
+        main(["sync", STRIPE_TO_BIGQUERY])
+    assert "'Stripe → BigQuery' is being synced already; nothing was started." in str(ended.value)
+    assert len(airbyte.jobs) == 1
+
+
+def test_a_pipe_that_nobody_reads_on_is_no_traceback(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__CORE__UNIT_TEST_MODE")  # in which Airflow itself logs to stdout
+    airbyte.sources.extend({**airbyte.sources[0], "sourceId": str(number)} for number in range(3000))
+    command = f"{' '.join(MODULE)} sources -o yaml | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
