@@ -16,6 +16,18 @@ def refuse(message: str) -> NoReturn:
     raise as_airflow(AirbyteConfigError(message))
 
 
+def require_one_of_two(connection_id: str | None, connection_name: str | None) -> None:
+    """Do nothing if one of the two is given, and the other is not.
+
+    :raises AirbyteConfigError: if not.
+    """
+    if (connection_id is None) == (connection_name is None):
+        refuse(
+            f"connection_id is {connection_id!r} and connection_name {connection_name!r}, expected one of the two: the "
+            "UUID of an Airbyte connection, or its name."
+        )
+
+
 def positive_seconds(value: object, name: str) -> float:
     """Return ``value`` as a number of seconds.
 

@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteError, AirbyteNotFoundError
 from airflow_provider_airbyte_api.api.finding import Filter, connection_id, the_one, workspace_id
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
-from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.wire import json_of, unexpected
 
 
@@ -163,6 +163,6 @@ def list_workspaces() -> Conversation[None]:
     yield from pages(calls.list_workspaces(), Workspace.from_json, lambda workspace: workspace.workspace_id)
 
 
-def get_connection(connection_id: str) -> Conversation[Connection]:
+def get_connection(connection_id: str, retry: Retry = Retry()) -> Conversation[Connection]:  # noqa: B008 - it is frozen
     """Return one Airbyte connection."""
-    return (yield from call_for(calls.get_connection(connection_id), Connection.from_json))
+    return (yield from call_for(calls.get_connection(connection_id), Connection.from_json, retry))

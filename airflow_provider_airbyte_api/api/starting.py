@@ -151,6 +151,14 @@ def start_or_adopt(
     return outcome
 
 
+def cancel_running_job(connection_id: str) -> Conversation[Job | None]:
+    """Cancel what runs on a connection, whatever it is, and return it once it is finished; None if nothing runs."""
+    running = yield from running_job(connection_id)
+    if running is None:
+        return None
+    return (yield from cancel_and_wait(running.job_id))
+
+
 def cancel_and_wait(job_id: int) -> Conversation[Job]:
     """Cancel the job unless it is finished, and return it once it is, or after :data:`CANCEL_PATIENCE`."""
     began = yield from now()

@@ -1,6 +1,6 @@
-"""Operators: run a sync, and list what there is in an Airbyte.
+"""Operators: run a sync, cancel a job, and list what there is in an Airbyte.
 
-Those that list are in :mod:`.listing`, and to be imported from here.
+All are to be imported from here; some are written in modules beside this one.
 
 Only what declares a task is imported with this module, for it is imported each time that a DAG file is parsed.
 """
@@ -20,8 +20,14 @@ from airflow_provider_airbyte_api.api.defaults import (
     UNREACHABLE_TIMEOUT,
     WEEK,
 )
-from airflow_provider_airbyte_api.arguments import one_of, positive_seconds, positive_seconds_or_none, refuse
+from airflow_provider_airbyte_api.arguments import (
+    one_of,
+    positive_seconds,
+    positive_seconds_or_none,
+    require_one_of_two,
+)
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
+from airflow_provider_airbyte_api.operators.cancelling import AirbyteCancelJobOperator
 from airflow_provider_airbyte_api.operators.listing import (
     AirbyteListConnectionsOperator,
     AirbyteListDestinationsOperator,
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.operators.sync import SyncRun
 
 __all__ = [
+    "AirbyteCancelJobOperator",
     "AirbyteListConnectionsOperator",
     "AirbyteListDestinationsOperator",
     "AirbyteListJobsOperator",
@@ -110,11 +117,7 @@ class AirbyteSyncOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if (connection_id is None) == (connection_name is None):
-            refuse(
-                f"connection_id is {connection_id!r} and connection_name {connection_name!r}, expected one of the two: "
-                "the UUID of the Airbyte connection to sync, or its name."
-            )
+        require_one_of_two(connection_id, connection_name)
         self.connection_id = connection_id
         self.connection_name = connection_name
         self.workspace_id = workspace_id

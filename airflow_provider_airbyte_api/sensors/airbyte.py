@@ -1,4 +1,4 @@
-"""Sensors: wait for a job that somebody else started.
+"""Sensors: wait for a job that somebody else started, or for fresh data.
 
 Only what declares a task is imported with this module, for it is imported each time that a DAG file is parsed.
 """
@@ -6,9 +6,11 @@ Only what declares a task is imported with this module, for it is imported each 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -19,17 +21,125 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.arguments import positive_seconds, refuse
+from airflow_provider_airbyte_api.arguments import (
+    moment_or_none,
+    one_of,
+    positive_seconds,
+    positive_seconds_or_none,
+    refuse,
+    require_one_of_two,
+)
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_links
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_airbyte_api.api.models import Job
+    from airflow_provider_airbyte_api.api.conversation import Conversation
+    from airflow_provider_airbyte_api.api.freshness import Demand
+    from airflow_provider_airbyte_api.api.models import Connection, Job
+    from airflow_provider_airbyte_api.api.verdict import Seen
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+    from airflow_provider_airbyte_api.triggers.events import JobEvent
+
+T = TypeVar("T")
 
 
-class AirbyteJobSensor(BaseSensorOperator):
+class _AirbyteSensor(BaseSensorOperator):
+    """What all sensors of this package have in common."""
+
+    operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
+    ui_color = "#e5e4ff"
+
+    def __init__(
+        self,
+        *,
+        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        if poll_interval is not None:
+            if "poke_interval" in kwargs:
+                refuse(
+                    f"poll_interval is {poll_interval!r} and poke_interval {kwargs['poke_interval']!r}: they mean the "
+                    "same, give one."
+                )
+            kwargs["poke_interval"] = positive_seconds(poll_interval, "poll_interval")
+        super().__init__(**kwargs)
+        self.airbyte_conn_id = airbyte_conn_id
+        self.deferrable = deferrable
+        self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
+        self._away_since: float | None = None
+
+    @cached_property
+    def hook(self) -> AirbyteHook:
+        """The hook that this task talks through."""
+        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+        return AirbyteHook(self.airbyte_conn_id)
+
+    def _look(self, conversation: Conversation[T]) -> T | None:
+        """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
+        from airflow_provider_airbyte_api.api.errors import AirbyteError
+
+        try:
+            found = self.hook.run(conversation)
+        except AirbyteError as error:
+            moment = time.time()
+            if self._away_since is None:
+                self._away_since = moment
+            if not error.transient or moment - self._away_since >= self.unreachable_timeout:
+                raise
+            self.log.warning("Airbyte is away; waiting all the same. %s", error)
+            return None
+        self._away_since = None
+        return found
+
+    def _read(self, event: dict[str, Any] | None) -> JobEvent:
+        """Return what a trigger says, or raise what went wrong."""
+        from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError
+        from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
+        from airflow_provider_airbyte_api.triggers import events
+
+        with airflow_errors():
+            woken = events.read(event)
+        if isinstance(woken.error, AirbyteJobTimeoutError):
+            # What Airflow raises where a sensor that pokes is out of time. It is not retried.
+            raise AirflowSensorTimeout(str(woken.error)) from woken.error
+        if woken.error is not None:
+            raise as_airflow(woken.error)
+        return woken
+
+    @contextmanager
+    def _heeding_soft_fail(self) -> Iterator[None]:
+        """Skip the task for a job that failed, if told so. Airflow does that only where a sensor was deferred."""
+        from airflow_provider_airbyte_api.api.errors import AirbyteJobError
+
+        try:
+            yield
+        except AirbyteJobError as error:
+            if self.soft_fail or getattr(self, "never_fail", False):
+                raise AirflowSkipException(f"Skipping because of soft_fail or never_fail. {error}") from error
+            raise
+
+    def _describe_connection(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, str]:
+        """Let the links lead to the connection and the job, and return what a trigger hands on."""
+        workspace_id = connection.workspace_id
+        connection_url = self.hook.connection_url(workspace_id, connection.connection_id)
+        job_url = None if job_id is None else self.hook.job_url(workspace_id, connection.connection_id, job_id)
+        push_links(context["ti"], job_url, connection_url)
+        return {"workspace_id": workspace_id, "name": connection.name}
+
+    def _seen(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> Seen:
+        from airflow_provider_airbyte_api.api.verdict import Seen
+
+        workspace_id = connection.get("workspace_id")
+        job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
+        return Seen(connection.get("name", ""), job_url, looks)
+
+
+class AirbyteJobSensor(_AirbyteSensor):
     """Waits until an Airbyte job has succeeded, and fails if it ends otherwise.
 
     It returns what an :class:`~..operators.airbyte.AirbyteSyncOperator` does, and has its links. It never cancels the
@@ -46,39 +156,15 @@ class AirbyteJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "airbyte_conn_id")
-    operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
-    ui_color = "#e5e4ff"
 
     def __init__(
         self,
         *,
         job_id: int | str,
-        airbyte_conn_id: str = AIRBYTE_CONN_ID,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | None = None,
-        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
-        if poll_interval is not None:
-            if "poke_interval" in kwargs:
-                refuse(
-                    f"poll_interval is {poll_interval!r} and poke_interval {kwargs['poke_interval']!r}: they mean the "
-                    "same, give one."
-                )
-            kwargs["poke_interval"] = positive_seconds(poll_interval, "poll_interval")
         super().__init__(**kwargs)
         self.job_id = job_id
-        self.airbyte_conn_id = airbyte_conn_id
-        self.deferrable = deferrable
-        self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
-        self._away_since: float | None = None
-
-    @cached_property
-    def hook(self) -> AirbyteHook:
-        """The hook that this task talks through."""
-        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-
-        return AirbyteHook(self.airbyte_conn_id)
 
     def execute(self, context: Context) -> Any:
         """Wait for the job here, or leave that to the trigger unless it is finished already."""
@@ -93,18 +179,11 @@ class AirbyteJobSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the job once. That Airbyte is away is no reason to fail, for a while."""
         from airflow_provider_airbyte_api.api import jobs
-        from airflow_provider_airbyte_api.api.errors import AirbyteError
         from airflow_provider_airbyte_api.api.retry import ONCE
 
-        job_id = self._valid_job_id()
-        try:
-            job = self.hook.run(jobs.get_job(job_id, ONCE))
-        except AirbyteError as error:
-            if not error.transient or self._has_been_away_too_long():
-                raise
-            self.log.warning("Airbyte is away; waiting for job %d all the same. %s", job_id, error)
+        job = self._look(jobs.get_job(self._valid_job_id(), ONCE))
+        if job is None:
             return PokeReturnValue(is_done=False)
-        self._away_since = None
         if job.is_finished:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(job, self._connection_of(context, job)))
         self.log.info("Job %d is %s.", job.job_id, job.status)
@@ -112,17 +191,7 @@ class AirbyteJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
-        from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError
-        from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
-        from airflow_provider_airbyte_api.triggers import events
-
-        with airflow_errors():
-            woken = events.read(event)
-        if isinstance(woken.error, AirbyteJobTimeoutError):
-            # What Airflow raises where a sensor that pokes is out of time. It is not retried.
-            raise AirflowSensorTimeout(str(woken.error)) from woken.error
-        if woken.error is not None:
-            raise as_airflow(woken.error)
+        woken = self._read(event)
         job = woken.job or self.hook.get_job(woken.job_id)
         return self._finish(job, woken.handed_on, woken.looks)
 
@@ -130,16 +199,14 @@ class AirbyteJobSensor(BaseSensorOperator):
         """Return what a job does not tell, its connection's name and workspace, and let the links lead there."""
         from airflow_provider_airbyte_api.api.errors import AirbyteError
         from airflow_provider_airbyte_api.api.resources import get_connection
+        from airflow_provider_airbyte_api.api.retry import ONCE
 
         try:
-            connection = self.hook.run(get_connection(job.connection_id))
+            connection = self.hook.run(get_connection(job.connection_id, ONCE))
         except AirbyteError as error:
             self.log.info("There will be no link to the job. %s", error)
             return {}
-        workspace_id = connection.workspace_id
-        job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id)
-        push_links(context["ti"], job_url, self.hook.connection_url(workspace_id, job.connection_id))
-        return {"workspace_id": workspace_id, "name": connection.name}
+        return self._describe_connection(context, connection, job.job_id)
 
     def _defer(self, job: Job, connection: dict[str, str]) -> None:
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
@@ -157,30 +224,15 @@ class AirbyteJobSensor(BaseSensorOperator):
             method_name="execute_complete",
         )
 
-    def _has_been_away_too_long(self) -> bool:
-        moment = time.time()
-        if self._away_since is None:
-            self._away_since = moment
-        return moment - self._away_since >= self.unreachable_timeout
-
     def _finish(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
-        """Return the result. A sensor that pokes has to heed ``soft_fail`` itself for errors of its own."""
-        from airflow_provider_airbyte_api.api.errors import AirbyteJobError
-        from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
+        from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
         from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 
-        workspace_id = connection.get("workspace_id")
-        job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
-        seen = Seen(connection.get("name", ""), job_url, looks)
-        try:
-            with airflow_errors():
-                require_success(job, seen)
-        except AirbyteJobError as error:
-            if self.soft_fail or getattr(self, "never_fail", False):
-                raise AirflowSkipException(f"Skipping because of soft_fail or never_fail. {error}") from error
-            raise
+        seen = self._seen(job, connection, looks)
+        with self._heeding_soft_fail(), airflow_errors():
+            require_success(job, seen)
         self.log.info("%s.", describe(job, seen))
-        return result_of(job, job_url)
+        return result_of(job, seen.job_url)
 
     def _valid_job_id(self) -> int:
         from airflow_provider_airbyte_api.api.models import valid_job_id
@@ -188,3 +240,134 @@ class AirbyteJobSensor(BaseSensorOperator):
 
         with airflow_errors():
             return valid_job_id(self.job_id)
+
+
+class AirbyteFreshnessSensor(_AirbyteSensor):
+    """Waits until an Airbyte connection's data is fresh, whoever syncs it: Airflow, Airbyte's own schedule, a person.
+
+    Fresh is a sync that succeeded, ended after ``completed_after``, no longer ago than ``max_age``, and moved
+    ``min_rows``. Without either of the first two, it has to have ended after the DAG run's data interval. It returns
+    what an :class:`~..operators.airbyte.AirbyteSyncOperator` does. One request is one look.
+
+    :param connection_id: the UUID of the Airbyte connection; or else
+    :param connection_name: its name, exactly.
+    :param max_age: how old the data may be: a ``timedelta``, or seconds.
+    :param completed_after: a datetime, or a text in ISO 8601, which may be a template.
+    :param min_rows: how many rows that sync has to have moved.
+    :param on_failed: ``wait`` for another sync if one failed or was cancelled that could have been fresh, or ``fail``.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two looks, as in :class:`AirbyteJobSensor`.
+    :param unreachable_timeout: seconds that Airbyte may be away meanwhile, as there.
+    """
+
+    template_fields: Sequence[str] = ("connection_id", "connection_name", "completed_after", "airbyte_conn_id")
+
+    def __init__(
+        self,
+        *,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        max_age: timedelta | float | None = None,
+        completed_after: datetime | str | None = None,
+        min_rows: int | None = None,
+        on_failed: str = "wait",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require_one_of_two(connection_id, connection_name)
+        self.connection_id = connection_id
+        self.connection_name = connection_name
+        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        self.max_age = positive_seconds_or_none(seconds, "max_age")
+        self.completed_after = completed_after
+        if min_rows is not None and (isinstance(min_rows, bool) or not isinstance(min_rows, int) or min_rows < 0):
+            refuse(f"min_rows is {min_rows!r}, expected a whole number, or None.")
+        self.min_rows = min_rows
+        self.on_failed = one_of(on_failed, "on_failed", ("wait", "fail"))
+
+    def execute(self, context: Context) -> Any:
+        """Wait for fresh data here, or leave that to the trigger unless it is there already."""
+        if not self.deferrable:
+            return super().execute(context)
+        found = self.poke(context)
+        if found.is_done:
+            return found.xcom_value
+        return self._defer(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once whether there is a fresh sync."""
+        from airflow_provider_airbyte_api.api.freshness import look_for_fresh_data
+        from airflow_provider_airbyte_api.api.verdict import Seen
+
+        connection = self._find(context)
+        seen = Seen(connection.name)
+        with self._heeding_soft_fail():
+            look = self._look(look_for_fresh_data(connection.connection_id, self._demand(context), seen))
+        if look is None:
+            return PokeReturnValue(is_done=False)
+        if look.fresh is None:
+            newest = "none yet" if look.newest is None else f"job {look.newest.job_id} of {look.newest.last_updated_at}"
+            self.log.info("%r is not fresh; its newest successful sync is %s.", connection.name, newest)
+            return PokeReturnValue(is_done=False)
+        handed_on = self._describe_connection(context, connection, look.fresh.job_id)
+        return PokeReturnValue(is_done=True, xcom_value=self._finish(look.fresh, handed_on))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the trigger: return the result, or raise what the event brings."""
+        woken = self._read(event)
+        job = woken.job or self.hook.get_job(woken.job_id)
+        seen = self._seen(job, woken.handed_on)
+        push_links(context["ti"], seen.job_url, None)
+        return self._finish(job, woken.handed_on)
+
+    def _find(self, context: Context) -> Connection:
+        """Return the Airbyte connection; it is looked up once in each process."""
+        if self._found is None:
+            if self.connection_id:
+                self._found = self.hook.get_airbyte_connection(self.connection_id)
+            else:
+                self._found = self.hook.get_connection_named(str(self.connection_name))
+        return self._found
+
+    _found: Connection | None = None
+
+    def _demand(self, context: Context) -> Demand:
+        from airflow_provider_airbyte_api.api.freshness import Demand
+
+        moment = moment_or_none(self.completed_after, "completed_after")
+        if moment is None and self.max_age is None:
+            everything: Any = context
+            moment = everything.get("data_interval_end")
+            if moment is None:
+                refuse("This DAG run has no data interval: give max_age or completed_after.")
+        return Demand(
+            self.max_age, None if moment is None else moment.timestamp(), self.min_rows, fails=self.on_failed == "fail"
+        )
+
+    def _defer(self, context: Context) -> None:
+        from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
+
+        connection, demand = self._find(context), self._demand(context)
+        self.defer(
+            trigger=AirbyteFreshnessTrigger(
+                connection_id=connection.connection_id,
+                airbyte_conn_id=self.airbyte_conn_id,
+                poll_interval=float(self.poke_interval),
+                max_age=demand.max_age,
+                completed_after=demand.completed_after,
+                min_rows=demand.min_rows,
+                on_failed=self.on_failed,
+                deadline=time.time() + float(self.timeout),
+                unreachable_timeout=self.unreachable_timeout,
+                handed_on=self._describe_connection(context, connection, None),
+            ),
+            method_name="execute_complete",
+        )
+
+    def _finish(self, job: Job, connection: Mapping[str, Any]) -> dict[str, Any]:
+        from airflow_provider_airbyte_api.api.verdict import describe, result_of
+
+        seen = self._seen(job, connection)
+        self.log.info("Fresh: %s.", describe(job, seen))
+        return result_of(job, seen.job_url)

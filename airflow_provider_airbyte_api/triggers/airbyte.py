@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError, AirbyteJobTimeoutError
+from airflow_provider_airbyte_api.api.verdict import Seen
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.triggers import events
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.shared import Watch, watching
-from airflow_provider_airbyte_api.watch.tasks import detached
+from airflow_provider_airbyte_api.watch.tasks import detached, jitter
 
 T = TypeVar("T")
 
@@ -28,7 +29,27 @@ on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has looke
 """
 
 
-class AirbyteJobTrigger(BaseTrigger):
+class _AirbyteTrigger(BaseTrigger):
+    """What all triggers of this package have in common."""
+
+    airbyte_conn_id: str
+
+    async def _ask(self, ask: Callable[[Watch], Awaitable[T]]) -> T:
+        """Return what the watch over this trigger's Airbyte answers."""
+        settings = await settings_for(self.airbyte_conn_id)
+        while True:
+            try:
+                async with watching(settings) as watch:
+                    return await ask(watch)
+            except AirbyteAuthenticationError:
+                # The secret may have been changed in Airflow, too, since it was looked up.
+                renewed = await settings_for(self.airbyte_conn_id, other_than=settings)
+                if renewed == settings:
+                    raise
+                settings = renewed
+
+
+class AirbyteJobTrigger(_AirbyteTrigger):
     """Waits until a job is finished, and tells how it ended: see :mod:`.events`.
 
     It never blocks the event loop, and it holds no secret: what it is built of is stored in plain text.
@@ -109,20 +130,6 @@ class AirbyteJobTrigger(BaseTrigger):
         workspace_id = self.handed_on.get("workspace_id")
         return await self._ask(lambda watch: watch.wait_for_job(self.job_id, patience, workspace_id, self.log))
 
-    async def _ask(self, ask: Callable[[Watch], Awaitable[T]]) -> T:
-        """Return what the watch over this trigger's Airbyte answers."""
-        settings = await settings_for(self.airbyte_conn_id)
-        while True:
-            try:
-                async with watching(settings) as watch:
-                    return await ask(watch)
-            except AirbyteAuthenticationError:
-                # The secret may have been changed in Airflow, too, since it was looked up.
-                renewed = await settings_for(self.airbyte_conn_id, other_than=settings)
-                if renewed == settings:
-                    raise
-                settings = renewed
-
     async def on_kill(self) -> None:
         """Cancel the job if the task does not wait for it any more.
 
@@ -167,3 +174,106 @@ class AirbyteJobTrigger(BaseTrigger):
             key="job_id", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
         )
         return bool(job_id == self.job_id)
+
+
+class AirbyteFreshnessTrigger(_AirbyteTrigger):
+    """Waits until an Airbyte connection's data is fresh, and tells which sync made it so: see :mod:`.events`.
+
+    It shares the session and the token of all who wait for the same Airbyte, and makes one request at each look.
+
+    :param connection_id: the Airbyte connection.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param max_age: how many seconds ago the sync may have ended; None: any.
+    :param completed_after: when it has to have ended at the earliest, in seconds since the epoch; None: any time.
+    :param min_rows: how many rows it has to have moved; None: any.
+    :param on_failed: ``wait`` for another sync if one failed that could have been fresh, or ``fail``.
+    :param deadline: when to give up, in seconds since the epoch; None: never.
+    :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
+    :param handed_on: JSON that comes back in the event, for the task that waits.
+    """
+
+    def __init__(
+        self,
+        connection_id: str,
+        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        poll_interval: float = POLL_INTERVAL,
+        max_age: float | None = None,
+        completed_after: float | None = None,
+        min_rows: int | None = None,
+        on_failed: str = "wait",
+        deadline: float | None = None,
+        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
+        handed_on: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow's
+        self.connection_id = connection_id
+        self.airbyte_conn_id = airbyte_conn_id
+        self.poll_interval = poll_interval
+        self.max_age = max_age
+        self.completed_after = completed_after
+        self.min_rows = min_rows
+        self.on_failed = on_failed
+        self.deadline = deadline
+        self.unreachable_timeout = unreachable_timeout
+        self.handed_on = dict(handed_on or {})
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what to build this trigger of again."""
+        return (
+            "airflow_provider_airbyte_api.triggers.airbyte.AirbyteFreshnessTrigger",
+            {
+                "connection_id": self.connection_id,
+                "airbyte_conn_id": self.airbyte_conn_id,
+                "poll_interval": self.poll_interval,
+                "max_age": self.max_age,
+                "completed_after": self.completed_after,
+                "min_rows": self.min_rows,
+                "on_failed": self.on_failed,
+                "deadline": self.deadline,
+                "unreachable_timeout": self.unreachable_timeout,
+                "handed_on": self.handed_on,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event once there is fresh data, or it cannot be waited for any longer."""
+        settled_at = CLOCK.time() + SETTLING
+        try:
+            event = events.finished(await self._wait(), self.handed_on)
+        except AirbyteError as error:
+            event = events.failed(getattr(error, "job_id", 0), error, self.handed_on)
+        if CLOCK.time() < settled_at:
+            await CLOCK.asleep(settled_at - CLOCK.time())
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
+
+    async def _wait(self) -> jobs.Waited:
+        demand = freshness.Demand(self.max_age, self.completed_after, self.min_rows, fails=self.on_failed == "fail")
+        seen = Seen(self.handed_on.get("name", ""))
+        looks, outage, pause = 0, jobs.Outage(), self.poll_interval
+        while True:
+            await CLOCK.asleep(self._until_the_next_look(pause))
+            looks, pause = looks + 1, self.poll_interval
+            try:
+                look = await self._ask(
+                    lambda watch: watch.ask(freshness.look_for_fresh_data(self.connection_id, demand, seen))
+                )
+            except AirbyteError as error:
+                if not error.transient:
+                    raise
+                moment = CLOCK.time()
+                pause = max(pause, outage.missed(error, moment))
+                if outage.failures == 1:
+                    self.log.warning("Airbyte cannot tell whether the data is fresh; waiting all the same. %s", error)
+                if moment - outage.since >= self.unreachable_timeout:
+                    raise
+            else:
+                outage.is_over()
+                if look.fresh is not None:
+                    return jobs.Waited(look.fresh, looks)
+            if self.deadline is not None and CLOCK.time() >= self.deadline:
+                raise AirbyteJobTimeoutError("There was no fresh sync in the time given.", job_id=0)
+
+    def _until_the_next_look(self, pause: float) -> float:
+        seconds = pause * jitter()
+        return seconds if self.deadline is None else max(min(seconds, self.deadline - CLOCK.time()), 0.0)

@@ -1,0 +1,73 @@
+"""The operator that cancels a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
+from airflow_provider_airbyte_api.arguments import refuse
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class AirbyteCancelJobOperator(BaseOperator):
+    """Cancels a job, or what runs on an Airbyte connection, and waits until it has stopped.
+
+    What is finished is left alone: Airbyte's own cancel would stop a newer job of the same connection. That there is
+    nothing to cancel is no failure. It returns a dict with ``job_id``, ``status`` and ``cancelled``, which is True if
+    the job was cancelled now or before; they are None and False if nothing runs.
+
+    :param job_id: the job: a number, or a template that renders to one; or else
+    :param connection_id: the UUID of an Airbyte connection, whose running job is meant; or else
+    :param connection_name: its name, exactly.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = ("job_id", "connection_id", "connection_name", "airbyte_conn_id")
+    ui_color = "#e5e4ff"
+
+    def __init__(
+        self,
+        *,
+        job_id: int | str | None = None,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if sum(each is not None for each in (job_id, connection_id, connection_name)) != 1:
+            refuse(
+                f"job_id is {job_id!r}, connection_id {connection_id!r} and connection_name {connection_name!r}, "
+                "expected one of the three."
+            )
+        self.job_id = job_id
+        self.connection_id = connection_id
+        self.connection_name = connection_name
+        self.airbyte_conn_id = airbyte_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Cancel it unless it is finished, and return what became of it."""
+        from airflow_provider_airbyte_api.api import starting
+        from airflow_provider_airbyte_api.api.models import Job, JobStatus, valid_job_id
+        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+
+        hook = AirbyteHook(self.airbyte_conn_id)
+        job: Job | None
+        if self.job_id is not None:
+            with airflow_errors():
+                job_id = valid_job_id(self.job_id)
+            job = hook.run(starting.cancel_and_wait(job_id))
+        else:
+            connection_id = self.connection_id or hook.get_connection_named(str(self.connection_name)).connection_id
+            job = hook.run(starting.cancel_running_job(connection_id))
+        if job is None:
+            self.log.info("Nothing runs on Airbyte connection %s.", self.connection_name or self.connection_id)
+            return {"job_id": None, "status": None, "cancelled": False}
+        self.log.info("Job %d is %s.", job.job_id, job.status)
+        return {"job_id": job.job_id, "status": job.status, "cancelled": job.status == JobStatus.CANCELLED}

@@ -1,0 +1,25 @@
+"""Go on once the data is fresh, whoever syncs it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
+
+with DAG(dag_id="example_airbyte_freshness", schedule=None, catchup=False, tags=["airbyte"]) as dag:
+    # Somebody has to sync it: here it is this DAG, elsewhere Airbyte's own schedule or a person.
+    sync = AirbyteSyncOperator(task_id="sync", connection_name="Stripe → BigQuery", wait_for_completion=False)
+    fresh = AirbyteFreshnessSensor(
+        task_id="fresh",
+        connection_name="Stripe → BigQuery",
+        max_age=timedelta(hours=6),
+        min_rows=1,
+        on_failed="fail",
+        deferrable=True,
+        poll_interval=2,
+        timeout=3600,
+    )
+    sync >> fresh

@@ -1,0 +1,64 @@
+"""Cancelling a job, and never another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOperator
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
+from tests.airflow.conftest import run
+
+
+def cancel(**which: Any) -> dict[str, Any]:
+    return AirbyteCancelJobOperator(task_id="cancel", **which).execute({})
+
+
+@pytest.mark.parametrize(
+    "which",
+    [{"job_id": "{{ 1 + 1 }}"}, {"connection_id": STRIPE_TO_BIGQUERY}, {"connection_name": "Stripe → BigQuery"}],
+    ids=["job_id", "connection_id", "connection_name"],
+)
+def test_what_runs_is_cancelled(dag: DAG, airbyte: LocalAirbyte, which: dict[str, Any]) -> None:
+    airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "running")
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    AirbyteCancelJobOperator(task_id="cancel", **which)
+    done = run(dag)
+    assert done.xcom("cancel") == {"job_id": job.job_id, "status": "cancelled", "cancelled": True}
+    assert airbyte.cancelled == [job.job_id]
+
+
+def test_a_finished_job_is_left_alone_and_so_is_a_newer_one(airbyte: LocalAirbyte) -> None:
+    old = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    assert cancel(job_id=old.job_id) == {"job_id": old.job_id, "status": "succeeded", "cancelled": False}
+    assert airbyte.cancelled == []
+
+
+def test_that_nothing_runs_is_no_failure(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    assert cancel(connection_id=STRIPE_TO_BIGQUERY) == {"job_id": None, "status": None, "cancelled": False}
+    assert airbyte.cancelled == []
+
+
+def test_a_job_that_does_not_exist_is_an_error(airbyte: LocalAirbyte) -> None:
+    with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 99"):
+        cancel(job_id=99)
+
+
+@pytest.mark.parametrize("which", [{}, {"job_id": 1, "connection_id": STRIPE_TO_BIGQUERY}], ids=["none", "two"])
+def test_one_of_the_three_has_to_be_given(which: dict[str, Any]) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match="expected one of the three"):
+        AirbyteCancelJobOperator(task_id="cancel", **which)
+
+
+def test_a_template_that_rendered_to_nothing_cancels_nothing(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    for empty in ({"job_id": ""}, {"job_id": "None"}, {"connection_id": ""}):
+        with pytest.raises((errors.AirbyteConfigError, errors.AirbyteNameError)):
+            cancel(**empty)
+    assert airbyte.cancelled == []

@@ -1,0 +1,196 @@
+"""Waiting for fresh data, whoever syncs it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
+from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
+from tests.airflow.conftest import XComs, run
+
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+HOUR = timedelta(hours=1)
+
+
+def sensor(**more: Any) -> AirbyteFreshnessSensor:
+    given = {"connection_id": STRIPE_TO_BIGQUERY, "max_age": HOUR, "poke_interval": 0.05, "timeout": 20.0, **more}
+    return AirbyteFreshnessSensor(task_id="fresh", **given)
+
+
+def poke(**more: Any) -> Any:
+    return sensor(**more).poke({"ti": XComs()})  # type: ignore[typeddict-item]
+
+
+def add_sync(airbyte: LocalAirbyte, status: str = "succeeded", *, age: float, rows: int = 250_000) -> int:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, status, age=age)
+    job.rows = rows
+    return job.job_id
+
+
+@MODES
+def test_data_that_is_fresh_already_is_not_waited_for(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    job_id = add_sync(airbyte, age=60.0)
+    sensor(deferrable=deferrable)
+    done = run(dag)
+    assert done.succeeded
+    assert done.xcom("fresh")["job_id"] == job_id
+    assert done.xcom("fresh")["job_url"] == done.xcom("fresh", "job_url")
+    assert len(airbyte.asked("GET", "/jobs")) == 1, "one look is one request"
+
+
+@MODES
+def test_a_sync_that_anybody_runs_makes_it_fresh(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    add_sync(airbyte, age=7200.0)
+    running = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    sensor(deferrable=deferrable, connection_id=None, connection_name="Stripe → BigQuery")
+    threading.Timer(1.0, airbyte.end_job, [running.job_id]).start()
+    done = run(dag)
+    assert done.succeeded
+    assert done.xcom("fresh")["job_id"] == running.job_id
+    assert f"/workspaces/{WORKSPACE_ID}/" in done.xcom("fresh")["job_url"]
+    assert airbyte.cancelled == []
+
+
+@pytest.mark.parametrize(
+    ("age", "demand", "is_fresh"),
+    [
+        (60, {}, True),
+        (3700, {}, False),
+        (3700, {"max_age": 4000.0}, True),
+        (60, {"min_rows": 250_000}, True),
+        (60, {"min_rows": 250_001}, False),
+        (60, {"max_age": None, "completed_after": "{before}"}, True),
+        (7200, {"max_age": None, "completed_after": "{before}"}, False),
+        (3500, {"completed_after": "{before}"}, True),
+        (60, {"completed_after": "{after}"}, False),
+    ],
+)
+def test_young_late_and_large_enough(airbyte: LocalAirbyte, age: float, demand: dict[str, Any], is_fresh: bool) -> None:
+    add_sync(airbyte, age=age)
+    now = datetime.now(timezone.utc)
+    moments = {"{before}": (now - HOUR).isoformat(), "{after}": now + HOUR}
+    given = {name: moments.get(str(value), value) for name, value in demand.items()}
+    assert poke(**given).is_done is is_fresh
+
+
+def test_other_connections_and_what_is_no_sync_do_not_count(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "succeeded", age=60.0)
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=60.0, job_type="reset")
+    assert not poke().is_done
+
+
+def test_by_default_it_waits_for_a_sync_after_the_data_interval(airbyte: LocalAirbyte) -> None:
+    add_sync(airbyte, age=7200.0)
+    now = datetime.now(timezone.utc)
+    task = sensor(max_age=None)
+    assert not task.poke({"ti": XComs(), "data_interval_end": now - HOUR}).is_done  # type: ignore[typeddict-item]
+    earlier: Any = {"ti": XComs(), "data_interval_end": now - 3 * HOUR}
+    assert task.poke(earlier).is_done
+    with pytest.raises(errors.AirbyteConfigError, match="no data interval: give max_age or completed_after"):
+        poke(max_age=None)
+
+
+@MODES
+def test_a_failed_sync_ends_the_wait_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    add_sync(airbyte, age=7200.0)
+    running = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    sensor(deferrable=deferrable, on_failed="fail")
+    threading.Timer(0.7, airbyte.end_job, [running.job_id, "failed"]).start()
+    assert run(dag).states == {"fresh": "failed"}
+
+
+def test_a_failed_sync_is_followed_by_another_by_default(airbyte: LocalAirbyte) -> None:
+    add_sync(airbyte, "failed", age=60.0)
+    assert not poke().is_done
+    with pytest.raises(errors.AirbyteJobFailedError, match="'Stripe → BigQuery'"):
+        poke(on_failed="fail")
+    with pytest.raises(AirflowSkipException):
+        poke(on_failed="fail", soft_fail=True)
+    add_sync(airbyte, age=30.0)
+    assert poke(on_failed="fail").is_done
+
+
+def test_an_old_failure_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
+    add_sync(airbyte, "failed", age=7200.0)
+    assert not poke(on_failed="fail").is_done
+
+
+@MODES
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_out_of_time_is_what_airflow_says_of_sensors(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, soft_fail: bool
+) -> None:
+    sensor(deferrable=deferrable, timeout=0.5, soft_fail=soft_fail)
+    assert run(dag).states == {"fresh": "skipped" if soft_fail else "failed"}
+
+
+def test_a_timeout_event_is_a_sensor_timeout() -> None:
+    event = {
+        "status": "timeout",
+        "job_id": 0,
+        "error": {"type": "AirbyteJobTimeoutError", "message": "too late", "fields": {"job_id": 0}},
+    }
+    with pytest.raises(AirflowSensorTimeout, match="too late"):
+        sensor().execute_complete({}, event)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"connection_id": None}, "expected one of the two"),
+        ({"max_age": -1}, "max_age is -1"),
+        ({"min_rows": 1.5}, "min_rows is 1.5"),
+        ({"on_failed": "skip"}, "on_failed is 'skip', expected one of wait, fail"),
+    ],
+)
+def test_what_cannot_be_used_is_named_when_the_dag_is_parsed(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=message):
+        sensor(**given)
+
+
+async def test_the_trigger_rides_out_trouble_and_shares_token_and_session(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_airbyte_api.api import jobs
+    from airflow_provider_airbyte_api.api.retry import Retry
+
+    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.01, longest_pause=0.01))
+    made = [AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.1, max_age=3600.0) for _ in range(20)]
+    waiting = [asyncio.create_task(_events(trigger)) for trigger in made]
+    await asyncio.sleep(0.3)
+    airbyte.next_reply(503, path="/jobs", times=30)
+    await asyncio.sleep(0.3)
+    job_id = add_sync(airbyte, age=1.0)
+    events = [(await each)[0] for each in waiting]
+    assert {(event["status"], event["job_id"]) for event in events} == {("succeeded", job_id)}
+    assert len(airbyte.asked("POST", "/applications/token")) == 1
+    assert airbyte.most_in_flight <= 4
+
+
+async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
+    late = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=60.0, deadline=time.time() + 0.3)
+    (event,) = await asyncio.wait_for(_events(late), timeout=10)
+    assert event["status"] == "timeout"
+    airbyte.next_reply(503, path="/jobs", times=99)
+    away = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.05, unreachable_timeout=0.2)
+    (event,) = await asyncio.wait_for(_events(away), timeout=10)
+    assert event["error"]["type"] == "AirbyteServerError"
+
+
+def test_the_trigger_is_rebuilt_from_what_it_serializes() -> None:
+    first = AirbyteFreshnessTrigger("c", "a", 5.0, 1.0, 2.0, 3, "fail", 4.0, 6.0, {"name": "Mine"})
+    assert AirbyteFreshnessTrigger(**first.serialize()[1]).serialize() == first.serialize()
+
+
+async def _events(trigger: AirbyteFreshnessTrigger) -> list[dict[str, Any]]:
+    return [event.payload async for event in trigger.run()]
