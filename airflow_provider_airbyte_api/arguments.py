@@ -28,6 +28,18 @@ def require_one_of_two(connection_id: str | None, connection_name: str | None) -
         )
 
 
+def require_text(connection_id: str | None, connection_name: str | None) -> None:
+    """Do nothing if one of the two says something, when the task runs.
+
+    :raises AirbyteConfigError: if not: then it was a template that rendered to nothing.
+    """
+    if not any(isinstance(each, str) and each.strip() not in ("", "None") for each in (connection_id, connection_name)):
+        refuse(
+            f"connection_id is {connection_id!r} and connection_name {connection_name!r}: a template rendered to "
+            "nothing, or to no text. Expected the UUID of an Airbyte connection, or its name."
+        )
+
+
 def positive_seconds(value: object, name: str) -> float:
     """Return ``value`` as a number of seconds.
 

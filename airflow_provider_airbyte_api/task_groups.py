@@ -7,14 +7,13 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskGroup
 
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListConnectionsOperator, AirbyteSyncOperator
 
 
 def sync_connections(
     group_id: str = "sync_connections",
     *,
-    airbyte_conn_id: str = AIRBYTE_CONN_ID,
+    airbyte_conn_id: str | None = None,
     sync: Mapping[str, Any] | None = None,
     **which: Any,
 ) -> TaskGroup:
@@ -22,18 +21,18 @@ def sync_connections(
 
     Nothing is asked of Airbyte while the DAG is parsed. Each task bears its connection's name.
 
-    :param airbyte_conn_id: the id of the Airflow connection.
+    :param airbyte_conn_id: the id of the Airflow connection; by default what the DAG's ``default_args`` say, or
+        ``airbyte_api_default``.
     :param sync: parameters of the :class:`~.operators.airbyte.AirbyteSyncOperator`, such as ``deferrable``, ``pool`` or
         ``max_active_tis_per_dagrun``.
     :param which: which ones, as :class:`~.operators.airbyte.AirbyteListConnectionsOperator` takes it: ``tags``,
         ``name_pattern``, ``workspace_names`` and so on.
     """
-    given = {"map_index_template": "{{ airbyte_connection_name }}", **(sync or {})}
+    where: dict[str, Any] = {} if airbyte_conn_id is None else {"airbyte_conn_id": airbyte_conn_id}
+    given = {"map_index_template": "{{ airbyte_connection_name }}", **where, **(sync or {})}
     with TaskGroup(group_id) as group:
-        found = AirbyteListConnectionsOperator(task_id="list", airbyte_conn_id=airbyte_conn_id, **which)
-        AirbyteSyncOperator.partial(task_id="sync", airbyte_conn_id=airbyte_conn_id, **given).expand(
-            connection_id=found.output.map(_id_of)
-        )
+        found = AirbyteListConnectionsOperator(task_id="list", **where, **which)
+        AirbyteSyncOperator.partial(task_id="sync", **given).expand(connection_id=found.output.map(_id_of))
     return group
 
 

@@ -247,7 +247,7 @@ def pages(
             seen |= found.keys()
             if page.is_last or repeats_itself:
                 break
-        if len(seen) >= shown or repeats_itself:
+        if len(seen) >= shown:
             return
     if not is_ordered:
         yield Say(

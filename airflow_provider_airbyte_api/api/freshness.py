@@ -12,7 +12,7 @@ from airflow_provider_airbyte_api.api.models import Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.verdict import Seen, require_success
 
-RECENT = 20
+RECENT = 100
 """How many of the newest syncs are looked at."""
 
 
@@ -49,19 +49,30 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
     :raises AirbyteJobFailedError: if ``demand.fails``, and the newest sync that could have been fresh failed.
     :raises AirbyteJobCancelledError: likewise, if it was cancelled.
     """
-    request = calls.list_jobs(connection_id=connection_id, job_type="sync").with_query(limit=RECENT)
-    jobs = yield from call_for(request, _jobs_in, ONCE)
     moment = yield from now()
     since = demand.since(moment)
+    request = calls.list_jobs(
+        connection_id=connection_id,
+        job_type="sync",
+        # What succeeded is all that counts, unless a failure does.
+        status=None if demand.fails else JobStatus.SUCCEEDED.value,
+    ).with_query(limit=RECENT)
+    jobs = yield from call_for(request, _jobs_in, ONCE)
     finished = sorted((job for job in jobs if job.is_finished), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:
         if _ended_at(job) >= since and (demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows):
             return Look(job, job)
-    newest = finished[0] if finished else None
-    if demand.fails and newest is not None and newest.status != JobStatus.SUCCEEDED and _ended_at(newest) >= since:
-        require_success(newest, seen)
+    newest = max(jobs, key=lambda job: job.job_id, default=None)
+    # One that still runs may yet make it fresh.
+    if demand.fails and newest is not None and newest.is_finished and _ended_at(newest) >= since:
+        _require_no_failure(newest, seen)
     return Look(None, succeeded[0] if succeeded else None)
+
+
+def _require_no_failure(job: Job, seen: Seen) -> None:
+    if job.status != JobStatus.SUCCEEDED:
+        require_success(job, seen)
 
 
 def _ended_at(job: Job) -> float:

@@ -150,20 +150,33 @@ def cancel_job(
     Airbyte's cancel stops *whatever runs on the job's connection*, so a job that is finished is left alone: a newer
     one may be running. That Airbyte finds nothing to cancel is as good.
     """
-    job = yield from get_job(job_id, retry)
-    if job.is_finished:
-        return job
-    try:
-        job = yield from call_for(calls.cancel_job(job_id, read_timeout), Job.from_json, retry)
-    except AirbyteConflictError:
+    began = yield from now()
+    failures = 0
+    while True:
         job = yield from get_job(job_id, retry)
-    except AirbyteError as error:
-        # It may have been obeyed, and it was our job that ran a moment ago: what it became tells.
-        if not error.maybe_processed:
-            raise
-        job = yield from get_job(job_id, retry)
-        if not job.is_finished:
-            raise
+        if job.is_finished:
+            return job
+        try:
+            # Once: whatever time passes before a second try, the job has to be looked at again.
+            job = yield from call_for(calls.cancel_job(job_id, read_timeout), Job.from_json, ONCE)
+            break
+        except AirbyteConflictError:
+            job = yield from get_job(job_id, retry)
+            break
+        except AirbyteError as error:
+            if error.maybe_processed:
+                # It was our job that ran a moment ago: what it became tells.
+                job = yield from get_job(job_id, retry)
+                if not job.is_finished:
+                    raise
+                break
+            failures += 1
+            moment = yield from now()
+            pause = retry.pause_after(failures, moment - began, error) if error.transient else None
+            if pause is None:
+                raise
+            yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
+        yield Pause(pause)
     yield Say("Asked Airbyte to cancel job %d; its status is %s.", (job.job_id, job.status))
     return job
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
-from airflow_provider_airbyte_api.arguments import refuse
+from airflow_provider_airbyte_api.arguments import refuse, require_text
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -64,10 +64,13 @@ class AirbyteCancelJobOperator(BaseOperator):
                 job_id = valid_job_id(self.job_id)
             job = hook.run(starting.cancel_and_wait(job_id))
         else:
+            require_text(self.connection_id, self.connection_name)
             connection_id = self.connection_id or hook.get_connection_named(str(self.connection_name)).connection_id
             job = hook.run(starting.cancel_running_job(connection_id))
         if job is None:
             self.log.info("Nothing runs on Airbyte connection %s.", self.connection_name or self.connection_id)
             return {"job_id": None, "status": None, "cancelled": False}
+        if not job.is_finished:
+            raise AirflowException(f"Job {job.job_id} was cancelled and is still {job.status}: look at it in Airbyte.")
         self.log.info("Job %d is %s.", job.job_id, job.status)
         return {"job_id": job.job_id, "status": job.status, "cancelled": job.status == JobStatus.CANCELLED}

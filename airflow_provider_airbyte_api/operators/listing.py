@@ -26,8 +26,8 @@ class _ListOperator(BaseOperator):
     def __init__(
         self,
         *,
-        workspace_ids: str | Iterable[str] = (),
-        workspace_names: str | Iterable[str] = (),
+        workspace_ids: str | Iterable[str] | None = None,
+        workspace_names: str | Iterable[str] | None = None,
         airbyte_conn_id: str = AIRBYTE_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -40,6 +40,10 @@ class _ListOperator(BaseOperator):
         """Return all of them."""
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
+        for field in self.template_fields:
+            value = getattr(self, field)
+            if value is not None and (value in ("", "None") or (isinstance(value, list | tuple) and not value)):
+                refuse(f"{field} is {value!r}: it rendered to nothing. Leave it out, or give None, to let all pass.")
         hook = AirbyteHook(self.airbyte_conn_id)
         rows = self.list_with(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
         self.log.info("Found %d %s.", len(rows), self.what)
@@ -172,7 +176,7 @@ class AirbyteListConnectionsOperator(_ListOperator):
         name: str | None = None,
         name_pattern: str | None = None,
         status: str | None = "active",
-        tags: str | Iterable[str] = (),
+        tags: str | Iterable[str] | None = None,
         source_id: str | None = None,
         destination_id: str | None = None,
         include_configuration: bool = False,
@@ -194,7 +198,7 @@ class AirbyteListConnectionsOperator(_ListOperator):
             name=self.name,
             name_pattern=self.name_pattern,
             status=self.status,
-            tags=self.tags,
+            tags=self.tags or (),
             source_id=self.source_id,
             destination_id=self.destination_id,
         )
@@ -273,10 +277,10 @@ class AirbyteListJobsOperator(_ListOperator):
 
 
 def _workspaces(
-    hook: AirbyteHook, workspace_ids: str | Iterable[str], workspace_names: str | Iterable[str]
+    hook: AirbyteHook, workspace_ids: str | Iterable[str] | None, workspace_names: str | Iterable[str] | None
 ) -> list[str]:
-    ids = [workspace_ids] if isinstance(workspace_ids, str) else list(workspace_ids)
-    names = [workspace_names] if isinstance(workspace_names, str) else list(workspace_names)
+    ids = [workspace_ids] if isinstance(workspace_ids, str) else list(workspace_ids or ())
+    names = [workspace_names] if isinstance(workspace_names, str) else list(workspace_names or ())
     return [*ids, *(hook.workspaces_named(names) if names else ())]
 
 

@@ -18,7 +18,7 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
-from airflow_provider_airbyte_api.arguments import refuse
+from airflow_provider_airbyte_api.arguments import refuse, require_text
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.links.airbyte import push_links
 from airflow_provider_airbyte_api.operators.memory import Memory, Record
@@ -56,17 +56,16 @@ class SyncRun:
     def _connection(self) -> Connection:
         """Return the Airbyte connection, by its id or else by its name."""
         task = self._task
+        require_text(task.connection_id, task.connection_name)
         if task.connection_id:
             return self._hook.get_airbyte_connection(task.connection_id)
-        if not task.connection_name:
-            refuse(
-                f"connection_id is {task.connection_id!r} and connection_name {task.connection_name!r}: a template "
-                "rendered to nothing. Expected the UUID of an Airbyte connection, or its name."
-            )
+        for name in ("workspace_id", "workspace_name"):
+            if getattr(task, name) in ("", "None"):
+                refuse(f"{name} is {getattr(task, name)!r}: a template rendered to nothing.")
         workspaces = [task.workspace_id] if task.workspace_id else []
         if task.workspace_name:
             workspaces += self._hook.workspaces_named(task.workspace_name)
-        return self._hook.get_connection_named(task.connection_name, workspaces)
+        return self._hook.get_connection_named(str(task.connection_name), workspaces)
 
     def _label(self, name: str) -> None:
         """Offer the connection's name to the task's ``map_index_template``."""
@@ -77,6 +76,7 @@ class SyncRun:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
         with airflow_errors():
             woken = events.read(event)
+        self._label(woken.handed_on.get("name", ""))
         job = woken.job
         if isinstance(woken.error, AirbyteJobTimeoutError):
             job = self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
@@ -84,7 +84,6 @@ class SyncRun:
             raise as_airflow(woken.error)
         job = job or self._hook.get_job(woken.job_id)
         workspace_id, name = woken.handed_on.get("workspace_id"), woken.handed_on.get("name", "")
-        self._label(name)
         seen = Seen(name, self._job_url(job, workspace_id), woken.looks)
         return self._finish(job, seen)
 

@@ -28,6 +28,7 @@ from airflow_provider_airbyte_api.arguments import (
     positive_seconds_or_none,
     refuse,
     require_one_of_two,
+    require_text,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_links
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.triggers.events import JobEvent
 
 T = TypeVar("T")
+
+DEFERRAL_GRACE = 300.0
+"""Seconds after a sensor's timeout at which Airflow itself ends its deferral, should the trigger not have done so."""
 
 
 class _AirbyteSensor(BaseSensorOperator):
@@ -222,6 +226,7 @@ class AirbyteJobSensor(_AirbyteSensor):
                 handed_on=connection,
             ),
             method_name="execute_complete",
+            timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_GRACE),
         )
 
     def _finish(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
@@ -300,10 +305,12 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.api.freshness import look_for_fresh_data
         from airflow_provider_airbyte_api.api.verdict import Seen
 
-        connection = self._find(context)
-        seen = Seen(connection.name)
+        demand = self._demand(context)
+        connection = self._look(self._find())
+        if connection is None:
+            return PokeReturnValue(is_done=False)
         with self._heeding_soft_fail():
-            look = self._look(look_for_fresh_data(connection.connection_id, self._demand(context), seen))
+            look = self._look(look_for_fresh_data(connection.connection_id, demand, Seen(connection.name)))
         if look is None:
             return PokeReturnValue(is_done=False)
         if look.fresh is None:
@@ -321,13 +328,17 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         push_links(context["ti"], seen.job_url, None)
         return self._finish(job, woken.handed_on)
 
-    def _find(self, context: Context) -> Connection:
+    def _find(self) -> Conversation[Connection]:
         """Return the Airbyte connection; it is looked up once in each process."""
+        from airflow_provider_airbyte_api.api.resources import connection_named, get_connection
+        from airflow_provider_airbyte_api.api.retry import ONCE
+
+        require_text(self.connection_id, self.connection_name)
         if self._found is None:
             if self.connection_id:
-                self._found = self.hook.get_airbyte_connection(self.connection_id)
+                self._found = yield from get_connection(self.connection_id, ONCE)
             else:
-                self._found = self.hook.get_connection_named(str(self.connection_name))
+                self._found = yield from connection_named(str(self.connection_name))
         return self._found
 
     _found: Connection | None = None
@@ -348,7 +359,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
     def _defer(self, context: Context) -> None:
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
 
-        connection, demand = self._find(context), self._demand(context)
+        connection, demand = self.hook.run(self._find()), self._demand(context)
         self.defer(
             trigger=AirbyteFreshnessTrigger(
                 connection_id=connection.connection_id,
@@ -363,11 +374,15 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
                 handed_on=self._describe_connection(context, connection, None),
             ),
             method_name="execute_complete",
+            timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_GRACE),
         )
 
     def _finish(self, job: Job, connection: Mapping[str, Any]) -> dict[str, Any]:
-        from airflow_provider_airbyte_api.api.verdict import describe, result_of
+        from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
+        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 
         seen = self._seen(job, connection)
+        with self._heeding_soft_fail(), airflow_errors():
+            require_success(job, seen)
         self.log.info("Fresh: %s.", describe(job, seen))
         return result_of(job, seen.job_url)

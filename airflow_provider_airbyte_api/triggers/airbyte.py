@@ -10,7 +10,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError, AirbyteJobTimeoutError
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAuthenticationError,
+    AirbyteError,
+    AirbyteJobTimeoutError,
+    AirbyteUnexpectedReplyError,
+)
 from airflow_provider_airbyte_api.api.verdict import Seen
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.triggers import events
@@ -259,7 +264,8 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
                     lambda watch: watch.ask(freshness.look_for_fresh_data(self.connection_id, demand, seen))
                 )
             except AirbyteError as error:
-                if not error.transient:
+                # While Airbyte is updated, a proxy may answer for it with a page of its own.
+                if not error.transient and not isinstance(error, AirbyteUnexpectedReplyError):
                     raise
                 moment = CLOCK.time()
                 pause = max(pause, outage.missed(error, moment))

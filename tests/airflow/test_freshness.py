@@ -120,6 +120,33 @@ def test_a_failed_sync_is_followed_by_another_by_default(airbyte: LocalAirbyte) 
     assert poke(on_failed="fail").is_done
 
 
+def test_a_failure_that_a_running_sync_may_mend_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
+    add_sync(airbyte, "failed", age=60.0)
+    add_sync(airbyte, "running", age=5.0)
+    assert not poke(on_failed="fail").is_done
+
+
+def test_a_success_before_many_failures_is_found(airbyte: LocalAirbyte) -> None:
+    job_id = add_sync(airbyte, age=1800.0)
+    for _ in range(150):
+        add_sync(airbyte, "failed", age=60.0)
+    assert poke().xcom_value["job_id"] == job_id
+
+
+def test_an_airbyte_that_is_away_fails_no_new_process(airbyte: LocalAirbyte) -> None:
+    """As with reschedule, where each look is a process of its own."""
+    airbyte.next_reply(503, path="/connections/.*", times=9)
+    began = time.monotonic()
+    assert not poke().is_done
+    assert time.monotonic() - began < 1.0
+
+
+def test_an_event_that_is_no_success_is_never_fresh(airbyte: LocalAirbyte) -> None:
+    job_id = add_sync(airbyte, "failed", age=1.0)
+    with pytest.raises(errors.AirbyteJobFailedError):
+        sensor().execute_complete({"ti": XComs()}, {"status": "failed", "job_id": job_id})  # type: ignore[typeddict-item]
+
+
 def test_an_old_failure_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
     add_sync(airbyte, "failed", age=7200.0)
     assert not poke(on_failed="fail").is_done

@@ -116,6 +116,20 @@ def test_a_workspace_that_does_not_exist_is_an_error_not_an_empty_list(airbyte: 
         AirbyteListSourcesOperator(task_id="list", workspace_names="Lokal").execute({})
 
 
+@pytest.mark.parametrize("filters", [{"workspace_ids": []}, {"tags": []}, {"name": ""}, {"status": "None"}])
+def test_a_filter_that_rendered_to_nothing_is_refused_and_does_not_mean_everything(
+    airbyte: LocalAirbyte, filters: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=r"it rendered to nothing\. Leave it out"):
+        AirbyteListConnectionsOperator(task_id="list", **filters).execute({})
+    assert not airbyte.requests
+
+
+def test_a_missing_workspace_is_an_error_beside_one_that_is_there(airbyte: LocalAirbyte) -> None:
+    with pytest.raises(errors.AirbyteNotFoundError, match=NOBODYS):
+        AirbyteListSourcesOperator(task_id="list", workspace_ids=[WORKSPACE_ID, NOBODYS]).execute({})
+
+
 def test_tags_and_streams_are_on_the_hook(airbyte: LocalAirbyte) -> None:
     hook = AirbyteHook()
     assert [tag.tag_id for tag in hook.list_tags(WORKSPACE_ID)] == [NIGHTLY]

@@ -180,6 +180,21 @@ def test_a_job_that_ended_just_before_counts_as_cancelled() -> None:
     assert talk.perform(jobs.cancel_job(7)).status == "succeeded"
 
 
+@pytest.mark.parametrize("refusal", [reply(429), silence(sent=False)], ids=["429", "refused"])
+def test_before_a_cancel_is_tried_again_the_job_is_looked_at_again(refusal: Any) -> None:
+    """It may have ended meanwhile, and a newer job of its connection would be hit."""
+    talk = Talk([reply(200, job(7)), refusal, reply(200, job(7, "succeeded"))])
+    assert talk.perform(jobs.cancel_job(7)).status == "succeeded"
+    assert talk.asked == ["GET /jobs/7", "DELETE /jobs/7", "GET /jobs/7"]
+    assert len(talk.pauses) == 1
+
+
+def test_a_cancel_that_is_refused_for_long_is_an_error() -> None:
+    talk = Talk([each for _ in range(5) for each in (reply(200, job(7)), reply(429))])
+    with pytest.raises(errors.AirbyteRateLimitError):
+        talk.perform(jobs.cancel_job(7))
+
+
 def test_a_cancel_whose_reply_is_lost_is_no_error_if_the_job_is_over() -> None:
     talk = Talk([reply(200, job(7)), silence(), reply(200, job(7, "cancelled"))])
     assert talk.perform(jobs.cancel_job(7)).status == "cancelled"
