@@ -15,7 +15,7 @@ from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSP
 from benchmarks.environments import LATENCY, Environment
 
 INTERVAL = 10.0
-INTERVALS = 6
+INTERVALS = 3
 
 
 @dataclass(frozen=True)
