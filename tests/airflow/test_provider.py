@@ -74,7 +74,7 @@ def test_a_dag_file_that_imports_us_loads_no_http_library_and_no_trigger(room: s
 
 @pytest.mark.parametrize("room", ["operators", "sensors"])
 def test_a_dag_file_that_imports_us_loads_only_what_declares_tasks(room: str) -> None:
-    """That is 3 ms; all of ``api`` and the hook would be 40 ms, for each parsing process anew."""
+    """That is a few milliseconds; all of ``api`` and the hook would be 40, for each parsing process anew."""
     ours = set(loaded(f"import airflow_provider_airbyte_api.{room}.airbyte", ("airflow_provider_airbyte_api",)))
     assert ours - {f"airflow_provider_airbyte_api.{name}" for name in ("get_provider_info", "form")} == {
         "airflow_provider_airbyte_api",
