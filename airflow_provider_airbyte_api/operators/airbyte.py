@@ -27,18 +27,18 @@ from airflow_provider_airbyte_api.arguments import (
     require_one_of_two,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
-from airflow_provider_airbyte_api.operators.cancelling import AirbyteCancelJobOperator
-from airflow_provider_airbyte_api.operators.listing import (
-    AirbyteListConnectionsOperator,
-    AirbyteListDestinationsOperator,
-    AirbyteListJobsOperator,
-    AirbyteListSourcesOperator,
-)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+    from airflow_provider_airbyte_api.operators.cancelling import AirbyteCancelJobOperator
+    from airflow_provider_airbyte_api.operators.listing import (
+        AirbyteListConnectionsOperator,
+        AirbyteListDestinationsOperator,
+        AirbyteListJobsOperator,
+        AirbyteListSourcesOperator,
+    )
     from airflow_provider_airbyte_api.operators.sync import SyncRun
 
 __all__ = [
@@ -49,6 +49,16 @@ __all__ = [
     "AirbyteListSourcesOperator",
     "AirbyteSyncOperator",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the operators of other modules when they are asked for: a DAG file pays only for those that it uses."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = "cancelling" if name == "AirbyteCancelJobOperator" else "listing"
+    return getattr(import_module(f"airflow_provider_airbyte_api.operators.{module}"), name)
 
 
 class AirbyteSyncOperator(BaseOperator):

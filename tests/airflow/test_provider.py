@@ -83,11 +83,6 @@ def test_a_dag_file_that_imports_us_loads_only_what_declares_tasks(room: str) ->
         "airflow_provider_airbyte_api.arguments",
         "airflow_provider_airbyte_api.links",
         "airflow_provider_airbyte_api.links.airbyte",
-        *(
-            [f"airflow_provider_airbyte_api.operators.{name}" for name in ("cancelling", "listing")]
-            if room == "operators"
-            else []
-        ),
         f"airflow_provider_airbyte_api.{room}",
         f"airflow_provider_airbyte_api.{room}.airbyte",
     }
