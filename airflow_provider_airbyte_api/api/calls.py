@@ -143,6 +143,14 @@ def instance_configuration(root: ApiRoot) -> Request:
     return Request("GET", f"{root.ui}/api/v1/instance_configuration", repeatable=True, anonymous=True)
 
 
+def valid_workspaces(workspace_ids: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids of workspaces as Airbyte writes them.
+
+    :raises AirbyteConfigError: if one is no UUID.
+    """
+    ids = (workspace_ids,) if isinstance(workspace_ids, str) else workspace_ids
+    return tuple(valid_uuid(each, "workspace_ids") for each in ids)
+
+
 def _workspaces(workspace_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    ids = [workspace_ids] if isinstance(workspace_ids, str) else workspace_ids
-    return tuple(("workspaceIds", valid_uuid(each, "workspace_ids")) for each in ids)
+    return tuple(("workspaceIds", each) for each in valid_workspaces(workspace_ids))

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -115,6 +115,24 @@ def resume(conversation: Conversation[Any], outcome: Any) -> Step:
     :raises StopIteration: with the result, if that was its last.
     """
     return conversation.throw(outcome) if isinstance(outcome, AirbyteError) else conversation.send(outcome)
+
+
+async def drive(conversation: Conversation[T], perform: Callable[[Step], Awaitable[Any]]) -> T:
+    """Let ``perform`` do all steps of ``conversation``, for drivers with coroutines, and return what it returns."""
+    outcome: Any = None
+    try:
+        while True:
+            try:
+                step = resume(conversation, outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            try:
+                outcome = await perform(step)
+            except AirbyteError as error:
+                outcome = error
+    finally:
+        conversation.close()
 
 
 def now() -> Conversation[float]:
@@ -257,23 +275,29 @@ def pages(
         )
 
 
-def gathered(conversation: Conversation[None]) -> Conversation[list[Any]]:
-    """Return all rows that ``conversation`` emits."""
-    rows: list[Any] = []
+def with_rows(conversation: Conversation[None], take: Callable[[list[Any]], Emit | None]) -> Conversation[None]:
+    """Do as ``conversation`` does, but let ``take`` have the rows that it emits, and emit what that returns."""
     outcome: Any = None
     while True:
         try:
-            step = resume(conversation, outcome)
+            step: Step | None = resume(conversation, outcome)
         except StopIteration:
-            return rows
+            return
+        outcome = None
         if isinstance(step, Emit):
-            rows += step.rows
-            outcome = None
-            continue
-        try:
-            outcome = yield step
-        except AirbyteError as error:
-            outcome = error
+            step = take(step.rows)
+        if step is not None:
+            try:
+                outcome = yield step
+            except AirbyteError as error:
+                outcome = error
+
+
+def gathered(conversation: Conversation[None]) -> Conversation[list[Any]]:
+    """Return all rows that ``conversation`` emits."""
+    rows: list[Any] = []
+    yield from with_rows(conversation, rows.extend)
+    return rows
 
 
 def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:

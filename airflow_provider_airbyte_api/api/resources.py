@@ -15,25 +15,25 @@ from airflow_provider_airbyte_api.api.conversation import (
     call_for,
     pages,
     read_page,
-    resume,
+    with_rows,
 )
-from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteError, AirbyteNotFoundError
+from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNotFoundError
 from airflow_provider_airbyte_api.api.finding import Filter, connection_id, the_one, workspace_id
-from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace, valid_uuid
+from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.wire import json_of, unexpected
 
 
 def list_sources(workspace_ids: Iterable[str] = (), wanted: Filter = Filter()) -> Conversation[None]:  # noqa: B008
     """Emit sources, of ``workspace_ids`` if there are any."""
-    workspace_ids = _each(workspace_ids)
+    workspace_ids = calls.valid_workspaces(workspace_ids)
     listing = pages(calls.list_sources(workspace_ids), Source.from_json, lambda source: source.source_id)
     yield from _in_workspaces(workspace_ids, listing, wanted)
 
 
 def list_destinations(workspace_ids: Iterable[str] = (), wanted: Filter = Filter()) -> Conversation[None]:  # noqa: B008
     """Emit destinations, of ``workspace_ids`` if there are any."""
-    workspace_ids = _each(workspace_ids)
+    workspace_ids = calls.valid_workspaces(workspace_ids)
     request = calls.list_destinations(workspace_ids)
     listing = pages(request, Destination.from_json, lambda destination: destination.destination_id)
     yield from _in_workspaces(workspace_ids, listing, wanted)
@@ -41,7 +41,7 @@ def list_destinations(workspace_ids: Iterable[str] = (), wanted: Filter = Filter
 
 def list_connections(workspace_ids: Iterable[str] = (), wanted: Filter = Filter()) -> Conversation[None]:  # noqa: B008
     """Emit Airbyte connections, of ``workspace_ids`` if there are any."""
-    workspace_ids = _each(workspace_ids)
+    workspace_ids = calls.valid_workspaces(workspace_ids)
     tag_ids = wanted.tags if wanted.tags and all(map(_is_uuid, wanted.tags)) else ()
     request = calls.list_connections(workspace_ids, tag_ids)
     listing = pages(request, Connection.from_json, lambda connection: connection.connection_id)
@@ -57,17 +57,12 @@ def list_jobs(
     times: calls.Times = calls.Times(),  # noqa: B008 - it is frozen
 ) -> Conversation[None]:
     """Emit jobs, the newest first."""
-    workspace_ids = _each(workspace_ids)
+    workspace_ids = calls.valid_workspaces(workspace_ids)
     request = calls.list_jobs(
         connection_id=connection_id, workspace_ids=workspace_ids, status=status, job_type=job_type, times=times
     )
     listing = pages(request, Job.from_json, lambda job: job.job_id, is_ordered=True)
     yield from _in_workspaces(workspace_ids if connection_id is None else (), listing, Filter())
-
-
-def _each(workspace_ids: Iterable[str]) -> tuple[str, ...]:
-    ids = (workspace_ids,) if isinstance(workspace_ids, str) else tuple(workspace_ids)
-    return tuple(valid_uuid(each, "workspace_ids") for each in ids)
 
 
 def _in_workspaces(workspace_ids: tuple[str, ...], listing: Conversation[None], wanted: Filter) -> Conversation[None]:
@@ -76,19 +71,12 @@ def _in_workspaces(workspace_ids: tuple[str, ...], listing: Conversation[None], 
     :raises AirbyteNotFoundError: for one that does not, or may not be seen: Airbyte lists it as if it were empty.
     """
     shown: set[str] = set()
-    outcome: Any = None
-    while True:
-        try:
-            step = resume(listing, outcome)
-        except StopIteration:
-            break
-        if isinstance(step, Emit):
-            shown.update(getattr(row, "workspace_id", "") for row in step.rows)
-            step = Emit([row for row in step.rows if wanted.lets_pass(row)])
-        try:
-            outcome = yield step
-        except AirbyteError as error:
-            outcome = error
+
+    def let_pass(rows: list[Any]) -> Emit:
+        shown.update(getattr(row, "workspace_id", "") for row in rows)
+        return Emit([row for row in rows if wanted.lets_pass(row)])
+
+    yield from with_rows(listing, let_pass)
     for each in workspace_ids:
         if each not in shown:
             yield from get_workspace(each)

@@ -20,10 +20,9 @@ from airflow_provider_airbyte_api.api.conversation import (
     Say,
     Send,
     Step,
+    drive,
     fetch_token,
-    resume,
 )
-from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.clients.clock import CLOCK
@@ -63,20 +62,7 @@ class AsyncClient:
 
     async def run(self, conversation: Conversation[T]) -> T:
         """Perform all steps of ``conversation`` and return what it returns."""
-        outcome: Any = None
-        try:
-            while True:
-                try:
-                    step = resume(conversation, outcome)
-                except StopIteration as end:
-                    result: T = end.value
-                    return result
-                try:
-                    outcome = await self._perform(step)
-                except AirbyteError as error:
-                    outcome = error
-        finally:
-            conversation.close()
+        return await drive(conversation, self._perform)
 
     async def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow_provider_airbyte_api.api import jobs
-from airflow_provider_airbyte_api.api.conversation import Conversation, News, Now, Say, resume
+from airflow_provider_airbyte_api.api.conversation import Conversation, News, Now, Say, Step, drive
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.watch.poller import Poller
 from airflow_provider_airbyte_api.watch.tasks import detached, jitter
-from airflow_provider_airbyte_api.watch.waiters import Waiter
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.clients.aio import AsyncClient
@@ -80,10 +79,20 @@ class Watch:
         poller = self._pollers.get(workspace_id)
         if poller is None:
             poller = self._pollers[workspace_id] = Poller(self.ask, workspace_id)
-        first_look = CLOCK.time() + (patience.first_pause or 0) * jitter()
+        first_look = CLOCK.time() + patience.first_pause * jitter()
         waiter = poller.join(job_id, patience.poll_interval, first_look)
+
+        async def perform(step: Step) -> Any:
+            if isinstance(step, News):
+                return await waiter.news(step)
+            if isinstance(step, Now):
+                return CLOCK.time()
+            if isinstance(step, Say):
+                return log.log(step.level, step.message, *step.arguments)
+            raise TypeError(step)
+
         try:
-            waited = await _run(jobs.wait_for_job(job_id, patience, jobs.await_news), waiter, log)
+            waited = await drive(jobs.wait_for_job(job_id, patience, jobs.await_news), perform)
             return replace(waited, looks=waiter.looks)
         finally:
             poller.leave(waiter)
@@ -102,28 +111,6 @@ class Watch:
         aio = await asyncio.to_thread(importlib.import_module, "airflow_provider_airbyte_api.clients.aio")
         client: AsyncClient = aio.AsyncClient(self._settings, _LOG)
         return await client.__aenter__()
-
-
-async def _run(conversation: Conversation[T], waiter: Waiter, log: Log) -> T:
-    """Perform a conversation about one job, whose looks are left to the watch."""
-    outcome: Any = None
-    try:
-        while True:
-            try:
-                step = resume(conversation, outcome)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            if isinstance(step, News):
-                outcome = await waiter.news(step)
-            elif isinstance(step, Now):
-                outcome = CLOCK.time()
-            elif isinstance(step, Say):
-                outcome = log.log(step.level, step.message, *step.arguments)
-            else:
-                raise TypeError(step)
-    finally:
-        conversation.close()
 
 
 _WATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, Watch]] = WeakKeyDictionary()
