@@ -264,7 +264,7 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
             "Cloud, or the address of a self-managed Airbyte's web page.",
             _said(error),
         )
-    if isinstance(error, AirbyteAuthenticationError) and "HTTP authentication of its own" in str(error):
+    if error.gateway_asks:
         advice = (
             "A proxy or an old installation asks for HTTP Basic: set the extra auth_type to basic, with user and "
             "password in Login and Password. Where Airbyte wants a token too, let the proxy read another header "

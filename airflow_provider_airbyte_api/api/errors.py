@@ -71,6 +71,9 @@ class AirbyteResponseError(AirbyteError):
 
     advice: ClassVar[str] = ""
 
+    gateway_asks: bool = False
+    """True if something before Airbyte asks for HTTP authentication of its own."""
+
     in_airbytes_words: bool = True
     """False if the reply was no JSON object, and so is likely to be from something before Airbyte."""
 
@@ -97,7 +100,7 @@ class AirbyteResponseError(AirbyteError):
         self, advice: str | None = None, kind: type[AirbyteResponseError] | None = None
     ) -> AirbyteResponseError:
         """Return this error with another advice, or as another ``kind``, where more is known about the request."""
-        return (kind or type(self))(
+        error = (kind or type(self))(
             method=self.method,
             url=self.url,
             status=self.status,
@@ -105,6 +108,8 @@ class AirbyteResponseError(AirbyteError):
             advice=advice or self.own_advice,
             retry_after=self.retry_after,
         )
+        error.gateway_asks, error.in_airbytes_words = self.gateway_asks, self.in_airbytes_words
+        return error
 
 
 class AirbyteUnexpectedReplyError(AirbyteResponseError):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass
-from typing import Any
 
 from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.conversation import Conversation, call_for, now
+from airflow_provider_airbyte_api.api.conversation import Conversation, Say, now, read_page
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteError,
+    AirbyteJobTimeoutError,
+    AirbyteUnexpectedReplyError,
+)
+from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, pause_within
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.verdict import Seen, require_success
-
-RECENT = 100
-"""How many of the newest syncs are looked at."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Look:
     fresh: Job | None
     newest: Job | None
 
+    def describe(self) -> str:
+        """Return what is to be said of data that is not fresh."""
+        if self.newest is None:
+            return "It is not fresh yet: no sync has succeeded among the newest ones"
+        newest = f"job {self.newest.job_id}, which ended at {self.newest.last_updated_at}"
+        return f"It is not fresh yet: the newest sync that succeeded is {newest}"
+
 
 def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen()) -> Conversation[Look]:  # noqa: B008
     """Return whether there is a fresh sync, with one request.
@@ -56,29 +65,68 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
         job_type="sync",
         # What succeeded is all that counts, unless a failure does.
         status=None if demand.fails else JobStatus.SUCCEEDED.value,
-    ).with_query(limit=RECENT)
-    jobs = yield from call_for(request, _jobs_in, ONCE)
-    finished = sorted((job for job in jobs if job.is_finished), key=lambda job: job.job_id, reverse=True)
+    )
+    page = yield from read_page(request, 0, Job.from_json, ONCE)
+    finished = sorted((job for job in page.rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:
         if _ended_at(job) >= since and (demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows):
             return Look(job, job)
-    newest = max(jobs, key=lambda job: job.job_id, default=None)
+    newest = max(page.rows, key=lambda job: job.job_id, default=None)
     # One that still runs may yet make it fresh.
-    if demand.fails and newest is not None and newest.is_finished and _ended_at(newest) >= since:
-        _require_no_failure(newest, seen)
+    if demand.fails and newest is not None and _has_failed(newest) and _ended_at(newest) >= since:
+        require_success(newest, seen)
     return Look(None, succeeded[0] if succeeded else None)
 
 
-def _require_no_failure(job: Job, seen: Seen) -> None:
-    if job.status != JobStatus.SUCCEEDED:
-        require_success(job, seen)
+def wait_for_fresh_data(
+    connection_id: str,
+    demand: Demand,
+    patience: Patience,
+    seen: Seen = Seen(),  # noqa: B008 - it is frozen
+) -> Conversation[Waited]:
+    """Return the sync that makes the data fresh once there is one, looking as ``patience`` says.
+
+    Trouble on the way to Airbyte is ridden out for ``patience.unreachable_timeout``.
+
+    :raises AirbyteJobTimeoutError: if there is none at ``patience.deadline``.
+    :raises AirbyteError: as :func:`look_for_fresh_data`.
+    """
+    outage, looks, pause = Outage(), 0, patience.first_pause
+    said, said_at = "", 0.0
+    while True:
+        yield from pause_within(pause, patience.deadline)
+        looks, pause = looks + 1, patience.poll_interval
+        try:
+            look = yield from look_for_fresh_data(connection_id, demand, seen)
+        except AirbyteError as error:
+            # While Airbyte is updated, a proxy may answer for it with a page of its own.
+            if not error.transient and not isinstance(error, AirbyteUnexpectedReplyError):
+                raise
+            moment = yield from now()
+            pause = max(pause, outage.missed(error, moment))
+            if outage.failures == 1:
+                yield Say(
+                    "Airbyte cannot tell whether the data is fresh; waiting all the same. %s", (error,), logging.WARNING
+                )
+            if moment - outage.since >= patience.unreachable_timeout:
+                raise
+        else:
+            outage.is_over()
+            if look.fresh is not None:
+                return Waited(look.fresh, looks)
+            moment = yield from now()
+            if said != look.describe() or moment - said_at >= HEARTBEAT:
+                said, said_at = look.describe(), moment
+                yield Say("%s.", (said,))
+        if patience.deadline is not None and moment >= patience.deadline:
+            raise AirbyteJobTimeoutError("There was no fresh sync in the time given.", job_id=0)
+
+
+def _has_failed(job: Job) -> bool:
+    return job.is_finished and job.status != JobStatus.SUCCEEDED
 
 
 def _ended_at(job: Job) -> float:
     ended = job.last_updated_at or job.start_time
     return 0.0 if ended is None else ended.timestamp()
-
-
-def _jobs_in(body: Mapping[str, Any]) -> list[Job]:
-    return [Job.from_json(row) for row in body["data"]]

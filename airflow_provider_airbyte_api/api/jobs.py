@@ -25,6 +25,9 @@ from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE, Re
 AWAY = Retry(first_pause=2.0, longest_pause=60.0)
 """The pauses between two looks while Airbyte is away."""
 
+HEARTBEAT = 600.0
+"""Seconds after which one who waits says that nothing has changed."""
+
 IN_QUEUE = frozenset({JobStatus.PENDING.value, JobStatus.QUEUED.value})
 """The statuses of a job that has not begun."""
 
@@ -123,14 +126,20 @@ def wait_for_job(job_id: int, patience: Patience, look: Look | None = None) -> C
         lookout.require_time(moment)
 
 
+def pause_within(seconds: float, until: float | None) -> Conversation[None]:
+    """Let ``seconds`` pass, but be back at ``until``, in seconds since the epoch."""
+    if not seconds:
+        return
+    moment = yield from now()
+    if until is None or moment + seconds < until:
+        yield Pause(seconds)
+    elif moment < until:
+        yield Pause(until - moment, jitter=0.0)
+
+
 def get_after_a_pause(glance: Glance) -> Conversation[Job]:
     """Let the pause pass, and ask for the job."""
-    if glance.pause:
-        moment = yield from now()
-        if glance.until is None or moment + glance.pause < glance.until:
-            yield Pause(glance.pause)
-        elif moment < glance.until:
-            yield Pause(glance.until - moment, jitter=0.0)
+    yield from pause_within(glance.pause, glance.until)
     return (yield from get_job(glance.job_id, ONCE))
 
 
@@ -181,6 +190,14 @@ def cancel_job(
     return job
 
 
+def nothing_new(job: Job, moment: float) -> Say:
+    """Return what one who waits says now and then."""
+    if job.start_time is None:
+        return Say("Job %d is still %s.", (job.job_id, job.status))
+    minutes = (moment - job.start_time.timestamp()) / 60
+    return Say("Job %d is still %s, %.0f min after its start.", (job.job_id, job.status, minutes))
+
+
 @dataclass
 class _Lookout:
     """Looks at a job again and again, and knows for how long Airbyte has been away."""
@@ -190,6 +207,7 @@ class _Lookout:
     look: Look
     pause: float
     status: str = "unknown"
+    said_at: float = 0.0
     looks: int = 0
     has_begun: bool = False
 
@@ -214,10 +232,14 @@ class _Lookout:
         if self.outage.failures:
             yield Say("Airbyte answers again.")
             self.outage.is_over()
+        moment = yield from now()
         if job.status != self.status:
-            self.status = job.status
+            self.status, self.said_at = job.status, moment
             self.has_begun = self.has_begun or job.status not in IN_QUEUE
             yield self._status_line()
+        elif moment - self.said_at >= HEARTBEAT:
+            self.said_at = moment
+            yield nothing_new(job, moment)
         return job
 
     def require_time(self, moment: float) -> None:

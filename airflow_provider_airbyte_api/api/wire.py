@@ -154,12 +154,13 @@ def error_for(
     if kind is AirbyteAuthenticationError and if_refused:
         advice = if_refused
     challenge = outcome.headers.get("www-authenticate", "")
-    if (
+    gateway_asks = (
         advice is None
         and kind is AirbyteAuthenticationError
-        and challenge
+        and bool(challenge)
         and not challenge.lower().startswith("bearer")
-    ):
+    )
+    if gateway_asks:
         advice = (
             f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge[:80]!r}. "
             "If that is all it takes, set the extra auth_type to basic."
@@ -177,7 +178,7 @@ def error_for(
         advice=advice,
         retry_after=_retry_after(outcome),
     )
-    error.in_airbytes_words = bool(_object(outcome))
+    error.gateway_asks, error.in_airbytes_words = gateway_asks, bool(_object(outcome))
     if isinstance(error, AirbyteUnexpectedReplyError):
         # A redirect, or a path that is not there: whoever said so did not pass the request on to Airbyte.
         error.maybe_processed = False

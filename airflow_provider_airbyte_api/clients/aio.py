@@ -62,9 +62,10 @@ class AsyncClient:
 
     async def run(self, conversation: Conversation[T]) -> T:
         """Perform all steps of ``conversation`` and return what it returns."""
-        return await drive(conversation, self._perform)
+        return await drive(conversation, self.perform)
 
-    async def _perform(self, step: Step) -> Any:
+    async def perform(self, step: Step) -> Any:
+        """Return what comes of one step of a conversation."""
         if isinstance(step, Send):
             return await self._send(step.request, step.token)
         if isinstance(step, Authorize):

@@ -44,6 +44,11 @@ def ca_path(tls: Tls) -> str:
     return tls.ca_bundle or environment or DEFAULT_CA_BUNDLE_PATH
 
 
+def names_files(tls: Tls) -> bool:
+    """Tell whether somebody has named a file, be it in the settings or the environment, that may not be usable."""
+    return bool((tls.verify and ca_path(tls) != DEFAULT_CA_BUNDLE_PATH) or tls.client_cert)
+
+
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """Return whom to trust, and who we are. It is made once for the same files, since it takes many milliseconds.
 

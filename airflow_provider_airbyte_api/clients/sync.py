@@ -32,7 +32,7 @@ from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.network import ca_path, proxy_for, tls_context
+from airflow_provider_airbyte_api.clients.network import ca_path, names_files, proxy_for, tls_context
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
 from airflow_provider_airbyte_api.clients.token_files import TokenFile
@@ -52,7 +52,7 @@ class Client:
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         tls = settings.tls
-        if urlsplit(settings.root.api).scheme == "https":
+        if urlsplit(settings.root.api).scheme == "https" and names_files(tls):
             tls_context(tls)  # says which file cannot be used, where requests would only fail
         if not tls.verify:
             # The hook has warned, once.

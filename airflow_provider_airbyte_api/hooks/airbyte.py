@@ -320,7 +320,7 @@ class AirbyteHook(BaseHook):
     def _settings(self) -> Settings:
         with airflow_errors():
             settings = settings_of(self._connection)
-        for secret in secrets_of(self._connection):
+        for secret in secrets_of(self._connection, settings):
             mask_secret(secret)
         if not settings.tls.verify:
             self.log.warning("TLS certificates are not verified: anyone on the way to Airbyte can read along.")
@@ -349,18 +349,15 @@ def _within_seconds(seconds: float, settings: Settings) -> Finding:
     )
 
     def examine() -> None:
-        with Client(hasty, logging.getLogger(__name__)) as client:
-            findings.append(client.run(doctor.examine(hasty.root, hasty.credentials, hasty.fixed)))
-
-    def examine_whatever_happens() -> None:
         try:
-            examine()
+            with Client(hasty, logging.getLogger(__name__)) as client:
+                findings.append(client.run(doctor.examine(hasty.root, hasty.credentials, hasty.fixed)))
         except AirbyteError as error:
             findings.append(doctor.found(doctor.Diagnosis.UNUSABLE, str(error)))
         except Exception as error:  # noqa: BLE001 - its text may hold a secret
             findings.append(doctor.found(doctor.Diagnosis.OTHER, f"({type(error).__name__})"))
 
-    thread = threading.Thread(target=examine_whatever_happens, daemon=True)
+    thread = threading.Thread(target=examine, daemon=True)
     thread.start()
     thread.join(seconds)
     if findings:

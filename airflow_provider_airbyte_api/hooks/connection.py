@@ -35,21 +35,22 @@ def settings_of(connection: Connection) -> Settings:
         root,
         credentials,
         fixed,
-        connect_timeout=extras.seconds("connect_timeout", 10.0),
-        read_timeout=extras.seconds("read_timeout", extras.seconds("timeout", 30.0)),
+        connect_timeout=extras.seconds("connect_timeout", Settings.connect_timeout),
+        read_timeout=extras.seconds("read_timeout", extras.seconds("timeout", Settings.read_timeout)),
         more_headers=_more_headers(extras, has_token=credentials is not None or fixed is not None),
         tls=_tls(extras),
         proxy=_proxy(extras, root),
         shares_token=extras.flag("disk_cache", default=extras.choice("token_cache", ("memory", "disk")) == "disk"),
-        max_in_flight=extras.count("max_in_flight", 4),
+        max_in_flight=extras.count("max_in_flight", Settings.max_in_flight),
     )
 
 
-def secrets_of(connection: Connection) -> list[str]:
-    """Return what Airflow does not know to be secret: it masks the password and extras with a telling name."""
-    extras = Extras(connection.conn_id, connection.extra)
-    found = list(extras.headers("secret_headers").values())
-    settings = settings_of(connection)
+def secrets_of(connection: Connection, settings: Settings) -> list[str]:
+    """Return what Airflow does not know to be secret: it masks the password and extras with a telling name.
+
+    :param settings: what :func:`settings_of` makes of ``connection``.
+    """
+    found = list(Extras(connection.conn_id, connection.extra).headers("secret_headers").values())
     if settings.fixed is not None:
         found.append(settings.fixed.value)
     password = None if settings.proxy is None else urlsplit(settings.proxy).password

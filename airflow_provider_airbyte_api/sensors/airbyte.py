@@ -314,8 +314,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         if look is None:
             return PokeReturnValue(is_done=False)
         if look.fresh is None:
-            newest = "none yet" if look.newest is None else f"job {look.newest.job_id} of {look.newest.last_updated_at}"
-            self.log.info("%r is not fresh; its newest successful sync is %s.", connection.name, newest)
+            self.log.info("%r: %s.", connection.name, look.describe())
             return PokeReturnValue(is_done=False)
         handed_on = self._describe_connection(context, connection, look.fresh.job_id)
         return PokeReturnValue(is_done=True, xcom_value=self._finish(look.fresh, handed_on))

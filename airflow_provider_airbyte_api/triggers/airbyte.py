@@ -10,18 +10,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import (
-    AirbyteAuthenticationError,
-    AirbyteError,
-    AirbyteJobTimeoutError,
-    AirbyteUnexpectedReplyError,
-)
+from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
 from airflow_provider_airbyte_api.api.verdict import Seen
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.triggers import events
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.shared import Watch, watching
-from airflow_provider_airbyte_api.watch.tasks import detached, jitter
+from airflow_provider_airbyte_api.watch.tasks import detached
 
 T = TypeVar("T")
 
@@ -38,6 +33,24 @@ class _AirbyteTrigger(BaseTrigger):
     """What all triggers of this package have in common."""
 
     airbyte_conn_id: str
+    handed_on: dict[str, Any]
+    job_id = 0
+    _fired = False
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event once the wait is over, or cannot go on."""
+        settled_at = CLOCK.time() + SETTLING
+        try:
+            event = events.finished(await self._wait(), self.handed_on)
+        except AirbyteError as error:
+            event = events.failed(getattr(error, "job_id", self.job_id), error, self.handed_on)
+        if CLOCK.time() < settled_at:
+            await CLOCK.asleep(settled_at - CLOCK.time())
+        self._fired = True
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
+
+    async def _wait(self) -> jobs.Waited:
+        raise NotImplementedError
 
     async def _ask(self, ask: Callable[[Watch], Awaitable[T]]) -> T:
         """Return what the watch over this trigger's Airbyte answers."""
@@ -93,7 +106,6 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self.unreachable_timeout = unreachable_timeout
         self.cancel_on_kill = cancel_on_kill
         self.handed_on = dict(handed_on or {})
-        self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what to build this trigger of again."""
@@ -111,18 +123,6 @@ class AirbyteJobTrigger(_AirbyteTrigger):
                 "handed_on": self.handed_on,
             },
         )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event once the job is finished, or cannot be waited for any longer."""
-        settled_at = CLOCK.time() + SETTLING
-        try:
-            event = events.finished(await self._wait(), self.handed_on)
-        except AirbyteError as error:
-            event = events.failed(self.job_id, error, self.handed_on)
-        if CLOCK.time() < settled_at:
-            await CLOCK.asleep(settled_at - CLOCK.time())
-        self._fired = True
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
 
     async def _wait(self) -> jobs.Waited:
         patience = jobs.Patience(
@@ -241,45 +241,15 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
             },
         )
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event once there is fresh data, or it cannot be waited for any longer."""
-        settled_at = CLOCK.time() + SETTLING
-        try:
-            event = events.finished(await self._wait(), self.handed_on)
-        except AirbyteError as error:
-            event = events.failed(getattr(error, "job_id", 0), error, self.handed_on)
-        if CLOCK.time() < settled_at:
-            await CLOCK.asleep(settled_at - CLOCK.time())
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
-
     async def _wait(self) -> jobs.Waited:
         demand = freshness.Demand(self.max_age, self.completed_after, self.min_rows, fails=self.on_failed == "fail")
+        patience = jobs.Patience(
+            self.poll_interval,
+            self.deadline,
+            unreachable_timeout=self.unreachable_timeout,
+            first_pause=self.poll_interval,
+        )
         seen = Seen(self.handed_on.get("name", ""))
-        looks, outage, pause = 0, jobs.Outage(), self.poll_interval
-        while True:
-            await CLOCK.asleep(self._until_the_next_look(pause))
-            looks, pause = looks + 1, self.poll_interval
-            try:
-                look = await self._ask(
-                    lambda watch: watch.ask(freshness.look_for_fresh_data(self.connection_id, demand, seen))
-                )
-            except AirbyteError as error:
-                # While Airbyte is updated, a proxy may answer for it with a page of its own.
-                if not error.transient and not isinstance(error, AirbyteUnexpectedReplyError):
-                    raise
-                moment = CLOCK.time()
-                pause = max(pause, outage.missed(error, moment))
-                if outage.failures == 1:
-                    self.log.warning("Airbyte cannot tell whether the data is fresh; waiting all the same. %s", error)
-                if moment - outage.since >= self.unreachable_timeout:
-                    raise
-            else:
-                outage.is_over()
-                if look.fresh is not None:
-                    return jobs.Waited(look.fresh, looks)
-            if self.deadline is not None and CLOCK.time() >= self.deadline:
-                raise AirbyteJobTimeoutError("There was no fresh sync in the time given.", job_id=0)
-
-    def _until_the_next_look(self, pause: float) -> float:
-        seconds = pause * jitter()
-        return seconds if self.deadline is None else max(min(seconds, self.deadline - CLOCK.time()), 0.0)
+        return await self._ask(
+            lambda watch: watch.run(freshness.wait_for_fresh_data(self.connection_id, demand, patience, seen), self.log)
+        )

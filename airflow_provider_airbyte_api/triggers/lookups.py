@@ -56,7 +56,7 @@ async def _look_up(airbyte_conn_id: str, lookup: _Lookup) -> Settings:
     connection = await get_async_connection(airbyte_conn_id)
     with airflow_errors():
         settings = settings_of(connection)
-    for secret in secrets_of(connection):
+    for secret in secrets_of(connection, settings):
         await _mask(secret)
     lookup.settings, lookup.task = settings, None  # a task would keep its event loop alive
     return settings

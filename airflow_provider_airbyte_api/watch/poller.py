@@ -174,7 +174,7 @@ class Poller:
             self._sweep_now_and_then(began)
             due = began + self._interval * jitter()
             for watched in self._jobs.values():
-                if watched.is_listed and not watched.is_away:
+                if watched.is_covered:
                     watched.due = due
         finally:
             self._poll = None
@@ -215,18 +215,14 @@ class Poller:
 
     async def _look_for_the_unlisted(self, began: float) -> None:
         soon = began + self._interval
-        unlisted = [
-            watched
-            for watched in self._jobs.values()
-            if (watched.is_away or not watched.is_listed) and watched.due <= soon
-        ]
+        unlisted = [watched for watched in self._jobs.values() if not watched.is_covered and watched.due <= soon]
         sought = [watched for watched in unlisted if watched.scans < SCANS]
         if len(sought) > FEW:
             for watched in sought:
                 watched.scans += 1
             await self._scan(sought)
         for watched in unlisted:
-            if (watched.is_away or not watched.is_listed) and watched.waiters:
+            if not watched.is_covered and watched.waiters:
                 self._look_by_id(watched)
 
     def _sweep_now_and_then(self, began: float) -> None:

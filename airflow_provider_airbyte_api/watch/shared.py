@@ -6,18 +6,29 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow_provider_airbyte_api.api import jobs
-from airflow_provider_airbyte_api.api.conversation import Conversation, News, Now, Say, Step, drive
+from airflow_provider_airbyte_api.api.conversation import (
+    Authorize,
+    Conversation,
+    News,
+    Now,
+    Pause,
+    Say,
+    Send,
+    Step,
+    drive,
+)
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.watch.poller import Poller
 from airflow_provider_airbyte_api.watch.tasks import detached, jitter
+from airflow_provider_airbyte_api.watch.waiters import Waiter
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.clients.aio import AsyncClient
@@ -58,10 +69,25 @@ class Watch:
     async def ask(self, conversation: Conversation[T]) -> T:
         """Perform a conversation in its turn."""
         async with self._slots:
-            if self._opening is None:
-                self._opening = detached(self._open())
-            client = await asyncio.shield(self._opening)
+            client = await self._client()
             return await client.run(conversation)
+
+    async def run(self, conversation: Conversation[T], log: Log) -> T:
+        """Perform a conversation that waits: it takes its turn each time that it asks.
+
+        :param log: where it says what happens.
+        """
+
+        async def perform(step: Step) -> Any:
+            if isinstance(step, Pause):
+                return await CLOCK.asleep(step.seconds * (jitter() if step.jitter else 1.0))
+            if isinstance(step, Send | Authorize):
+                async with self._slots:
+                    client = await self._client()
+                    return await client.perform(step)
+            return _perform(step, log)
+
+        return await drive(conversation, perform)
 
     async def cancel_job(self, job_id: int) -> Job:
         """Cancel a job; see :func:`~.api.jobs.cancel_job`. It is a slow request: cancels leave room for polls."""
@@ -83,13 +109,10 @@ class Watch:
         waiter = poller.join(job_id, patience.poll_interval, first_look)
 
         async def perform(step: Step) -> Any:
-            if isinstance(step, News):
+            if not isinstance(step, News):
+                return _perform(step, log)
+            with _heartbeat(waiter, log):
                 return await waiter.news(step)
-            if isinstance(step, Now):
-                return CLOCK.time()
-            if isinstance(step, Say):
-                return log.log(step.level, step.message, *step.arguments)
-            raise TypeError(step)
 
         try:
             waited = await drive(jobs.wait_for_job(job_id, patience, jobs.await_news), perform)
@@ -106,11 +129,45 @@ class Watch:
             with contextlib.suppress(Exception):
                 await (await self._opening).__aexit__(None, None, None)
 
+    async def _client(self) -> AsyncClient:
+        if self._opening is None:
+            self._opening = detached(self._open())
+        return await asyncio.shield(self._opening)
+
     async def _open(self) -> AsyncClient:
         # aiohttp takes long to import, and that must not hold the event loop.
         aio = await asyncio.to_thread(importlib.import_module, "airflow_provider_airbyte_api.clients.aio")
         client: AsyncClient = aio.AsyncClient(self._settings, _LOG)
         return await client.__aenter__()
+
+
+def _perform(step: Step, log: Log) -> float | None:
+    """Return what comes of a step that has nothing to do with Airbyte."""
+    if isinstance(step, Now):
+        return CLOCK.time()
+    if isinstance(step, Say):
+        log.log(step.level, step.message, *step.arguments)
+        return None
+    raise TypeError(step)
+
+
+@contextlib.contextmanager
+def _heartbeat(waiter: Waiter, log: Log) -> Iterator[None]:
+    """Say now and then that nothing has changed. It costs no request: the watch knows."""
+    loop = asyncio.get_running_loop()
+    next_beat: asyncio.TimerHandle
+
+    def beat() -> None:
+        nonlocal next_beat
+        next_beat = loop.call_later(jobs.HEARTBEAT * jitter(), beat)
+        if waiter.watched.job is not None:
+            _perform(jobs.nothing_new(waiter.watched.job, CLOCK.time()), log)
+
+    next_beat = loop.call_later(jobs.HEARTBEAT * jitter(), beat)
+    try:
+        yield
+    finally:
+        next_beat.cancel()
 
 
 _WATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, Watch]] = WeakKeyDictionary()

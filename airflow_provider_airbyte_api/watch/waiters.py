@@ -125,6 +125,11 @@ class WatchedJob:
         """True if Airbyte could not tell of this job when it was last asked for it by id."""
         return self.outage is not None
 
+    @property
+    def is_covered(self) -> bool:
+        """True if the lists tell of this job, so that nobody has to ask for it by id."""
+        return self.is_listed and not self.is_away
+
     def update(self) -> None:
         """Take over what those who wait want; it is kept, for it is looked at at each poll."""
         self.interval = min((waiter.interval for waiter in self.waiters), default=self.interval)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import aiohttp
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException
+from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
@@ -204,6 +207,36 @@ async def test_the_trigger_rides_out_trouble_and_shares_token_and_session(
     assert airbyte.most_in_flight <= 4
 
 
+async def test_one_session_and_one_token_serve_all_looks_of_a_lone_trigger(
+    airbyte: LocalAirbyte, mocker: MockerFixture
+) -> None:
+    opened = mocker.spy(aiohttp, "ClientSession")
+    waiting = asyncio.create_task(_events(AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.05, max_age=60)))
+    await _until(lambda: len(airbyte.asked("GET", "/jobs")) >= 5)
+    add_sync(airbyte, age=1.0)
+    await waiting
+    assert opened.call_count == 1
+    assert len(airbyte.asked("POST", "/applications/token")) == 1
+
+
+async def test_the_trigger_says_what_it_waits_for_once_in_a_while(
+    airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_airbyte_api.api import freshness
+
+    trigger = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.02, max_age=60)
+    said = mocker.patch.object(trigger.log, "log")
+    waiting = asyncio.create_task(_events(trigger))
+    await _until(lambda: len(airbyte.asked("GET", "/jobs")) >= 5)
+    assert [call.args[2] for call in said.call_args_list] == [
+        "It is not fresh yet: no sync has succeeded among the newest ones"
+    ]
+    monkeypatch.setattr(freshness, "HEARTBEAT", 0.05)
+    await _until(lambda: said.call_count >= 3)
+    add_sync(airbyte, age=1.0)
+    await waiting
+
+
 async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
     late = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=60.0, deadline=time.time() + 0.3)
     (event,) = await asyncio.wait_for(_events(late), timeout=10)
@@ -217,6 +250,14 @@ async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
 def test_the_trigger_is_rebuilt_from_what_it_serializes() -> None:
     first = AirbyteFreshnessTrigger("c", "a", 5.0, 1.0, 2.0, 3, "fail", 4.0, 6.0, {"name": "Mine"})
     assert AirbyteFreshnessTrigger(**first.serialize()[1]).serialize() == first.serialize()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in ten seconds")
 
 
 async def _events(trigger: AirbyteFreshnessTrigger) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from pytest_mock import MockerFixture
 
+from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
@@ -152,6 +153,26 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
     for each in waiting:
         assert (await each)[0]["status"] == "succeeded"
     assert looked_up.call_count == 1
+
+
+async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for_that(
+    airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "HEARTBEAT", 0.1)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    waits = trigger(job.job_id, poll_interval=0.4)
+    log = mocker.patch.object(waits, "_log")
+    waiting = asyncio.create_task(events(waits))
+    await asyncio.sleep(1.5)
+    airbyte.end_job(job.job_id)
+    await waiting
+    said = [call.args[1] % call.args[2:] for call in log.log.call_args_list]
+    still = f"Job {job.job_id} is still running, 0 min after its start."
+    assert said[0] == f"Job {job.job_id} is running."
+    assert said[-1] == f"Job {job.job_id} is succeeded."
+    assert set(said[1:-1]) == {still}
+    assert len(said) >= 7
+    assert len(airbyte.asked("GET", f"/jobs/{job.job_id}")) <= 7
 
 
 async def test_each_trigger_logs_for_itself(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:

@@ -57,6 +57,18 @@ def test_every_known_status_is_said_plainly(status: JobStatus) -> None:
     assert talk.said[0] == f"Job 7 is {status.value}."
 
 
+def test_a_long_wait_says_every_ten_minutes_that_nothing_has_changed() -> None:
+    began = {"startTime": "1970-01-01T00:16:40Z"}
+    talk = Talk([*(reply(200, job(7, **began)) for _ in range(50)), reply(200, job(7, "succeeded", **began))])
+    talk.perform(waiting(30))
+    assert talk.said == [
+        "Job 7 is running.",
+        "Job 7 is still running, 10 min after its start.",
+        "Job 7 is still running, 20 min after its start.",
+        "Job 7 is succeeded.",
+    ]
+
+
 jobs_ends = {"succeeded", "failed", "cancelled"}
 
 
