@@ -5,7 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    from airflow_provider_airbyte_api.api.conversation import Conversation
+    from airflow_provider_airbyte_api.api.models import Connection
+    from airflow_provider_airbyte_api.api.retry import Retry
+
+WHICH_CONNECTION = ("connection_id", "connection_name", "workspace_id", "workspace_name")
+"""The arguments that say which Airbyte connection is meant. All are templates."""
+
+
+class NamesConnection(Protocol):
+    """A task with the arguments of :data:`WHICH_CONNECTION`."""
+
+    connection_id: str | None
+    connection_name: str | None
+    workspace_id: str | None
+    workspace_name: str | None
 
 
 def refuse(message: str) -> NoReturn:
@@ -28,16 +45,24 @@ def require_one_of_two(connection_id: str | None, connection_name: str | None) -
         )
 
 
-def require_text(connection_id: str | None, connection_name: str | None) -> None:
-    """Do nothing if one of the two says something, when the task runs.
+def find_connection(task: NamesConnection, retry: Retry | None = None) -> Conversation[Connection]:
+    """Return a conversation that finds the Airbyte connection which ``task`` names, now that it runs.
 
-    :raises AirbyteConfigError: if not: then it was a template that rendered to nothing.
+    :raises AirbyteConfigError: if what names it was a template that rendered to nothing.
     """
-    if not any(isinstance(each, str) and each.strip() not in ("", "None") for each in (connection_id, connection_name)):
-        refuse(
-            f"connection_id is {connection_id!r} and connection_name {connection_name!r}: a template rendered to "
-            "nothing, or to no text. Expected the UUID of an Airbyte connection, or its name."
-        )
+    from airflow_provider_airbyte_api.api.resources import find_connection
+    from airflow_provider_airbyte_api.api.retry import Retry
+
+    for name in WHICH_CONNECTION:
+        value = getattr(task, name)
+        if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
+            refuse(
+                f"{name} is {value!r}: a template rendered to nothing, or to no text. Expected the UUID of an Airbyte "
+                "connection, or its name."
+            )
+    return find_connection(
+        task.connection_id, task.connection_name, task.workspace_id, task.workspace_name, retry or Retry()
+    )
 
 
 def positive_seconds(value: object, name: str) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from airflow_provider_airbyte_api.api.models import valid_job_id, valid_uuid
 from airflow_provider_airbyte_api.api.times import format_timestamp
@@ -81,9 +82,9 @@ def list_changed_jobs(workspace_id: str | None, since: float) -> Request:
     return Request("GET", "/jobs", (*_workspaces([workspace_id] if workspace_id else ()), *query), repeatable=True)
 
 
-def start_sync(connection_id: str) -> Request:
-    """Return the request that starts a sync. Sending it twice may start two."""
-    body = {"connectionId": valid_uuid(connection_id, "connection_id"), "jobType": "sync"}
+def start_job(connection_id: str, job_type: str) -> Request:
+    """Return the request that starts a job: a sync, clear or reset. Sending it twice may start two."""
+    body = {"connectionId": valid_uuid(connection_id, "connection_id"), "jobType": job_type}
     return Request("POST", "/jobs", json=body, read_timeout=SLOW_START)
 
 
@@ -95,6 +96,12 @@ def cancel_job(job_id: int, read_timeout: float = SLOW_START) -> Request:
 def get_connection(connection_id: str) -> Request:
     """Return the request for one Airbyte connection."""
     return Request("GET", f"/connections/{valid_uuid(connection_id, 'connection_id')}", repeatable=True)
+
+
+def update_connection(connection_id: str, body: Mapping[str, Any]) -> Request:
+    """Return the request that changes what ``body`` names of an Airbyte connection. Sent twice, it does no more."""
+    path = f"/connections/{valid_uuid(connection_id, 'connection_id')}"
+    return Request("PATCH", path, json=dict(body), repeatable=True)
 
 
 def list_connections(workspace_ids: Iterable[str] = (), tag_ids: Iterable[str] = ()) -> Request:

@@ -16,6 +16,7 @@
     │   ├── AirbyteRateLimitError         too many requests (429)
     │   └── AirbyteServerError            Airbyte, or a proxy before it, is in trouble (5xx, 408, 425)
     ├── AirbyteNameError                  nothing has that name, or more than one thing
+    ├── AirbyteBusyError                  a job runs on the connection that must not be cancelled for what was asked
     ├── AirbyteConnectionInactiveError    the Airbyte connection is inactive, locked or deleted: it cannot sync
     ├── AirbyteJobError                   a job did not do what it was started for
     │   ├── AirbyteJobFailedError         Airbyte gave up on it
@@ -173,6 +174,10 @@ class AirbyteServerError(AirbyteResponseError):
 
 class AirbyteNameError(AirbyteError):
     """There is nothing of that name, or more than one. The message names the nearest, with their ids."""
+
+
+class AirbyteBusyError(AirbyteError):
+    """A job of the Airbyte connection runs, and nobody said that it may be cancelled. Nothing was started."""
 
 
 class AirbyteConnectionInactiveError(AirbyteError):

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from airflow_provider_airbyte_api.api.conversation import Conversation, gathered
 from airflow_provider_airbyte_api.api.errors import AirbyteNameError
-from airflow_provider_airbyte_api.api.models import Connection, Destination, Source, Workspace
+from airflow_provider_airbyte_api.api.models import Destination, Source
 
 CANDIDATES = 5
 """How many of the nearest names are shown where one is not there."""
@@ -90,13 +90,3 @@ def _nearest(rows: Iterable[N], name: str, id_of: Callable[[Any], str]) -> str:
     shown = [by_folded[each] for each in near] or sorted(rows, key=lambda row: row.name)[:CANDIDATES]
     names = ", ".join(f"{row.name!r} ({id_of(row)})" for row in shown)
     return f"{'The nearest are' if near else f'There are {len(rows)}, such as'} {names}."
-
-
-def connection_id(row: Connection) -> str:
-    """Return the id of a connection."""
-    return row.connection_id
-
-
-def workspace_id(row: Workspace) -> str:
-    """Return the id of a workspace."""
-    return row.workspace_id

@@ -18,7 +18,7 @@ from airflow_provider_airbyte_api.api.conversation import (
     with_rows,
 )
 from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNotFoundError
-from airflow_provider_airbyte_api.api.finding import Filter, connection_id, the_one, workspace_id
+from airflow_provider_airbyte_api.api.finding import Filter, the_one
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.wire import json_of, unexpected
@@ -115,8 +115,42 @@ def connection_named(name: str, workspace_ids: Iterable[str] = ()) -> Conversati
 
     :raises AirbyteNameError: if there is none or more than one.
     """
-    found: Connection = yield from the_one(list_connections(workspace_ids), name, "Airbyte connection", connection_id)
+    found: Connection = yield from the_one(
+        list_connections(workspace_ids), name, "Airbyte connection", lambda row: row.connection_id
+    )
     return found
+
+
+def source_named(name: str, workspace_ids: Iterable[str] = ()) -> Conversation[Source]:
+    """Return the one source of that name; see :func:`connection_named`."""
+    found: Source = yield from the_one(list_sources(workspace_ids), name, "source", lambda row: row.source_id)
+    return found
+
+
+def destination_named(name: str, workspace_ids: Iterable[str] = ()) -> Conversation[Destination]:
+    """Return the one destination of that name; see :func:`connection_named`."""
+    listing = list_destinations(workspace_ids)
+    found: Destination = yield from the_one(listing, name, "destination", lambda row: row.destination_id)
+    return found
+
+
+def find_connection(
+    connection_id: str | None,
+    name: str | None = None,
+    workspace_id: str | None = None,
+    workspace_name: str | None = None,
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+) -> Conversation[Connection]:
+    """Return an Airbyte connection by its id, or else by its name, in a workspace if there is one given.
+
+    :raises AirbyteNameError: if there is none of that name, or more than one.
+    """
+    if connection_id:
+        return (yield from get_connection(connection_id, retry))
+    workspace_ids = [workspace_id] if workspace_id else []
+    if workspace_name:
+        workspace_ids += yield from workspaces_named(workspace_name)
+    return (yield from connection_named(str(name), workspace_ids))
 
 
 def workspaces_named(names: Iterable[str]) -> Conversation[list[str]]:
@@ -126,7 +160,7 @@ def workspaces_named(names: Iterable[str]) -> Conversation[list[str]]:
     """
     ids: list[str] = []
     for name in [names] if isinstance(names, str) else names:
-        found: Workspace = yield from the_one(list_workspaces(), name, "workspace", workspace_id)
+        found: Workspace = yield from the_one(list_workspaces(), name, "workspace", lambda row: row.workspace_id)
         ids.append(found.workspace_id)
     return ids
 

@@ -1,8 +1,9 @@
-"""Starting a sync: exactly one, whatever becomes of the request.
+"""Starting a sync or a clear: exactly one, whatever becomes of the request.
 
 Airbyte has no key that would make a start safe to repeat, answers it only once the sync runs, and says "already
 running" without saying which job does. So before a start the newest job of the connection is remembered, and whenever
-the answer leaves open what happened, the connection's jobs tell: a sync that is newer than the remembered one is ours.
+the answer leaves open what happened, the connection's jobs tell: one of that kind that is newer than the remembered
+one is ours.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Pause, Say, call_for, now
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAlreadyRunningError,
+    AirbyteBusyError,
     AirbyteConflictError,
     AirbyteConnectionInactiveError,
     AirbyteError,
@@ -42,9 +44,40 @@ RECENT = 10
 """Jobs of a connection to look through for the one that runs."""
 
 
+WHAT_TO_DO = {
+    "inactive": "Somebody switched it off, or Airbyte did after repeated failures: switch it on in Airbyte.",
+    "locked": "Airbyte locked it, for example because of a payment: see its page in Airbyte.",
+    "deprecated": "It was deleted in Airbyte: take this task away, or give it another connection_id.",
+}
+"""What to do about an Airbyte connection of this status."""
+
+CLEARS = ("clear", "reset")
+"""Airbyte's two words for one thing, which it answers with a job of the type ``reset``."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What job to start, as the API calls it, and what to do if a job of the connection runs already.
+
+    ``on_running`` is one of :data:`~.defaults.ON_RUNNING` for a sync, of :data:`~.defaults.ON_RUNNING_CLEAR` else.
+    """
+
+    job_type: str = "sync"
+    on_running: str = "attach"
+
+    @property
+    def is_a_clear(self) -> bool:
+        """True if data is to be removed: Airbyte would cancel whatever runs for it, without a word."""
+        return self.job_type in CLEARS
+
+    def is_met_by(self, job: Job) -> bool:
+        """Tell whether ``job`` is of the kind that is wished for."""
+        return job.job_type in (CLEARS if self.is_a_clear else ("sync",))
+
+
 @dataclass(frozen=True)
 class Started:
-    """A sync runs. ``owned``: for this request, so that who asked for it may also cancel it."""
+    """The job runs. ``owned``: for this request, so that who asked for it may also cancel it."""
 
     job: Job
     owned: bool
@@ -64,20 +97,38 @@ class NotStarted:
     reason: str
 
 
-def require_active(connection: Connection) -> None:
-    """Do nothing if Airbyte lets ``connection`` sync. Airbyte itself would refuse without a reason.
+def require_startable(connection: Connection, wish: Wish) -> None:
+    """Do nothing unless it is known that Airbyte would not start such a job of ``connection``.
+
+    Whether it clears one that is inactive depends on its version, so that is left to it.
 
     :raises AirbyteConnectionInactiveError: saying what to do.
     """
-    what_to_do = {
-        "inactive": "Somebody switched it off, or Airbyte did after repeated failures: switch it on in Airbyte.",
-        "locked": "Airbyte locked it, for example because of a payment: see its page in Airbyte.",
-        "deprecated": "It was deleted in Airbyte: take this task away, or give it another connection_id.",
-    }
-    if connection.status in what_to_do:
+    if not wish.is_a_clear:
+        require_active(connection)
+
+
+def require_active(connection: Connection) -> None:
+    """Do nothing if Airbyte lets ``connection`` run jobs. Airbyte itself would refuse without a reason.
+
+    :raises AirbyteConnectionInactiveError: saying what to do.
+    """
+    if connection.status in WHAT_TO_DO:
         raise AirbyteConnectionInactiveError(
             f"Airbyte connection {connection.name!r} ({connection.connection_id}) is {connection.status}, so it cannot "
-            f"sync, and nothing was started. {what_to_do[connection.status]}"
+            f"be synced, and nothing was started. {WHAT_TO_DO[connection.status]}"
+        )
+
+
+def require_not_gone(connection: Connection) -> None:
+    """Do nothing if Airbyte lets ``connection`` be changed.
+
+    :raises AirbyteConnectionInactiveError: saying what to do.
+    """
+    if connection.status in ("locked", "deprecated"):
+        raise AirbyteConnectionInactiveError(
+            f"Airbyte connection {connection.name!r} ({connection.connection_id}) is {connection.status}, so it cannot "
+            f"be changed. {WHAT_TO_DO[connection.status]}"
         )
 
 
@@ -88,17 +139,17 @@ def newest_job_id(connection_id: str) -> Conversation[int]:
     return 0 if newest is None else newest.job_id
 
 
-def sync_after(connection_id: str, job_id: int) -> Conversation[Job | None]:
-    """Return the newest sync of a connection that is newer than ``job_id``, whatever its status."""
+def job_after(connection_id: str, job_id: int, wish: Wish) -> Conversation[Job | None]:
+    """Return the newest job of a connection that is as wished for and newer than ``job_id``, whatever its status."""
     jobs = yield from _recent(connection_id)
-    return _newest(job for job in jobs if job.job_id > job_id and job.job_type == "sync")
+    return _newest(job for job in jobs if job.job_id > job_id and wish.is_met_by(job))
 
 
-def sync_since(connection_id: str, moment: float) -> Conversation[Job | None]:
-    """Return the newest sync of a connection that was created at ``moment`` (seconds since the epoch) or later."""
+def job_since(connection_id: str, moment: float, wish: Wish) -> Conversation[Job | None]:
+    """Return the newest such job that was created at ``moment`` (seconds since the epoch) or later."""
     jobs = yield from _recent(connection_id)
     return _newest(
-        job for job in jobs if job.job_type == "sync" and job.start_time and job.start_time.timestamp() >= moment
+        job for job in jobs if wish.is_met_by(job) and job.start_time and job.start_time.timestamp() >= moment
     )
 
 
@@ -116,38 +167,43 @@ def running_job(connection_id: str) -> Conversation[Job | None]:
     return None
 
 
-def start_sync(connection_id: str) -> Conversation[Job]:
-    """Start one sync of a connection and return its job.
+def start(connection_id: str, job_type: str = "sync") -> Conversation[Job]:
+    """Start one sync, clear or reset of a connection and return its job.
 
-    :raises AirbyteAlreadyRunningError: if a job of this connection runs already. Nothing was started.
+    :raises AirbyteAlreadyRunningError: if a job of this connection runs already, and a sync was asked for.
+    :raises AirbyteBusyError: likewise, if a clear was.
     :raises AirbyteError: as :func:`start_or_adopt`.
     """
+    wish = Wish(job_type, "fail")
     connection = yield from get_connection(connection_id)
-    require_active(connection)
+    require_startable(connection, wish)
     newest = yield from newest_job_id(connection_id)
-    outcome = yield from start_or_adopt(connection, newest, "fail")
+    outcome = yield from start_or_adopt(connection, newest, wish)
     if not isinstance(outcome, Started):
         raise TypeError(outcome)
     return outcome.job
 
 
 def start_or_adopt(
-    connection: Connection, newest: int, on_running: str = "attach"
+    connection: Connection,
+    newest: int,
+    wish: Wish = Wish(),
 ) -> Conversation[Started | Busy | NotStarted]:
-    """Start one sync of ``connection``, whose newest job was ``newest``, or take up the one that runs.
+    """Start one job of ``connection``, whose newest job was ``newest``, or take up the one that runs.
 
-    ``on_running`` is one of :data:`~.defaults.ON_RUNNING`. ``wait``, and ``attach`` where what runs is no sync, return
-    :class:`Busy`: waiting is for the caller, who then begins anew.
+    ``wait``, and ``attach`` where what runs is no sync, return :class:`Busy`: waiting is for the caller, who then
+    begins anew.
 
     :raises AirbyteAlreadyRunningError: with ``fail``, or if Airbyte says so for long and shows no such job.
+    :raises AirbyteBusyError: with ``fail``, before a clear.
     :raises AirbyteConnectionInactiveError: if the connection turned out to be inactive, locked or deleted.
     :raises AirbyteError: if it could not be started, or nothing tells whether it was.
     """
     began = yield from now()
-    start = _Start(connection, newest, on_running, began)
+    attempts = _Start(connection, newest, wish, began)
     outcome: Started | Busy | NotStarted | None = None
     while outcome is None:
-        outcome = yield from start.attempt()
+        outcome = yield from attempts.attempt()
     return outcome
 
 
@@ -174,24 +230,29 @@ def cancel_and_wait(job_id: int) -> Conversation[Job]:
 
 @dataclass
 class _Start:
-    """Attempts to start a sync. ``unclear`` counts those that may have been obeyed, though no job was found."""
+    """Attempts to start a job. ``unclear`` counts those that may have been obeyed, though no job was found."""
 
     connection: Connection
     newest: int
-    on_running: str
+    wish: Wish
     began: float
     unclear: int = 0
 
     def attempt(self) -> Conversation[Started | Busy | NotStarted | None]:
-        """Ask once for a sync, and return what came of it; None to ask again."""
+        """Ask once for the job, and return what came of it; None to ask again."""
+        if self.wish.is_a_clear:
+            running = yield from running_job(self.connection.connection_id)
+            if running is not None:
+                return (yield from self._runs_already(running, None))
         try:
-            job = yield from call_for(calls.start_sync(self.connection.connection_id), Job.from_json)
+            request = calls.start_job(self.connection.connection_id, self.wish.job_type)
+            job = yield from call_for(request, Job.from_json)
         except AirbyteAlreadyRunningError as error:
             return (yield from self._already_running(error))
         except AirbyteError as error:
             yield from _require_unclear(self.connection, error)
             return (yield from self._look_up(error))
-        if job.job_type != "sync":
+        if not self.wish.is_met_by(job):
             yield Say(
                 "Airbyte runs a %s first, which was pending for this connection: job %d.",
                 (job.job_type, job.job_id),
@@ -208,37 +269,51 @@ class _Start:
             yield Say("%s None is to be found, so it should be over soon.", (error,))
             yield Pause(LOOK_UP_PAUSE)
             return None
-        if self.unclear and running.job_id > self.newest and running.job_type == "sync":
-            yield Say("Job %d is the sync that this task started.", (running.job_id,))
-            return Started(running, owned=True)
-        return (yield from self._obey_policy(running, error))
+        return (yield from self._runs_already(running, error))
 
-    def _obey_policy(
-        self, running: Job, error: AirbyteAlreadyRunningError
+    def _runs_already(
+        self, running: Job, error: AirbyteAlreadyRunningError | None
     ) -> Conversation[Started | Busy | NotStarted | None]:
+        """Do what ``on_running`` says about ``running``; ``error`` is how Airbyte said so, if it did."""
+        if self.unclear and running.job_id > self.newest and self.wish.is_met_by(running):
+            yield Say("Job %d is the one that this task started.", (running.job_id,))
+            return Started(running, owned=True)
+        on_running = self.wish.on_running
         what = f"a {running.job_type} of Airbyte connection {self.connection.name!r} runs already: job {running.job_id}"
-        if self.on_running == "skip":
+        if on_running == "skip":
             return NotStarted(f"Skipping, for {what}.")
-        if self.on_running == "fail":
-            raise error.rephrased(
-                f"It is job {running.job_id}, a {running.job_type}. Wait for it or cancel it in Airbyte, or let "
-                "on_running be attach, wait, skip or restart."
-            )
-        if self.on_running == "restart":
+        if on_running == "fail":
+            raise self._refusal(running, error)
+        if on_running in ("restart", "cancel"):
             yield Say("Cancelling it, for %s.", (what,))
             stopped = yield from cancel_and_wait(running.job_id)
             if not stopped.is_finished:
-                raise error.rephrased(f"Job {running.job_id} was cancelled, since on_running is restart, and runs on.")
+                raise AirbyteBusyError(
+                    f"Job {running.job_id} was cancelled, since on_running is {on_running}, and it runs on: look at it "
+                    "in Airbyte. Nothing was started."
+                )
             return None
-        if self.on_running == "attach" and running.job_type == "sync":
+        if on_running == "attach" and self.wish.is_met_by(running):
             yield Say("Waiting for the one that runs instead of starting another, for %s.", (what,))
             return Started(running, owned=False)
         yield Say("Waiting for its end, for %s.", (what,))
         return Busy(running)
 
+    def _refusal(self, running: Job, error: AirbyteAlreadyRunningError | None) -> AirbyteError:
+        if error is not None:
+            return error.rephrased(
+                f"It is job {running.job_id}, a {running.job_type}. Wait for it or cancel it in Airbyte, or let "
+                "on_running be something else than fail."
+            )
+        return AirbyteBusyError(
+            f"A {running.job_type} of Airbyte connection {self.connection.name!r} ({self.connection.connection_id}) "
+            f"runs, job {running.job_id}, and a {self.wish.job_type} would cancel it, so nothing was started. Let "
+            "on_running be wait, or cancel if that is what you want, or skip."
+        )
+
     def _look_up(self, error: AirbyteError) -> Conversation[Started | None]:
-        yield Say("%s Looking whether the sync was started all the same.", (error,), logging.WARNING)
-        found = yield from _appeared(self.connection.connection_id, self.newest)
+        yield Say("%s Looking whether the job was started all the same.", (error,), logging.WARNING)
+        found = yield from self._appeared()
         if found is not None:
             yield Say("It was: job %d.", (found.job_id,))
             return Started(found, owned=True)
@@ -248,9 +323,26 @@ class _Start:
         yield Say("It was not. Starting it again.", level=logging.WARNING)
         return None
 
+    def _appeared(self) -> Conversation[Job | None]:
+        """Return the job if it is there, waiting for it a while."""
+        began = yield from now()
+        while True:
+            try:
+                job = yield from job_after(self.connection.connection_id, self.newest, self.wish)
+            except AirbyteError as error:
+                if not error.transient:
+                    raise
+                job = None
+            if job is not None:
+                return job
+            moment = yield from now()
+            if moment - began >= LOOK_UP_PATIENCE:
+                return None
+            yield Pause(LOOK_UP_PAUSE)
+
 
 def _require_unclear(connection: Connection, error: AirbyteError) -> Conversation[None]:
-    """Raise ``error``, or what is behind it, unless it leaves open whether the sync was started.
+    """Raise ``error``, or what is behind it, unless it leaves open whether the job was started.
 
     A 409 that hides its reason means that the connection is inactive, locked or deleted, or else that Airbyte waited
     60 s for a job that it goes on creating. The connection itself tells which.
@@ -260,24 +352,6 @@ def _require_unclear(connection: Connection, error: AirbyteError) -> Conversatio
         require_active(latest)
     elif not error.maybe_processed:
         raise error
-
-
-def _appeared(connection_id: str, newest: int) -> Conversation[Job | None]:
-    """Return the sync of a connection that is newer than ``newest``, waiting for it a while."""
-    began = yield from now()
-    while True:
-        try:
-            job = yield from sync_after(connection_id, newest)
-        except AirbyteError as error:
-            if not error.transient:
-                raise
-            job = None
-        if job is not None:
-            return job
-        moment = yield from now()
-        if moment - began >= LOOK_UP_PATIENCE:
-            return None
-        yield Pause(LOOK_UP_PAUSE)
 
 
 def _recent(connection_id: str, *, job_type: str | None = None, limit: int = RECENT) -> Conversation[list[Job]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
 from airflow_provider_airbyte_api import form
-from airflow_provider_airbyte_api.api import jobs, resources, starting
+from airflow_provider_airbyte_api.api import jobs, resources, starting, updating
 from airflow_provider_airbyte_api.api.calls import Times
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
@@ -196,6 +196,14 @@ class AirbyteHook(BaseHook):
         """
         return self.run(resources.connection_named(name, workspace_ids))
 
+    def get_source_named(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Source:
+        """Return the source of that name; see :meth:`get_connection_named`."""
+        return self.run(resources.source_named(name, workspace_ids))
+
+    def get_destination_named(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Destination:
+        """Return the destination of that name; see :meth:`get_connection_named`."""
+        return self.run(resources.destination_named(name, workspace_ids))
+
     def workspaces_named(self, names: str | Iterable[str]) -> list[str]:
         """Return the ids of the workspaces of these names.
 
@@ -224,7 +232,31 @@ class AirbyteHook(BaseHook):
         :raises AirbyteConnectionInactiveError: if it is inactive, locked or deleted.
         :raises AirbyteAlreadyRunningError: if a job of this connection runs already.
         """
-        return self.run(starting.start_sync(connection_id))
+        return self.run(starting.start(connection_id))
+
+    def start_clear(self, connection_id: str) -> Job:
+        """Start one clear of an Airbyte connection and return its job, whose type is ``reset``.
+
+        It removes what the connection has brought to its destination, and the next sync moves everything anew.
+
+        :raises AirbyteBusyError: if a job of this connection runs, which Airbyte would cancel for the clear.
+        """
+        return self.run(starting.start(connection_id, "clear"))
+
+    def update_connection(
+        self, connection_id: str, *, status: str | None = None, schedule: str | None = None
+    ) -> Connection:
+        """Switch an Airbyte connection on or off, or change its schedule, and return how it is then.
+
+        Airbyte is told only of what is different.
+
+        :param status: ``active`` or ``inactive``; None: as it is.
+        :param schedule: ``manual``, or a cron expression of Quartz in UTC, such as ``0 0 5 * * ?``; None: as it is.
+        :raises AirbyteConnectionInactiveError: if it is locked or deleted.
+        """
+        with airflow_errors():
+            change = updating.valid_change(status, schedule)
+        return self.run(updating.update_connection(self.get_airbyte_connection(connection_id), change))
 
     def wait_for_job(
         self,

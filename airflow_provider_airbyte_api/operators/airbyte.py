@@ -1,4 +1,4 @@
-"""Operators: run a sync, cancel a job, and list what there is in an Airbyte.
+"""Operators: run a sync, clear a connection, cancel a job, change a connection, and list what there is in an Airbyte.
 
 All are to be imported from here; some are written in modules beside this one.
 
@@ -21,6 +21,7 @@ from airflow_provider_airbyte_api.api.defaults import (
     WEEK,
 )
 from airflow_provider_airbyte_api.arguments import (
+    WHICH_CONNECTION,
     one_of,
     positive_seconds,
     positive_seconds_or_none,
@@ -33,76 +34,81 @@ if TYPE_CHECKING:
 
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.operators.cancelling import AirbyteCancelJobOperator
+    from airflow_provider_airbyte_api.operators.clearing import AirbyteClearOperator
+    from airflow_provider_airbyte_api.operators.job_run import JobRun
     from airflow_provider_airbyte_api.operators.listing import (
         AirbyteListConnectionsOperator,
         AirbyteListDestinationsOperator,
         AirbyteListJobsOperator,
         AirbyteListSourcesOperator,
     )
-    from airflow_provider_airbyte_api.operators.sync import SyncRun
+    from airflow_provider_airbyte_api.operators.updating import AirbyteUpdateConnectionOperator
 
 __all__ = [
     "AirbyteCancelJobOperator",
+    "AirbyteClearOperator",
     "AirbyteListConnectionsOperator",
     "AirbyteListDestinationsOperator",
     "AirbyteListJobsOperator",
     "AirbyteListSourcesOperator",
     "AirbyteSyncOperator",
+    "AirbyteUpdateConnectionOperator",
 ]
+
+_WRITTEN_IN = {
+    "AirbyteCancelJobOperator": "cancelling",
+    "AirbyteClearOperator": "clearing",
+    "AirbyteUpdateConnectionOperator": "updating",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import the operators of other modules when they are asked for: a DAG file pays only for those that it uses."""
-    if name not in __all__:
+    if name not in __all__ or name == "AirbyteSyncOperator":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = "cancelling" if name == "AirbyteCancelJobOperator" else "listing"
+    module = _WRITTEN_IN.get(name, "listing")
     return getattr(import_module(f"airflow_provider_airbyte_api.operators.{module}"), name)
 
 
-class AirbyteSyncOperator(BaseOperator):
-    """Runs one sync of an Airbyte connection, and fails unless it succeeds.
+class AirbyteJobOperator(BaseOperator):
+    """Runs one job of an Airbyte connection, and fails unless it succeeds; for the operators that say which job.
 
-    Each task run is one sync, whatever fails: a retry follows the job of the earlier try if it still runs, takes its
-    result if it has succeeded, and starts a new sync if it failed. Clearing the task starts a new one, and cancels the
+    Each task run is one job, whatever fails: a retry follows the job of the earlier try if it still runs, takes its
+    result if it has succeeded, and starts a new one if it failed. Clearing the task starts a new one, and cancels the
     old one before if it still runs.
 
     The XComs ``job_id`` and ``job_url`` are there before it waits. It returns a dict with ``job_id``, ``status``,
     ``connection_id``, ``job_type``, ``rows_synced``, ``bytes_synced``, ``duration_seconds``, ``start_time`` and
     ``job_url``; without ``wait_for_completion`` as they are at the start.
 
-    :param connection_id: the UUID of the Airbyte connection to sync; or else
+    :param connection_id: the UUID of the Airbyte connection; or else
     :param connection_name: its name, exactly.
     :param workspace_id: look for the name in this workspace only.
     :param workspace_name: the same by name.
     :param airbyte_conn_id: the id of the Airflow connection.
-    :param wait_for_completion: wait for the end of the sync; else the task is done once the sync is started.
+    :param wait_for_completion: wait for the end of the job; else the task is done once it is started.
     :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks at the job.
-    :param timeout: seconds from the start of the sync within which it must be finished, else it is cancelled and the
+    :param timeout: seconds from the start of the job within which it must be finished, else it is cancelled and the
         task fails. None: no limit. Default: 7 days.
     :param queue_timeout: seconds from the start within which the job must have begun, that is, be neither pending nor
         queued, else it is cancelled and the task fails. None: no limit.
-    :param unreachable_timeout: seconds that Airbyte may be away while the sync is waited for. The sync is not
-        cancelled then: nobody knows how it is doing.
-    :param on_running: what to do if a job of the connection runs already: ``attach`` to a sync, that is wait for it
-        instead of starting one; ``wait`` for its end, then start; ``skip`` the task; ``fail``; or ``restart``: cancel
-        it, then start. What is no sync (a clear, say) is waited for by ``attach`` too.
+    :param unreachable_timeout: seconds that Airbyte may be away while the job is waited for. The job is not cancelled
+        then: nobody knows how it is doing.
+    :param on_running: what to do if a job of the connection runs already.
     :param on_inactive: ``fail`` or ``skip`` if the connection is inactive, locked or deleted.
-    :param cancel_on_kill: cancel the sync if the task is killed, marked, or cleared while it runs. One that the task
+    :param cancel_on_kill: cancel the job if the task is killed, marked, or cleared while it runs. One that the task
         only attached to is never cancelled.
     :param durable: remember the job from try to try. Airflow 3.3 and newer keep it; on older ones a retry asks Airbyte
-        for a sync of the connection that still runs and was started since the DAG run was.
+        for such a job of the connection that still runs and was started since the DAG run was.
     """
 
-    template_fields: Sequence[str] = (
-        "connection_id",
-        "connection_name",
-        "workspace_id",
-        "workspace_name",
-        "airbyte_conn_id",
-    )
+    job_type = "sync"
+    on_own_schedule = "ignore"
+
+    template_fields: Sequence[str] = (*WHICH_CONNECTION, "airbyte_conn_id")
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
     ui_color = "#e5e4ff"
 
@@ -120,7 +126,7 @@ class AirbyteSyncOperator(BaseOperator):
         timeout: float | None = WEEK,
         queue_timeout: float | None = None,
         unreachable_timeout: float = UNREACHABLE_TIMEOUT,
-        on_running: str = "attach",
+        on_running: str,
         on_inactive: str = "fail",
         cancel_on_kill: bool = True,
         durable: bool = True,
@@ -139,11 +145,11 @@ class AirbyteSyncOperator(BaseOperator):
         self.timeout = positive_seconds_or_none(timeout, "timeout")
         self.queue_timeout = positive_seconds_or_none(queue_timeout, "queue_timeout")
         self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
-        self.on_running = one_of(on_running, "on_running", ON_RUNNING)
+        self.on_running = on_running
         self.on_inactive = one_of(on_inactive, "on_inactive", ("fail", "skip"))
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
-        self._run: SyncRun | None = None
+        self._run: JobRun | None = None
         self.is_killed = False
 
     @cached_property
@@ -156,16 +162,16 @@ class AirbyteSyncOperator(BaseOperator):
     # -- Airflow's side ----------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Follow the sync of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        return self._sync_run(context).begin()
+        """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
+        return self._job_run(context).begin()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
-        return self._sync_run(context).complete(event)
+        return self._job_run(context).complete(event)
 
     def execute_after_other(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
-        return self._sync_run(context).begin_after_other(event)
+        return self._job_run(context).begin_after_other(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Do as Airflow does, and cancel the job if Airflow has ended the deferral because its time was over."""
@@ -173,21 +179,38 @@ class AirbyteSyncOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
             if type(error).__name__ == "TaskDeferralTimeout":  # it lives in another module on Airflow 2
-                self._sync_run(context).cancel_what_was_waited_for()
+                self._job_run(context).cancel_what_was_waited_for()
             raise
 
     def on_kill(self) -> None:
         """Cancel the job that this task waits for in a worker.
 
-        If it is killed while it starts the sync, the job is cancelled as soon as it is known, if there is time left;
+        If it is killed while it starts the job, that is cancelled as soon as it is known, if there is time left;
         else the next try finds it.
         """
         self.is_killed = True
         if self._run is not None:
             self._run.kill()
 
-    def _sync_run(self, context: Context) -> SyncRun:
-        from airflow_provider_airbyte_api.operators.sync import SyncRun
+    def _job_run(self, context: Context) -> JobRun:
+        from airflow_provider_airbyte_api.operators.job_run import JobRun
 
-        self._run = SyncRun(self, context)
+        self._run = JobRun(self, context)
         return self._run
+
+
+class AirbyteSyncOperator(AirbyteJobOperator):
+    """Runs one sync of an Airbyte connection, and fails unless it succeeds.
+
+    Each task run is one sync, whatever fails: see :class:`AirbyteJobOperator`, which has all other parameters.
+
+    :param on_running: what to do if a job of the connection runs already: ``attach`` to a sync, that is wait for it
+        instead of starting one; ``wait`` for its end, then start; ``skip`` the task; ``fail``; or ``restart``: cancel
+        it, then start. What is no sync (a clear, say) is waited for by ``attach`` too.
+    :param on_own_schedule: ``warn`` in the log, ``fail`` or ``ignore`` if Airbyte, too, starts syncs of the connection
+        by a schedule.
+    """
+
+    def __init__(self, *, on_running: str = "attach", on_own_schedule: str = "warn", **kwargs: Any) -> None:
+        super().__init__(on_running=one_of(on_running, "on_running", ON_RUNNING), **kwargs)
+        self.on_own_schedule = one_of(on_own_schedule, "on_own_schedule", ("warn", "fail", "ignore"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
-from airflow_provider_airbyte_api.arguments import refuse, require_text
+from airflow_provider_airbyte_api.arguments import WHICH_CONNECTION, find_connection, refuse
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -24,10 +24,12 @@ class AirbyteCancelJobOperator(BaseOperator):
     :param job_id: the job: a number, or a template that renders to one; or else
     :param connection_id: the UUID of an Airbyte connection, whose running job is meant; or else
     :param connection_name: its name, exactly.
+    :param workspace_id: look for the name in this workspace only.
+    :param workspace_name: the same by name.
     :param airbyte_conn_id: the id of the Airflow connection.
     """
 
-    template_fields: Sequence[str] = ("job_id", "connection_id", "connection_name", "airbyte_conn_id")
+    template_fields: Sequence[str] = ("job_id", *WHICH_CONNECTION, "airbyte_conn_id")
     ui_color = "#e5e4ff"
 
     def __init__(
@@ -36,6 +38,8 @@ class AirbyteCancelJobOperator(BaseOperator):
         job_id: int | str | None = None,
         connection_id: str | None = None,
         connection_name: str | None = None,
+        workspace_id: str | None = None,
+        workspace_name: str | None = None,
         airbyte_conn_id: str = AIRBYTE_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -48,6 +52,8 @@ class AirbyteCancelJobOperator(BaseOperator):
         self.job_id = job_id
         self.connection_id = connection_id
         self.connection_name = connection_name
+        self.workspace_id = workspace_id
+        self.workspace_name = workspace_name
         self.airbyte_conn_id = airbyte_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -64,9 +70,8 @@ class AirbyteCancelJobOperator(BaseOperator):
                 job_id = valid_job_id(self.job_id)
             job = hook.run(starting.cancel_and_wait(job_id))
         else:
-            require_text(self.connection_id, self.connection_name)
-            connection_id = self.connection_id or hook.get_connection_named(str(self.connection_name)).connection_id
-            job = hook.run(starting.cancel_running_job(connection_id))
+            connection = hook.run(find_connection(self))
+            job = hook.run(starting.cancel_running_job(connection.connection_id))
         if job is None:
             self.log.info("Nothing runs on Airbyte connection %s.", self.connection_name or self.connection_id)
             return {"job_id": None, "status": None, "cancelled": False}

@@ -54,7 +54,30 @@ class _ListOperator(BaseOperator):
         raise NotImplementedError
 
 
-class AirbyteListSourcesOperator(_ListOperator):
+class _ListNamedOperator(_ListOperator):
+    """Lists things that have a name, by name, and without their configuration unless asked for."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        include_configuration: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.name_pattern = name_pattern
+        self.include_configuration = include_configuration
+
+    def _shown(self, found: Iterable[Any]) -> list[dict[str, Any]]:
+        """Return rows as the API shows them, by name, so that a mapped task has the same index each time."""
+        hidden = () if self.include_configuration else ("configuration", "configurations")
+        rows = sorted(found, key=lambda row: (row.name, str(row.raw)))
+        return [{name: value for name, value in row.raw.items() if name not in hidden} for row in rows]
+
+
+class AirbyteListSourcesOperator(_ListNamedOperator):
     """Lists sources, by name: dicts with ``sourceId``, ``name``, ``sourceType`` and so on.
 
     :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
@@ -78,30 +101,19 @@ class AirbyteListSourcesOperator(_ListOperator):
     )
     what = "sources"
 
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        name_pattern: str | None = None,
-        source_type: str | None = None,
-        include_configuration: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, source_type: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.name = name
-        self.name_pattern = name_pattern
         self.source_type = source_type
-        self.include_configuration = include_configuration
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return all sources that are wanted."""
         found = hook.list_sources(
             workspace_ids, name=self.name, name_pattern=self.name_pattern, source_type=self.source_type
         )
-        return _shown(found, include_configuration=self.include_configuration)
+        return self._shown(found)
 
 
-class AirbyteListDestinationsOperator(_ListOperator):
+class AirbyteListDestinationsOperator(_ListNamedOperator):
     """Lists destinations, by name: dicts with ``destinationId``, ``name``, ``destinationType`` and so on.
 
     :param workspace_ids: see :class:`AirbyteListSourcesOperator`, as for all else.
@@ -118,30 +130,19 @@ class AirbyteListDestinationsOperator(_ListOperator):
     )
     what = "destinations"
 
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        name_pattern: str | None = None,
-        destination_type: str | None = None,
-        include_configuration: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, destination_type: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.name = name
-        self.name_pattern = name_pattern
         self.destination_type = destination_type
-        self.include_configuration = include_configuration
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return all destinations that are wanted."""
         found = hook.list_destinations(
             workspace_ids, name=self.name, name_pattern=self.name_pattern, destination_type=self.destination_type
         )
-        return _shown(found, include_configuration=self.include_configuration)
+        return self._shown(found)
 
 
-class AirbyteListConnectionsOperator(_ListOperator):
+class AirbyteListConnectionsOperator(_ListNamedOperator):
     """Lists Airbyte connections, by name: dicts with ``connectionId``, ``name``, ``status`` and so on.
 
     :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
@@ -152,7 +153,9 @@ class AirbyteListConnectionsOperator(_ListOperator):
     :param status: only those of this status; None: of any. Default: ``active``, for the others cannot be synced.
     :param tags: only those with one of these tags, by name or by id (Airbyte 1.6 and newer).
     :param source_id: only those from this source.
+    :param source_name: the same by name.
     :param destination_id: only those to this destination.
+    :param destination_name: the same by name.
     :param include_configuration: leave ``configurations`` in, with every stream. It may be large.
     :param airbyte_conn_id: the id of the Airflow connection.
     """
@@ -165,7 +168,9 @@ class AirbyteListConnectionsOperator(_ListOperator):
         "status",
         "tags",
         "source_id",
+        "source_name",
         "destination_id",
+        "destination_name",
         "airbyte_conn_id",
     )
     what = "connections"
@@ -173,42 +178,48 @@ class AirbyteListConnectionsOperator(_ListOperator):
     def __init__(
         self,
         *,
-        name: str | None = None,
-        name_pattern: str | None = None,
         status: str | None = "active",
         tags: str | Iterable[str] | None = None,
         source_id: str | None = None,
+        source_name: str | None = None,
         destination_id: str | None = None,
-        include_configuration: bool = False,
+        destination_name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.name = name
-        self.name_pattern = name_pattern
         self.status = status
         self.tags = tags
+        _refuse_both("source_id", source_id, "source_name", source_name)
         self.source_id = source_id
+        self.source_name = source_name
+        _refuse_both("destination_id", destination_id, "destination_name", destination_name)
         self.destination_id = destination_id
-        self.include_configuration = include_configuration
+        self.destination_name = destination_name
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return all connections that are wanted."""
+        source_id, destination_id = self.source_id, self.destination_id
+        if self.source_name is not None:
+            source_id = hook.get_source_named(self.source_name, workspace_ids).source_id
+        if self.destination_name is not None:
+            destination_id = hook.get_destination_named(self.destination_name, workspace_ids).destination_id
         found = hook.list_connections(
             workspace_ids,
             name=self.name,
             name_pattern=self.name_pattern,
             status=self.status,
             tags=self.tags or (),
-            source_id=self.source_id,
-            destination_id=self.destination_id,
+            source_id=source_id,
+            destination_id=destination_id,
         )
-        return _shown(found, include_configuration=self.include_configuration)
+        return self._shown(found)
 
 
 class AirbyteListJobsOperator(_ListOperator):
     """Lists jobs, the newest first: dicts with ``jobId``, ``status``, ``jobType``, ``startTime`` and so on.
 
     :param connection_id: only those of this Airbyte connection; then the workspaces do not count.
+    :param connection_name: the same by name; it is looked for in the workspaces, if there are any given.
     :param workspace_ids: only those of these workspaces; of all that the application's user sees by default.
     :param workspace_names: the same by name.
     :param status: only those of this one status.
@@ -224,6 +235,7 @@ class AirbyteListJobsOperator(_ListOperator):
 
     template_fields: Sequence[str] = (
         "connection_id",
+        "connection_name",
         "workspace_ids",
         "workspace_names",
         "status",
@@ -240,6 +252,7 @@ class AirbyteListJobsOperator(_ListOperator):
         self,
         *,
         connection_id: str | None = None,
+        connection_name: str | None = None,
         status: str | None = None,
         job_type: str | None = None,
         created_after: datetime | str | None = None,
@@ -250,7 +263,9 @@ class AirbyteListJobsOperator(_ListOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        _refuse_both("connection_id", connection_id, "connection_name", connection_name)
         self.connection_id = connection_id
+        self.connection_name = connection_name
         self.status = status
         self.job_type = job_type
         self.created_after = created_after
@@ -263,8 +278,11 @@ class AirbyteListJobsOperator(_ListOperator):
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return the newest jobs that are wanted."""
+        connection_id = self.connection_id
+        if self.connection_name is not None:
+            connection_id = hook.get_connection_named(self.connection_name, workspace_ids).connection_id
         found = hook.list_jobs(
-            self.connection_id,
+            connection_id,
             workspace_ids=workspace_ids,
             status=self.status,
             job_type=self.job_type,
@@ -284,8 +302,6 @@ def _workspaces(
     return [*ids, *(hook.workspaces_named(names) if names else ())]
 
 
-def _shown(found: Iterable[Any], *, include_configuration: bool) -> list[dict[str, Any]]:
-    """Return rows as the API shows them, by name, so that a mapped task has the same index each time."""
-    hidden = () if include_configuration else ("configuration", "configurations")
-    rows = sorted(found, key=lambda row: (row.name, str(row.raw)))
-    return [{name: value for name, value in row.raw.items() if name not in hidden} for row in rows]
+def _refuse_both(id_field: str, id_value: object, name_field: str, name_value: object) -> None:
+    if id_value is not None and name_value is not None:
+        refuse(f"{id_field} is {id_value!r} and {name_field} {name_value!r}: they mean the same, give one.")

@@ -1,4 +1,4 @@
-"""What a task run remembers of its sync from try to try, so that no try starts a second one.
+"""What a task run remembers of its job from try to try, so that no try starts a second one.
 
 Airflow 3.3 and newer keep it (``task_state_store``). It outlives a clear as well as a retry; a clear changes the task's
 ``max_tries`` and a retry does not, which is how the two are told apart.
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-KEY = "airbyte_sync"
+KEY = "airbyte_job"
 
 
 @dataclass(frozen=True)
 class Record:
-    """A start of a sync: intended while ``job_id`` is None, made once it is known.
+    """A start of a job: intended while ``job_id`` is None, made once it is known.
 
     ``newest`` is the connection's newest job before it, ``started_at`` is in seconds since the epoch by our clock,
     ``owned`` says whether the job was started for this task, and so may be cancelled with it.
@@ -60,17 +60,17 @@ class Memory:
         return record.max_tries == self._max_tries
 
     def intend(self, connection_id: str, newest: int) -> None:
-        """Remember that a sync is about to be started."""
+        """Remember that a job is about to be started."""
         self._keep(Record(connection_id, newest, time.time(), self._max_tries))
 
     def made(self, job_id: int, *, owned: bool) -> None:
-        """Remember the job of the sync that was intended."""
+        """Remember the job that was intended."""
         if self.record is None:
             raise RuntimeError("intend comes first")
         self._keep(replace(self.record, job_id=job_id, owned=owned))
 
     def forget(self) -> None:
-        """Take back the intention: surely no sync was started."""
+        """Take back the intention: surely no job was started."""
         self.record = None
         if self._store is not None:
             self._store.delete(KEY)

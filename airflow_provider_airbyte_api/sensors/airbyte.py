@@ -22,13 +22,14 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.arguments import (
+    WHICH_CONNECTION,
+    find_connection,
     moment_or_none,
     one_of,
     positive_seconds,
     positive_seconds_or_none,
     refuse,
     require_one_of_two,
-    require_text,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_links
 
@@ -256,6 +257,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     :param connection_id: the UUID of the Airbyte connection; or else
     :param connection_name: its name, exactly.
+    :param workspace_id: look for the name in this workspace only.
+    :param workspace_name: the same by name.
     :param max_age: how old the data may be: a ``timedelta``, or seconds.
     :param completed_after: a datetime, or a text in ISO 8601, which may be a template.
     :param min_rows: how many rows that sync has to have moved.
@@ -266,13 +269,15 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
     :param unreachable_timeout: seconds that Airbyte may be away meanwhile, as there.
     """
 
-    template_fields: Sequence[str] = ("connection_id", "connection_name", "completed_after", "airbyte_conn_id")
+    template_fields: Sequence[str] = (*WHICH_CONNECTION, "completed_after", "airbyte_conn_id")
 
     def __init__(
         self,
         *,
         connection_id: str | None = None,
         connection_name: str | None = None,
+        workspace_id: str | None = None,
+        workspace_name: str | None = None,
         max_age: timedelta | float | None = None,
         completed_after: datetime | str | None = None,
         min_rows: int | None = None,
@@ -283,6 +288,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         require_one_of_two(connection_id, connection_name)
         self.connection_id = connection_id
         self.connection_name = connection_name
+        self.workspace_id = workspace_id
+        self.workspace_name = workspace_name
         seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
         self.max_age = positive_seconds_or_none(seconds, "max_age")
         self.completed_after = completed_after
@@ -329,15 +336,10 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     def _find(self) -> Conversation[Connection]:
         """Return the Airbyte connection; it is looked up once in each process."""
-        from airflow_provider_airbyte_api.api.resources import connection_named, get_connection
         from airflow_provider_airbyte_api.api.retry import ONCE
 
-        require_text(self.connection_id, self.connection_name)
         if self._found is None:
-            if self.connection_id:
-                self._found = yield from get_connection(self.connection_id, ONCE)
-            else:
-                self._found = yield from connection_named(str(self.connection_name))
+            self._found = yield from find_connection(self, ONCE)
         return self._found
 
     _found: Connection | None = None

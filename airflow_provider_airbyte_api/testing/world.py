@@ -445,7 +445,18 @@ class World:
                 },
                 409,
             )
-        connection.update(asked.json())
+        change = asked.json()
+        schedule = change.get("schedule")
+        if schedule is not None:
+            if schedule.get("scheduleType") not in ("manual", "cron"):
+                return replies.error_id(400)
+            if schedule["scheduleType"] == "cron":
+                change["schedule"] = {**schedule, "cronExpression": f"{schedule['cronExpression']} UTC"}
+        connection.update(change)
+        # As the real server: what waits for capacity does not outlive a change.
+        for job in self.jobs.values():
+            if job.connection_id == connection_id and job.status == "queued":
+                job.become("cancelled", asked.at)
         return replies.as_json(connection)
 
     def _streams(self, asked: Asked) -> Reply:

@@ -16,8 +16,8 @@ from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+from airflow_provider_airbyte_api.operators.job_run import JobRun
 from airflow_provider_airbyte_api.operators.memory import KEY
-from airflow_provider_airbyte_api.operators.sync import SyncRun
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
@@ -76,7 +76,7 @@ def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_nee
     first = Context(store)
     task = sync()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SyncRun, "_follow", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(JobRun, "_follow", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             execute(task, first)
     store[KEY]["job_id"] = None  # it died before it could write that down

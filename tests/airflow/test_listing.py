@@ -11,18 +11,22 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
 
 from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.arguments import find_connection
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import (
+    AirbyteCancelJobOperator,
     AirbyteListConnectionsOperator,
     AirbyteListDestinationsOperator,
     AirbyteListJobsOperator,
     AirbyteListSourcesOperator,
     AirbyteSyncOperator,
 )
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
 from airflow_provider_airbyte_api.task_groups import sync_connections
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
     NIGHTLY,
+    SNOWFLAKE_TO_POSTGRES,
     STRIPE,
     STRIPE_TO_BIGQUERY,
     WORKSPACE_ID,
@@ -163,7 +167,7 @@ def test_a_name_that_two_connections_bear_is_refused_and_nothing_started(airbyte
 )
 def test_id_or_name_has_to_be_given(given: dict[str, str]) -> None:
     with pytest.raises(errors.AirbyteConfigError, match="expected one of the two"):
-        AirbyteSyncOperator(task_id="sync", **given)  # type: ignore[arg-type]
+        AirbyteSyncOperator(task_id="sync", **given)
 
 
 def test_twenty_connections_are_synced_by_one_line_each_once_and_bear_their_names(
@@ -185,3 +189,46 @@ def test_nothing_is_asked_of_airbyte_while_the_dag_is_parsed(dag: DAG, airbyte: 
     with dag:
         sync_connections(name_pattern="*")
     assert not airbyte.requests
+
+
+# -- names where ids are taken -----------------------------------------------------------------------------------
+
+
+def test_connections_are_listed_by_the_names_of_their_source_and_destination(airbyte: LocalAirbyte) -> None:
+    def names(**which: Any) -> list[str]:
+        rows = AirbyteListConnectionsOperator(task_id="list", status=None, **which).execute({})
+        return [row["name"] for row in rows]
+
+    assert names(source_name="Stripe") == ["Stripe → BigQuery", "Stripe → Postgres"]
+    assert names(source_name="Stripe", destination_name="BigQuery") == ["Stripe → BigQuery"]
+    with pytest.raises(errors.AirbyteNameError, match=r"no source named 'Strype'\. The nearest are 'Stripe' \("):
+        names(source_name="Strype")
+    with pytest.raises(errors.AirbyteConfigError, match="they mean the same, give one"):
+        names(source_name="Stripe", source_id=STRIPE_TO_BIGQUERY)
+
+
+def test_jobs_are_listed_by_the_name_of_their_connection(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "succeeded")
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    rows = AirbyteListJobsOperator(task_id="list", connection_name="Stripe → BigQuery").execute({})
+    assert [row["jobId"] for row in rows] == [job.job_id]
+
+
+def test_the_hook_finds_sources_and_destinations_by_name(airbyte: LocalAirbyte) -> None:
+    hook = AirbyteHook()
+    assert hook.get_source_named("Stripe").source_type == "stripe"
+    assert hook.get_destination_named("BigQuery").destination_type == "bigquery"
+
+
+@pytest.mark.parametrize("task", [AirbyteCancelJobOperator, AirbyteFreshnessSensor, AirbyteSyncOperator])
+def test_a_name_that_two_workspaces_have_is_looked_for_in_one(airbyte: LocalAirbyte, task: Any) -> None:
+    """Cancelling, waiting for fresh data and syncing find it the same way."""
+    elsewhere = {**airbyte.workspaces[0], "workspaceId": str(uuid.uuid4()), "name": "Elsewhere"}
+    airbyte.workspaces.append(elsewhere)
+    (twin,) = add_connections(airbyte, 1, name="Stripe → BigQuery", workspaceId=elsewhere["workspaceId"])
+    made = task(task_id="t", connection_name="Stripe → BigQuery", workspace_name="Elsewhere")
+    assert AirbyteHook().run(find_connection(made)).connection_id == twin
+    with pytest.raises(errors.AirbyteNameError, match="There are 2 Airbyte connections"):
+        AirbyteHook().run(find_connection(task(task_id="u", connection_name="Stripe → BigQuery")))
+    with pytest.raises(errors.AirbyteConfigError, match="workspace_name is '': a template rendered to nothing"):
+        AirbyteHook().run(find_connection(task(task_id="v", connection_name="Stripe → BigQuery", workspace_name="")))

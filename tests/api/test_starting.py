@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_airbyte_api.api import errors, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.models import Connection, Job
-from airflow_provider_airbyte_api.api.starting import Busy, NotStarted, Started
+from airflow_provider_airbyte_api.api.starting import Busy, NotStarted, Started, Wish
 from airflow_provider_airbyte_api.api.wire import NoResponse, Response
 from airflow_provider_airbyte_api.testing import replies
 from tests.api.talk import CONNECTION, Talk, job, reply, silence
@@ -33,7 +33,7 @@ OLD = listed(job(NEWEST, "succeeded"))
 
 
 def start(on_running: str = "attach") -> Conversation[Started | Busy | NotStarted]:
-    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, on_running)
+    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(on_running=on_running))
 
 
 def posts(talk: Talk) -> int:
@@ -79,7 +79,7 @@ def test_what_cannot_heal_is_an_error_at_once(status: int) -> None:
 
 def test_what_is_no_uuid_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(errors.AirbyteConfigError, match="connection_id is 'stripe'"):
-        Talk([]).perform(starting.start_sync("stripe"))
+        Talk([]).perform(starting.start("stripe"))
 
 
 # -- an unclear outcome ----------------------------------------------------------------------------------------
@@ -240,7 +240,78 @@ def test_a_sync_since_a_moment_is_found_by_the_servers_clock() -> None:
     late = job(12, startTime="2026-11-23T10:05Z")
     reset = {**job(13, startTime="2026-11-23T10:06Z"), "jobType": "reset"}
     moment = 1_795_428_060.0  # 10:01
-    found = Talk([listed(reset, late, early)]).perform(starting.sync_since(CONNECTION, moment))
+    found = Talk([listed(reset, late, early)]).perform(starting.job_since(CONNECTION, moment, Wish()))
     assert found is not None
     assert found.job_id == 12
-    assert Talk([listed(early)]).perform(starting.sync_since(CONNECTION, moment)) is None
+    assert Talk([listed(early)]).perform(starting.job_since(CONNECTION, moment, Wish())) is None
+
+
+# -- clearing --------------------------------------------------------------------------------------------------
+
+
+def clear(on_running: str = "fail", job_type: str = "clear") -> Conversation[Started | Busy | NotStarted]:
+    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, on_running))
+
+
+def reset(job_id: int, status: str = "running") -> dict[str, Any]:
+    return {**job(job_id, status), "jobType": "reset"}
+
+
+QUIET = [OLD, NOTHING, NOTHING]
+"""What shows that nothing runs: the newest jobs, refreshes and clears."""
+
+
+@pytest.mark.parametrize("job_type", ["clear", "reset"])
+def test_a_clear_is_started_only_after_a_look_at_what_runs(job_type: str) -> None:
+    talk = Talk([*QUIET, reply(200, reset(12, "pending"))])
+    outcome = talk.perform(clear(job_type=job_type))
+    assert isinstance(outcome, Started)
+    assert (outcome.job.job_id, outcome.owned) == (12, True)
+    assert talk.sent[-1].json == {"connectionId": CONNECTION, "jobType": job_type}
+    assert talk.said == []
+
+
+def test_a_clear_is_refused_while_a_sync_runs_and_nothing_is_sent() -> None:
+    talk = Talk([listed(job(12))])
+    with pytest.raises(errors.AirbyteBusyError, match=r"A sync .* runs, job 12, and a clear would cancel it"):
+        talk.perform(clear())
+    assert posts(talk) == 0
+
+
+def test_a_clear_may_wait_or_be_left_out() -> None:
+    waits = Talk([listed(job(12))]).perform(clear("wait"))
+    assert isinstance(waits, Busy)
+    assert waits.job.job_id == 12
+    assert isinstance(Talk([listed(job(12))]).perform(clear("skip")), NotStarted)
+
+
+def test_a_clear_that_may_cancel_does_so_by_the_jobs_id_and_then_starts() -> None:
+    stopped = reply(200, job(12, "cancelled"))
+    talk = Talk([listed(job(12)), reply(200, job(12)), stopped, *QUIET, reply(200, reset(13))])
+    outcome = talk.perform(clear("cancel"))
+    assert isinstance(outcome, Started)
+    assert outcome.job.job_id == 13
+    assert [each for each in talk.asked if not each.startswith("GET")] == ["DELETE /jobs/12", "POST /jobs"]
+
+
+def test_a_clear_whose_reply_got_lost_is_found_by_its_type() -> None:
+    talk = Talk([*QUIET, silence(), listed(job(12), reset(13, "pending"))])
+    outcome = talk.perform(clear())
+    assert isinstance(outcome, Started)
+    assert outcome.job.job_id == 13
+    assert posts(talk) == 1
+
+
+def test_a_clear_of_ours_that_shows_up_late_is_not_started_twice() -> None:
+    nothing_for_long = [OLD] * 19
+    talk = Talk([*QUIET, silence(), *nothing_for_long, listed(reset(13))])
+    outcome = talk.perform(clear())
+    assert isinstance(outcome, Started)
+    assert (outcome.job.job_id, outcome.owned) == (13, True)
+    assert posts(talk) == 1
+
+
+def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_it() -> None:
+    inactive = reply(200, {**ACTIVE, "status": "inactive"})
+    with pytest.raises(errors.AirbyteConnectionInactiveError, match="switch it on in Airbyte"):
+        Talk([inactive, OLD, *QUIET, CONFLICT, inactive]).perform(starting.start(CONNECTION, "clear"))

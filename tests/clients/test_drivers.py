@@ -133,7 +133,7 @@ def test_a_second_401_is_an_error_after_exactly_two_attempts(driver: Driver) -> 
 
 def test_a_401_on_starting_a_sync_starts_one_job(driver: Driver) -> None:
     driver.airbyte.next_reply(401, method="POST", path="/jobs")
-    driver.run(starting.start_sync(STRIPE_TO_BIGQUERY))
+    driver.run(starting.start(STRIPE_TO_BIGQUERY))
     assert len(driver.airbyte.jobs) == 1
 
 

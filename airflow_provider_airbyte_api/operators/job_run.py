@@ -1,4 +1,4 @@
-"""What an :class:`~.airbyte.AirbyteSyncOperator` does when it runs. Not imported while a DAG is parsed."""
+"""What a task that starts a job and waits for it does when it runs. Not imported while a DAG is parsed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_airbyte_api.api import jobs, starting
 from airflow_provider_airbyte_api.api.errors import (
+    AirbyteConfigError,
     AirbyteConnectionInactiveError,
     AirbyteError,
     AirbyteJobTimeoutError,
@@ -18,7 +19,7 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
-from airflow_provider_airbyte_api.arguments import refuse, require_text
+from airflow_provider_airbyte_api.arguments import find_connection
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.links.airbyte import push_links
 from airflow_provider_airbyte_api.operators.memory import Memory, Record
@@ -27,63 +28,64 @@ from airflow_provider_airbyte_api.triggers import events
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+    from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
 
 DEFERRAL_GRACE = 300.0
 """Seconds after a task's deadline at which Airflow itself ends its deferral, should the trigger not have done so."""
 
 
-class SyncRun:
+class JobRun:
     """One slice of a task run: from its start, or its deferral's end, to its end or its deferral."""
 
-    def __init__(self, task: AirbyteSyncOperator, context: Context) -> None:
+    def __init__(self, task: AirbyteJobOperator, context: Context) -> None:
         self._task = task
         self._context = context
         self._hook = task.hook
         self._log = task.log
+        self._wish = starting.Wish(task.job_type, task.on_running)
         self._job_to_cancel: int | None = None
 
     def begin(self) -> dict[str, Any]:
-        """Follow the sync of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        connection = self._connection()
+        """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
+        connection = self._hook.run(find_connection(self._task))
         self._label(connection.name)
         memory = Memory(self._context, durable=self._task.durable)
         job = self._job_of_an_earlier_try(connection, memory)
         if job is None:
+            self._heed_its_own_schedule(connection)
             job = self._start(connection, memory)
         return self._follow(connection, job, memory)
-
-    def _connection(self) -> Connection:
-        """Return the Airbyte connection, by its id or else by its name."""
-        task = self._task
-        require_text(task.connection_id, task.connection_name)
-        if task.connection_id:
-            return self._hook.get_airbyte_connection(task.connection_id)
-        for name in ("workspace_id", "workspace_name"):
-            if getattr(task, name) in ("", "None"):
-                refuse(f"{name} is {getattr(task, name)!r}: a template rendered to nothing.")
-        workspaces = [task.workspace_id] if task.workspace_id else []
-        if task.workspace_name:
-            workspaces += self._hook.workspaces_named(task.workspace_name)
-        return self._hook.get_connection_named(str(task.connection_name), workspaces)
 
     def _label(self, name: str) -> None:
         """Offer the connection's name to the task's ``map_index_template``."""
         everything: Any = self._context
         everything["airbyte_connection_name"] = name
 
+    def _heed_its_own_schedule(self, connection: Connection) -> None:
+        """Do what ``on_own_schedule`` says if Airbyte starts syncs of ``connection`` as well."""
+        if connection.schedule_type == "manual" or self._task.on_own_schedule == "ignore":
+            return
+        what = (
+            f"Airbyte connection {connection.name!r} ({connection.connection_id}) has a schedule of its own in Airbyte "
+            f"({connection.schedule_type}), so it is synced more often than this DAG says. Set it to manual in Airbyte "
+            "or with an AirbyteUpdateConnectionOperator"
+        )
+        if self._task.on_own_schedule == "fail":
+            raise as_airflow(AirbyteConfigError(f"{what}; or let on_own_schedule be warn or ignore."))
+        self._log.warning("%s; or let on_own_schedule be ignore.", what)
+
     def complete(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
         with airflow_errors():
             woken = events.read(event)
-        self._label(woken.handed_on.get("name", ""))
+        workspace_id, name = woken.handed_on.get("workspace_id"), woken.handed_on.get("name", "")
+        self._label(name)
         job = woken.job
         if isinstance(woken.error, AirbyteJobTimeoutError):
             job = self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
         elif woken.error is not None:
             raise as_airflow(woken.error)
         job = job or self._hook.get_job(woken.job_id)
-        workspace_id, name = woken.handed_on.get("workspace_id"), woken.handed_on.get("name", "")
         seen = Seen(name, self._job_url(job, workspace_id), woken.looks)
         return self._finish(job, seen)
 
@@ -103,7 +105,7 @@ class SyncRun:
     # -- finding the job, or starting it -----------------------------------------------------------------------
 
     def _job_of_an_earlier_try(self, connection: Connection, memory: Memory) -> Job | None:
-        """Return the job to follow, or None if a new sync is to be started."""
+        """Return the job to follow, or None if a new one is to be started."""
         record = memory.recall()
         if record is None:
             job = self._job_since_the_dag_run_began(connection, memory)
@@ -125,15 +127,15 @@ class SyncRun:
     def _job_of(self, record: Record) -> Job | None:
         """Return the job of ``record``; if its try died while it started the sync, the one that came of that."""
         if record.job_id is None:
-            return self._hook.run(starting.sync_after(record.connection_id, record.newest))
+            return self._hook.run(starting.job_after(record.connection_id, record.newest, self._wish))
         try:
             return self._hook.get_job(record.job_id)
         except AirbyteNotFoundError as error:
-            self._log.warning("%s Starting a new sync.", error)
+            self._log.warning("%s Starting a new one.", error)
             return None
 
     def _job_since_the_dag_run_began(self, connection: Connection, memory: Memory) -> Job | None:
-        """Return what a retry finds without a memory (Airflow before 3.3): a sync that was started since the DAG run.
+        """Return what a retry finds without a memory (Airflow before 3.3): a job that was started since the DAG run.
 
         Nothing tells whether this task started it, so only one that still runs counts: its end is new data for
         whoever waits. And it is not ours to cancel.
@@ -143,25 +145,26 @@ class SyncRun:
         is_a_retry = getattr(ti, "try_number", 1) > 1 and getattr(ti, "max_tries", 0) == self._task.retries
         if not self._task.durable or memory.is_kept or not is_a_retry or dag_run is None or dag_run.start_date is None:
             return None
-        job = self._hook.run(starting.sync_since(connection.connection_id, dag_run.start_date.timestamp()))
+        since = dag_run.start_date.timestamp()
+        job = self._hook.run(starting.job_since(connection.connection_id, since, self._wish))
         return None if job is None or job.is_finished else job
 
     def _cancel_before_a_new_sync(self, job: Job, record: Record) -> None:
-        """Cancel the job of before a clear, so that the new sync is not refused or taken for it."""
+        """Cancel the job of before a clear, so that the new one is not refused or taken for it."""
         if job.is_finished or not record.owned:
             return
-        self._log.info("The task was cleared: cancelling job %d of before, for a new sync.", job.job_id)
+        self._log.info("The task was cleared: cancelling job %d of before, for a new one.", job.job_id)
         self._hook.run(starting.cancel_and_wait(job.job_id))
 
     def _start(self, connection: Connection, memory: Memory) -> Job:
-        """Start a sync, or take up the one that runs; wait first for what has to end before, or defer for that."""
+        """Start a job, or take up the one that runs; wait first for what has to end before, or defer for that."""
         while True:
             try:
                 with airflow_errors():
-                    starting.require_active(connection)
+                    starting.require_startable(connection, self._wish)
                 newest = self._hook.run(starting.newest_job_id(connection.connection_id))
                 memory.intend(connection.connection_id, newest)
-                outcome = self._hook.run(starting.start_or_adopt(connection, newest, self._task.on_running))
+                outcome = self._hook.run(starting.start_or_adopt(connection, newest, self._wish))
             except AirbyteError as error:
                 if not error.maybe_processed:
                     memory.forget()
@@ -193,7 +196,7 @@ class SyncRun:
         if self._task.is_killed:
             self.kill()
         job_url = self._job_url(job, connection.workspace_id)
-        self._log.info("Syncing Airbyte connection %r with job %d: %s", connection.name, job.job_id, job_url)
+        self._log.info("Job %d (%s) of Airbyte connection %r: %s", job.job_id, job.job_type, connection.name, job_url)
         self._context["ti"].xcom_push(key="job_id", value=job.job_id)
         connection_url = self._hook.connection_url(connection.workspace_id, connection.connection_id)
         push_links(self._context["ti"], job_url, connection_url)

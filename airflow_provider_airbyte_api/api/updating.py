@@ -1,0 +1,96 @@
+"""Switching an Airbyte connection on and off, and changing when Airbyte itself syncs it, as conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_airbyte_api.api import calls
+from airflow_provider_airbyte_api.api.conversation import Conversation, Say, call_for
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.api.models import Connection
+from airflow_provider_airbyte_api.api.starting import require_not_gone
+
+MANUAL = "manual"
+UTC = "UTC"
+
+QUARTZ_FIELDS = (6, 7)
+"""Second, minute, hour, day of the month, month, day of the week, and the year if one likes."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a connection shall be like; None: as it is.
+
+    ``status`` is active or inactive. ``schedule`` is manual or a cron expression of Quartz, in UTC.
+    """
+
+    status: str | None = None
+    schedule: str | None = None
+
+    def body(self, connection: Connection) -> dict[str, Any]:
+        """Return what to tell Airbyte so that ``connection`` is like that; nothing if it is so already."""
+        body: dict[str, Any] = {}
+        if self.status is not None and self.status != connection.status:
+            body["status"] = self.status
+        if self.schedule is not None and self.schedule != _schedule_of(connection):
+            is_manual = self.schedule == MANUAL
+            cron = {} if is_manual else {"cronExpression": self.schedule}
+            body["schedule"] = {"scheduleType": MANUAL if is_manual else "cron", **cron}
+        return body
+
+
+def valid_change(status: object, schedule: object) -> Change:
+    """Return what is to be changed.
+
+    :raises AirbyteConfigError: if nothing is, or to what Airbyte's public API does not take.
+    """
+    if status is None and schedule is None:
+        raise AirbyteConfigError("status and schedule are None, expected at least one of them: there is nothing to do.")
+    if status not in (None, "active", "inactive"):
+        raise AirbyteConfigError(f"status is {status!r}, expected active, inactive, or None to leave it as it is.")
+    return Change(None if status is None else str(status), None if schedule is None else _valid_schedule(schedule))
+
+
+def update_connection(connection: Connection, change: Change) -> Conversation[Connection]:
+    """Return the connection after ``change``. Airbyte is told of it only if something is different.
+
+    (Any update cancels a job of the connection that Airbyte has put into its queue.)
+
+    :raises AirbyteConnectionInactiveError: if it is locked or deleted.
+    """
+    require_not_gone(connection)
+    body = change.body(connection)
+    if not body:
+        yield Say("Airbyte connection %r is like that already.", (connection.name,))
+        return connection
+    changed = yield from call_for(calls.update_connection(connection.connection_id, body), Connection.from_json)
+    yield Say(
+        "Airbyte connection %r is %s now, and its schedule %s.", (changed.name, changed.status, _schedule_of(changed))
+    )
+    return changed
+
+
+def _schedule_of(connection: Connection) -> str:
+    """Return a connection's schedule as :class:`Change` has it; Airbyte adds the zone to a cron expression."""
+    schedule: Mapping[str, Any] = connection.raw.get("schedule") or {}
+    if connection.schedule_type == "cron":
+        return str(schedule.get("cronExpression") or "").removesuffix(UTC).strip()
+    return MANUAL if connection.schedule_type == MANUAL else str(schedule.get("basicTiming") or "basic")
+
+
+def _valid_schedule(value: object) -> str:
+    fields = str(value).split()
+    if fields == [MANUAL]:
+        return MANUAL
+    zone = fields[-1:] if fields and fields[-1][0].isalpha() and len(fields) > QUARTZ_FIELDS[0] else []
+    if zone and zone != [UTC]:
+        raise AirbyteConfigError(f"schedule is {value!r}: Airbyte's public API takes no zone but UTC.")
+    fields = fields[: len(fields) - len(zone)]
+    if len(fields) not in QUARTZ_FIELDS:
+        raise AirbyteConfigError(
+            f"schedule is {value!r}, expected manual, or a cron expression of Quartz: six fields, of which the first "
+            "one is the second, in UTC, such as 0 0 5 * * ? for each day at five."
+        )
+    return " ".join(fields)

@@ -1,0 +1,146 @@
+"""Clearing a connection: once, and never over a running sync unless told so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, cast
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from tests.airflow.conftest import XComs, run
+
+
+def execute(task: Any) -> dict[str, Any]:
+    """Run a task that does not defer, without Airflow around it."""
+    return cast("dict[str, Any]", task.execute({"ti": XComs()}))
+
+
+BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+
+
+def clear(**more: Any) -> AirbyteClearOperator:
+    return AirbyteClearOperator(
+        **{"task_id": "clear", "connection_id": STRIPE_TO_BIGQUERY, "poll_interval": 0.02, **more}
+    )
+
+
+def types(airbyte: LocalAirbyte) -> list[tuple[str, str]]:
+    return [(job.job_type, job.status) for job in airbyte.jobs]
+
+
+@BOTH_MODES
+@pytest.mark.parametrize("job_type", ["clear", "reset"])
+def test_a_connection_is_cleared_once(dag: DAG, airbyte: LocalAirbyte, deferrable: bool, job_type: str) -> None:
+    clear(deferrable=deferrable, job_type=job_type)
+    done = run(dag)
+    assert done.succeeded
+    assert types(airbyte) == [("reset", "succeeded")]
+    assert airbyte.asked("POST", "/jobs")[0].json()["jobType"] == job_type
+    result = done.xcom("clear")
+    assert (result["job_type"], result["status"]) == ("reset", "succeeded")
+    assert done.xcom("clear", "job_url") == result["job_url"]
+
+
+@BOTH_MODES
+def test_a_running_sync_is_left_alone_by_default(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    clear(deferrable=deferrable)
+    assert not run(dag).succeeded
+    assert types(airbyte) == [("sync", "running")]
+    with pytest.raises(errors.AirbyteBusyError, match="would cancel it, so nothing was started"):
+        execute(clear(task_id="again"))
+
+
+@BOTH_MODES
+def test_it_cancels_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    sync = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    clear(deferrable=deferrable, on_running="cancel")
+    assert run(dag).succeeded
+    assert types(airbyte) == [("sync", "cancelled"), ("reset", "succeeded")]
+    assert airbyte.cancelled == [sync.job_id]
+
+
+@BOTH_MODES
+def test_it_waits_for_the_end_of_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    sync = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    threading.Timer(0.5, airbyte.end_job, [sync.job_id]).start()
+    clear(deferrable=deferrable, on_running="wait")
+    assert run(dag).succeeded
+    assert types(airbyte) == [("sync", "succeeded"), ("reset", "succeeded")]
+    assert airbyte.cancelled == []
+
+
+def test_the_task_is_skipped_if_told_so(dag: DAG, airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    clear(on_running="skip")
+    assert run(dag).states == {"clear": "skipped"}
+    assert types(airbyte) == [("sync", "running")]
+
+
+@BOTH_MODES
+def test_a_retry_follows_the_clear_of_the_try_before(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    """Airbyte goes away for longer than is waited for, and the clear goes on meanwhile."""
+    airbyte.script_jobs("pending", "running", "running", "succeeded")
+    airbyte.next_reply(503, method="GET", path=r"/jobs/\d+", times=6)
+    clear(deferrable=deferrable, retries=3, retry_delay=0.1, unreachable_timeout=0.05)
+    assert run(dag).succeeded
+    assert types(airbyte) == [("reset", "succeeded")]
+
+
+def test_a_lost_reply_does_not_clear_twice(dag: DAG, airbyte: LocalAirbyte) -> None:
+    airbyte.lose_next_reply()
+    clear()
+    assert run(dag).succeeded
+    assert types(airbyte) == [("reset", "succeeded")]
+
+
+def test_a_killed_task_cancels_its_clear(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("running")
+    task = clear()
+    ended: list[BaseException] = []
+
+    def wait_for_it() -> None:
+        try:
+            execute(task)
+        except errors.AirbyteJobCancelledError as error:
+            ended.append(error)
+
+    running = threading.Thread(target=wait_for_it, daemon=True)
+    running.start()
+    for _ in range(500):
+        if airbyte.asked("GET", r"/jobs/\d+"):
+            break
+        time.sleep(0.01)
+    task.on_kill()
+    running.join(10)
+    assert len(ended) == 1
+    assert types(airbyte) == [("reset", "cancelled")]
+
+
+def test_a_refresh_is_refused_with_the_reason() -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=r"public API does not offer.*A clear and then a sync"):
+        clear(job_type="refresh")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"job_type": "sync"}, "expected one of clear, reset"), ({"on_running": "attach"}, "expected one of fail, wait")],
+)
+def test_what_makes_no_sense_is_named(given: dict[str, str], message: str) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=message):
+        clear(**given)
+
+
+def test_the_hook_clears_too_and_not_over_a_running_sync(airbyte: LocalAirbyte) -> None:
+    job = AirbyteHook().start_clear(STRIPE_TO_BIGQUERY)
+    assert job.job_type == "reset"
+    with pytest.raises(errors.AirbyteBusyError, match=r"A reset .* runs"):
+        AirbyteHook().start_clear(STRIPE_TO_BIGQUERY)
+    assert len(airbyte.jobs) == 1

@@ -1,0 +1,107 @@
+"""Letting Airflow own the schedule."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator, AirbyteUpdateConnectionOperator
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
+from tests.airflow.conftest import XComs, run
+
+
+def execute(task: Any) -> dict[str, Any]:
+    """Run a task that does not defer, without Airflow around it."""
+    return cast("dict[str, Any]", task.execute({"ti": XComs()}))
+
+
+CRON = {"scheduleType": "cron", "cronExpression": "0 0 5 * * ? UTC"}
+MANUAL = {"scheduleType": "manual"}
+
+
+def connection(airbyte: LocalAirbyte, connection_id: str = STRIPE_TO_BIGQUERY) -> dict[str, Any]:
+    return next(each for each in airbyte.connections if each["connectionId"] == connection_id)
+
+
+def test_the_schedule_is_taken_off_airbyte_once(dag: DAG, airbyte: LocalAirbyte) -> None:
+    connection(airbyte)["schedule"] = CRON
+    AirbyteUpdateConnectionOperator(task_id="own", connection_name="{{ 'Stripe → BigQuery' }}", schedule="manual")
+    done = run(dag)
+    assert done.xcom("own") == {
+        "connection_id": STRIPE_TO_BIGQUERY,
+        "name": "Stripe → BigQuery",
+        "status": "active",
+        "schedule": MANUAL,
+        "changed": ["schedule"],
+    }
+    assert connection(airbyte)["schedule"] == MANUAL
+    assert STRIPE_TO_BIGQUERY in done.xcom("own", "connection_url")
+
+
+def test_a_second_time_nothing_is_changed_and_a_queued_job_lives_on(airbyte: LocalAirbyte) -> None:
+    queued = airbyte.add_job(STRIPE_TO_BIGQUERY, "queued")
+    task = AirbyteUpdateConnectionOperator(
+        task_id="on", connection_id=STRIPE_TO_BIGQUERY, status="active", schedule="manual"
+    )
+    assert execute(task)["changed"] == []
+    assert airbyte.asked("PATCH", ".*") == []
+    assert queued.status == "queued"
+
+
+def test_a_connection_is_switched_on_and_given_a_schedule(airbyte: LocalAirbyte) -> None:
+    connection(airbyte, STRIPE_TO_POSTGRES)["status"] = "inactive"
+    changed = AirbyteHook().update_connection(STRIPE_TO_POSTGRES, status="active", schedule="0 30 5 * * ?")
+    assert (changed.status, changed.schedule_type) == ("active", "cron")
+    assert AirbyteHook().update_connection(STRIPE_TO_POSTGRES, schedule="0 30 5 * * ? UTC") == changed
+    assert len(airbyte.asked("PATCH", ".*")) == 1
+
+
+def test_a_locked_connection_is_an_error_that_says_so(airbyte: LocalAirbyte) -> None:
+    connection(airbyte)["status"] = "locked"
+    with pytest.raises(errors.AirbyteConnectionInactiveError, match="is locked, so it cannot be changed"):
+        AirbyteHook().update_connection(STRIPE_TO_BIGQUERY, status="active")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({}, "nothing to do"), ({"status": "paused"}, "status is 'paused'"), ({"schedule": "0 5 * * *"}, "six fields")],
+)
+def test_what_cannot_be_changed_is_named(airbyte: LocalAirbyte, given: dict[str, str], message: str) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=message) as caught:
+        execute(AirbyteUpdateConnectionOperator(task_id="t", connection_id=STRIPE_TO_BIGQUERY, **given))
+    assert isinstance(caught.value, AirflowException)
+    assert airbyte.requests == []
+
+
+# -- a schedule of Airbyte's own beside Airflow's ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("policy", "warnings"), [({}, 1), ({"on_own_schedule": "ignore"}, 0)])
+def test_a_sync_that_airbyte_schedules_too_is_warned_of(
+    airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture, policy: dict[str, str], warnings: int
+) -> None:
+    connection(airbyte)["schedule"] = CRON
+    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02, **policy)
+    execute(task)
+    said = [
+        each.getMessage()
+        for each in caplog.records
+        if "has a schedule of its own in Airbyte (cron)" in each.getMessage()
+    ]
+    assert len(said) == warnings
+    assert [job.status for job in airbyte.jobs] == ["succeeded"]
+
+
+def test_it_is_refused_if_told_so(airbyte: LocalAirbyte) -> None:
+    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, on_own_schedule="fail")
+    connection(airbyte)["schedule"] = {"scheduleType": "basic", "basicTiming": "Every 24 HOURS"}
+    with pytest.raises(errors.AirbyteConfigError, match=r"own in Airbyte \(basic\).*AirbyteUpdateConnectionOperator"):
+        execute(task)
+    assert airbyte.jobs == []
+    connection(airbyte)["schedule"] = MANUAL
+    assert execute(task)["status"] == "succeeded"
