@@ -57,8 +57,8 @@ def find_connection(task: NamesConnection, retry: Retry | None = None) -> Conver
         value = getattr(task, name)
         if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
             refuse(
-                f"{name} is {value!r}: a template rendered to nothing, or to no text. Expected the UUID of an Airbyte "
-                "connection, or its name."
+                f"{name} is {value!r}: a template rendered to nothing, or to no text. Expected an id or a name, as "
+                "Airbyte shows it."
             )
     return find_connection(
         task.connection_id, task.connection_name, task.workspace_id, task.workspace_name, retry or Retry()

@@ -139,6 +139,7 @@ def test_what_makes_no_sense_is_named(given: dict[str, str], message: str) -> No
 
 
 def test_the_hook_clears_too_and_not_over_a_running_sync(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("running")
     job = AirbyteHook().start_clear(STRIPE_TO_BIGQUERY)
     assert job.job_type == "reset"
     with pytest.raises(errors.AirbyteBusyError, match=r"A reset .* runs"):

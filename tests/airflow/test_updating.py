@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
+from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
@@ -83,17 +84,15 @@ def test_what_cannot_be_changed_is_named(airbyte: LocalAirbyte, given: dict[str,
 
 @pytest.mark.parametrize(("policy", "warnings"), [({}, 1), ({"on_own_schedule": "ignore"}, 0)])
 def test_a_sync_that_airbyte_schedules_too_is_warned_of(
-    airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture, policy: dict[str, str], warnings: int
+    airbyte: LocalAirbyte, mocker: MockerFixture, policy: dict[str, str], warnings: int
 ) -> None:
     connection(airbyte)["schedule"] = CRON
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02, **policy)
+    log = mocker.patch.object(AirbyteSyncOperator, "log")
     execute(task)
-    said = [
-        each.getMessage()
-        for each in caplog.records
-        if "has a schedule of its own in Airbyte (cron)" in each.getMessage()
-    ]
+    said = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
     assert len(said) == warnings
+    assert all("has a schedule of its own in Airbyte (cron)" in each for each in said)
     assert [job.status for job in airbyte.jobs] == ["succeeded"]
 
 
