@@ -28,6 +28,14 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_airbyte_api.links.airbyte.AirbyteJobLink",
             "airflow_provider_airbyte_api.links.airbyte.AirbyteConnectionLink",
         ],
+        "asset-uris": [
+            {
+                "schemes": ["airbyte"],
+                "handler": "airflow_provider_airbyte_api.assets.sanitize_uri",
+                "factory": "airflow_provider_airbyte_api.assets.connection_asset",
+                "to_openlineage_converter": "airflow_provider_airbyte_api.assets.convert_asset_to_openlineage",
+            }
+        ],
         "cli": ["airflow_provider_airbyte_api.cli.definition.get_airbyte_cli_commands"],
         "connection-types": [
             {

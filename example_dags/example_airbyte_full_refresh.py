@@ -10,10 +10,15 @@ from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteUpdateConnectionOperator,
 )
 
+NAME = "Stripe → BigQuery"
+
 with DAG(dag_id="example_airbyte_full_refresh", schedule=None, catchup=False, tags=["airbyte"]) as dag:
-    which = {"connection_name": "Stripe → BigQuery"}
-    own = AirbyteUpdateConnectionOperator(task_id="own_the_schedule", schedule="manual", **which)
+    own = AirbyteUpdateConnectionOperator(task_id="own_the_schedule", schedule="manual", connection_name=NAME)
     # A clear would cancel a sync that runs: here it waits for its end.
-    clear = AirbyteClearOperator(task_id="clear", on_running="wait", deferrable=True, poll_interval=2, **which)
-    sync = AirbyteSyncOperator(task_id="sync", on_own_schedule="fail", deferrable=True, poll_interval=2, **which)
+    clear = AirbyteClearOperator(
+        task_id="clear", connection_name=NAME, on_running="wait", deferrable=True, poll_interval=2
+    )
+    sync = AirbyteSyncOperator(
+        task_id="sync", connection_name=NAME, on_own_schedule="fail", deferrable=True, poll_interval=2
+    )
     own >> clear >> sync

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -52,11 +53,18 @@ def airbyte_of_the_stack() -> Iterator[LocalAirbyte]:
         yield local
 
 
+LINEAGE = "lineage.jsonl"
+"""The file in the stack's home that OpenLineage writes its events to."""
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalAirbyte) -> Iterator[AirflowStack]:
     home: Path = tmp_path_factory.mktemp("airflow")
     environment = {
         "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte_of_the_stack.airflow_connection,
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+            {"type": "file", "log_file_path": str(home / LINEAGE), "append": True}
+        ),
     }
     with AirflowStack(home, REPOSITORY / "example_dags", environment) as running:
         yield running

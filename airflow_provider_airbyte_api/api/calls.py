@@ -135,6 +135,16 @@ def get_workspace(workspace_id: str) -> Request:
     return Request("GET", f"/workspaces/{valid_uuid(workspace_id, 'workspace_id')}", repeatable=True)
 
 
+def get_source(source_id: str) -> Request:
+    """Return the request for one source."""
+    return Request("GET", f"/sources/{valid_uuid(source_id, 'source_id')}", repeatable=True)
+
+
+def get_destination(destination_id: str) -> Request:
+    """Return the request for one destination."""
+    return Request("GET", f"/destinations/{valid_uuid(destination_id, 'destination_id')}", repeatable=True)
+
+
 def list_sources(workspace_ids: Iterable[str] = ()) -> Request:
     """Return the request for sources, in no order that Airbyte would promise."""
     return Request("GET", "/sources", _workspaces(workspace_ids), repeatable=True)

@@ -17,3 +17,6 @@ ON_RUNNING = ("attach", "wait", "skip", "fail", "restart")
 
 ON_RUNNING_CLEAR = ("fail", "wait", "skip", "cancel")
 """The same for a task that clears a connection."""
+
+ASSET_ALIAS = "airbyte_syncs"
+"""The asset alias under which the events of all syncs come: a DAG may be scheduled on it."""

@@ -75,6 +75,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A stream of a connection: a table, say. ``namespace`` is its schema or the like in the source, or empty."""
+
+    name: str
+    namespace: str = ""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Its name within the source, from the outside in."""
+        return tuple(part for part in (self.namespace, self.name) if part)
+
+
+@dataclass(frozen=True)
 class Connection:
     """An Airbyte connection: what one sync moves. ``status`` is active, inactive, locked or deprecated."""
 
@@ -90,6 +103,12 @@ class Connection:
     def tags(self) -> tuple[Tag, ...]:
         """Its tags; none on Airbyte before 1.6."""
         return tuple(Tag.from_json(tag) for tag in self.raw.get("tags") or ())
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """What it moves; nothing if Airbyte does not say."""
+        streams = (self.raw.get("configurations") or {}).get("streams") or ()
+        return tuple(Stream(str(each.get("name") or ""), str(each.get("namespace") or "")) for each in streams)
 
     @property
     def schedule_type(self) -> str:

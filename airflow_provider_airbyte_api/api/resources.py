@@ -196,3 +196,13 @@ def list_workspaces() -> Conversation[None]:
 def get_connection(connection_id: str, retry: Retry = Retry()) -> Conversation[Connection]:  # noqa: B008 - it is frozen
     """Return one Airbyte connection."""
     return (yield from call_for(calls.get_connection(connection_id), Connection.from_json, retry))
+
+
+def get_source(source_id: str) -> Conversation[Source]:
+    """Return one source."""
+    return (yield from call_for(calls.get_source(source_id), Source.from_json))
+
+
+def get_destination(destination_id: str) -> Conversation[Destination]:
+    """Return one destination."""
+    return (yield from call_for(calls.get_destination(destination_id), Destination.from_json))

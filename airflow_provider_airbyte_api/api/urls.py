@@ -5,13 +5,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 
 CLOUD_API = "https://api.airbyte.com/v1"
 CLOUD_UI = "https://cloud.airbyte.com"
 _CLOUD_HOSTS = frozenset({"api.airbyte.com", "cloud.airbyte.com"})
+
+ASSET_SCHEME = "airbyte"
+"""The scheme of the URIs that stand for Airbyte's connections, and for their streams, as Airflow's assets."""
 
 _PUBLIC = "/api/public/v1"
 _OLD_API_SERVER_PORT = 8006
@@ -34,6 +37,19 @@ class ApiRoot:
     def is_cloud(self) -> bool:
         """True for Airbyte Cloud."""
         return self.api == CLOUD_API
+
+    @property
+    def authority(self) -> str:
+        """Host and port, the latter only if it is not the scheme's own."""
+        parts = urlsplit(self.api)
+        standard = {"http": 80, "https": 443}[parts.scheme]
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        return host if parts.port in (None, standard) else f"{host}:{parts.port}"
+
+    def asset_uri(self, connection_id: str, *stream: str) -> str:
+        """Return the URI that stands for a connection as an asset, or for one of its streams: namespace, name."""
+        path = "/".join(quote(part, safe="") for part in (connection_id, *stream))
+        return f"{ASSET_SCHEME}://{self.authority}/{path}"
 
     def connection_url(self, workspace_id: str, connection_id: str) -> str:
         """Return the page of a connection in the web app."""

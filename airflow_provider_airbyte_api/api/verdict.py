@@ -37,6 +37,16 @@ def result_of(job: Job, job_url: str | None) -> dict[str, Any]:
     }
 
 
+def facts_of(job: Job, job_url: str | None, name: str, workspace_id: str | None) -> dict[str, Any]:
+    """Return what an asset event tells of a finished job: JSON only, None for what Airbyte does not say."""
+    return {
+        **result_of(job, job_url),
+        "end_time": None if job.last_updated_at is None else job.last_updated_at.isoformat(),
+        "connection_name": name or None,
+        "workspace_id": workspace_id or None,
+    }
+
+
 def require_success(job: Job, seen: Seen = Seen()) -> None:
     """Do nothing if ``job`` succeeded.
 

@@ -219,6 +219,14 @@ class AirbyteHook(BaseHook):
         """Return one Airbyte connection; ``get_connection`` is Airflow's own and returns an Airflow connection."""
         return self.run(resources.get_connection(connection_id))
 
+    def get_source(self, source_id: str) -> Source:
+        """Return one source."""
+        return self.run(resources.get_source(source_id))
+
+    def get_destination(self, destination_id: str) -> Destination:
+        """Return one destination."""
+        return self.run(resources.get_destination(destination_id))
+
     def get_job(self, job_id: int) -> Job:
         """Return one job as it is now."""
         return self.run(jobs.get_job(job_id))
@@ -303,6 +311,10 @@ class AirbyteHook(BaseHook):
     def connection_url(self, workspace_id: str, connection_id: str) -> str | None:
         """Return the page of an Airbyte connection in the web app; None if its workspace is not known."""
         return self._settings.root.connection_url(workspace_id, connection_id) if workspace_id else None
+
+    def asset_uri(self, connection_id: str, *stream: str) -> str:
+        """Return the URI that stands for an Airbyte connection, or one of its streams, as an asset of Airflow."""
+        return self._settings.root.asset_uri(connection_id, *stream)
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether the Airflow connection works, and what to change if it does not, within 15 s.

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator, conf
 
 from airflow_provider_airbyte_api.api.defaults import (
     AIRBYTE_CONN_ID,
+    ASSET_ALIAS,
     ON_RUNNING,
     POLL_INTERVAL,
     UNREACHABLE_TIMEOUT,
@@ -107,6 +108,7 @@ class AirbyteJobOperator(BaseOperator):
 
     job_type = "sync"
     on_own_schedule = "ignore"
+    asset_events = "none"
 
     template_fields: Sequence[str] = (*WHICH_CONNECTION, "airbyte_conn_id")
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
@@ -207,10 +209,38 @@ class AirbyteSyncOperator(AirbyteJobOperator):
     :param on_running: what to do if a job of the connection runs already: ``attach`` to a sync, that is wait for it
         instead of starting one; ``wait`` for its end, then start; ``skip`` the task; ``fail``; or ``restart``: cancel
         it, then start. What is no sync (a clear, say) is waited for by ``attach`` too.
+    :param asset_events: what Airflow is told to have changed once the sync has succeeded: ``connection``, the asset
+        ``airbyte://<host>/<connection id>``; ``streams``, that and each of its streams
+        (``…/<namespace>/<stream>``); or ``none``. The ``outlets`` that you declare get the same facts either way.
+    :param lineage_columns: tell OpenLineage of the columns, too. Airbyte may look into the source for that, for
+        minutes; without OpenLineage nothing is asked.
     :param on_own_schedule: ``warn`` in the log, ``fail`` or ``ignore`` if Airbyte, too, starts syncs of the connection
         by a schedule.
     """
 
-    def __init__(self, *, on_running: str = "attach", on_own_schedule: str = "warn", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        on_running: str = "attach",
+        on_own_schedule: str = "warn",
+        asset_events: str = "connection",
+        lineage_columns: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(on_running=one_of(on_running, "on_running", ON_RUNNING), **kwargs)
         self.on_own_schedule = one_of(on_own_schedule, "on_own_schedule", ("warn", "fail", "ignore"))
+        self.asset_events = one_of(asset_events, "asset_events", ("connection", "streams", "none"))
+        self.lineage_columns = lineage_columns
+        if self.asset_events != "none" and self.wait_for_completion:
+            # Airflow lets a task change only what it has declared.
+            self.outlets = [*self.outlets, AssetAlias(ASSET_ALIAS)]
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what was read and written. Only OpenLineage asks for it."""
+        from airflow_provider_airbyte_api.operators.lineage import lineage_of
+
+        return lineage_of(self._run, columns=self.lineage_columns)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """Return what was to be read and written, and why it failed."""
+        return self.get_openlineage_facets_on_complete(task_instance)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, AssetAlias
 
 from airflow_provider_airbyte_api.api import jobs, starting
+from airflow_provider_airbyte_api.api.defaults import ASSET_ALIAS
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteConfigError,
     AirbyteConnectionInactiveError,
@@ -18,7 +20,7 @@ from airflow_provider_airbyte_api.api.errors import (
 )
 from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
-from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
+from airflow_provider_airbyte_api.api.verdict import Seen, describe, facts_of, require_success, result_of
 from airflow_provider_airbyte_api.arguments import find_connection
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.links.airbyte import push_links
@@ -40,14 +42,16 @@ class JobRun:
     def __init__(self, task: AirbyteJobOperator, context: Context) -> None:
         self._task = task
         self._context = context
-        self._hook = task.hook
+        self.hook = task.hook
         self._log = task.log
         self._wish = starting.Wish(task.job_type, task.on_running)
         self._job_to_cancel: int | None = None
+        self.job: Job | None = None
+        """The job as it was last seen, once it is known."""
 
     def begin(self) -> dict[str, Any]:
         """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        connection = self._hook.run(find_connection(self._task))
+        connection = self.hook.run(find_connection(self._task))
         self._label(connection.name)
         memory = Memory(self._context, durable=self._task.durable)
         job = self._job_of_an_earlier_try(connection, memory)
@@ -78,16 +82,13 @@ class JobRun:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
         with airflow_errors():
             woken = events.read(event)
-        workspace_id, name = woken.handed_on.get("workspace_id"), woken.handed_on.get("name", "")
-        self._label(name)
+        self._label(woken.handed_on.get("name", ""))
         job = woken.job
         if isinstance(woken.error, AirbyteJobTimeoutError):
             job = self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
         elif woken.error is not None:
             raise as_airflow(woken.error)
-        job = job or self._hook.get_job(woken.job_id)
-        seen = Seen(name, self._job_url(job, workspace_id), woken.looks)
-        return self._finish(job, seen)
+        return self._finish(job or self.hook.get_job(woken.job_id), woken.handed_on, woken.looks)
 
     def begin_after_other(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
@@ -100,7 +101,7 @@ class JobRun:
     def kill(self) -> None:
         """Cancel the job, if it is known."""
         if self._task.cancel_on_kill and self._job_to_cancel is not None:
-            self._hook.cancel_job_on_kill(self._job_to_cancel)
+            self.hook.cancel_job_on_kill(self._job_to_cancel)
 
     # -- finding the job, or starting it -----------------------------------------------------------------------
 
@@ -127,9 +128,9 @@ class JobRun:
     def _job_of(self, record: Record) -> Job | None:
         """Return the job of ``record``; if its try died while it started the sync, the one that came of that."""
         if record.job_id is None:
-            return self._hook.run(starting.job_after(record.connection_id, record.newest, self._wish))
+            return self.hook.run(starting.job_after(record.connection_id, record.newest, self._wish))
         try:
-            return self._hook.get_job(record.job_id)
+            return self.hook.get_job(record.job_id)
         except AirbyteNotFoundError as error:
             self._log.warning("%s Starting a new one.", error)
             return None
@@ -146,7 +147,7 @@ class JobRun:
         if not self._task.durable or memory.is_kept or not is_a_retry or dag_run is None or dag_run.start_date is None:
             return None
         since = dag_run.start_date.timestamp()
-        job = self._hook.run(starting.job_since(connection.connection_id, since, self._wish))
+        job = self.hook.run(starting.job_since(connection.connection_id, since, self._wish))
         return None if job is None or job.is_finished else job
 
     def _cancel_before_a_new_sync(self, job: Job, record: Record) -> None:
@@ -154,7 +155,7 @@ class JobRun:
         if job.is_finished or not record.owned:
             return
         self._log.info("The task was cleared: cancelling job %d of before, for a new one.", job.job_id)
-        self._hook.run(starting.cancel_and_wait(job.job_id))
+        self.hook.run(starting.cancel_and_wait(job.job_id))
 
     def _start(self, connection: Connection, memory: Memory) -> Job:
         """Start a job, or take up the one that runs; wait first for what has to end before, or defer for that."""
@@ -162,9 +163,9 @@ class JobRun:
             try:
                 with airflow_errors():
                     starting.require_startable(connection, self._wish)
-                newest = self._hook.run(starting.newest_job_id(connection.connection_id))
+                newest = self.hook.run(starting.newest_job_id(connection.connection_id))
                 memory.intend(connection.connection_id, newest)
-                outcome = self._hook.run(starting.start_or_adopt(connection, newest, self._wish))
+                outcome = self.hook.run(starting.start_or_adopt(connection, newest, self._wish))
             except AirbyteError as error:
                 if not error.maybe_processed:
                     memory.forget()
@@ -184,7 +185,7 @@ class JobRun:
         patience = Patience(self._task.poll_interval, deadline, unreachable_timeout=self._task.unreachable_timeout)
         if self._task.deferrable:
             self._defer(job, connection, patience, "execute_after_other", owned=False)
-        self._hook.run(jobs.wait_for_job(job.job_id, patience))
+        self.hook.run(jobs.wait_for_job(job.job_id, patience))
 
     # -- waiting -----------------------------------------------------------------------------------------------
 
@@ -192,18 +193,20 @@ class JobRun:
         record = memory.record
         owned = record is None or record.owned
         started_at = time.time() if record is None else record.started_at
+        self.job = job
         self._job_to_cancel = job.job_id if owned else None
         if self._task.is_killed:
             self.kill()
         job_url = self._job_url(job, connection.workspace_id)
         self._log.info("Job %d (%s) of Airbyte connection %r: %s", job.job_id, job.job_type, connection.name, job_url)
         self._context["ti"].xcom_push(key="job_id", value=job.job_id)
-        connection_url = self._hook.connection_url(connection.workspace_id, connection.connection_id)
+        connection_url = self.hook.connection_url(connection.workspace_id, connection.connection_id)
         push_links(self._context["ti"], job_url, connection_url)
         if not self._task.wait_for_completion:
             return result_of(job, job_url)
+        about = self._about(connection, owned=owned)
         if job.is_finished:
-            return self._finish(job, Seen(connection.name, job_url, 1))
+            return self._finish(job, about, 1)
         patience = Patience(
             self._task.poll_interval,
             None if self._task.timeout is None else started_at + self._task.timeout,
@@ -213,11 +216,11 @@ class JobRun:
         if self._task.deferrable:
             self._defer(job, connection, patience, "execute_complete", owned=owned)
         try:
-            waited = self._hook.run(jobs.wait_for_job(job.job_id, patience))
+            waited = self.hook.run(jobs.wait_for_job(job.job_id, patience))
         except AirbyteJobTimeoutError as error:
             waited = jobs.Waited(self._out_of_time(error, owned=owned), 0)
         self._job_to_cancel = None
-        return self._finish(waited.job, Seen(connection.name, job_url, waited.looks))
+        return self._finish(waited.job, about, waited.looks)
 
     def _defer(
         self, job: Job, connection: Connection, patience: Patience, method_name: str, *, owned: bool
@@ -239,7 +242,7 @@ class JobRun:
                 queue_deadline=patience.queue_deadline,
                 unreachable_timeout=self._task.unreachable_timeout,
                 cancel_on_kill=self._task.cancel_on_kill and owned,
-                handed_on={"workspace_id": connection.workspace_id, "name": connection.name, "owned": owned},
+                handed_on=self._about(connection, owned=owned),
             ),
             method_name=method_name,
             timeout=None if deadline is None else timedelta(seconds=max(deadline - time.time(), 0) + DEFERRAL_GRACE),
@@ -248,11 +251,40 @@ class JobRun:
 
     # -- the end -----------------------------------------------------------------------------------------------
 
-    def _finish(self, job: Job, seen: Seen) -> dict[str, Any]:
+    def _about(self, connection: Connection, *, owned: bool) -> dict[str, Any]:
+        """Return what is to be known at the end, and so is handed on to a trigger."""
+        about = {"workspace_id": connection.workspace_id, "name": connection.name, "owned": owned}
+        if self._task.asset_events == "streams":
+            about["streams"] = [list(stream.path) for stream in connection.streams]
+        return about
+
+    def _finish(self, job: Job, about: Mapping[str, Any], looks: int) -> dict[str, Any]:
+        self.job = job
+        workspace_id, name = about.get("workspace_id"), about.get("name", "")
+        seen = Seen(name, self._job_url(job, workspace_id), looks)
         with airflow_errors():
             require_success(job, seen)
         self._log.info("%s.", describe(job, seen))
+        if job.job_type not in starting.CLEARS:
+            self._tell_of_new_data(facts_of(job, seen.job_url, name, workspace_id), about.get("streams") or ())
         return result_of(job, seen.job_url)
+
+    def _tell_of_new_data(self, facts: dict[str, Any], streams: Iterable[Sequence[str]]) -> None:
+        """Let Airflow record an event for each asset that stands for this connection, and tell the user's own."""
+        everything: Any = self._context
+        events = everything.get("outlet_events")
+        if events is None:
+            return
+        declared = [outlet for outlet in self._task.outlets if isinstance(outlet, Asset)]
+        for asset in declared:
+            events[asset].extra.update(facts)
+        if self._task.asset_events == "none":
+            return
+        told = {asset.uri for asset in declared}
+        for stream in ((), *streams):
+            uri = self.hook.asset_uri(facts["connection_id"], *stream)
+            if uri not in told:
+                events[AssetAlias(ASSET_ALIAS)].add(Asset(uri=uri), extra=facts)
 
     def _out_of_time(self, error: AirbyteJobTimeoutError, *, owned: bool) -> Job:
         """Cancel the job if it is ours, and raise ``error`` with what became of it; return it if it has succeeded."""
@@ -262,7 +294,7 @@ class JobRun:
         fate = "It was started elsewhere, and so it is left running."
         if owned:
             try:
-                job = self._hook.cancel_job(error.job_id)
+                job = self.hook.cancel_job(error.job_id)
             except AirbyteError as trouble:
                 fate = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
             else:
@@ -278,8 +310,8 @@ class JobRun:
         record = Memory(self._context, durable=self._task.durable).recall()
         job_id = ti.xcom_pull(task_ids=self._task.task_id, key="job_id", map_indexes=ti.map_index)
         if isinstance(job_id, int) and (record is None or record.job_id != job_id or record.owned):
-            job = self._hook.cancel_job(job_id)
+            job = self.hook.cancel_job(job_id)
             self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)
 
     def _job_url(self, job: Job, workspace_id: str | None) -> str | None:
-        return self._hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
+        return self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None

@@ -167,7 +167,7 @@ def test_a_name_that_two_connections_bear_is_refused_and_nothing_started(airbyte
 )
 def test_id_or_name_has_to_be_given(given: dict[str, str]) -> None:
     with pytest.raises(errors.AirbyteConfigError, match="expected one of the two"):
-        AirbyteSyncOperator(task_id="sync", **given)
+        AirbyteSyncOperator(task_id="sync", **given)  # type: ignore[arg-type]
 
 
 def test_twenty_connections_are_synced_by_one_line_each_once_and_bear_their_names(

@@ -87,7 +87,7 @@ def test_a_sync_that_airbyte_schedules_too_is_warned_of(
     airbyte: LocalAirbyte, mocker: MockerFixture, policy: dict[str, str], warnings: int
 ) -> None:
     connection(airbyte)["schedule"] = CRON
-    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02, **policy)
+    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02, **policy)  # type: ignore[arg-type]
     log = mocker.patch.object(AirbyteSyncOperator, "log")
     execute(task)
     said = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]

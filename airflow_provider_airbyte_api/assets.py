@@ -1,0 +1,62 @@
+"""Airbyte's connections as assets of Airflow: ``airbyte://<host>/<connection id>``, and a stream's path behind it.
+
+Nothing is asked of Airbyte here: an asset is declared while a DAG is parsed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, quote, unquote
+
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.api.models import valid_uuid
+from airflow_provider_airbyte_api.api.urls import ASSET_SCHEME, api_root
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
+    from airflow.providers.common.compat.sdk import Asset
+
+
+def connection_asset(host: str, connection_id: str, *stream: str, **more: Any) -> Asset:
+    """Return the asset that stands for an Airbyte connection, or for one of its streams.
+
+    :param host: the address of that Airbyte, as in Host of the Airflow connection.
+    :param connection_id: the UUID of the Airbyte connection.
+    :param stream: the stream's namespace, if it has one, and its name; none for the whole connection.
+    :param more: what Airflow's ``Asset`` takes besides its name and URI, such as ``watchers`` and ``extra``.
+    :raises AirbyteConfigError: if ``host`` or ``connection_id`` cannot be used.
+    """
+    from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - get_provider_info names this module
+
+    from airflow_provider_airbyte_api.hooks.errors import airflow_errors  # noqa: PLC0415 - as above
+
+    with airflow_errors():
+        uri = api_root(host).asset_uri(valid_uuid(connection_id, "connection_id"), *stream)
+    return Asset(uri=uri, **more)
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """Return the one spelling of an asset's URI, for Airflow.
+
+    :raises ValueError: if it does not name a host and a connection.
+    """
+    connection_id, *stream = (unquote(part) for part in uri.path.strip("/").split("/"))
+    try:
+        root = api_root(uri.netloc)
+        path = [valid_uuid(connection_id, "its path"), *stream]
+    except AirbyteConfigError as error:
+        raise ValueError(
+            f"Asset {uri.geturl()!r} is none of Airbyte's, expected {ASSET_SCHEME}://<host>/<UUID of a connection> and "
+            f"a stream's namespace and name behind it if one is meant. {error}"
+        ) from None
+    return uri._replace(netloc=root.authority, path="/" + "/".join(quote(part, safe="") for part in path), query="")
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLineageDataset:  # noqa: ARG001 - Airflow's
+    """Return an asset as OpenLineage names it."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - seldom needed
+
+    from airflow.providers.common.compat.openlineage.facet import Dataset  # noqa: PLC0415 - optional
+
+    parts = urlsplit(asset.uri)
+    return Dataset(namespace=f"{ASSET_SCHEME}://{parts.netloc}", name=unquote(parts.path.strip("/")))

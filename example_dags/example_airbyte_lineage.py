@@ -1,0 +1,15 @@
+"""Tell OpenLineage what a sync read and wrote, with the columns.
+
+It needs the OpenLineage provider, and a transport in Airflow's configuration; without them it is a sync as any other.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+
+with DAG(dag_id="example_airbyte_lineage", schedule=None, catchup=False, tags=["airbyte"]) as dag:
+    AirbyteSyncOperator(
+        task_id="sync", connection_name="Snowflake → Postgres", lineage_columns=True, deferrable=True, poll_interval=2
+    )
