@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.api.conversation import Conversation
@@ -17,12 +17,13 @@ WHICH_CONNECTION = ("connection_id", "connection_name", "workspace_id", "workspa
 
 
 class NamesConnection(Protocol):
-    """A task with the arguments of :data:`WHICH_CONNECTION`."""
+    """A task with the arguments of :data:`WHICH_CONNECTION`; ``given`` is what :func:`given_to` says."""
 
     connection_id: str | None
     connection_name: str | None
     workspace_id: str | None
     workspace_name: str | None
+    given: frozenset[str]
 
 
 def refuse(message: str) -> NoReturn:
@@ -53,16 +54,33 @@ def find_connection(task: NamesConnection, retry: Retry | None = None) -> Conver
     from airflow_provider_airbyte_api.api.resources import find_connection
     from airflow_provider_airbyte_api.api.retry import Retry
 
-    for name in WHICH_CONNECTION:
-        value = getattr(task, name)
-        if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
-            refuse(
-                f"{name} is {value!r}: a template rendered to nothing, or to no text. Expected an id or a name, as "
-                "Airbyte shows it."
-            )
-    return find_connection(
-        task.connection_id, task.connection_name, task.workspace_id, task.workspace_name, retry or Retry()
-    )
+    which = [_text(getattr(task, name), name) if name in task.given else None for name in WHICH_CONNECTION]
+    connection_id, connection_name, workspace_id, workspace_name = which
+    return find_connection(connection_id, connection_name, workspace_id, workspace_name, retry or Retry())
+
+
+def given_to(task: object, names: Iterable[str]) -> frozenset[str]:
+    """Return which of the arguments ``names`` somebody gave to ``task``, when it is made.
+
+    When it runs, None may be what a template, or another task, has come to, and must not mean "not given" then.
+    """
+    return frozenset(name for name in names if getattr(task, name) is not None)
+
+
+def offer_name(context: Any, name: str) -> None:
+    """Offer an Airbyte connection's name to the task's ``map_index_template``."""
+    context["airbyte_connection_name"] = name
+
+
+def _text(value: object, name: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # Jinja's native types make a number of a name such as 2024
+    if not isinstance(value, str) or value.strip() in ("", "None"):
+        refuse(
+            f"{name} is {value!r}: a template rendered to nothing, or to no text. Expected an id or a name, as Airbyte "
+            "shows it."
+        )
+    return value
 
 
 def positive_seconds(value: object, name: str) -> float:

@@ -245,6 +245,7 @@ def pages(
     key: Callable[[T], object],
     *,
     is_ordered: bool = False,
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
 ) -> Conversation[None]:
     """Emit all rows of a list, each once, a page at a time. ``key`` tells rows apart.
 
@@ -256,7 +257,7 @@ def pages(
     for _ in range(1 if is_ordered else SCANS):
         shown, this_time = 0, set[object]()
         while True:
-            page = yield from read_page(request, shown, parse)
+            page = yield from read_page(request, shown, parse, retry)
             shown += len(page.rows)
             found = {key(row): row for row in page.rows}
             repeats_itself = not page.is_last and found.keys() <= this_time

@@ -15,7 +15,7 @@ WEEK = 7 * 24 * 3600.0
 ON_RUNNING = ("attach", "wait", "skip", "fail", "restart")
 """What a task may do if a job of its connection runs already; the first one is what it does by default."""
 
-ON_RUNNING_CLEAR = ("fail", "wait", "skip", "cancel")
+ON_RUNNING_CLEAR = ("fail", "wait", "skip", "restart")
 """The same for a task that clears a connection."""
 
 ASSET_ALIAS = "airbyte_syncs"

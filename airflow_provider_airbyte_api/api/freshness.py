@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Say, now, read_page
@@ -92,35 +92,66 @@ def wait_for_fresh_data(
     :raises AirbyteJobTimeoutError: if there is none at ``patience.deadline``.
     :raises AirbyteError: as :func:`look_for_fresh_data`.
     """
-    outage, looks, pause = Outage(), 0, patience.first_pause
-    said, said_at = "", 0.0
+    lookout = _Lookout(connection_id, demand, patience, seen)
+    pause, looks = patience.first_pause, 0
     while True:
         yield from pause_within(pause, patience.deadline)
-        looks, pause = looks + 1, patience.poll_interval
+        fresh = yield from lookout.look_once()
+        looks += 1
+        if fresh is not None:
+            return Waited(fresh, looks)
+        moment = yield from now()
+        if patience.deadline is not None and moment >= patience.deadline:
+            away = f" Airbyte cannot tell at present: {lookout.trouble}" if lookout.trouble else ""
+            raise AirbyteJobTimeoutError(f"There was no fresh sync in the time given.{away}", job_id=0)
+        pause = lookout.pause
+
+
+@dataclass
+class _Lookout:
+    """Looks for fresh data again and again, and knows for how long Airbyte has been away."""
+
+    connection_id: str
+    demand: Demand
+    patience: Patience
+    seen: Seen
+    outage: Outage = field(default_factory=Outage)
+    pause: float = 0.0
+    trouble: AirbyteError | None = None
+    said: str = ""
+    said_at: float = 0.0
+
+    def look_once(self) -> Conversation[Job | None]:
+        """Return the sync that makes the data fresh, if there is one."""
+        self.pause = self.patience.poll_interval
         try:
-            look = yield from look_for_fresh_data(connection_id, demand, seen)
+            look = yield from look_for_fresh_data(self.connection_id, self.demand, self.seen)
         except AirbyteError as error:
             # While Airbyte is updated, a proxy may answer for it with a page of its own.
             if not error.transient and not isinstance(error, AirbyteUnexpectedReplyError):
                 raise
-            moment = yield from now()
-            pause = max(pause, outage.missed(error, moment))
-            if outage.failures == 1:
-                yield Say(
-                    "Airbyte cannot tell whether the data is fresh; waiting all the same. %s", (error,), logging.WARNING
-                )
-            if moment - outage.since >= patience.unreachable_timeout:
-                raise
-        else:
-            outage.is_over()
-            if look.fresh is not None:
-                return Waited(look.fresh, looks)
-            moment = yield from now()
-            if said != look.describe() or moment - said_at >= HEARTBEAT:
-                said, said_at = look.describe(), moment
-                yield Say("%s.", (said,))
-        if patience.deadline is not None and moment >= patience.deadline:
-            raise AirbyteJobTimeoutError("There was no fresh sync in the time given.", job_id=0)
+            yield from self._missed(error)
+            return None
+        if self.trouble is not None:
+            yield Say("Airbyte answers again.")
+            self.trouble = None
+            self.outage.is_over()
+        moment = yield from now()
+        if look.fresh is None and (self.said != look.describe() or moment - self.said_at >= HEARTBEAT):
+            self.said, self.said_at = look.describe(), moment
+            yield Say("%s.", (self.said,))
+        return look.fresh
+
+    def _missed(self, error: AirbyteError) -> Conversation[None]:
+        moment = yield from now()
+        self.pause = max(self.pause, self.outage.missed(error, moment))
+        if self.trouble is None:
+            yield Say(
+                "Airbyte cannot tell whether the data is fresh; waiting all the same. %s", (error,), logging.WARNING
+            )
+        self.trouble = error
+        if moment - self.outage.since >= self.patience.unreachable_timeout:
+            raise error
 
 
 def _has_failed(job: Job) -> bool:

@@ -17,9 +17,9 @@ from airflow_provider_airbyte_api.api.conversation import (
     read_page,
     with_rows,
 )
-from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNotFoundError
+from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNameError, AirbyteNotFoundError
 from airflow_provider_airbyte_api.api.finding import Filter, the_one
-from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
+from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace, valid_uuid
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.wire import json_of, unexpected
 
@@ -39,12 +39,16 @@ def list_destinations(workspace_ids: Iterable[str] = (), wanted: Filter = Filter
     yield from _in_workspaces(workspace_ids, listing, wanted)
 
 
-def list_connections(workspace_ids: Iterable[str] = (), wanted: Filter = Filter()) -> Conversation[None]:  # noqa: B008
+def list_connections(
+    workspace_ids: Iterable[str] = (),
+    wanted: Filter = Filter(),  # noqa: B008 - it is frozen
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+) -> Conversation[None]:
     """Emit Airbyte connections, of ``workspace_ids`` if there are any."""
     workspace_ids = calls.valid_workspaces(workspace_ids)
     tag_ids = wanted.tags if wanted.tags and all(map(_is_uuid, wanted.tags)) else ()
     request = calls.list_connections(workspace_ids, tag_ids)
-    listing = pages(request, Connection.from_json, lambda connection: connection.connection_id)
+    listing = pages(request, Connection.from_json, lambda connection: connection.connection_id, retry=retry)
     yield from _in_workspaces(workspace_ids, listing, wanted)
 
 
@@ -110,13 +114,17 @@ def get_workspace(workspace_id: str) -> Conversation[Workspace]:
         ) from None
 
 
-def connection_named(name: str, workspace_ids: Iterable[str] = ()) -> Conversation[Connection]:
+def connection_named(
+    name: str,
+    workspace_ids: Iterable[str] = (),
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+) -> Conversation[Connection]:
     """Return the one Airbyte connection of that name.
 
     :raises AirbyteNameError: if there is none or more than one.
     """
     found: Connection = yield from the_one(
-        list_connections(workspace_ids), name, "Airbyte connection", lambda row: row.connection_id
+        list_connections(workspace_ids, retry=retry), name, "Airbyte connection", lambda row: row.connection_id
     )
     return found
 
@@ -143,24 +151,30 @@ def find_connection(
 ) -> Conversation[Connection]:
     """Return an Airbyte connection by its id, or else by its name, in a workspace if there is one given.
 
-    :raises AirbyteNameError: if there is none of that name, or more than one.
+    :raises AirbyteNameError: if there is none of that name, or more than one, or it is not in that workspace.
     """
-    if connection_id:
-        return (yield from get_connection(connection_id, retry))
-    workspace_ids = [workspace_id] if workspace_id else []
+    workspace_ids = [valid_uuid(workspace_id, "workspace_id")] if workspace_id else []
     if workspace_name:
-        workspace_ids += yield from workspaces_named(workspace_name)
-    return (yield from connection_named(str(name), workspace_ids))
+        workspace_ids += yield from workspaces_named(workspace_name, retry)
+    if not connection_id:
+        return (yield from connection_named(str(name), workspace_ids, retry))
+    connection = yield from get_connection(connection_id, retry)
+    if workspace_ids and connection.workspace_id not in workspace_ids:
+        raise AirbyteNameError(
+            f"Airbyte connection {connection.name!r} ({connection_id}) is in workspace {connection.workspace_id}, and "
+            f"not in {workspace_name or workspace_id}. Correct one of the two, or leave the workspace out."
+        )
+    return connection
 
 
-def workspaces_named(names: Iterable[str]) -> Conversation[list[str]]:
+def workspaces_named(names: Iterable[str], retry: Retry = Retry()) -> Conversation[list[str]]:  # noqa: B008
     """Return the ids of the workspaces of these names.
 
     :raises AirbyteNameError: if for one of them there is none or more than one.
     """
     ids: list[str] = []
     for name in [names] if isinstance(names, str) else names:
-        found: Workspace = yield from the_one(list_workspaces(), name, "workspace", lambda row: row.workspace_id)
+        found: Workspace = yield from the_one(list_workspaces(retry), name, "workspace", lambda row: row.workspace_id)
         ids.append(found.workspace_id)
     return ids
 
@@ -188,9 +202,10 @@ def page_of_changes(workspace_id: str | None, since: float, offset: int) -> Conv
     return (yield from read_page(calls.list_changed_jobs(workspace_id, since), offset, Job.from_json, ONCE))
 
 
-def list_workspaces() -> Conversation[None]:
+def list_workspaces(retry: Retry = Retry()) -> Conversation[None]:  # noqa: B008 - it is frozen
     """Emit all workspaces that the application's user sees."""
-    yield from pages(calls.list_workspaces(), Workspace.from_json, lambda workspace: workspace.workspace_id)
+    request = calls.list_workspaces()
+    yield from pages(request, Workspace.from_json, lambda workspace: workspace.workspace_id, retry=retry)
 
 
 def get_connection(connection_id: str, retry: Retry = Retry()) -> Conversation[Connection]:  # noqa: B008 - it is frozen

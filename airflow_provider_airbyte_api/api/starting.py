@@ -16,6 +16,7 @@ from typing import Any
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Pause, Say, call_for, now
 from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAccessError,
     AirbyteAlreadyRunningError,
     AirbyteBusyError,
     AirbyteConflictError,
@@ -25,6 +26,7 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.jobs import cancel_job, get_job
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.resources import get_connection
+from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 
 LOOK_UP_PATIENCE = 180.0
 """Seconds during which a job may yet appear whose start brought no reply: Airbyte goes on creating it."""
@@ -50,6 +52,11 @@ WHAT_TO_DO = {
     "deprecated": "It was deleted in Airbyte: take this task away, or give it another connection_id.",
 }
 """What to do about an Airbyte connection of this status."""
+
+NEEDS_A_ROLE = (
+    "Airbyte says this of things that do not exist, too. Check connection_id, and the role in the workspace of the "
+    "user who created the application: a clear needs an editor's, a reset (job_type) a runner's."
+)
 
 CLEARS = ("clear", "reset")
 """Airbyte's two words for one thing, which it answers with a job of the type ``reset``."""
@@ -104,7 +111,7 @@ def require_startable(connection: Connection, wish: Wish) -> None:
 
     :raises AirbyteConnectionInactiveError: saying what to do.
     """
-    if not wish.is_a_clear:
+    if not wish.is_a_clear or connection.status == "deprecated":
         require_active(connection)
 
 
@@ -115,8 +122,8 @@ def require_active(connection: Connection) -> None:
     """
     if connection.status in WHAT_TO_DO:
         raise AirbyteConnectionInactiveError(
-            f"Airbyte connection {connection.name!r} ({connection.connection_id}) is {connection.status}, so it cannot "
-            f"be synced, and nothing was started. {WHAT_TO_DO[connection.status]}"
+            f"Airbyte connection {connection.name!r} ({connection.connection_id}) is {connection.status}, so "
+            f"nothing was started. {WHAT_TO_DO[connection.status]}"
         )
 
 
@@ -143,6 +150,27 @@ def job_after(connection_id: str, job_id: int, wish: Wish) -> Conversation[Job |
     """Return the newest job of a connection that is as wished for and newer than ``job_id``, whatever its status."""
     jobs = yield from _recent(connection_id)
     return _newest(job for job in jobs if job.job_id > job_id and wish.is_met_by(job))
+
+
+def appeared(connection_id: str, newest: int, wish: Wish, until: float) -> Conversation[Job | None]:
+    """Return the job of a start whose outcome nobody knows; None if it is not there at ``until``.
+
+    :param newest: the connection's newest job before that start.
+    :param until: seconds since the epoch.
+    """
+    while True:
+        try:
+            job = yield from job_after(connection_id, newest, wish)
+        except AirbyteError as error:
+            if not error.transient:
+                raise
+            job = None
+        if job is not None:
+            return job
+        moment = yield from now()
+        if moment >= until:
+            return None
+        yield Pause(LOOK_UP_PAUSE)
 
 
 def job_since(connection_id: str, moment: float, wish: Wish) -> Conversation[Job | None]:
@@ -230,13 +258,17 @@ def cancel_and_wait(job_id: int) -> Conversation[Job]:
 
 @dataclass
 class _Start:
-    """Attempts to start a job. ``unclear`` counts those that may have been obeyed, though no job was found."""
+    """Attempts to start a job.
+
+    ``failures`` counts those that surely were not obeyed, ``unclear`` those that may have been, though no job shows.
+    """
 
     connection: Connection
     newest: int
     wish: Wish
     began: float
     unclear: int = 0
+    failures: int = 0
 
     def attempt(self) -> Conversation[Started | Busy | NotStarted | None]:
         """Ask once for the job, and return what came of it; None to ask again."""
@@ -244,12 +276,19 @@ class _Start:
             running = yield from running_job(self.connection.connection_id)
             if running is not None:
                 return (yield from self._runs_already(running, None))
+        # Whatever time passes before a second try, what runs has to be looked at again before a clear.
+        retry = ONCE if self.wish.is_a_clear else Retry()
         try:
             request = calls.start_job(self.connection.connection_id, self.wish.job_type)
-            job = yield from call_for(request, Job.from_json)
+            job = yield from call_for(request, Job.from_json, retry)
         except AirbyteAlreadyRunningError as error:
             return (yield from self._already_running(error))
         except AirbyteError as error:
+            if self.wish.is_a_clear and error.transient and not error.maybe_processed:
+                yield from self._try_later(error)
+                return None
+            if self.wish.is_a_clear and isinstance(error, AirbyteAccessError):
+                raise error.rephrased(NEEDS_A_ROLE) from None
             yield from _require_unclear(self.connection, error)
             return (yield from self._look_up(error))
         if not self.wish.is_met_by(job):
@@ -259,6 +298,15 @@ class _Start:
                 logging.WARNING,
             )
         return Started(job, owned=True)
+
+    def _try_later(self, error: AirbyteError) -> Conversation[None]:
+        self.failures += 1
+        moment = yield from now()
+        pause = Retry().pause_after(self.failures, moment - self.began, error)
+        if pause is None:
+            raise error
+        yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
+        yield Pause(pause)
 
     def _already_running(self, error: AirbyteAlreadyRunningError) -> Conversation[Started | Busy | NotStarted | None]:
         running = yield from running_job(self.connection.connection_id)
@@ -284,12 +332,12 @@ class _Start:
             return NotStarted(f"Skipping, for {what}.")
         if on_running == "fail":
             raise self._refusal(running, error)
-        if on_running in ("restart", "cancel"):
+        if on_running == "restart":
             yield Say("Cancelling it, for %s.", (what,))
             stopped = yield from cancel_and_wait(running.job_id)
             if not stopped.is_finished:
                 raise AirbyteBusyError(
-                    f"Job {running.job_id} was cancelled, since on_running is {on_running}, and it runs on: look at it "
+                    f"Job {running.job_id} was cancelled, since on_running is restart, and it runs on: look at it "
                     "in Airbyte. Nothing was started."
                 )
             return None
@@ -302,18 +350,20 @@ class _Start:
     def _refusal(self, running: Job, error: AirbyteAlreadyRunningError | None) -> AirbyteError:
         if error is not None:
             return error.rephrased(
-                f"It is job {running.job_id}, a {running.job_type}. Wait for it or cancel it in Airbyte, or let "
-                "on_running be something else than fail."
+                f"It is job {running.job_id}, a {running.job_type}. Wait for it or cancel it in Airbyte; an operator "
+                "does either if its on_running says so."
             )
         return AirbyteBusyError(
             f"A {running.job_type} of Airbyte connection {self.connection.name!r} ({self.connection.connection_id}) "
-            f"runs, job {running.job_id}, and a {self.wish.job_type} would cancel it, so nothing was started. Let "
-            "on_running be wait, or cancel if that is what you want, or skip."
+            f"runs, job {running.job_id}, and a {self.wish.job_type} would cancel it, so nothing was started. Wait for "
+            "it or cancel it first; an operator does either if its on_running says so (wait, restart, skip)."
         )
 
     def _look_up(self, error: AirbyteError) -> Conversation[Started | None]:
         yield Say("%s Looking whether the job was started all the same.", (error,), logging.WARNING)
-        found = yield from self._appeared()
+        moment = yield from now()
+        until = moment + LOOK_UP_PATIENCE
+        found = yield from appeared(self.connection.connection_id, self.newest, self.wish, until)
         if found is not None:
             yield Say("It was: job %d.", (found.job_id,))
             return Started(found, owned=True)
@@ -323,23 +373,6 @@ class _Start:
         yield Say("It was not. Starting it again.", level=logging.WARNING)
         return None
 
-    def _appeared(self) -> Conversation[Job | None]:
-        """Return the job if it is there, waiting for it a while."""
-        began = yield from now()
-        while True:
-            try:
-                job = yield from job_after(self.connection.connection_id, self.newest, self.wish)
-            except AirbyteError as error:
-                if not error.transient:
-                    raise
-                job = None
-            if job is not None:
-                return job
-            moment = yield from now()
-            if moment - began >= LOOK_UP_PATIENCE:
-                return None
-            yield Pause(LOOK_UP_PAUSE)
-
 
 def _require_unclear(connection: Connection, error: AirbyteError) -> Conversation[None]:
     """Raise ``error``, or what is behind it, unless it leaves open whether the job was started.
@@ -347,9 +380,11 @@ def _require_unclear(connection: Connection, error: AirbyteError) -> Conversatio
     A 409 that hides its reason means that the connection is inactive, locked or deleted, or else that Airbyte waited
     60 s for a job that it goes on creating. The connection itself tells which.
     """
-    if isinstance(error, AirbyteConflictError) and "is deleted" not in error.detail:
+    if isinstance(error, AirbyteConflictError):
         latest = yield from get_connection(connection.connection_id)
         require_active(latest)
+        if "is deleted" in error.detail:
+            raise error
     elif not error.maybe_processed:
         raise error
 

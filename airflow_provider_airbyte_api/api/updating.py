@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Say, call_for
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteConfigError
 from airflow_provider_airbyte_api.api.models import Connection
 from airflow_provider_airbyte_api.api.starting import require_not_gone
 
@@ -65,7 +65,12 @@ def update_connection(connection: Connection, change: Change) -> Conversation[Co
     if not body:
         yield Say("Airbyte connection %r is like that already.", (connection.name,))
         return connection
-    changed = yield from call_for(calls.update_connection(connection.connection_id, body), Connection.from_json)
+    try:
+        changed = yield from call_for(calls.update_connection(connection.connection_id, body), Connection.from_json)
+    except AirbyteAccessError as error:
+        raise error.rephrased(
+            "The user who created the application needs the role of an editor in the workspace to change a connection."
+        ) from None
     yield Say(
         "Airbyte connection %r is %s now, and its schedule %s.", (changed.name, changed.status, _schedule_of(changed))
     )
@@ -84,13 +89,14 @@ def _valid_schedule(value: object) -> str:
     fields = str(value).split()
     if fields == [MANUAL]:
         return MANUAL
-    zone = fields[-1:] if fields and fields[-1][0].isalpha() and len(fields) > QUARTZ_FIELDS[0] else []
-    if zone and zone != [UTC]:
+    if fields[-1:] == [UTC]:
+        fields.pop()
+    if len(fields) > QUARTZ_FIELDS[0] and fields[-1][:1].isalpha():
         raise AirbyteConfigError(f"schedule is {value!r}: Airbyte's public API takes no zone but UTC.")
-    fields = fields[: len(fields) - len(zone)]
-    if len(fields) not in QUARTZ_FIELDS:
+    if len(fields) not in QUARTZ_FIELDS or (fields[3] == "?") == (fields[5] == "?"):
         raise AirbyteConfigError(
-            f"schedule is {value!r}, expected manual, or a cron expression of Quartz: six fields, of which the first "
-            "one is the second, in UTC, such as 0 0 5 * * ? for each day at five."
+            f"schedule is {value!r}, expected manual, or a cron expression of Quartz in UTC: second, minute, hour, day "
+            "of the month, month and day of the week, one of the two days being a question mark. Each day at five is "
+            "0 0 5 * * ?"
         )
     return " ".join(fields)

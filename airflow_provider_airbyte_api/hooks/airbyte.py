@@ -242,14 +242,17 @@ class AirbyteHook(BaseHook):
         """
         return self.run(starting.start(connection_id))
 
-    def start_clear(self, connection_id: str) -> Job:
+    def start_clear(self, connection_id: str, *, job_type: str = "clear") -> Job:
         """Start one clear of an Airbyte connection and return its job, whose type is ``reset``.
 
         It removes what the connection has brought to its destination, and the next sync moves everything anew.
 
+        :param job_type: ``clear``, which needs the role of an editor, or ``reset``, which needs that of a runner.
         :raises AirbyteBusyError: if a job of this connection runs, which Airbyte would cancel for the clear.
         """
-        return self.run(starting.start(connection_id, "clear"))
+        if job_type not in starting.CLEARS:
+            raise as_airflow(AirbyteConfigError(f"job_type is {job_type!r}, expected clear or reset."))
+        return self.run(starting.start(connection_id, job_type))
 
     def update_connection(
         self, connection_id: str, *, status: str | None = None, schedule: str | None = None

@@ -23,6 +23,7 @@ from airflow_provider_airbyte_api.api.defaults import (
 )
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
+    given_to,
     one_of,
     positive_seconds,
     positive_seconds_or_none,
@@ -140,6 +141,7 @@ class AirbyteJobOperator(BaseOperator):
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
+        self.given = given_to(self, WHICH_CONNECTION)
         self.airbyte_conn_id = airbyte_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
-from airflow_provider_airbyte_api.arguments import WHICH_CONNECTION, find_connection, refuse
+from airflow_provider_airbyte_api.arguments import WHICH_CONNECTION, find_connection, given_to, offer_name, refuse
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -49,11 +49,14 @@ class AirbyteCancelJobOperator(BaseOperator):
                 f"job_id is {job_id!r}, connection_id {connection_id!r} and connection_name {connection_name!r}, "
                 "expected one of the three."
             )
+        if job_id is not None and (workspace_id is not None or workspace_name is not None):
+            refuse(f"job_id is {job_id!r}, which needs no workspace: leave workspace_id and workspace_name out.")
         self.job_id = job_id
         self.connection_id = connection_id
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
+        self.given = given_to(self, WHICH_CONNECTION)
         self.airbyte_conn_id = airbyte_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -65,12 +68,14 @@ class AirbyteCancelJobOperator(BaseOperator):
 
         hook = AirbyteHook(self.airbyte_conn_id)
         job: Job | None
-        if self.job_id is not None:
+        if not self.given:
+            offer_name(context, f"job {self.job_id}")
             with airflow_errors():
                 job_id = valid_job_id(self.job_id)
             job = hook.run(starting.cancel_and_wait(job_id))
         else:
             connection = hook.run(find_connection(self))
+            offer_name(context, connection.name)
             job = hook.run(starting.cancel_running_job(connection.connection_id))
         if job is None:
             self.log.info("Nothing runs on Airbyte connection %s.", self.connection_name or self.connection_id)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, AssetAlias
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, Asset, AssetAlias
 
-from airflow_provider_airbyte_api.api import jobs, starting
+from airflow_provider_airbyte_api.api import calls, jobs, starting
 from airflow_provider_airbyte_api.api.defaults import ASSET_ALIAS
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteConfigError,
@@ -21,7 +21,7 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, facts_of, require_success, result_of
-from airflow_provider_airbyte_api.arguments import find_connection
+from airflow_provider_airbyte_api.arguments import find_connection, offer_name
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.links.airbyte import push_links
 from airflow_provider_airbyte_api.operators.memory import Memory, Record
@@ -46,28 +46,24 @@ class JobRun:
         self._log = task.log
         self._wish = starting.Wish(task.job_type, task.on_running)
         self._job_to_cancel: int | None = None
+        self._has_waited = False
         self.job: Job | None = None
         """The job as it was last seen, once it is known."""
 
     def begin(self) -> dict[str, Any]:
         """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
         connection = self.hook.run(find_connection(self._task))
-        self._label(connection.name)
+        offer_name(self._context, connection.name)
         memory = Memory(self._context, durable=self._task.durable)
         job = self._job_of_an_earlier_try(connection, memory)
         if job is None:
-            self._heed_its_own_schedule(connection)
             job = self._start(connection, memory)
         return self._follow(connection, job, memory)
 
-    def _label(self, name: str) -> None:
-        """Offer the connection's name to the task's ``map_index_template``."""
-        everything: Any = self._context
-        everything["airbyte_connection_name"] = name
-
     def _heed_its_own_schedule(self, connection: Connection) -> None:
         """Do what ``on_own_schedule`` says if Airbyte starts syncs of ``connection`` as well."""
-        if connection.schedule_type == "manual" or self._task.on_own_schedule == "ignore":
+        is_of_no_use = connection.schedule_type == "manual" or connection.status != "active"
+        if is_of_no_use or self._has_waited or self._task.on_own_schedule == "ignore":
             return
         what = (
             f"Airbyte connection {connection.name!r} ({connection.connection_id}) has a schedule of its own in Airbyte "
@@ -82,7 +78,7 @@ class JobRun:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
         with airflow_errors():
             woken = events.read(event)
-        self._label(woken.handed_on.get("name", ""))
+        offer_name(self._context, woken.handed_on.get("name", ""))
         job = woken.job
         if isinstance(woken.error, AirbyteJobTimeoutError):
             job = self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
@@ -94,8 +90,11 @@ class JobRun:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
         with airflow_errors():
             woken = events.read(event)
+        if isinstance(woken.error, AirbyteJobTimeoutError):
+            raise self._other_took_too_long(woken.error)
         if woken.error is not None:
             raise as_airflow(woken.error)
+        self._has_waited = True
         return self.begin()
 
     def kill(self) -> None:
@@ -128,7 +127,10 @@ class JobRun:
     def _job_of(self, record: Record) -> Job | None:
         """Return the job of ``record``; if its try died while it started the sync, the one that came of that."""
         if record.job_id is None:
-            return self.hook.run(starting.job_after(record.connection_id, record.newest, self._wish))
+            # Airbyte would refuse a second sync while the first one is about to run, but let a second clear cancel it.
+            patience = calls.SLOW_START + starting.LOOK_UP_PATIENCE if self._wish.is_a_clear else 0.0
+            until = record.started_at + patience
+            return self.hook.run(starting.appeared(record.connection_id, record.newest, self._wish, until))
         try:
             return self.hook.get_job(record.job_id)
         except AirbyteNotFoundError as error:
@@ -160,9 +162,12 @@ class JobRun:
     def _start(self, connection: Connection, memory: Memory) -> Job:
         """Start a job, or take up the one that runs; wait first for what has to end before, or defer for that."""
         while True:
+            if self._task.is_killed:
+                raise AirflowException("The task was killed before it started a job.")
             try:
                 with airflow_errors():
                     starting.require_startable(connection, self._wish)
+                self._heed_its_own_schedule(connection)
                 newest = self.hook.run(starting.newest_job_id(connection.connection_id))
                 memory.intend(connection.connection_id, newest)
                 outcome = self.hook.run(starting.start_or_adopt(connection, newest, self._wish))
@@ -185,7 +190,20 @@ class JobRun:
         patience = Patience(self._task.poll_interval, deadline, unreachable_timeout=self._task.unreachable_timeout)
         if self._task.deferrable:
             self._defer(job, connection, patience, "execute_after_other", owned=False)
-        self.hook.run(jobs.wait_for_job(job.job_id, patience))
+        try:
+            self.hook.run(jobs.wait_for_job(job.job_id, patience))
+        except AirbyteJobTimeoutError as error:
+            raise self._other_took_too_long(error) from None
+        self._has_waited = True
+
+    def _other_took_too_long(self, error: AirbyteJobTimeoutError) -> AirbyteError:
+        return as_airflow(
+            AirbyteJobTimeoutError(
+                f"{error} It has to end before this task starts a {self._task.job_type}, so nothing was started. Raise "
+                f"timeout, which is {self._task.timeout}, or look at that job in Airbyte.",
+                job_id=error.job_id,
+            )
+        )
 
     # -- waiting -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
-from airflow_provider_airbyte_api.arguments import moment_or_none, refuse
+from airflow_provider_airbyte_api.arguments import given_to, moment_or_none, refuse
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -22,6 +22,7 @@ class _ListOperator(BaseOperator):
 
     ui_color = "#e5e4ff"
     what = "things"
+    given: frozenset[str]
 
     def __init__(
         self,
@@ -40,10 +41,10 @@ class _ListOperator(BaseOperator):
         """Return all of them."""
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
-        for field in self.template_fields:
+        for field in sorted(self.given):
             value = getattr(self, field)
-            if value is not None and (value in ("", "None") or (isinstance(value, list | tuple) and not value)):
-                refuse(f"{field} is {value!r}: it rendered to nothing. Leave it out, or give None, to let all pass.")
+            if value in (None, "", "None") or (isinstance(value, list | tuple) and not value):
+                refuse(f"{field} is {value!r}: it rendered to nothing. Leave it out to let all pass.")
         hook = AirbyteHook(self.airbyte_conn_id)
         rows = self.list_with(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
         self.log.info("Found %d %s.", len(rows), self.what)
@@ -104,6 +105,7 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
     def __init__(self, *, source_type: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.source_type = source_type
+        self.given = given_to(self, self.template_fields)
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return all sources that are wanted."""
@@ -133,6 +135,7 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
     def __init__(self, *, destination_type: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.destination_type = destination_type
+        self.given = given_to(self, self.template_fields)
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return all destinations that are wanted."""
@@ -195,6 +198,7 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
         _refuse_both("destination_id", destination_id, "destination_name", destination_name)
         self.destination_id = destination_id
         self.destination_name = destination_name
+        self.given = given_to(self, self.template_fields)
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return all connections that are wanted."""
@@ -275,6 +279,7 @@ class AirbyteListJobsOperator(_ListOperator):
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             refuse(f"limit is {limit!r}, expected a whole number above 0.")
         self.limit = limit
+        self.given = given_to(self, self.template_fields)
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return the newest jobs that are wanted."""

@@ -11,6 +11,8 @@ from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
     find_connection,
+    given_to,
+    offer_name,
     refuse,
     require_one_of_two,
 )
@@ -61,6 +63,7 @@ class AirbyteUpdateConnectionOperator(BaseOperator):
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
+        self.given = given_to(self, WHICH_CONNECTION)
         self.status = status
         self.schedule = schedule
         self.airbyte_conn_id = airbyte_conn_id
@@ -75,6 +78,7 @@ class AirbyteUpdateConnectionOperator(BaseOperator):
             change = valid_change(self.status, self.schedule)
         hook = AirbyteHook(self.airbyte_conn_id)
         before = hook.run(find_connection(self))
+        offer_name(context, before.name)
         push_links(context["ti"], None, hook.connection_url(before.workspace_id, before.connection_id))
         after = hook.run(update_connection(before, change))
         return {

@@ -24,7 +24,9 @@ from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, UNREACHAB
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
     find_connection,
+    given_to,
     moment_or_none,
+    offer_name,
     one_of,
     positive_seconds,
     positive_seconds_or_none,
@@ -290,6 +292,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
+        self.given = given_to(self, WHICH_CONNECTION)
         seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
         self.max_age = positive_seconds_or_none(seconds, "max_age")
         self.completed_after = completed_after
@@ -316,6 +319,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         connection = self._look(self._find())
         if connection is None:
             return PokeReturnValue(is_done=False)
+        offer_name(context, connection.name)
         with self._heeding_soft_fail():
             look = self._look(look_for_fresh_data(connection.connection_id, demand, Seen(connection.name)))
         if look is None:
@@ -329,6 +333,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
         woken = self._read(event)
+        offer_name(context, woken.handed_on.get("name", ""))
         job = woken.job or self.hook.get_job(woken.job_id)
         seen = self._seen(job, woken.handed_on)
         push_links(context["ti"], seen.job_url, None)

@@ -160,7 +160,7 @@ def _heartbeat(waiter: Waiter, log: Log) -> Iterator[None]:
     def beat() -> None:
         nonlocal next_beat
         next_beat = loop.call_later(jobs.HEARTBEAT * jitter(), beat)
-        if waiter.watched.job is not None:
+        if waiter.watched.job is not None and not (waiter.watched.is_away or waiter.poller.is_away):
             _perform(jobs.nothing_new(waiter.watched.job, CLOCK.time()), log)
 
     next_beat = loop.call_later(jobs.HEARTBEAT * jitter(), beat)

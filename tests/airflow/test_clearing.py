@@ -7,14 +7,16 @@ import time
 from typing import Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, AirflowException
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.api import errors, starting
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import XComs, run
+from tests.airflow.test_killing import Context, Store
 
 
 def execute(task: Any) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def test_a_running_sync_is_left_alone_by_default(dag: DAG, airbyte: LocalAirbyte
 @BOTH_MODES
 def test_it_cancels_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     sync = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    clear(deferrable=deferrable, on_running="cancel")
+    clear(deferrable=deferrable, on_running="restart")
     assert run(dag).succeeded
     assert types(airbyte) == [("sync", "cancelled"), ("reset", "succeeded")]
     assert airbyte.cancelled == [sync.job_id]
@@ -122,6 +124,90 @@ def test_a_killed_task_cancels_its_clear(airbyte: LocalAirbyte) -> None:
     running.join(10)
     assert len(ended) == 1
     assert types(airbyte) == [("reset", "cancelled")]
+
+
+def test_a_429_is_no_reason_to_clear_over_a_sync_that_started_meanwhile(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def a_sync_starts(seconds: float) -> None:
+        if not airbyte.jobs:
+            airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+
+    monkeypatch.setattr(CLOCK, "sleep", a_sync_starts)
+    airbyte.next_reply(429, method="POST", path="/jobs")
+    with pytest.raises(errors.AirbyteBusyError):
+        execute(clear())
+    assert types(airbyte) == [("sync", "running")]
+
+
+def test_a_task_that_is_killed_while_it_waits_for_its_turn_clears_nothing(airbyte: LocalAirbyte) -> None:
+    sync = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    task = clear(on_running="wait")
+
+    def kill() -> None:
+        for _ in range(500):
+            if airbyte.asked("GET", f"/jobs/{sync.job_id}"):
+                break
+            time.sleep(0.01)
+        task.on_kill()
+        airbyte.end_job(sync.job_id)
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(AirflowException, match="killed before it started a job"):
+        execute(task)
+    assert types(airbyte) == [("sync", "succeeded")]
+
+
+@BOTH_MODES
+def test_out_of_time_in_the_queue_says_that_nothing_was_cleared(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool
+) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    said: list[BaseException] = []
+    clear(
+        on_running="wait",
+        timeout=0.3,
+        deferrable=deferrable,
+        on_failure_callback=lambda context: said.append(context["exception"]),
+    )
+    assert not run(dag).succeeded
+    assert types(airbyte) == [("sync", "running")]
+    assert "It has to end before this task starts a clear, so nothing was started. Raise timeout" in str(said[0])
+
+
+def test_a_start_that_a_dead_try_left_unclear_is_waited_for(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airbyte may hold a clear for minutes before there is a job; a second one would cancel the first."""
+    store = Store()
+    late = clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starting, "start_or_adopt", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            late.execute(cast("Any", Context(store)))
+
+    def it_shows_up_at_last(seconds: float) -> None:
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset")
+
+    monkeypatch.setattr(CLOCK, "sleep", it_shows_up_at_last)
+    assert clear(task_id="next").execute(cast("Any", Context(store, try_number=2)))["job_id"] == 1
+    assert airbyte.asked("POST", "/jobs") == []
+
+
+@pytest.mark.parametrize("status", ["inactive", "deprecated"])
+def test_on_inactive_holds_for_a_clear_too(dag: DAG, airbyte: LocalAirbyte, status: str) -> None:
+    row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
+    row["status"] = status
+    clear(on_inactive="skip")
+    assert run(dag).states == {"clear": "skipped"}
+    with pytest.raises(errors.AirbyteConnectionInactiveError, match=f"is {status}, so nothing was started"):
+        execute(clear(task_id="fails"))
+
+
+def test_a_missing_role_is_named(airbyte: LocalAirbyte) -> None:
+    airbyte.next_reply(403, method="POST", path="/jobs")
+    with pytest.raises(errors.AirbyteAccessError, match=r"a clear needs an editor's, a reset \(job_type\) a runner's"):
+        execute(clear())
 
 
 def test_a_refresh_is_refused_with_the_reason() -> None:

@@ -232,3 +232,57 @@ def test_a_name_that_two_workspaces_have_is_looked_for_in_one(airbyte: LocalAirb
         AirbyteHook().run(find_connection(task(task_id="u", connection_name="Stripe → BigQuery")))
     with pytest.raises(errors.AirbyteConfigError, match="workspace_name is '': a template rendered to nothing"):
         AirbyteHook().run(find_connection(task(task_id="v", connection_name="Stripe → BigQuery", workspace_name="")))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"connection_id": "{{ none }}"},
+        {"connection_name": "Stripe → BigQuery", "workspace_name": "{{ none }}"},
+        {"connection_name": "Stripe → BigQuery", "workspace_id": "{{ none }}"},
+    ],
+    ids=["connection_id", "workspace_name", "workspace_id"],
+)
+@pytest.mark.parametrize("task", [AirbyteCancelJobOperator, AirbyteFreshnessSensor, AirbyteSyncOperator])
+def test_what_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte, task: Any, given: dict[str, str]) -> None:
+    """An XComArg is replaced by what that task has returned: None must not widen the search."""
+    made = task(task_id="t", **given)
+    for name, value in given.items():
+        if value == "{{ none }}":
+            setattr(made, name, None)
+    with pytest.raises(errors.AirbyteConfigError, match="is None: a template rendered to nothing"):
+        AirbyteHook().run(find_connection(made))
+    assert airbyte.requests == []
+
+
+def test_a_filter_that_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte) -> None:
+    made = AirbyteListConnectionsOperator(task_id="list", source_name="{{ none }}")
+    made.source_name = None
+    with pytest.raises(errors.AirbyteConfigError, match="source_name is None: it rendered to nothing"):
+        made.execute({})
+
+
+def test_a_workspace_beside_an_id_is_a_guard(airbyte: LocalAirbyte) -> None:
+    elsewhere = {**airbyte.workspaces[0], "workspaceId": str(uuid.uuid4()), "name": "Elsewhere"}
+    airbyte.workspaces.append(elsewhere)
+    good = AirbyteSyncOperator(task_id="good", connection_id=STRIPE_TO_BIGQUERY, workspace_name="Local")
+    assert AirbyteHook().run(find_connection(good)).connection_id == STRIPE_TO_BIGQUERY
+    bad = AirbyteSyncOperator(task_id="bad", connection_id=STRIPE_TO_BIGQUERY, workspace_name="Elsewhere")
+    with pytest.raises(errors.AirbyteNameError, match=f"is in workspace {WORKSPACE_ID}, and not in Elsewhere"):
+        AirbyteHook().run(find_connection(bad))
+    with pytest.raises(errors.AirbyteConfigError, match="needs no workspace"):
+        AirbyteCancelJobOperator(task_id="cancel", job_id=1, workspace_name="Local")
+
+
+def test_a_name_that_looks_like_a_number_may_be_one(airbyte: LocalAirbyte) -> None:
+    (number,) = add_connections(airbyte, 1, name="2024")
+    made = AirbyteSyncOperator(task_id="t", connection_name="2024")
+    setattr(made, "connection_name", 2024)  # noqa: B010 - what Jinja's native types make of it
+    assert AirbyteHook().run(find_connection(made)).connection_id == number
+
+
+def test_a_name_is_looked_up_as_patiently_as_an_id(airbyte: LocalAirbyte) -> None:
+    airbyte.next_reply(503, path="/connections", times=9)
+    sensor = AirbyteFreshnessSensor(task_id="t", connection_name="Stripe → BigQuery", max_age=60)
+    assert sensor.poke({}).is_done is False
+    assert len(airbyte.asked("GET", "/connections")) == 1

@@ -175,6 +175,23 @@ async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for
     assert len(airbyte.asked("GET", f"/jobs/{job.job_id}")) <= 7
 
 
+async def test_it_does_not_say_that_a_job_runs_while_nobody_knows(
+    airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "HEARTBEAT", 0.1)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    waits = trigger(job.job_id, poll_interval=0.1)
+    log = mocker.patch.object(waits, "_log")
+    waiting = asyncio.create_task(events(waits))
+    await asyncio.sleep(0.3)
+    airbyte.next_reply(503, path="/jobs/.*", times=99)
+    await asyncio.sleep(0.4)
+    before = log.log.call_count
+    await asyncio.sleep(0.6)
+    assert log.log.call_count == before
+    waiting.cancel()
+
+
 async def test_each_trigger_logs_for_itself(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
     """Whichever of them opened the session: a task's log is about its own job."""
     made = [trigger(airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded").job_id) for _ in range(3)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSkipException
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import errors
@@ -70,7 +70,11 @@ def test_a_locked_connection_is_an_error_that_says_so(airbyte: LocalAirbyte) -> 
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({}, "nothing to do"), ({"status": "paused"}, "status is 'paused'"), ({"schedule": "0 5 * * *"}, "six fields")],
+    [
+        ({}, "nothing to do"),
+        ({"status": "paused"}, "status is 'paused'"),
+        ({"schedule": "0 5 * * *"}, "cron expression of Quartz"),
+    ],
 )
 def test_what_cannot_be_changed_is_named(airbyte: LocalAirbyte, given: dict[str, str], message: str) -> None:
     with pytest.raises(errors.AirbyteConfigError, match=message) as caught:
@@ -94,6 +98,34 @@ def test_a_sync_that_airbyte_schedules_too_is_warned_of(
     assert len(said) == warnings
     assert all("has a schedule of its own in Airbyte (cron)" in each for each in said)
     assert [job.status for job in airbyte.jobs] == ["succeeded"]
+
+
+def test_an_inactive_connection_is_skipped_whatever_its_schedule(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
+    connection(airbyte).update(status="inactive", schedule=CRON)
+    for policy in ("fail", "warn"):
+        task = AirbyteSyncOperator(
+            task_id=policy, connection_id=STRIPE_TO_BIGQUERY, on_inactive="skip", on_own_schedule=policy
+        )
+        log = mocker.patch.object(AirbyteSyncOperator, "log")
+        with pytest.raises(AirflowSkipException):
+            execute(task)
+        log.warning.assert_not_called()
+
+
+def test_a_missing_role_is_named(airbyte: LocalAirbyte) -> None:
+    airbyte.next_reply(403, method="PATCH")
+    with pytest.raises(errors.AirbyteAccessError, match="needs the role of an editor"):
+        AirbyteHook().update_connection(STRIPE_TO_BIGQUERY, status="inactive")
+
+
+def test_mapped_updates_bear_the_names_of_their_connections(dag: DAG, airbyte: LocalAirbyte) -> None:
+    AirbyteUpdateConnectionOperator.partial(
+        task_id="own", status="inactive", map_index_template="{{ airbyte_connection_name }}"
+    ).expand(connection_id=[STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES])
+    done = run(dag)
+    assert done.succeeded
+    labels = {each.rendered_map_index for each in done.dag_run.get_task_instances()}
+    assert labels == {"Stripe → BigQuery", "Stripe → Postgres"}
 
 
 def test_it_is_refused_if_told_so(airbyte: LocalAirbyte) -> None:

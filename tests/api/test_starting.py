@@ -220,7 +220,7 @@ def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
         "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
     )
     deleted = reply(409, {"title": "try-again-later", "status": 409, "data": {"message": message}})
-    talk = Talk([deleted])
+    talk = Talk([deleted, reply(200, ACTIVE)])
     with pytest.raises(errors.AirbyteConflictError, match="is deleted"):
         talk.perform(start())
 
@@ -288,7 +288,7 @@ def test_a_clear_may_wait_or_be_left_out() -> None:
 def test_a_clear_that_may_cancel_does_so_by_the_jobs_id_and_then_starts() -> None:
     stopped = reply(200, job(12, "cancelled"))
     talk = Talk([listed(job(12)), reply(200, job(12)), stopped, *QUIET, reply(200, reset(13))])
-    outcome = talk.perform(clear("cancel"))
+    outcome = talk.perform(clear("restart"))
     assert isinstance(outcome, Started)
     assert outcome.job.job_id == 13
     assert [each for each in talk.asked if not each.startswith("GET")] == ["DELETE /jobs/12", "POST /jobs"]
@@ -309,6 +309,35 @@ def test_a_clear_of_ours_that_shows_up_late_is_not_started_twice() -> None:
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, outcome.owned) == (13, True)
     assert posts(talk) == 1
+
+
+@pytest.mark.parametrize("harmless", [silence(sent=False), reply(429)])
+def test_what_runs_is_looked_at_again_before_a_second_try_to_clear(harmless: Response | NoResponse) -> None:
+    talk = Talk([*QUIET, harmless, listed(job(12))])
+    with pytest.raises(errors.AirbyteBusyError):
+        talk.perform(clear())
+    assert posts(talk) == 1
+    talk = Talk([*QUIET, harmless, *QUIET, reply(200, reset(12))])
+    assert isinstance(talk.perform(clear()), Started)
+    assert sum(talk.pauses) > 0
+
+
+def test_a_clear_gives_up_after_a_while() -> None:
+    talk = Talk([each for _ in range(12) for each in (*QUIET, reply(429))])
+    with pytest.raises(errors.AirbyteRateLimitError):
+        talk.perform(clear())
+    talk.answers.clear()
+
+
+def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
+    deleted = answer(
+        replies.as_json({"title": "try-again-later", "data": {"message": "The connection manager is deleted."}}, 409)
+    )
+    for now, kind in (("deprecated", errors.AirbyteConnectionInactiveError), ("active", errors.AirbyteConflictError)):
+        talk = Talk([*QUIET, deleted, reply(200, {**ACTIVE, "status": now})])
+        with pytest.raises(kind):
+            talk.perform(clear())
+        assert posts(talk) == 1
 
 
 def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_it() -> None:

@@ -78,8 +78,11 @@ def test_what_cannot_be_changed_is_said_before_anything_is_sent(status: str) -> 
     [
         (None, None, "nothing to do"),
         ("paused", None, "status is 'paused', expected active, inactive"),
-        (None, "0 5 * * *", "six fields"),
-        (None, "@daily", "six fields"),
+        (None, "0 5 * * *", "expected manual, or a cron expression of Quartz"),
+        (None, "0 5 * * MON UTC", "expected manual, or a cron expression of Quartz"),
+        (None, "0 0 5 * * *", "one of the two days being a question mark"),
+        (None, "0 0 5 ? * ?", "one of the two days being a question mark"),
+        (None, "@daily", "expected manual"),
         (None, "", "expected manual"),
         (None, "0 0 5 * * ? Europe/Berlin", "no zone but UTC"),
         (None, "every day", "expected manual"),
