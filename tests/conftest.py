@@ -62,6 +62,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalA
     home: Path = tmp_path_factory.mktemp("airflow")
     environment = {
         "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte_of_the_stack.airflow_connection,
+        "EXAMPLE_AIRBYTE_HOST": airbyte_of_the_stack.url,
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
             {"type": "file", "log_file_path": str(home / LINEAGE), "append": True}
         ),

@@ -70,11 +70,11 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
     finished = sorted((job for job in page.rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:
-        if _ended_at(job) >= since and (demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows):
+        if job.ended_at >= since and (demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows):
             return Look(job, job)
     newest = max(page.rows, key=lambda job: job.job_id, default=None)
     # One that still runs may yet make it fresh.
-    if demand.fails and newest is not None and _has_failed(newest) and _ended_at(newest) >= since:
+    if demand.fails and newest is not None and _has_failed(newest) and newest.ended_at >= since:
         require_success(newest, seen)
     return Look(None, succeeded[0] if succeeded else None)
 
@@ -156,8 +156,3 @@ class _Lookout:
 
 def _has_failed(job: Job) -> bool:
     return job.is_finished and job.status != JobStatus.SUCCEEDED
-
-
-def _ended_at(job: Job) -> float:
-    ended = job.last_updated_at or job.start_time
-    return 0.0 if ended is None else ended.timestamp()

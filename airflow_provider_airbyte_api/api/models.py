@@ -57,6 +57,12 @@ class Job:
         """True if it will not change any more; a status nobody knows means that it still may."""
         return self.status in FINISHED
 
+    @property
+    def ended_at(self) -> float:
+        """When it finished, in seconds since the epoch; 0 if Airbyte does not say."""
+        moment = self.last_updated_at or self.start_time
+        return 0.0 if moment is None else moment.timestamp()
+
     @classmethod
     def from_json(cls, value: Json) -> Job:
         """Read a job. ``KeyError``, ``TypeError`` or ``ValueError`` if it has no id or no status."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -18,7 +18,24 @@ from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.shared import Watch, watching
 from airflow_provider_airbyte_api.watch.tasks import detached
 
+if TYPE_CHECKING:
+    from airflow_provider_airbyte_api.triggers.sync_events import AirbyteSyncEventTrigger
+
+__all__ = ["AirbyteFreshnessTrigger", "AirbyteJobTrigger", "AirbyteSyncEventTrigger"]
+
 T = TypeVar("T")
+
+
+def __getattr__(name: str) -> Any:
+    """Import the trigger for asset watchers when it is asked for: Airflow 2 has none."""
+    if name != "AirbyteSyncEventTrigger":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from airflow_provider_airbyte_api.triggers import sync_events  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise ImportError("AirbyteSyncEventTrigger is for asset watchers, which need Airflow 3.0 or newer.") from error
+    return sync_events.AirbyteSyncEventTrigger
+
 
 SETTLING = 10.0
 """Seconds, about and at the least, between the start of a trigger and its event.

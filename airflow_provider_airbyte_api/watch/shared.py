@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api import jobs, resources
 from airflow_provider_airbyte_api.api.conversation import (
     Authorize,
     Conversation,
@@ -23,9 +23,12 @@ from airflow_provider_airbyte_api.api.conversation import (
     Step,
     drive,
 )
-from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNotFoundError
+from airflow_provider_airbyte_api.api.models import Connection, Job
+from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
+from airflow_provider_airbyte_api.watch.feed import Feed, Listener
 from airflow_provider_airbyte_api.watch.poller import Poller
 from airflow_provider_airbyte_api.watch.tasks import detached, jitter
 from airflow_provider_airbyte_api.watch.waiters import Waiter
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.clients.aio import AsyncClient
 
 T = TypeVar("T")
+
+KEPT = 600.0
+"""Seconds that a connection is taken to be as it was."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,7 +70,14 @@ class Watch:
         self._slots = asyncio.Semaphore(settings.max_in_flight)
         self._cancel_slots = asyncio.Semaphore(max(settings.max_in_flight // 2, 1))
         self._pollers: dict[str | None, Poller] = {}
+        self._feeds: dict[str | None, Feed] = {}
+        self._connections: dict[str, tuple[float, Connection | None]] = {}
         self._opening: asyncio.Task[AsyncClient] | None = None
+
+    @property
+    def root(self) -> ApiRoot:
+        """The Airbyte that is watched."""
+        return self._settings.root
 
     async def ask(self, conversation: Conversation[T]) -> T:
         """Perform a conversation in its turn."""
@@ -122,6 +135,32 @@ class Watch:
             if poller.is_empty and self._pollers.get(workspace_id) is poller:
                 del self._pollers[workspace_id]
                 poller.stop()
+
+    @contextlib.contextmanager
+    def finished_jobs(self, workspace_id: str | None, since: float | None, interval: float) -> Iterator[Listener]:
+        """Listen to which jobs of a workspace finish; see :class:`~.feed.Feed`."""
+        feed = self._feeds.get(workspace_id)
+        if feed is None:
+            feed = self._feeds[workspace_id] = Feed(self.ask, workspace_id)
+        listener = feed.join(since, interval)
+        try:
+            yield listener
+        finally:
+            feed.leave(listener)
+            if feed.is_empty and self._feeds.get(workspace_id) is feed:
+                del self._feeds[workspace_id]
+                feed.stop()
+
+    async def connection(self, connection_id: str) -> Connection | None:
+        """Return a connection as it was within the last minutes; None if it is not there."""
+        kept = self._connections.get(connection_id)
+        if kept is None or CLOCK.time() > kept[0] + KEPT:
+            try:
+                found = await self.ask(resources.get_connection(connection_id))
+            except (AirbyteAccessError, AirbyteNotFoundError):
+                found = None
+            kept = self._connections[connection_id] = (CLOCK.time(), found)
+        return kept[1]
 
     async def close(self) -> None:
         """Close the session."""

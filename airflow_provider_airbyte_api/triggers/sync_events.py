@@ -1,0 +1,346 @@
+"""The trigger for asset watchers: it tells of each sync that finishes, whoever started it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_provider_airbyte_api.api import resources
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL
+from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.api.jobs import get_job
+from airflow_provider_airbyte_api.api.models import FINISHED, Connection, Job, valid_uuid
+from airflow_provider_airbyte_api.api.verdict import facts_of
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+from airflow_provider_airbyte_api.triggers.lookups import settings_for
+from airflow_provider_airbyte_api.watch.poller import OVERLAP
+from airflow_provider_airbyte_api.watch.shared import Watch, watching
+
+try:
+    from airflow.triggers.shared_stream import SharedStreamProducer
+except ImportError:  # Airflow before 3.3
+    SharedStreamProducer = object  # type: ignore[assignment,misc]
+
+SAVED_EVERY = 300.0
+"""Seconds after which a cursor is saved although nothing has happened, so that a restart has little to look through."""
+
+LONGEST_PAUSE = 300.0
+"""Seconds between two tries while something is wrong. A watcher must never give up: nobody would start it again."""
+
+MOST_UNDER_WAY = 200
+"""Events that Airflow may still have to store."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a watcher has come: it knows all that had changed at ``since``, in seconds since the epoch.
+
+    ``told`` are the jobs of which it has told since a moment before that, each with when it ended.
+    """
+
+    since: float
+    told: Mapping[int, float] = field(default_factory=dict)
+
+    def is_news(self, job: Job) -> bool:
+        """Tell whether ``job`` has not been told of."""
+        return job.job_id not in self.told and job.ended_at >= self.since - OVERLAP
+
+    def after(self, jobs: Iterable[Job]) -> Cursor:
+        """Return the cursor once ``jobs`` have been told of."""
+        return Cursor(self.since, {**self.told, **{job.job_id: job.ended_at for job in jobs}})
+
+    def at(self, server_time: float) -> Cursor:
+        """Return the cursor once all is told of that had changed at ``server_time``."""
+        told = {job_id: ended_at for job_id, ended_at in self.told.items() if ended_at >= server_time - OVERLAP}
+        return Cursor(max(self.since, server_time), told)
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {"since": self.since, "told": {str(job_id): ended_at for job_id, ended_at in self.told.items()}}
+
+    @classmethod
+    def load(cls, value: Any) -> Cursor | None:
+        """Return what :meth:`dump` wrote; None if it is nothing of that kind."""
+        try:
+            return cls(float(value["since"]), {int(name): float(moment) for name, moment in value["told"].items()})
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+
+Happening: TypeAlias = tuple[dict[str, Any] | None, Cursor]
+"""What is to be told, or None where only time has passed; and how far that is."""
+
+
+class AirbyteSyncEventTrigger(BaseEventTrigger):
+    """Fires once for each sync that finishes, be it Airflow's, Airbyte's own schedule's or a person's.
+
+    For Airflow's ``AssetWatcher`` (3.0 and newer). What is None lets all pass; what is given has to hold together. All
+    such triggers that watch one Airbyte share one poll. The event is a dict: see the documentation of the events.
+
+    On Airflow 3.3 and newer it goes on after a restart where it was: how far it has come is kept with the asset, once
+    Airflow has stored the event. On older ones a restart begins anew with what finishes then.
+
+    :param connection_id: only syncs of this Airbyte connection; or else
+    :param connection_name: the same by name.
+    :param workspace_id: only syncs in this workspace.
+    :param workspace_name: the same by name.
+    :param tags: only syncs of connections with one of these tags, by name or by id (Airbyte 1.6 and newer).
+    :param statuses: how they have to have ended: of ``succeeded``, ``failed`` and ``cancelled``.
+    :param job_types: which jobs: of ``sync``, ``reset``, ``clear`` and ``refresh``.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        workspace_id: str | None = None,
+        workspace_name: str | None = None,
+        tags: str | Iterable[str] | None = None,
+        statuses: str | Iterable[str] = ("succeeded",),
+        job_types: str | Iterable[str] = ("sync",),
+        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        poll_interval: float = POLL_INTERVAL,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow's
+        self.connection_id = connection_id
+        self.connection_name = connection_name
+        self.workspace_id = workspace_id
+        self.workspace_name = workspace_name
+        self.tags = _words(tags)
+        self.statuses = _words(statuses)
+        self.job_types = _words(job_types)
+        self.airbyte_conn_id = airbyte_conn_id
+        self.poll_interval = poll_interval
+        with airflow_errors():
+            self._require_sense()
+
+    def _require_sense(self) -> None:
+        for name in ("connection_id", "workspace_id"):
+            if getattr(self, name) is not None:
+                setattr(self, name, valid_uuid(getattr(self, name), name))
+        if self.connection_id is not None and self.connection_name is not None:
+            raise AirbyteConfigError(
+                f"connection_id is {self.connection_id!r} and connection_name {self.connection_name!r}: give one."
+            )
+        if not self.statuses or not set(self.statuses) <= FINISHED:
+            raise AirbyteConfigError(f"statuses is {self.statuses!r}, expected some of {', '.join(sorted(FINISHED))}.")
+        if not self.job_types:
+            raise AirbyteConfigError("job_types is empty, expected some of sync, reset, clear, refresh.")
+        if not isinstance(self.poll_interval, int | float) or not self.poll_interval > 0:
+            raise AirbyteConfigError(f"poll_interval is {self.poll_interval!r}, expected a number of seconds above 0.")
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what to build this trigger of again. Airflow tells watchers apart by it."""
+        return (
+            "airflow_provider_airbyte_api.triggers.airbyte.AirbyteSyncEventTrigger",
+            {
+                "connection_id": self.connection_id,
+                "connection_name": self.connection_name,
+                "workspace_id": self.workspace_id,
+                "workspace_name": self.workspace_name,
+                "tags": self.tags,
+                "statuses": self.statuses,
+                "job_types": self.job_types,
+                "airbyte_conn_id": self.airbyte_conn_id,
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield an event for each sync that finishes, for ever. For Airflow before 3.3, which keeps no cursor."""
+        store = _Store(self.asset_state_store, self._key) if getattr(self, "asset_state_store", None) else None
+        cursor = None if store is None else await store.load(self.log)
+        async with aclosing(self.happenings(cursor)) as happenings:
+            async for facts, reached in happenings:
+                if facts is not None:
+                    yield TriggerEvent(facts)  # type: ignore[no-untyped-call] # Airflow's
+                if store is not None:
+                    await store.save(reached, self.log)
+
+    # -- what Airflow 3.3 and newer run instead ------------------------------------------------------------------
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return a key of this trigger's own, where Airflow can tell when an event is stored.
+
+        It is not the poll that is shared by it: all triggers share that anyway, on any Airflow.
+        """
+        if self.asset_state_store is None or SharedStreamProducer is object:
+            return None
+        # The producer is made from the arguments alone, and needs to know where the cursor is kept.
+        _STORES[self._key] = _Store(self.asset_state_store, self._key)
+        return self._key
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
+        """Return what finds the events, and is told when Airflow has stored them."""
+        trigger = cls(**kwargs)
+        return _Producer(trigger, _STORES.pop(trigger._key))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Yield an event for each sync that the producer has found."""
+        async for facts in shared_stream:
+            yield TriggerEvent(facts)  # type: ignore[no-untyped-call] # Airflow's
+
+    @property
+    def _key(self) -> str:
+        arguments = json.dumps(self.serialize()[1], sort_keys=True).encode()
+        return f"airbyte_sync_events_{hashlib.sha256(arguments).hexdigest()[:16]}"
+
+    # -- finding them --------------------------------------------------------------------------------------------
+
+    async def happenings(self, cursor: Cursor | None) -> AsyncGenerator[Happening, None]:
+        """Yield what is to be told of, each with how far that is; None where only time has passed.
+
+        It never ends and never raises: Airflow would start a watcher that failed again at once, and again.
+        """
+        troubles = 0
+        while True:
+            try:
+                settings = await settings_for(self.airbyte_conn_id)
+                async with watching(settings) as watch, aclosing(self._listen(watch, cursor)) as found:
+                    async for facts, reached in found:
+                        cursor, troubles = reached, 0
+                        yield facts, reached
+            except Exception as error:  # noqa: BLE001 - see above
+                troubles += 1
+                pause = min(self.poll_interval * 2.0 ** min(troubles - 1, 10), LONGEST_PAUSE)
+                # Airflow's own errors name the connection, and ours hold no secret.
+                self.log.warning("Watching Airbyte has met trouble, next try in %.0f s. %s", pause, error)
+                await CLOCK.asleep(pause)
+
+    async def _listen(self, watch: Watch, cursor: Cursor | None) -> AsyncGenerator[Happening, None]:
+        connection, workspace_id = await self._whom_to_watch(watch)
+        since = None if cursor is None else cursor.since
+        with watch.finished_jobs(workspace_id, since, self.poll_interval) as listener:
+            while True:
+                batch = await listener.next()
+                wanted = [job for job in batch.jobs if self._wants(job, connection)]
+                if cursor is None:
+                    # What had finished before is no news.
+                    cursor = Cursor(batch.server_time).after(wanted)
+                for job in filter(cursor.is_news, wanted):
+                    cursor = cursor.after([job])
+                    of = await watch.connection(job.connection_id)
+                    if self._is_tagged(of):
+                        yield await _facts(watch, job, of), cursor
+                cursor = cursor.at(batch.server_time)
+                yield None, cursor
+
+    async def _whom_to_watch(self, watch: Watch) -> tuple[Connection | None, str | None]:
+        """Return the one connection, if it is one, and the workspace, if it is one."""
+        if self.connection_id is not None or self.connection_name is not None:
+            which = (self.connection_id, self.connection_name, self.workspace_id, self.workspace_name)
+            connection = await watch.ask(resources.find_connection(*which))
+            return connection, connection.workspace_id or None
+        if self.workspace_name is not None:
+            (workspace_id,) = await watch.ask(resources.workspaces_named([self.workspace_name]))
+            return None, workspace_id
+        return None, self.workspace_id
+
+    def _is_tagged(self, connection: Connection | None) -> bool:
+        words = () if connection is None else (word for tag in connection.tags for word in (tag.name, tag.tag_id))
+        return not self.tags or not set(self.tags).isdisjoint(words)
+
+    def _wants(self, job: Job, connection: Connection | None) -> bool:
+        return (
+            job.status in self.statuses
+            and job.job_type in self.job_types
+            and (connection is None or job.connection_id == connection.connection_id)
+        )
+
+
+async def _facts(watch: Watch, job: Job, connection: Connection | None) -> dict[str, Any]:
+    if job.rows_synced is None:
+        # Some servers leave the numbers out of their lists.
+        job = await watch.ask(get_job(job.job_id))
+    if connection is None:
+        return facts_of(job, None, "", None)
+    url = watch.root.job_url(connection.workspace_id, connection.connection_id, job.job_id)
+    return facts_of(job, url if connection.workspace_id else None, connection.name, connection.workspace_id)
+
+
+class _Store:
+    """Where a cursor is kept: with the assets that are watched, of which one trigger may have several."""
+
+    def __init__(self, accessors: Any, key: str) -> None:
+        # With more than one asset Airflow wants to know which, and does not tell a trigger their names.
+        self._places = list(getattr(accessors, "_by_name", {}).values()) or [accessors]
+        self._key = key
+
+    async def load(self, log: Any) -> Cursor | None:
+        """Return the cursor that has come farthest, None if there is none yet. It waits until Airflow can tell."""
+        pause = 1.0
+        while True:
+            try:
+                values = [await place.aget(self._key) for place in self._places]
+            except Exception as error:  # noqa: BLE001 - to begin anew would lose events
+                log.warning("How far this watcher has come cannot be read, next try in %.0f s. %s", pause, error)
+                await CLOCK.asleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                cursors = filter(None, map(Cursor.load, values))
+                return max(cursors, key=lambda cursor: (cursor.since, len(cursor.told)), default=None)
+
+    async def save(self, cursor: Cursor, log: Any) -> None:
+        """Keep ``cursor``."""
+        try:
+            for place in self._places:
+                await place.aset(self._key, cursor.dump())
+        except Exception as error:  # noqa: BLE001 - the next one will be kept
+            log.warning("How far this watcher has come cannot be kept; a restart may repeat an event. %s", error)
+
+
+class _Producer(SharedStreamProducer):
+    """Finds the events of one trigger, and moves its cursor once Airflow has stored them."""
+
+    def __init__(self, trigger: AirbyteSyncEventTrigger, store: _Store) -> None:
+        self._trigger = trigger
+        self._store = store
+        self._under_way = 0
+        self._advanced = asyncio.Event()
+        self._saved_at = 0.0
+
+    async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:
+        """Yield each event with the cursor that it leads to."""
+        cursor = await self._store.load(self._trigger.log)
+        async with aclosing(self._trigger.happenings(cursor)) as happenings:
+            async for facts, reached in happenings:
+                if facts is not None:
+                    self._under_way += 1
+                    yield facts, reached
+                elif not self._under_way and CLOCK.time() >= self._saved_at + SAVED_EVERY:
+                    await self._save(reached)
+                while self._under_way >= MOST_UNDER_WAY:
+                    self._advanced.clear()
+                    await self._advanced.wait()
+
+    async def advance(self, batch: Sequence[Any]) -> None:
+        """Keep how far the events have come that Airflow has stored."""
+        self._under_way -= len(batch)
+        self._advanced.set()
+        stored = [item.broker_payload for item in batch if item.outcome.is_clean]
+        if len(stored) == len(batch):
+            await self._save(stored[-1])
+
+    async def _save(self, cursor: Cursor) -> None:
+        self._saved_at = CLOCK.time()
+        await self._store.save(cursor, self._trigger.log)
+
+
+def _words(value: str | Iterable[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else sorted({str(each) for each in value or ()})
+
+
+_STORES: dict[str, _Store] = {}
+"""Where the cursors of triggers are kept whose producers are about to be made."""

@@ -1,0 +1,132 @@
+"""The jobs of a workspace that finish, for all who want to hear of them: one poll, however many listen."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+from dataclasses import dataclass
+
+from airflow_provider_airbyte_api.api import resources
+from airflow_provider_airbyte_api.api.calls import PAGE
+from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.jobs import Outage
+from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.watch.poller import OVERLAP, Ask
+from airflow_provider_airbyte_api.watch.tasks import breathe, detached, jitter
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The jobs that had finished by ``server_time``, in seconds since the epoch by the server's clock.
+
+    They are those since a moment before the last batch, the oldest first: some may have been in that one.
+    """
+
+    jobs: list[Job]
+    server_time: float
+
+
+class Listener:
+    """One who wants to hear of finished jobs."""
+
+    def __init__(self, since: float | None, interval: float) -> None:
+        self.since = since
+        self.interval = interval
+        self.due = CLOCK.time()
+        self._said: asyncio.Queue[Batch | BaseException] = asyncio.Queue()
+
+    async def next(self) -> Batch:
+        """Return the next batch, which may be an empty one.
+
+        :raises AirbyteError: if Airbyte cannot tell.
+        """
+        said = await self._said.get()
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+    def hear(self, said: Batch | BaseException) -> None:
+        """Take in what came of a poll. An error is raised by each who hears it, and so must be its own."""
+        self._said.put_nowait(said if isinstance(said, Batch) else copy.copy(said))
+
+
+class Feed:
+    """The finished jobs of one workspace; of all workspaces if ``workspace_id`` is None."""
+
+    def __init__(self, ask: Ask, workspace_id: str | None) -> None:
+        self._ask = ask
+        self._workspace_id = workspace_id
+        self._listeners: list[Listener] = []
+        self._woken = asyncio.Event()
+        self._outage = Outage()
+        self._serving = detached(self._serve())
+        self._serving.add_done_callback(self._ended)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nobody listens."""
+        return not self._listeners
+
+    def join(self, since: float | None, interval: float) -> Listener:
+        """Hear of what finished at ``since`` (seconds since the epoch, None: now) or later, every ``interval`` s."""
+        listener = Listener(since, interval)
+        self._listeners.append(listener)
+        self._woken.set()
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Hear no more."""
+        self._listeners.remove(listener)
+
+    def stop(self) -> None:
+        """Drop what is under way."""
+        self._serving.cancel()
+
+    async def _serve(self) -> None:
+        while True:
+            due = min((listener.due for listener in self._listeners), default=CLOCK.time() + 1.0)
+            await CLOCK.wait(self._woken, max(due - CLOCK.time(), 0.0))
+            self._woken.clear()
+            if self._listeners and CLOCK.time() >= min(listener.due for listener in self._listeners):
+                await self._poll()
+
+    async def _poll(self) -> None:
+        began = CLOCK.time()
+        listeners = list(self._listeners)
+        said: Batch | AirbyteError
+        pause = 0.0
+        try:
+            said = await self._finished_since(min(listener.since or began for listener in listeners) - OVERLAP, began)
+        except AirbyteError as error:
+            pause, said = self._outage.missed(error, began), error
+        else:
+            self._outage.is_over()
+        for number, listener in enumerate(listeners):
+            listener.due = began + max(pause, listener.interval * jitter())
+            if isinstance(said, Batch):
+                listener.since = said.server_time
+            listener.hear(said)
+            await breathe(number)
+
+    async def _finished_since(self, since: float, began: float) -> Batch:
+        found: dict[int, Job] = {}
+        server_time = 0.0
+        for offset in itertools.count(0, PAGE):
+            page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
+            server_time = server_time or page.server_time or began
+            rows = {job.job_id: job for job in page.rows}
+            if page.is_last or rows.keys() <= found.keys():
+                found |= rows
+                break
+            found |= rows
+        finished = [job for job in found.values() if job.is_finished]
+        return Batch(sorted(finished, key=lambda job: (job.ended_at, job.job_id)), server_time)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # A mistake of ours: nobody shall listen forever because of it.
+            for listener in self._listeners:
+                listener.hear(error)

@@ -1,0 +1,59 @@
+"""Finished syncs start DAGs, on a whole Airflow."""
+
+from __future__ import annotations
+
+import time
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from dev.stack import AirflowStack
+
+
+def arrivals(stack: AirflowStack, dag_id: str, job_id: int) -> list[str]:
+    """Return the finished runs of ``dag_id`` that this job has started."""
+    runs = stack.get(f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+    finished = [run["dag_run_id"] for run in runs if run["state"] == "success"]
+    return [
+        run_id
+        for run_id in finished
+        if any(told["job_id"] == job_id for told in stack.xcom(dag_id, run_id, "what_arrived"))
+    ]
+
+
+def wait_for_arrival(stack: AirflowStack, dag_id: str, job_id: int, seconds: float = 120.0) -> list[str]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = arrivals(stack, dag_id, job_id)
+        if found:
+            return found
+        time.sleep(1.0)
+    raise AssertionError(f"job {job_id} has started no run of {dag_id}\n{stack.log_tail()}")
+
+
+def test_a_sync_that_was_started_elsewhere_starts_a_dag_once(
+    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+) -> None:
+    stack.trigger("example_airbyte_events")  # it is parsed by now, and so are its watchers
+    polls = len(airbyte_of_the_stack.asked("GET", "/jobs"))
+    until = time.monotonic() + 60
+    while len(airbyte_of_the_stack.asked("GET", "/jobs")) < polls + 2 and time.monotonic() < until:
+        time.sleep(0.5)
+    job = airbyte_of_the_stack.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    wait_for_arrival(stack, "example_airbyte_events", job.job_id)
+    time.sleep(15.0)  # more polls, and more loops of the scheduler
+    assert len(arrivals(stack, "example_airbyte_events", job.job_id)) == 1
+
+
+def test_a_sync_of_airflows_own_starts_the_dag_that_waits_for_its_asset(stack: AirflowStack) -> None:
+    run_id = stack.trigger("example_airbyte")
+    until = time.monotonic() + 120
+    while stack.run_state("example_airbyte", run_id) not in ("success", "failed") and time.monotonic() < until:
+        time.sleep(0.5)
+    job_id = stack.xcom("example_airbyte", run_id, "sync")["job_id"]
+    (arrived,) = wait_for_arrival(stack, "example_airbyte_assets", job_id)
+    (told,) = stack.xcom("example_airbyte_assets", arrived, "what_arrived")
+    assert {name: told[name] for name in ("status", "rows_synced", "connection_id")} == {
+        "status": "succeeded",
+        "rows_synced": 250_000,
+        "connection_id": STRIPE_TO_BIGQUERY,
+    }

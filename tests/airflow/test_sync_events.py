@@ -1,0 +1,408 @@
+"""Each finished sync is one event, whoever started it, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from pytest_mock import MockerFixture
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import (
+    NIGHTLY,
+    SNOWFLAKE_TO_POSTGRES,
+    STRIPE_TO_BIGQUERY,
+    WORKSPACE_ID,
+)
+from airflow_provider_airbyte_api.triggers import sync_events
+from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
+from airflow_provider_airbyte_api.triggers.sync_events import Cursor
+
+
+class Accessor:
+    """What Airflow 3.3 gives a trigger to keep things with an asset."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self.fails = 0
+
+    async def aget(self, key: str) -> Any:
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("the database is away")
+        return self.kept.get(key)
+
+    async def aset(self, key: str, value: Any) -> None:
+        self.kept[key] = value
+
+
+class Heard:
+    """A watcher that runs, and what it has told."""
+
+    def __init__(self, trigger: AirbyteSyncEventTrigger) -> None:
+        self.trigger = trigger
+        self.events: list[dict[str, Any]] = []
+        self.task = asyncio.create_task(self._hear())
+
+    async def _hear(self) -> None:
+        async for event in self.trigger.run():
+            self.events.append(event.payload)
+
+    @property
+    def job_ids(self) -> list[int]:
+        return [event["job_id"] for event in self.events]
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+def watcher(store: Accessor | None = None, **which: Any) -> Heard:
+    trigger = AirbyteSyncEventTrigger(**{"poll_interval": 0.05, **which})
+    trigger.asset_state_store = store
+    return Heard(trigger)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not happen in ten seconds")
+
+
+async def settled(airbyte: LocalAirbyte, polls: int = 2) -> None:
+    """Let some polls pass."""
+    before = len(airbyte.asked("GET", "/jobs"))
+    await until(lambda: len(airbyte.asked("GET", "/jobs")) >= before + polls)
+
+
+async def test_a_sync_that_anybody_ran_is_one_event_with_what_it_moved(airbyte: LocalAirbyte) -> None:
+    heard = watcher()
+    await settled(airbyte)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    await settled(airbyte)
+    assert heard.events == []
+    airbyte.end_job(job.job_id)
+    await settled(airbyte, 4)
+    (event,) = heard.events
+    page = f"{airbyte.url}/workspaces/{WORKSPACE_ID}/connections/{STRIPE_TO_BIGQUERY}"
+    assert event["job_url"].startswith(page)
+    assert event["start_time"] <= event["end_time"]
+    expected = {
+        "job_id": job.job_id,
+        "status": "succeeded",
+        "job_type": "sync",
+        "connection_id": STRIPE_TO_BIGQUERY,
+        "connection_name": "Stripe → BigQuery",
+        "workspace_id": WORKSPACE_ID,
+        "rows_synced": 250_000,
+        "bytes_synced": 104_857_600,
+    }
+    assert {name: event[name] for name in expected} == expected
+    await heard.stop()
+
+
+async def test_what_had_finished_before_the_first_start_is_no_news(airbyte: LocalAirbyte) -> None:
+    for _ in range(250):
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    heard = watcher()
+    await settled(airbyte, 8)
+    assert heard.events == []
+    new = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.job_ids == [new.job_id]
+    await heard.stop()
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [
+        ({}, ["stripe", "snowflake"]),
+        ({"connection_id": STRIPE_TO_BIGQUERY.upper()}, ["stripe"]),
+        ({"connection_name": "Snowflake → Postgres", "workspace_name": "Local"}, ["snowflake"]),
+        ({"workspace_id": WORKSPACE_ID}, ["stripe", "snowflake"]),
+        ({"workspace_name": "Local"}, ["stripe", "snowflake"]),
+        ({"tags": "special"}, ["snowflake"]),
+        ({"tags": ["special", NIGHTLY]}, ["stripe", "snowflake"]),
+        ({"tags": ["nobody's"]}, []),
+        ({"statuses": ["failed", "cancelled"]}, ["failed", "cancelled"]),
+        ({"statuses": "failed"}, ["failed"]),
+        ({"job_types": ["reset"]}, ["reset"]),
+        ({"connection_id": STRIPE_TO_BIGQUERY, "job_types": ["sync", "reset"]}, ["stripe", "reset"]),
+    ],
+    ids=str,
+)
+async def test_it_tells_only_of_what_it_is_asked_for(
+    airbyte: LocalAirbyte, which: dict[str, Any], expected: list[str]
+) -> None:
+    row = next(each for each in airbyte.connections if each["connectionId"] == SNOWFLAKE_TO_POSTGRES)
+    row["tags"] = [{"tagId": str(uuid.uuid4()), "name": "special", "workspaceId": WORKSPACE_ID}]
+    heard = watcher(**which)
+    await settled(airbyte)
+    made = {
+        "stripe": airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded"),
+        "failed": airbyte.add_job(STRIPE_TO_BIGQUERY, "failed"),
+        "cancelled": airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "cancelled"),
+        "snowflake": airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "succeeded"),
+        "reset": airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset"),
+    }
+    await settled(airbyte, 4)
+    assert sorted(heard.job_ids) == sorted(made[name].job_id for name in expected)
+    await heard.stop()
+
+
+async def test_fifty_watchers_share_one_poll_one_session_and_one_token(
+    airbyte: LocalAirbyte, mocker: MockerFixture
+) -> None:
+    opened = mocker.spy(aiohttp, "ClientSession")
+    template = airbyte.connections[0]
+    ids = [str(uuid.uuid4()) for _ in range(50)]
+    airbyte.connections.extend({**template, "connectionId": each, "name": each} for each in ids)
+    crowd = [watcher(connection_id=each, poll_interval=0.2) for each in ids]
+    await until(lambda: len(airbyte.asked("GET", "/connections/.*")) == 50)
+    await asyncio.sleep(0.5)
+    began, before = time.monotonic(), len(airbyte.asked("GET", "/jobs"))
+    await asyncio.sleep(2.0)
+    polls = len(airbyte.asked("GET", "/jobs")) - before
+    assert polls <= (time.monotonic() - began) / (0.2 * 0.85) + 1
+    jobs = [airbyte.add_job(each, "succeeded") for each in ids]
+    await until(lambda: all(heard.events for heard in crowd))
+    await settled(airbyte, 3)
+    assert [heard.job_ids for heard in crowd] == [[job.job_id] for job in jobs]
+    assert opened.call_count == 1
+    assert len(airbyte.asked("POST", "/applications/token")) == 1
+    for heard in crowd:
+        await heard.stop()
+
+
+async def test_after_a_restart_it_goes_on_where_it_was(airbyte: LocalAirbyte) -> None:
+    store = Accessor()
+    first = watcher(store)
+    await settled(airbyte)
+    told = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(first.events))
+    await settled(airbyte)
+    await first.stop()
+    missed = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded") for _ in range(150)]
+    second = watcher(store)
+    await until(lambda: len(second.events) >= 150)
+    await settled(airbyte, 6)
+    assert first.job_ids == [told.job_id]
+    assert sorted(second.job_ids) == [job.job_id for job in missed]
+    await second.stop()
+
+
+async def test_what_finished_long_ago_while_nobody_watched_is_told_of(airbyte: LocalAirbyte) -> None:
+    store = Accessor()
+    first = watcher(store)
+    await settled(airbyte)
+    await first.stop()
+    airbyte.clock_ahead = 6 * 3600.0
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    airbyte.clock_ahead = 12 * 3600.0
+    second = watcher(store)
+    await until(lambda: bool(second.events))
+    assert second.job_ids == [job.job_id]
+    await second.stop()
+
+
+async def test_trouble_costs_no_event_and_ends_no_watcher(airbyte: LocalAirbyte) -> None:
+    heard = watcher()
+    await settled(airbyte)
+    airbyte.next_reply(503, path="/jobs", times=2)
+    airbyte.next_reply(404, path="/jobs", body="<html>under construction</html>")
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    airbyte.next_reply(500, path="/connections/.*", times=1)
+    airbyte.revoke_tokens()
+    await until(lambda: bool(heard.events))
+    await settled(airbyte, 3)
+    assert heard.job_ids == [job.job_id]
+    assert not heard.task.done()
+    await heard.stop()
+
+
+async def test_a_wrong_secret_is_waited_out_and_a_new_one_taken_up(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_airbyte_api.triggers import lookups
+
+    monkeypatch.setattr(lookups, "KEPT", 0.05)
+    secret = airbyte.client_secret
+    airbyte.client_secret = "another one"
+    heard = watcher()
+    await until(lambda: len(airbyte.asked("POST", "/applications/token")) >= 2)
+    assert not heard.task.done()
+    airbyte.client_secret = secret
+    await settled(airbyte)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.job_ids == [job.job_id]
+    await heard.stop()
+
+
+async def test_an_airflow_connection_that_is_not_there_yet_is_waited_for(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = watcher(airbyte_conn_id="later")
+    await asyncio.sleep(0.3)
+    assert not heard.task.done()
+    monkeypatch.setenv("AIRFLOW_CONN_LATER", airbyte.airflow_connection)
+    await settled(airbyte)
+    await heard.stop()
+
+
+async def test_numbers_that_the_list_leaves_out_are_asked_for(airbyte: LocalAirbyte) -> None:
+    airbyte._world.list_shows_stats = False
+    heard = watcher()
+    await settled(airbyte)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.events[0]["rows_synced"] == 250_000
+    assert len(airbyte.asked("GET", f"/jobs/{job.job_id}")) == 1
+    await heard.stop()
+
+
+async def test_a_connection_that_was_deleted_since_is_no_reason_to_stop(airbyte: LocalAirbyte) -> None:
+    heard = watcher()
+    await settled(airbyte)
+    airbyte.connections[:] = [each for each in airbyte.connections if each["connectionId"] != STRIPE_TO_BIGQUERY]
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.events[0]["job_id"] == job.job_id
+    assert (heard.events[0]["connection_name"], heard.events[0]["job_url"]) == (None, None)
+    await heard.stop()
+
+
+# -- where it is kept ------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_cannot_be_read_is_waited_for(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Accessor()
+    first = watcher(store)
+    await settled(airbyte)
+    await first.stop()
+    missed = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    store.fails = 1
+    second = watcher(store)
+    await until(lambda: bool(second.events))
+    assert second.job_ids == [missed.job_id]
+    await second.stop()
+
+
+async def test_two_watchers_of_one_asset_keep_apart(airbyte: LocalAirbyte) -> None:
+    store = Accessor()
+    both = [watcher(store, statuses=status) for status in ("succeeded", "failed")]
+    await settled(airbyte, 3)
+    assert len(store.kept) == 2
+    for each in both:
+        await each.stop()
+
+
+async def test_one_trigger_of_several_assets_keeps_it_with_each(airbyte: LocalAirbyte) -> None:
+    class Several:
+        def __init__(self, *places: Accessor) -> None:
+            self._by_name = {str(number): place for number, place in enumerate(places)}
+
+        async def aget(self, key: str) -> Any:
+            raise ValueError("Task has 2 concrete inlets and outlets")
+
+    old, new = Accessor(), Accessor()
+    first = watcher(old)
+    await settled(airbyte)
+    await first.stop()
+    missed = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    second = watcher(Several(old, new))  # type: ignore[arg-type]
+    await until(lambda: bool(second.events) and old.kept == new.kept != {})
+    assert second.job_ids == [missed.job_id]
+    await second.stop()
+
+
+def test_a_cursor_is_json_and_forgets_what_is_long_ago() -> None:
+    def ended(job_id: int, moment: str) -> Job:
+        row = {"jobId": job_id, "status": "succeeded", "lastUpdatedAt": moment}
+        return Job.from_json(row)
+
+    early, late = ended(1, "1970-01-01T00:10:00Z"), ended(2, "1970-01-01T00:20:00Z")
+    cursor = Cursor(700.0).after([early, late])
+    assert not cursor.is_news(early)
+    moved = cursor.at(1_210.0)
+    assert moved.told == {2: 1_200.0}
+    assert not moved.is_news(early), "it ended long before"
+    assert Cursor.load(moved.dump()) == moved
+    for nothing in (None, {}, {"since": "x", "told": {}}, "text", {"since": 1.0, "told": []}):
+        assert Cursor.load(nothing) is None
+
+
+# -- what is given ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"connection_id": "Stripe"}, "connection_id is 'Stripe', expected a UUID"),
+        ({"connection_id": STRIPE_TO_BIGQUERY, "connection_name": "x"}, "give one"),
+        ({"statuses": ["running"]}, "expected some of cancelled, failed, succeeded"),
+        ({"statuses": []}, "expected some of"),
+        ({"job_types": []}, "job_types is empty"),
+        ({"poll_interval": 0}, "poll_interval is 0"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_used_is_named_when_the_dag_is_parsed(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=message):
+        AirbyteSyncEventTrigger(**given)
+
+
+def test_it_is_rebuilt_from_what_it_serializes() -> None:
+    first = AirbyteSyncEventTrigger(
+        connection_name="a", workspace_name="b", tags=("z", "y"), statuses="failed", job_types={"sync"}, poll_interval=5
+    )
+    path, arguments = first.serialize()
+    assert path == "airflow_provider_airbyte_api.triggers.airbyte.AirbyteSyncEventTrigger"
+    assert AirbyteSyncEventTrigger(**arguments).serialize() == first.serialize()
+    assert arguments["tags"] == ["y", "z"]
+
+
+# -- what Airflow 3.3 makes of it ------------------------------------------------------------------------------------
+
+
+async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(airbyte: LocalAirbyte) -> None:
+    """Airflow's own manager of shared streams, without the triggerer around it."""
+    import structlog
+    from airflow.triggers.shared_stream import SharedStreamManager
+
+    store = Accessor()
+    trigger = AirbyteSyncEventTrigger(poll_interval=0.05)
+    trigger.asset_state_store = store  # type: ignore[assignment]
+    key = trigger.shared_stream_key()
+    assert key is not None
+    manager = SharedStreamManager(log=structlog.get_logger())
+    stream = trigger.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=trigger, key=key))
+    nothing_yet: asyncio.Future[Any] = asyncio.ensure_future(anext(stream))
+    await until(lambda: bool(store.kept))
+    await settled(airbyte)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    event = await asyncio.wait_for(nothing_yet, 10)
+    assert event.payload["job_id"] == job.job_id
+    seq = manager.bind_pending_event(trigger_id=1, key=key)
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(anext(stream))
+    await settled(airbyte, 4)
+    (kept,) = store.kept.values()
+    assert str(job.job_id) not in kept["told"], "a triggerer that dies now tells of it again"
+    assert seq is not None
+    manager.confirm_persisted([seq])
+    await until(lambda: str(job.job_id) in next(iter(store.kept.values()))["told"])
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await manager.stop_all()
+    assert sync_events._STORES == {}
