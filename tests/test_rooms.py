@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "api": {"api"},
     "clients": {"api", "clients", "__init__"},
     "form": set(),
+    "assets": {"api", "hooks"},
     "hooks": {"api", "clients", "form", "hooks"},
     "arguments": {"api", "hooks"},
     "retries": {"api", "hooks"},

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -39,6 +40,12 @@ class Context(dict[str, Any]):
 
     def __init__(self, store: Store | None = None, *, try_number: int = 1, max_tries: int = 1) -> None:
         super().__init__(ti=XComs(try_number, max_tries), task_state_store=store)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def sync(**more: Any) -> AirbyteSyncOperator:
@@ -240,11 +247,27 @@ def test_a_kill_before_there_is_a_job_is_no_error(airbyte: LocalAirbyte) -> None
 
 def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("running")
+    airbyte.next_reply(method="POST", path="/jobs", after=True, delay=1.0)
     task = sync()
-    task.on_kill()
+
+    def kill() -> None:
+        wait_until(lambda: bool(airbyte.jobs))
+        task.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
     with pytest.raises(errors.AirbyteJobCancelledError):
         execute(task, Context(Store()))
+    killer.join()
     assert airbyte.cancelled == [1]
+
+
+def test_a_kill_before_the_start_starts_nothing(airbyte: LocalAirbyte) -> None:
+    task = sync()
+    task.on_kill()
+    with pytest.raises(AirflowException, match="killed before it started a job"):
+        execute(task, Context(Store()))
+    assert airbyte.jobs == []
 
 
 def test_a_kill_while_a_token_is_being_fetched_cancels_the_job_all_the_same(airbyte: LocalAirbyte) -> None:

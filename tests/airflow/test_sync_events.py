@@ -66,7 +66,7 @@ class Heard:
 
 def watcher(store: Accessor | None = None, **which: Any) -> Heard:
     trigger = AirbyteSyncEventTrigger(**{"poll_interval": 0.05, **which})
-    trigger.asset_state_store = store
+    trigger.asset_state_store = store  # type: ignore[assignment]
     return Heard(trigger)
 
 
