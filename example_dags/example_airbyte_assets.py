@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timezone
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
@@ -13,7 +14,13 @@ from airflow_provider_airbyte_api.assets import connection_asset
 HOST = os.environ.get("EXAMPLE_AIRBYTE_HOST", "http://localhost:8000")
 STRIPE = connection_asset(HOST, "9924bcd0-99be-453d-ba47-c2c9766f7da5")
 
-with DAG(dag_id="example_airbyte_assets", schedule=[STRIPE], catchup=False, tags=["airbyte"]) as dag:
+with DAG(
+    dag_id="example_airbyte_assets",
+    schedule=[STRIPE],
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),  # Airflow 2 wants one
+    catchup=False,
+    tags=["airbyte"],
+) as dag:
 
     @task
     def what_arrived(triggering_asset_events: Any = None) -> list[dict[str, Any]]:

@@ -65,6 +65,13 @@ def test_the_modules_that_airflow_imports_while_it_configures_itself_import_noth
     assert loaded("import airflow_provider_airbyte_api.get_provider_info", ("airflow", "requests", "aiohttp")) == []
 
 
+@pytest.mark.parametrize(
+    "imports", ["airflow_provider_airbyte_api.assets", "airflow_provider_airbyte_api.triggers.sync_events"]
+)
+def test_a_dag_that_is_scheduled_on_syncs_loads_no_http_library(imports: str) -> None:
+    assert loaded(f"import {imports}", ("requests", "aiohttp", "urllib3")) == []
+
+
 @pytest.mark.parametrize("room", ["operators", "sensors"])
 def test_a_dag_file_that_imports_us_loads_no_http_library_and_no_trigger(room: str) -> None:
     watched = ("requests", "aiohttp", "urllib3")
