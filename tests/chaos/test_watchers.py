@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.error
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,7 +39,11 @@ class Watching:
         """Return how often each job was told of, over all assets, as Airflow has stored it."""
         found: list[int] = []
         while True:
-            page = self.stack.get(f"/assets/events?limit=100&offset={len(found)}")
+            try:
+                page = self.stack.get(f"/assets/events?limit=100&offset={len(found)}")
+            except urllib.error.HTTPError:
+                time.sleep(0.3)  # Airflow 3.3.2 cannot list an event while the run that it started is queued
+                continue
             found += [_job_id(event) for event in page["asset_events"]]
             if len(found) >= page["total_entries"]:
                 return Counter(found)
