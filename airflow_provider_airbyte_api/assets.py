@@ -60,3 +60,20 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLine
 
     parts = urlsplit(asset.uri)
     return Dataset(namespace=f"{ASSET_SCHEME}://{parts.netloc}", name=unquote(parts.path.strip("/")))
+
+
+def make_alias_known(name: str) -> None:
+    """Do nothing on Airflow 3, which knows an alias once it is used; Airflow 2 fails unless it has seen it in a DAG.
+
+    There, an operator that is mapped has none until it runs.
+    """
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS  # noqa: PLC0415 - as above
+
+    if AIRFLOW_V_3_0_PLUS:
+        return
+    from airflow.models.dataset import DatasetAliasModel  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+
+    with create_session() as session:
+        if session.query(DatasetAliasModel).filter(DatasetAliasModel.name == name).first() is None:
+            session.add(DatasetAliasModel(name=name))

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "retries": {"api", "hooks"},
     "watch": {"api", "clients", "watch"},
     "triggers": {"api", "clients", "hooks", "triggers", "watch"},
-    "operators": {"api", "arguments", "hooks", "links", "triggers", "operators"},
+    "operators": {"api", "arguments", "assets", "hooks", "links", "triggers", "operators"},
     "links": {"links"},
     "task_groups": {"api", "operators"},
     "sensors": {"api", "arguments", "hooks", "links", "triggers", "sensors"},

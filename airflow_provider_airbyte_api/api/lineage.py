@@ -37,6 +37,10 @@ def output_of(root: ApiRoot, connection: Connection, destination: Destination, s
     configuration: Configuration = destination.raw.get("configuration") or {}
     landed = Stream(f"{connection.raw.get('prefix') or ''}{stream.name}", _namespace_there(connection, stream))
     named = _named(destination.destination_type, configuration, landed.namespace, landed.name)
+    if named is not None and destination.destination_type == "snowflake":
+        # Airbyte writes schemas and tables in capitals there.
+        database, _, table = named.name.partition(".")
+        return DatasetName(named.namespace, f"{database}.{table.upper()}")
     return named or _by_airbyte(root, "destinations", destination.destination_id, landed)
 
 

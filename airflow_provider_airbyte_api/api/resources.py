@@ -213,11 +213,11 @@ def get_connection(connection_id: str, retry: Retry = Retry()) -> Conversation[C
     return (yield from call_for(calls.get_connection(connection_id), Connection.from_json, retry))
 
 
-def get_source(source_id: str) -> Conversation[Source]:
+def get_source(source_id: str, retry: Retry = Retry()) -> Conversation[Source]:  # noqa: B008 - it is frozen
     """Return one source."""
-    return (yield from call_for(calls.get_source(source_id), Source.from_json))
+    return (yield from call_for(calls.get_source(source_id), Source.from_json, retry))
 
 
-def get_destination(destination_id: str) -> Conversation[Destination]:
+def get_destination(destination_id: str, retry: Retry = Retry()) -> Conversation[Destination]:  # noqa: B008 - it is frozen
     """Return one destination."""
-    return (yield from call_for(calls.get_destination(destination_id), Destination.from_json))
+    return (yield from call_for(calls.get_destination(destination_id), Destination.from_json, retry))

@@ -14,6 +14,10 @@ class Clock:
         """Return the seconds since the epoch."""
         return time.time()
 
+    def monotonic(self) -> float:
+        """Return seconds that nobody sets back."""
+        return time.monotonic()
+
     def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
         time.sleep(seconds)

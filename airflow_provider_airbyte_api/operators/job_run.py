@@ -22,6 +22,7 @@ from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, facts_of, require_success, result_of
 from airflow_provider_airbyte_api.arguments import find_connection, offer_name
+from airflow_provider_airbyte_api.assets import make_alias_known
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.links.airbyte import push_links
 from airflow_provider_airbyte_api.operators.memory import Memory, Record
@@ -299,10 +300,16 @@ class JobRun:
         if self._task.asset_events == "none":
             return
         told = {asset.uri for asset in declared}
+        make_alias_known(ASSET_ALIAS)
         for stream in ((), *streams):
             uri = self.hook.asset_uri(facts["connection_id"], *stream)
-            if uri not in told:
-                events[AssetAlias(ASSET_ALIAS)].add(Asset(uri=uri), extra=facts)
+            try:
+                asset = Asset(uri=uri)
+            except ValueError as error:  # a stream's name may be longer than Airflow takes
+                self._log.warning("There is no event on %s. %s", uri, error)
+                continue
+            if asset.uri not in told:
+                events[AssetAlias(ASSET_ALIAS)].add(asset, extra=facts)
 
     def _out_of_time(self, error: AirbyteJobTimeoutError, *, owned: bool) -> Job:
         """Cancel the job if it is ours, and raise ``error`` with what became of it; return it if it has succeeded."""

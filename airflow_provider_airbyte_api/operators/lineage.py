@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 from airflow.providers.common.compat.openlineage.facet import (
@@ -16,11 +16,13 @@ from airflow.providers.common.compat.openlineage.facet import (
 )
 from airflow.providers.openlineage.extractors import OperatorLineage
 
+from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.errors import AirbyteError
-from airflow_provider_airbyte_api.api.lineage import input_of, output_of
+from airflow_provider_airbyte_api.api.lineage import DatasetName, input_of, output_of
+from airflow_provider_airbyte_api.api.retry import ONCE
 
 if TYPE_CHECKING:
-    from airflow_provider_airbyte_api.api.models import Job, Stream
+    from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Stream
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.operators.job_run import JobRun
 
@@ -33,9 +35,9 @@ class AirbyteJobRunFacet(RunFacet):
 
     jobId: int  # noqa: N815 - facets are written so
     connectionId: str  # noqa: N815
-    connectionName: str  # noqa: N815
     status: str
     jobType: str  # noqa: N815
+    connectionName: str | None = None  # noqa: N815
     rowsSynced: int | None = None  # noqa: N815
     bytesSynced: int | None = None  # noqa: N815
     durationSeconds: float | None = None  # noqa: N815
@@ -44,49 +46,71 @@ class AirbyteJobRunFacet(RunFacet):
 def lineage_of(run: JobRun | None, *, columns: bool) -> OperatorLineage[Any, Any]:
     """Return what the sync of ``run`` read and wrote; nothing if it never got to one.
 
+    What cannot be learnt is left out. Each request is made once: OpenLineage waits for ten seconds by default, and
+    then drops the whole event.
+
     :param columns: with the columns, for which Airbyte may look into the source.
     """
     if run is None or run.job is None:
         return OperatorLineage()
+    lineage: OperatorLineage[Any, Any] = OperatorLineage(run_facets=_about(run.hook, run.job, None))
     try:
-        return _lineage(run.hook, run.job, columns=columns)
+        connection = run.hook.run(resources.get_connection(run.job.connection_id, ONCE))
+        lineage.run_facets = _about(run.hook, run.job, connection)
+        source = run.hook.run(resources.get_source(connection.source_id, ONCE))
+        destination = run.hook.run(resources.get_destination(connection.destination_id, ONCE))
+        names = _names(run.hook, connection, source, destination)
+        lineage.inputs, lineage.outputs = _datasets(run.job, names, {})
+        if columns:
+            found = _columns(run.hook, source.source_id, destination.destination_id)
+            lineage.inputs, lineage.outputs = _datasets(run.job, names, found)
     except AirbyteError as error:
-        run.hook.log.warning("OpenLineage is not told what this sync has read and written. %s", error)
-        return OperatorLineage()
+        run.hook.log.warning("OpenLineage is not told all of what this sync has read and written. %s", error)
+    return lineage
 
 
-def _lineage(hook: AirbyteHook, job: Job, *, columns: bool) -> OperatorLineage[Any, Any]:
-    connection = hook.get_airbyte_connection(job.connection_id)
-    source, destination = hook.get_source(connection.source_id), hook.get_destination(connection.destination_id)
+Names: TypeAlias = dict["Stream", tuple[DatasetName, DatasetName]]
+"""Where each stream is read from, and written to."""
+
+
+def _names(hook: AirbyteHook, connection: Connection, source: Source, destination: Destination) -> Names:
     root = hook.get_conn().settings.root
-    found = _columns(hook, source.source_id, destination.destination_id) if columns else {}
+    return {
+        stream: (input_of(root, source, stream), output_of(root, connection, destination, stream))
+        for stream in connection.streams
+    }
+
+
+def _datasets(
+    job: Job, names: Names, columns: dict[Stream, SchemaDatasetFacet]
+) -> tuple[list[InputDataset], list[OutputDataset]]:
+    # Airbyte counts for the whole job: with several streams nobody knows what went where.
+    statistics = _statistics(job) if len(names) == 1 else {}
     inputs, outputs = [], []
-    for stream in connection.streams:
-        read, written = input_of(root, source, stream), output_of(root, connection, destination, stream)
-        facets = {"schema": found[stream]} if stream in found else {}
+    for stream, (read, written) in names.items():
+        facets = {"schema": columns[stream]} if stream in columns else {}
         inputs.append(InputDataset(namespace=read.namespace, name=read.name, facets=dict(facets)))
         outputs.append(
             OutputDataset(
-                namespace=written.namespace,
-                name=written.name,
-                facets=dict(facets),
-                # Airbyte counts for the whole job: with several streams nobody knows what went where.
-                outputFacets=_statistics(job) if len(connection.streams) == 1 else {},
+                namespace=written.namespace, name=written.name, facets=dict(facets), outputFacets=dict(statistics)
             )
         )
+    return inputs, outputs
+
+
+def _about(hook: AirbyteHook, job: Job, connection: Connection | None) -> dict[str, Any]:
     facet = AirbyteJobRunFacet(
         jobId=job.job_id,
         connectionId=job.connection_id,
-        connectionName=connection.name,
+        connectionName=None if connection is None else connection.name,
         status=job.status,
         jobType=job.job_type,
         rowsSynced=job.rows_synced,
         bytesSynced=job.bytes_synced,
         durationSeconds=None if job.duration is None else job.duration.total_seconds(),
     )
-    job_url = root.job_url(connection.workspace_id, connection.connection_id, job.job_id)
-    link = ExternalQueryRunFacet(externalQueryId=str(job.job_id), source=job_url)
-    return OperatorLineage(inputs=inputs, outputs=outputs, run_facets={FACET: facet, "externalQuery": link})
+    source = "Airbyte" if connection is None else hook.job_url(connection.workspace_id, job.connection_id, job.job_id)
+    return {FACET: facet, "externalQuery": ExternalQueryRunFacet(externalQueryId=str(job.job_id), source=source)}
 
 
 def _statistics(job: Job) -> dict[str, Any]:

@@ -14,15 +14,23 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAuthenticationError,
+    AirbyteConfigError,
+    AirbyteError,
+    AirbyteUnexpectedReplyError,
+)
 from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import FINISHED, Connection, Job, valid_uuid
 from airflow_provider_airbyte_api.api.verdict import facts_of
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.settings import Settings
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
+from airflow_provider_airbyte_api.watch.feed import Batch, Listener
 from airflow_provider_airbyte_api.watch.poller import OVERLAP
-from airflow_provider_airbyte_api.watch.shared import Watch, watching
+from airflow_provider_airbyte_api.watch.shared import KEPT, Watch, watching
+from airflow_provider_airbyte_api.watch.tasks import jitter
 
 try:
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -34,6 +42,15 @@ SAVED_EVERY = 300.0
 
 LONGEST_PAUSE = 300.0
 """Seconds between two tries while something is wrong. A watcher must never give up: nobody would start it again."""
+
+RESOLVED_FOR = 600.0
+"""Seconds for which a name stands for the same thing, and an Airflow connection is taken to be as it was."""
+
+MOST_TRIES = 3
+"""Tries to learn more of a job before it is told of without."""
+
+JOB_TYPES = frozenset({"sync", "reset", "clear", "refresh"})
+"""What the API knows. It makes a reset of each clear."""
 
 MOST_UNDER_WAY = 200
 """Events that Airflow may still have to store."""
@@ -53,9 +70,9 @@ class Cursor:
         """Tell whether ``job`` has not been told of."""
         return job.job_id not in self.told and job.ended_at >= self.since - OVERLAP
 
-    def after(self, jobs: Iterable[Job]) -> Cursor:
-        """Return the cursor once ``jobs`` have been told of."""
-        return Cursor(self.since, {**self.told, **{job.job_id: job.ended_at for job in jobs}})
+    def after(self, job: Job) -> Cursor:
+        """Return the cursor once ``job`` has been told of, and all that ended before it."""
+        return Cursor(self.since, {**self.told, job.job_id: job.ended_at}).at(job.ended_at)
 
     def at(self, server_time: float) -> Cursor:
         """Return the cursor once all is told of that had changed at ``server_time``."""
@@ -122,6 +139,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         self.job_types = _words(job_types)
         self.airbyte_conn_id = airbyte_conn_id
         self.poll_interval = poll_interval
+        self._tries: dict[int, int] = {}
         with airflow_errors():
             self._require_sense()
 
@@ -135,8 +153,10 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             )
         if not self.statuses or not set(self.statuses) <= FINISHED:
             raise AirbyteConfigError(f"statuses is {self.statuses!r}, expected some of {', '.join(sorted(FINISHED))}.")
-        if not self.job_types:
-            raise AirbyteConfigError("job_types is empty, expected some of sync, reset, clear, refresh.")
+        if not self.job_types or not set(self.job_types) <= JOB_TYPES:
+            raise AirbyteConfigError(
+                f"job_types is {self.job_types!r}, expected some of {', '.join(sorted(JOB_TYPES))}."
+            )
         if not isinstance(self.poll_interval, int | float) or not self.poll_interval > 0:
             raise AirbyteConfigError(f"poll_interval is {self.poll_interval!r}, expected a number of seconds above 0.")
 
@@ -159,14 +179,10 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each sync that finishes, for ever. For Airflow before 3.3, which keeps no cursor."""
-        store = _Store(self.asset_state_store, self._key) if getattr(self, "asset_state_store", None) else None
-        cursor = None if store is None else await store.load(self.log)
-        async with aclosing(self.happenings(cursor)) as happenings:
-            async for facts, reached in happenings:
+        async with aclosing(self.happenings(None)) as happenings:
+            async for facts, _ in happenings:
                 if facts is not None:
                     yield TriggerEvent(facts)  # type: ignore[no-untyped-call] # Airflow's
-                if store is not None:
-                    await store.save(reached, self.log)
 
     # -- what Airflow 3.3 and newer run instead ------------------------------------------------------------------
 
@@ -178,14 +194,14 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         if self.asset_state_store is None or SharedStreamProducer is object:
             return None
         # The producer is made from the arguments alone, and needs to know where the cursor is kept.
-        _STORES[self._key] = _Store(self.asset_state_store, self._key)
-        return self._key
+        _STORES[self._stream_key] = _Store(self.asset_state_store, self._cursor_key)
+        return self._stream_key
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
         """Return what finds the events, and is told when Airflow has stored them."""
         trigger = cls(**kwargs)
-        return _Producer(trigger, _STORES.pop(trigger._key))
+        return _Producer(trigger, _STORES.pop(trigger._stream_key))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each sync that the producer has found."""
@@ -193,9 +209,13 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             yield TriggerEvent(facts)  # type: ignore[no-untyped-call] # Airflow's
 
     @property
-    def _key(self) -> str:
-        arguments = json.dumps(self.serialize()[1], sort_keys=True).encode()
-        return f"airbyte_sync_events_{hashlib.sha256(arguments).hexdigest()[:16]}"
+    def _stream_key(self) -> str:
+        return _digest(self.serialize()[1])
+
+    @property
+    def _cursor_key(self) -> str:
+        """The cursor's name. It does not depend on how often one looks, which may be changed."""
+        return _digest({name: value for name, value in self.serialize()[1].items() if name != "poll_interval"})
 
     # -- finding them --------------------------------------------------------------------------------------------
 
@@ -208,66 +228,118 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         while True:
             try:
                 settings = await settings_for(self.airbyte_conn_id)
-                async with watching(settings) as watch, aclosing(self._listen(watch, cursor)) as found:
+                async with watching(settings) as watch, aclosing(self._listen(watch, settings, cursor)) as found:
                     async for facts, reached in found:
                         cursor, troubles = reached, 0
                         yield facts, reached
             except Exception as error:  # noqa: BLE001 - see above
                 troubles += 1
-                pause = min(self.poll_interval * 2.0 ** min(troubles - 1, 10), LONGEST_PAUSE)
+                pause = min(self.poll_interval * 2.0 ** min(troubles - 1, 10), LONGEST_PAUSE) * jitter()
                 # Airflow's own errors name the connection, and ours hold no secret.
                 self.log.warning("Watching Airbyte has met trouble, next try in %.0f s. %s", pause, error)
                 await CLOCK.asleep(pause)
 
-    async def _listen(self, watch: Watch, cursor: Cursor | None) -> AsyncGenerator[Happening, None]:
+    async def _listen(self, watch: Watch, settings: Settings, cursor: Cursor | None) -> AsyncGenerator[Happening, None]:
+        """Yield what happens, until somebody else is to be watched, or in another way."""
         connection, workspace_id = await self._whom_to_watch(watch)
+        look_again_at = CLOCK.monotonic() + RESOLVED_FOR * jitter()
         since = None if cursor is None else cursor.since
         with watch.finished_jobs(workspace_id, since, self.poll_interval) as listener:
             while True:
-                batch = await listener.next()
+                batch = await self._next(listener)
                 wanted = [job for job in batch.jobs if self._wants(job, connection)]
                 if cursor is None:
                     # What had finished before is no news.
-                    cursor = Cursor(batch.server_time).after(wanted)
+                    cursor = Cursor(batch.server_time, {job.job_id: job.ended_at for job in wanted})
                 for job in filter(cursor.is_news, wanted):
-                    cursor = cursor.after([job])
-                    of = await watch.connection(job.connection_id)
-                    if self._is_tagged(of):
-                        yield await _facts(watch, job, of), cursor
+                    facts = await self._facts(watch, job)
+                    cursor = cursor.after(job)
+                    if facts is not None:
+                        yield facts, cursor
                 cursor = cursor.at(batch.server_time)
                 yield None, cursor
+                if CLOCK.monotonic() >= look_again_at:
+                    look_again_at = CLOCK.monotonic() + RESOLVED_FOR * jitter()
+                    if await settings_for(self.airbyte_conn_id) != settings:
+                        return
+                    if self._names_something and await self._whom_to_watch(watch) != (connection, workspace_id):
+                        return
 
-    async def _whom_to_watch(self, watch: Watch) -> tuple[Connection | None, str | None]:
-        """Return the one connection, if it is one, and the workspace, if it is one."""
+    async def _next(self, listener: Listener) -> Batch:
+        """Return the next batch. That Airbyte is away is waited out here: the feed knows when to ask again."""
+        is_away = False
+        while True:
+            try:
+                batch = await listener.next()
+            except AirbyteError as error:
+                if not error.transient and not isinstance(error, AirbyteUnexpectedReplyError):
+                    raise
+                if not is_away:
+                    self.log.warning("Airbyte cannot tell what has finished; watching on. %s", error)
+                is_away = True
+            else:
+                if is_away:
+                    self.log.info("Airbyte answers again.")
+                return batch
+
+    @property
+    def _names_something(self) -> bool:
+        return self.connection_name is not None or self.workspace_name is not None
+
+    async def _whom_to_watch(self, watch: Watch) -> tuple[str | None, str | None]:
+        """Return the ids of the one connection, if it is one, and of the workspace, if it is one."""
         if self.connection_id is not None or self.connection_name is not None:
             which = (self.connection_id, self.connection_name, self.workspace_id, self.workspace_name)
-            connection = await watch.ask(resources.find_connection(*which))
-            return connection, connection.workspace_id or None
+            found = await watch.ask(resources.find_connection(*which))
+            return found.connection_id, found.workspace_id or None
         if self.workspace_name is not None:
             (workspace_id,) = await watch.ask(resources.workspaces_named([self.workspace_name]))
             return None, workspace_id
         return None, self.workspace_id
 
+    async def _facts(self, watch: Watch, job: Job) -> dict[str, Any] | None:
+        """Return what is to be told of a job; None if its connection does not have the tags.
+
+        What Airbyte cannot tell of it is left out after some tries: others shall not wait for that.
+        """
+        connection: Connection | None = None
+        try:
+            connection = await watch.connection(job.connection_id, self.poll_interval if self.tags else KEPT)
+            if job.rows_synced is None:
+                # Some servers leave the numbers out of their lists.
+                job = await watch.ask(get_job(job.job_id))
+        except AirbyteAuthenticationError:
+            raise
+        except AirbyteError as error:
+            self._tries[job.job_id] = self._tries.get(job.job_id, 0) + 1
+            if error.transient and self._tries[job.job_id] < MOST_TRIES:
+                raise
+            self.log.warning("Not all is known of job %d. %s", job.job_id, error)
+        self._tries.pop(job.job_id, None)
+        if self.tags and connection is None:
+            self.log.warning("Job %d is not told of: nobody knows the tags of its connection.", job.job_id)
+        if not self._is_tagged(connection):
+            return None
+        if connection is None or not connection.workspace_id:
+            return facts_of(job, None, "" if connection is None else connection.name, None)
+        url = watch.root.job_url(connection.workspace_id, connection.connection_id, job.job_id)
+        return facts_of(job, url, connection.name, connection.workspace_id)
+
     def _is_tagged(self, connection: Connection | None) -> bool:
         words = () if connection is None else (word for tag in connection.tags for word in (tag.name, tag.tag_id))
         return not self.tags or not set(self.tags).isdisjoint(words)
 
-    def _wants(self, job: Job, connection: Connection | None) -> bool:
+    def _wants(self, job: Job, connection_id: str | None) -> bool:
         return (
             job.status in self.statuses
-            and job.job_type in self.job_types
-            and (connection is None or job.connection_id == connection.connection_id)
+            and (job.job_type in self.job_types or (job.job_type == "reset" and "clear" in self.job_types))
+            and connection_id in (None, job.connection_id)
         )
 
 
-async def _facts(watch: Watch, job: Job, connection: Connection | None) -> dict[str, Any]:
-    if job.rows_synced is None:
-        # Some servers leave the numbers out of their lists.
-        job = await watch.ask(get_job(job.job_id))
-    if connection is None:
-        return facts_of(job, None, "", None)
-    url = watch.root.job_url(connection.workspace_id, connection.connection_id, job.job_id)
-    return facts_of(job, url if connection.workspace_id else None, connection.name, connection.workspace_id)
+def _digest(arguments: Mapping[str, Any]) -> str:
+    said = json.dumps(arguments, sort_keys=True).encode()
+    return f"airbyte_sync_events_{hashlib.sha256(said).hexdigest()[:16]}"
 
 
 class _Store:
@@ -294,11 +366,11 @@ class _Store:
 
     async def save(self, cursor: Cursor, log: Any) -> None:
         """Keep ``cursor``."""
-        try:
-            for place in self._places:
+        for place in self._places:
+            try:
                 await place.aset(self._key, cursor.dump())
-        except Exception as error:  # noqa: BLE001 - the next one will be kept
-            log.warning("How far this watcher has come cannot be kept; a restart may repeat an event. %s", error)
+            except Exception as error:  # noqa: BLE001 - an asset may be gone, and the others are not
+                log.warning("How far this watcher has come cannot be kept with %r. %s", place, error)
 
 
 class _Producer(SharedStreamProducer):

@@ -34,8 +34,8 @@ class Listener:
     def __init__(self, since: float | None, interval: float) -> None:
         self.since = since
         self.interval = interval
-        self.due = CLOCK.time()
-        self._said: asyncio.Queue[Batch | BaseException] = asyncio.Queue()
+        self.due = CLOCK.monotonic()
+        self._said: asyncio.Queue[Batch | Exception] = asyncio.Queue()
 
     async def next(self) -> Batch:
         """Return the next batch, which may be an empty one.
@@ -43,11 +43,11 @@ class Listener:
         :raises AirbyteError: if Airbyte cannot tell.
         """
         said = await self._said.get()
-        if isinstance(said, BaseException):
+        if isinstance(said, Exception):
             raise said
         return said
 
-    def hear(self, said: Batch | BaseException) -> None:
+    def hear(self, said: Batch | Exception) -> None:
         """Take in what came of a poll. An error is raised by each who hears it, and so must be its own."""
         self._said.put_nowait(said if isinstance(said, Batch) else copy.copy(said))
 
@@ -62,7 +62,6 @@ class Feed:
         self._woken = asyncio.Event()
         self._outage = Outage()
         self._serving = detached(self._serve())
-        self._serving.add_done_callback(self._ended)
 
     @property
     def is_empty(self) -> bool:
@@ -86,21 +85,23 @@ class Feed:
 
     async def _serve(self) -> None:
         while True:
-            due = min((listener.due for listener in self._listeners), default=CLOCK.time() + 1.0)
-            await CLOCK.wait(self._woken, max(due - CLOCK.time(), 0.0))
+            due = min((listener.due for listener in self._listeners), default=CLOCK.monotonic() + 1.0)
+            await CLOCK.wait(self._woken, max(due - CLOCK.monotonic(), 0.0))
             self._woken.clear()
-            if self._listeners and CLOCK.time() >= min(listener.due for listener in self._listeners):
+            if self._listeners and CLOCK.monotonic() >= min(listener.due for listener in self._listeners):
                 await self._poll()
 
     async def _poll(self) -> None:
-        began = CLOCK.time()
+        began = CLOCK.monotonic()
         listeners = list(self._listeners)
-        said: Batch | AirbyteError
+        said: Batch | Exception
         pause = 0.0
         try:
-            said = await self._finished_since(min(listener.since or began for listener in listeners) - OVERLAP, began)
+            said = await self._look([listener.since for listener in listeners])
         except AirbyteError as error:
-            pause, said = self._outage.missed(error, began), error
+            pause, said = self._outage.missed(error, CLOCK.time()), error
+        except Exception as error:  # noqa: BLE001 - a mistake of ours: nobody shall listen for ever because of it
+            said = error
         else:
             self._outage.is_over()
         for number, listener in enumerate(listeners):
@@ -109,6 +110,16 @@ class Feed:
                 listener.since = said.server_time
             listener.hear(said)
             await breathe(number)
+
+    async def _look(self, since: list[float | None]) -> Batch:
+        """Return what has finished since the earliest of these moments; None is now."""
+        now = CLOCK.time()
+        earliest = min(now if moment is None else moment for moment in since) - OVERLAP
+        batch = await self._finished_since(earliest, now)
+        if None in since and batch.server_time - OVERLAP < earliest:
+            # Our clock is ahead: by the server's own, what finished a moment ago is not in there.
+            return await self._finished_since(batch.server_time - OVERLAP, now)
+        return batch
 
     async def _finished_since(self, since: float, began: float) -> Batch:
         found: dict[int, Job] = {}
@@ -123,10 +134,3 @@ class Feed:
             found |= rows
         finished = [job for job in found.values() if job.is_finished]
         return Batch(sorted(finished, key=lambda job: (job.ended_at, job.job_id)), server_time)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            # A mistake of ours: nobody shall listen forever because of it.
-            for listener in self._listeners:
-                listener.hear(error)

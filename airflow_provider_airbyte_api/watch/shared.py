@@ -71,7 +71,7 @@ class Watch:
         self._cancel_slots = asyncio.Semaphore(max(settings.max_in_flight // 2, 1))
         self._pollers: dict[str | None, Poller] = {}
         self._feeds: dict[str | None, Feed] = {}
-        self._connections: dict[str, tuple[float, Connection | None]] = {}
+        self._connections: dict[str, tuple[float, Connection]] = {}
         self._opening: asyncio.Task[AsyncClient] | None = None
 
     @property
@@ -151,16 +151,21 @@ class Watch:
                 del self._feeds[workspace_id]
                 feed.stop()
 
-    async def connection(self, connection_id: str) -> Connection | None:
-        """Return a connection as it was within the last minutes; None if it is not there."""
+    async def connection(self, connection_id: str, max_age: float = KEPT) -> Connection | None:
+        """Return a connection as it was within ``max_age`` seconds, without its streams; None if it is not there."""
+        moment = CLOCK.monotonic()
         kept = self._connections.get(connection_id)
-        if kept is None or CLOCK.time() > kept[0] + KEPT:
-            try:
-                found = await self.ask(resources.get_connection(connection_id))
-            except (AirbyteAccessError, AirbyteNotFoundError):
-                found = None
-            kept = self._connections[connection_id] = (CLOCK.time(), found)
-        return kept[1]
+        if kept is not None and moment <= kept[0] + max_age:
+            return kept[1]
+        try:
+            found = await self.ask(resources.get_connection(connection_id))
+        except (AirbyteAccessError, AirbyteNotFoundError):
+            self._connections.pop(connection_id, None)
+            return None
+        self._connections = {name: each for name, each in self._connections.items() if moment <= each[0] + KEPT}
+        small = Connection.from_json({name: value for name, value in found.raw.items() if name != "configurations"})
+        self._connections[connection_id] = (moment, small)
+        return small
 
     async def close(self) -> None:
         """Close the session."""

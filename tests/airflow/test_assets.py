@@ -87,6 +87,15 @@ def test_each_stream_is_an_asset_if_asked_for(dag: DAG, airbyte: LocalAirbyte, d
     assert connection_asset(airbyte.url, STRIPE_TO_BIGQUERY, "billing/eu", "Rechnungen 1").uri in events()
 
 
+def test_a_stream_whose_name_is_too_long_fails_no_sync(dag: DAG, airbyte: LocalAirbyte) -> None:
+    row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
+    row["configurations"]["streams"][0]["name"] = "ü" * 400
+    sync(asset_events="streams")
+    assert run(dag).succeeded
+    base = connection_asset(airbyte.url, STRIPE_TO_BIGQUERY).uri
+    assert set(events()) == {base, f"{base}/customers"}
+
+
 @pytest.mark.parametrize(
     "arrange",
     [

@@ -104,6 +104,16 @@ def test_lineage_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
     airbyte.next_reply(403, path="/sources/.*")
     lineage = task.get_openlineage_facets_on_complete(None)
     assert (lineage.inputs, lineage.outputs) == ([], [])
+    assert lineage.run_facets["airbyte_job"].connectionName == "Snowflake → Postgres"
+    assert lineage.run_facets["externalQuery"].source.endswith("&openLogs=true")
+
+
+def test_without_the_columns_there_are_still_the_datasets(airbyte: LocalAirbyte) -> None:
+    task = execute(connection_id=SNOWFLAKE_TO_POSTGRES, lineage_columns=True)
+    airbyte.next_reply(500, path="/streams", times=9)
+    lineage = task.get_openlineage_facets_on_complete(None)
+    assert [each.name for each in lineage.outputs] == ["raw.public.orders"]
+    assert lineage.outputs[0].facets == {}
 
 
 def test_a_task_that_never_got_to_a_job_has_no_lineage(airbyte: LocalAirbyte) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
+from airflow.triggers.shared_stream import SharedStreamManager
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.api import errors, jobs, resources, retry
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
@@ -44,16 +46,37 @@ class Accessor:
 
 
 class Heard:
-    """A watcher that runs, and what it has told."""
+    """A watcher that runs, and what it has told.
+
+    With a store it runs as in the triggerer of Airflow 3.3, whose own manager of streams says what is stored.
+    """
 
     def __init__(self, trigger: AirbyteSyncEventTrigger) -> None:
         self.trigger = trigger
         self.events: list[dict[str, Any]] = []
-        self.task = asyncio.create_task(self._hear())
+        self.stores = True
+        self.unstored: list[int | None] = []
+        self.manager = SharedStreamManager(log=structlog.get_logger())
+        self.task = asyncio.create_task(self._hear() if trigger.asset_state_store is None else self._hear_stream())
 
     async def _hear(self) -> None:
         async for event in self.trigger.run():
             self.events.append(event.payload)
+
+    async def _hear_stream(self) -> None:
+        key = self.trigger.shared_stream_key()
+        assert key is not None
+        stream = self.manager.subscribe(trigger_id=1, trigger=self.trigger, key=key)
+        async for event in self.trigger.filter_shared_stream(stream):
+            self.events.append(event.payload)
+            self.unstored.append(self.manager.bind_pending_event(trigger_id=1, key=key))
+            if self.stores:
+                self.store_all()
+
+    def store_all(self) -> None:
+        """Let Airflow say that all events so far are stored."""
+        self.manager.confirm_persisted([seq for seq in self.unstored if seq is not None])
+        self.unstored.clear()
 
     @property
     def job_ids(self) -> list[int]:
@@ -62,12 +85,17 @@ class Heard:
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.wait([self.task])
+        await self.manager.stop_all()
+        if not self.task.cancelled():
+            self.task.result()
 
 
-def watcher(store: Accessor | None = None, **which: Any) -> Heard:
+def watcher(store: Accessor | None = None, *, stores: bool = True, **which: Any) -> Heard:
     trigger = AirbyteSyncEventTrigger(**{"poll_interval": 0.05, **which})
     trigger.asset_state_store = store  # type: ignore[assignment]
-    return Heard(trigger)
+    heard = Heard(trigger)
+    heard.stores = stores
+    return heard
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -214,7 +242,10 @@ async def test_what_finished_long_ago_while_nobody_watched_is_told_of(airbyte: L
     await second.stop()
 
 
-async def test_trouble_costs_no_event_and_ends_no_watcher(airbyte: LocalAirbyte) -> None:
+async def test_trouble_costs_no_event_and_ends_no_watcher(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "AWAY", retry.Retry(first_pause=0.01, longest_pause=0.01))
     heard = watcher()
     await settled(airbyte)
     airbyte.next_reply(503, path="/jobs", times=2)
@@ -333,9 +364,11 @@ def test_a_cursor_is_json_and_forgets_what_is_long_ago() -> None:
         return Job.from_json(row)
 
     early, late = ended(1, "1970-01-01T00:10:00Z"), ended(2, "1970-01-01T00:20:00Z")
-    cursor = Cursor(700.0).after([early, late])
+    assert Cursor(700.0).is_news(late)
+    assert not Cursor(700.0).is_news(ended(3, "1970-01-01T00:10:00Z"))
+    cursor = Cursor(590.0).after(early)
     assert not cursor.is_news(early)
-    moved = cursor.at(1_210.0)
+    moved = cursor.after(late).at(1_210.0)
     assert moved.told == {2: 1_200.0}
     assert not moved.is_news(early), "it ended long before"
     assert Cursor.load(moved.dump()) == moved
@@ -353,7 +386,8 @@ def test_a_cursor_is_json_and_forgets_what_is_long_ago() -> None:
         ({"connection_id": STRIPE_TO_BIGQUERY, "connection_name": "x"}, "give one"),
         ({"statuses": ["running"]}, "expected some of cancelled, failed, succeeded"),
         ({"statuses": []}, "expected some of"),
-        ({"job_types": []}, "job_types is empty"),
+        ({"job_types": []}, "expected some of clear, refresh, reset, sync"),
+        ({"job_types": ["synk"]}, "expected some of clear, refresh, reset, sync"),
         ({"poll_interval": 0}, "poll_interval is 0"),
     ],
     ids=str,
@@ -376,33 +410,206 @@ def test_it_is_rebuilt_from_what_it_serializes() -> None:
 # -- what Airflow 3.3 makes of it ------------------------------------------------------------------------------------
 
 
+def kept(store: Accessor) -> dict[str, float]:
+    (value,) = store.kept.values()
+    told: dict[str, float] = value["told"]
+    return told
+
+
 async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(airbyte: LocalAirbyte) -> None:
-    """Airflow's own manager of shared streams, without the triggerer around it."""
-    import structlog
-    from airflow.triggers.shared_stream import SharedStreamManager
+    store = Accessor()
+    first = watcher(store, stores=False)
+    await until(lambda: bool(store.kept))
+    jobs = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded") for _ in range(3)]
+    await until(lambda: len(first.events) == 3)
+    await settled(airbyte, 4)
+    assert kept(store) == {}, "a triggerer that dies now tells of them again"
+    await first.stop()
+    second = watcher(store, stores=False)
+    await until(lambda: len(second.events) == 3)
+    assert kept(store) == {}
+    second.store_all()
+    await until(lambda: len(kept(store)) == 3)
+    assert sorted(map(int, kept(store))) == [job.job_id for job in jobs]
+    await second.stop()
+    third = watcher(store)
+    await settled(airbyte, 4)
+    assert third.events == []
+    await third.stop()
+    assert sync_events._STORES == {}
+
+
+async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyte) -> None:
+    class Item:
+        def __init__(self, cursor: Cursor, *, is_clean: bool) -> None:
+            self.broker_payload = cursor
+            self.outcome = type("Outcome", (), {"is_clean": is_clean})
 
     store = Accessor()
-    trigger = AirbyteSyncEventTrigger(poll_interval=0.05)
-    trigger.asset_state_store = store  # type: ignore[assignment]
-    key = trigger.shared_stream_key()
-    assert key is not None
-    manager = SharedStreamManager(log=structlog.get_logger())
-    stream = trigger.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=trigger, key=key))
-    nothing_yet: asyncio.Future[Any] = asyncio.ensure_future(anext(stream))
+    producer = sync_events._Producer(AirbyteSyncEventTrigger(), sync_events._Store(store, "key"))
+    await producer.advance([Item(Cursor(1.0), is_clean=True), Item(Cursor(2.0), is_clean=False)])
+    assert store.kept == {}
+    await producer.advance([Item(Cursor(3.0), is_clean=True), Item(Cursor(4.0), is_clean=True)])
+    assert store.kept == {"key": Cursor(4.0).dump()}
+
+
+async def test_no_more_is_told_than_airflow_stores(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync_events, "MOST_UNDER_WAY", 5)
+    store = Accessor()
+    heard = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
-    await settled(airbyte)
-    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    event = await asyncio.wait_for(nothing_yet, 10)
-    assert event.payload["job_id"] == job.job_id
-    seq = manager.bind_pending_event(trigger_id=1, key=key)
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(anext(stream))
+    for _ in range(12):
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: len(heard.events) == 5)
     await settled(airbyte, 4)
-    (kept,) = store.kept.values()
-    assert str(job.job_id) not in kept["told"], "a triggerer that dies now tells of it again"
-    assert seq is not None
-    manager.confirm_persisted([seq])
-    await until(lambda: str(job.job_id) in next(iter(store.kept.values()))["told"])
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    await manager.stop_all()
-    assert sync_events._STORES == {}
+    assert len(heard.events) == 5
+    heard.stores = True
+    heard.store_all()
+    await until(lambda: len(heard.events) == 12)
+    await heard.stop()
+
+
+async def test_another_poll_interval_is_no_new_beginning(airbyte: LocalAirbyte) -> None:
+    store = Accessor()
+    first = watcher(store)
+    await until(lambda: bool(store.kept))
+    await first.stop()
+    missed = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    second = watcher(store, poll_interval=0.07)
+    await until(lambda: bool(second.events))
+    assert second.job_ids == [missed.job_id]
+    assert len(store.kept) == 1
+    await second.stop()
+
+
+async def test_an_asset_that_is_gone_keeps_no_other_from_being_kept(airbyte: LocalAirbyte) -> None:
+    class Gone(Accessor):
+        async def aset(self, key: str, value: Any) -> None:
+            raise ConnectionError("404")
+
+    class Both:
+        def __init__(self, *places: Accessor) -> None:
+            self._by_name = {str(number): place for number, place in enumerate(places)}
+
+    there = Accessor()
+    heard = watcher(Both(Gone(), there))  # type: ignore[arg-type]
+    await until(lambda: bool(there.kept))
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: str(job.job_id) in kept(there))
+    await heard.stop()
+
+
+# -- what else may go wrong ------------------------------------------------------------------------------------------
+
+
+async def test_a_job_of_which_nobody_can_tell_more_holds_up_no_other(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry.Retry, "pause_after", lambda *_: None)
+    heard = watcher()
+    await settled(airbyte)
+    airbyte.next_reply(500, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=99)
+    poisoned = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    other = airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "succeeded")
+    await until(lambda: len(heard.events) == 2)
+    assert heard.job_ids == [poisoned.job_id, other.job_id]
+    assert (heard.events[0]["connection_name"], heard.events[0]["rows_synced"]) == (None, 250_000)
+    await heard.stop()
+
+
+async def test_a_connection_that_was_made_anew_under_its_name_is_watched(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_events, "RESOLVED_FOR", 0.2)
+    heard = watcher(connection_name="Stripe → BigQuery")
+    await settled(airbyte)
+    row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
+    row["connectionId"] = str(uuid.uuid4())
+    await asyncio.sleep(0.5)
+    job = airbyte.add_job(row["connectionId"], "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.job_ids == [job.job_id]
+    await heard.stop()
+
+
+async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_airbyte_api.triggers import lookups
+
+    monkeypatch.setattr(lookups, "KEPT", 0.05)
+    monkeypatch.setattr(sync_events, "RESOLVED_FOR", 0.2)
+    heard = watcher()
+    await settled(airbyte)
+    with LocalAirbyte() as other:
+        monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", other.airflow_connection)
+        await settled(other)
+        job = other.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+        await until(lambda: bool(heard.events))
+        assert heard.job_ids == [job.job_id]
+        await heard.stop()
+
+
+async def test_a_tag_that_was_given_since_counts(airbyte: LocalAirbyte) -> None:
+    row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
+    row["tags"] = []
+    heard = watcher(tags="fresh")
+    await settled(airbyte)
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await settled(airbyte, 3)
+    row["tags"] = [{"tagId": str(uuid.uuid4()), "name": "fresh", "workspaceId": WORKSPACE_ID}]
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.job_ids == [job.job_id]
+    await heard.stop()
+
+
+async def test_a_mistake_of_ours_in_one_poll_ends_no_watcher(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
+    heard = [watcher(), watcher(statuses="failed")]
+    await settled(airbyte)
+    broken = mocker.patch.object(resources, "page_of_changes", side_effect=RuntimeError("a mistake"))
+    await until(lambda: broken.call_count >= 1)
+    mocker.stop(broken)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard[0].events))
+    assert heard[0].job_ids == [job.job_id]
+    for each in heard:
+        await each.stop()
+
+
+async def test_fifty_watchers_ride_out_an_outage_as_one(airbyte: LocalAirbyte) -> None:
+    crowd = [watcher(poll_interval=0.1 + number / 1000) for number in range(50)]
+    await settled(airbyte, 3)
+    airbyte.next_reply(429, path="/jobs", headers={"Retry-After": "2"})
+    before = len(airbyte.requests)
+    await asyncio.sleep(1.5)
+    assert len(airbyte.requests) - before <= 2, "the server has asked for two seconds of peace"
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: all(heard.events for heard in crowd))
+    assert {heard.job_ids[0] for heard in crowd} == {job.job_id}
+    for heard in crowd:
+        await heard.stop()
+
+
+@pytest.mark.parametrize("ahead", [-7200.0, 7200.0])
+async def test_a_clock_that_differs_from_airbytes_makes_no_storm(airbyte: LocalAirbyte, ahead: float) -> None:
+    airbyte.clock_ahead = ahead
+    for _ in range(3):
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    heard = watcher()
+    await settled(airbyte, 4)
+    assert heard.events == []
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.job_ids == [job.job_id]
+    await heard.stop()
+
+
+async def test_a_clear_is_told_of_by_either_of_its_names(airbyte: LocalAirbyte) -> None:
+    crowd = [watcher(job_types=job_type) for job_type in ("clear", "reset")]
+    await settled(airbyte)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset")
+    await until(lambda: all(heard.events for heard in crowd))
+    assert [heard.job_ids for heard in crowd] == [[job.job_id]] * 2
+    for heard in crowd:
+        await heard.stop()

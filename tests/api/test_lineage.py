@@ -100,7 +100,7 @@ def test_what_the_library_does_not_name_is_named_as_its_other_integrations_do(
         ("mssql", DATABASE, "shop.dbo.users"),
         ("mysql", DATABASE, "shop.users"),
         ("bigquery", {"project_id": "acme", "dataset_id": "other:raw"}, "other.raw.users"),
-        ("snowflake", {"host": "a-b.snowflakecomputing.com", "database": "D", "schema": "S"}, "D.S.users"),
+        ("snowflake", {"host": "a-b.snowflakecomputing.com", "database": "D", "schema": "S"}, "D.S.USERS"),
         ("databricks", {"hostname": "h", "database": "main"}, "main.default.users"),
         ("s3", {"s3_bucket_name": "lake", "s3_bucket_path": "/raw/"}, "raw/users"),
         ("gcs", {"gcs_bucket_name": "lake", "gcs_bucket_path": "raw"}, "raw/users"),

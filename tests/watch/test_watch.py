@@ -287,7 +287,7 @@ async def test_the_last_one_closes_the_session_and_the_next_one_opens_a_new_one(
         await crowd.wait_for(job.job_id)
         assert not shared._WATCHES[asyncio.get_running_loop()]
         await asyncio.sleep(0)
-        sessions = [each for each in gc.get_objects() if isinstance(each, aiohttp.ClientSession)]
+        sessions = [each for each in gc.get_objects() if type(each) is aiohttp.ClientSession]
         assert all(session.closed for session in sessions)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     assert not [task for task in others if not task.done()], "nothing is left behind"
