@@ -316,9 +316,12 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.api.verdict import Seen
 
         demand = self._demand(context)
+        is_the_first_look = self._found is None
         connection = self._look(self._find())
         if connection is None:
             return PokeReturnValue(is_done=False)
+        if is_the_first_look:
+            self._describe_connection(context, connection, None)
         offer_name(context, connection.name)
         with self._heeding_soft_fail():
             look = self._look(look_for_fresh_data(connection.connection_id, demand, Seen(connection.name)))

@@ -86,6 +86,16 @@ def test_young_late_and_large_enough(airbyte: LocalAirbyte, age: float, demand: 
     assert poke(**given).is_done is is_fresh
 
 
+def test_the_link_to_the_connection_is_there_while_it_pokes(airbyte: LocalAirbyte) -> None:
+    xcoms = XComs()
+    waiting = sensor()
+    for _ in range(2):
+        assert waiting.poke({"ti": xcoms}).is_done is False  # type: ignore[typeddict-item]
+    page = f"{airbyte.url}/workspaces/{WORKSPACE_ID}/connections/{STRIPE_TO_BIGQUERY}"
+    assert xcoms.pushed["connection_url"] == page
+    assert "job_url" not in xcoms.pushed
+
+
 def test_other_connections_and_what_is_no_sync_do_not_count(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "succeeded", age=60.0)
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", age=60.0, job_type="reset")
