@@ -40,11 +40,9 @@ def _no_tokens_from_before() -> None:
 
 
 @pytest.fixture
-def airbyte(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAirbyte]:
+def airbyte(local_airbyte: LocalAirbyte) -> LocalAirbyte:
     """A local Airbyte whose jobs end at the second look, known to Airflow as ``airbyte_api_default``."""
-    with LocalAirbyte() as local:
-        monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", local.airflow_connection)
-        yield local
+    return local_airbyte
 
 
 @pytest.fixture(scope="session")

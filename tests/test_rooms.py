@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "cli": {"api", "cli", "clients", "hooks"},
     "__main__": {"cli"},
     "testing": {"api", "testing"},
+    "pytest_plugin": {"api", "testing"},
     "get_provider_info": {"form"},
     "__init__": set(),
 }
@@ -38,6 +39,7 @@ FOREIGN = {
     "__init__": PURE,
     "clients": {"airflow"},
     "testing": {"airflow"},
+    "pytest_plugin": {"airflow"},
 }
 
 

@@ -238,6 +238,40 @@ class LocalAirbyte:
         """Return the requests of ``method`` whose path below the API root matches ``path``, a regular expression."""
         return [each for each in self.requests if each.method == method and re.fullmatch(path, each.path)]
 
+    # -- what a test claims ------------------------------------------------------------------------------------
+
+    def assert_one_job(self, connection_id: str, job_type: str = "sync") -> LocalJob:
+        """Return the one job of that type that an Airbyte connection has ever had.
+
+        :param job_type: ``sync``, or ``reset``, which a clear is as well.
+        :raises AssertionError: if it had none or more, saying which.
+        """
+        found = [job for job in self.jobs if (job.connection_id, job.job_type) == (connection_id, job_type)]
+        if len(found) != 1:
+            all_jobs = ", ".join(f"{job.job_id} ({job.job_type}, {job.status})" for job in self.jobs) or "none"
+            raise AssertionError(
+                f"Airbyte connection {connection_id} has had {len(found)} jobs of the type {job_type}, expected one. "
+                f"All jobs: {all_jobs}."
+            )
+        return found[0]
+
+    def assert_cancelled(self, job_id: int) -> None:
+        """Do nothing if somebody cancelled that job, once, and no other one.
+
+        :raises AssertionError: if not.
+        """
+        if self.cancelled != [job_id]:
+            raise AssertionError(f"The jobs {self.cancelled} were cancelled, expected {job_id} alone.")
+
+    def assert_polled_at_most(self, times: int) -> None:
+        """Do nothing if jobs were looked at so often at the most, by their ids or by lists.
+
+        :raises AssertionError: if not, with the number.
+        """
+        looks = self.asked("GET", r"/jobs(/\d+)?")
+        if len(looks) > times:
+            raise AssertionError(f"Jobs were looked at {len(looks)} times, expected {times} at the most.")
+
     # -- the socket --------------------------------------------------------------------------------------------
 
     def _now(self) -> float:

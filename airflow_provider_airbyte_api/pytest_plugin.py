@@ -1,0 +1,42 @@
+"""The pytest plugin: a local Airbyte for tests of DAGs. pytest finds it where this package is installed.
+
+It imports nothing of Airflow, and the server only for a test that asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
+
+if TYPE_CHECKING:
+    from airflow_provider_airbyte_api.testing import LocalAirbyte
+
+MARK = "local_airbyte"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARK}(conn_id, **how): the id of the Airflow connection by which the fixture local_airbyte is known, and "
+        "what LocalAirbyte takes, such as job_seconds.",
+    )
+
+
+@pytest.fixture
+def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAirbyte]:
+    """Yield an Airbyte with fresh data. Airflow knows it as ``airbyte_api_default``, or as the mark says."""
+    from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: PLC0415 - see above
+
+    mark = request.node.get_closest_marker(MARK)
+    how = {} if mark is None else dict(mark.kwargs)
+    conn_id = str(how.pop("conn_id", AIRBYTE_CONN_ID))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1,localhost")
+    with LocalAirbyte(**how) as airbyte:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", airbyte.airflow_connection)
+        yield airbyte
