@@ -54,7 +54,10 @@ def find_connection(task: NamesConnection, retry: Retry | None = None) -> Conver
     from airflow_provider_airbyte_api.api.resources import find_connection
     from airflow_provider_airbyte_api.api.retry import Retry
 
-    which = [_text(getattr(task, name), name) if name in task.given else None for name in WHICH_CONNECTION]
+    which = [
+        _text(value, name) if name in task.given or value is not None else None
+        for name, value in ((name, getattr(task, name)) for name in WHICH_CONNECTION)
+    ]
     connection_id, connection_name, workspace_id, workspace_name = which
     return find_connection(connection_id, connection_name, workspace_id, workspace_name, retry or Retry())
 

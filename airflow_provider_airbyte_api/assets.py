@@ -5,6 +5,7 @@ Nothing is asked of Airbyte here: an asset is declared while a DAG is parsed.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote
 
@@ -73,7 +74,9 @@ def make_alias_known(name: str) -> None:
         return
     from airflow.models.dataset import DatasetAliasModel  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+    from sqlalchemy.exc import IntegrityError  # noqa: PLC0415 - as above
 
-    with create_session() as session:
+    # Another task may make it known at the same moment.
+    with contextlib.suppress(IntegrityError), create_session() as session:
         if session.query(DatasetAliasModel).filter(DatasetAliasModel.name == name).first() is None:
             session.add(DatasetAliasModel(name=name))

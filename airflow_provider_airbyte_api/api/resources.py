@@ -92,11 +92,15 @@ def list_tags(workspace_ids: Iterable[str] = ()) -> Conversation[list[Tag]]:
 
 
 def list_streams(
-    source_id: str, destination_id: str | None = None, *, ignore_cache: bool = False
+    source_id: str,
+    destination_id: str | None = None,
+    *,
+    ignore_cache: bool = False,
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
 ) -> Conversation[list[Any]]:
     """Return the streams of a source, as the API shows them."""
     request = calls.list_streams(source_id, destination_id, ignore_cache=ignore_cache)
-    reply = yield from call(request)
+    reply = yield from call(request, retry)
     rows = json_of(request, reply)
     if not isinstance(rows, list):
         raise unexpected(request, reply, "JSON that is no list.")

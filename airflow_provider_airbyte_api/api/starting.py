@@ -230,8 +230,13 @@ def start_or_adopt(
     began = yield from now()
     attempts = _Start(connection, newest, wish, began)
     outcome: Started | Busy | NotStarted | None = None
-    while outcome is None:
-        outcome = yield from attempts.attempt()
+    try:
+        while outcome is None:
+            outcome = yield from attempts.attempt()
+    except AirbyteError as error:
+        # Whatever became of the last attempt, an earlier one may yet have been obeyed.
+        error.maybe_processed = error.maybe_processed or attempts.unclear > 0
+        raise
     return outcome
 
 
@@ -269,6 +274,7 @@ class _Start:
     began: float
     unclear: int = 0
     failures: int = 0
+    failing_since: float | None = None
 
     def attempt(self) -> Conversation[Started | Busy | NotStarted | None]:
         """Ask once for the job, and return what came of it; None to ask again."""
@@ -300,9 +306,10 @@ class _Start:
         return Started(job, owned=True)
 
     def _try_later(self, error: AirbyteError) -> Conversation[None]:
-        self.failures += 1
         moment = yield from now()
-        pause = Retry().pause_after(self.failures, moment - self.began, error)
+        self.failing_since = self.failing_since or moment
+        self.failures += 1
+        pause = Retry().pause_after(self.failures, moment - self.failing_since, error)
         if pause is None:
             raise error
         yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
@@ -368,6 +375,7 @@ class _Start:
             yield Say("It was: job %d.", (found.job_id,))
             return Started(found, owned=True)
         self.unclear += 1
+        self.failures, self.failing_since = 0, None
         if self.unclear >= MOST_STARTS:
             raise error
         yield Say("It was not. Starting it again.", level=logging.WARNING)

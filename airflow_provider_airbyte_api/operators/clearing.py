@@ -21,7 +21,8 @@ class AirbyteClearOperator(AirbyteJobOperator):
     :param job_type: ``clear`` or ``reset``, two words for one thing: Airbyte shows a job of the type ``reset`` for
         both. A clear needs the role of an editor, a reset that of a runner; Airbyte before 0.62.4 knows only that one.
     :param on_running: what to do if a job of the connection runs, which Airbyte would cancel for the clear, without a
-        word: ``fail``, and start nothing; ``wait`` for its end, then clear; ``skip`` the task; or ``cancel`` it.
+        word: ``fail``, and start nothing; ``wait`` for its end, then clear; ``skip`` the task; or ``restart``: cancel
+        it, then clear.
     """
 
     def __init__(self, *, job_type: str = "clear", on_running: str = "fail", **kwargs: Any) -> None:

@@ -123,7 +123,7 @@ def _columns(hook: AirbyteHook, source_id: str, destination_id: str) -> dict[Str
     from airflow_provider_airbyte_api.api.models import Stream  # noqa: PLC0415 - for columns only
 
     found: dict[Stream, SchemaDatasetFacet] = {}
-    for each in hook.list_streams(source_id, destination_id):
+    for each in hook.run(resources.list_streams(source_id, destination_id, retry=ONCE)):
         names = [".".join(map(str, path)) for path in each.get("propertyFields") or ()]
         fields = [SchemaDatasetFacetFields(name=name) for name in names]
         # The API does write it that way.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -46,7 +47,7 @@ LONGEST_PAUSE = 300.0
 RESOLVED_FOR = 600.0
 """Seconds for which a name stands for the same thing, and an Airflow connection is taken to be as it was."""
 
-MOST_TRIES = 3
+MOST_TRIES = 5
 """Tries to learn more of a job before it is told of without."""
 
 JOB_TYPES = frozenset({"sync", "reset", "clear", "refresh"})
@@ -246,7 +247,9 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         since = None if cursor is None else cursor.since
         with watch.finished_jobs(workspace_id, since, self.poll_interval) as listener:
             while True:
-                batch = await self._next(listener)
+                batch = await self._next(listener, settings)
+                if batch is None:
+                    return
                 wanted = [job for job in batch.jobs if self._wants(job, connection)]
                 if cursor is None:
                     # What had finished before is no news.
@@ -260,13 +263,24 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                 yield None, cursor
                 if CLOCK.monotonic() >= look_again_at:
                     look_again_at = CLOCK.monotonic() + RESOLVED_FOR * jitter()
-                    if await settings_for(self.airbyte_conn_id) != settings:
+                    if await self._leads_elsewhere(settings):
                         return
                     if self._names_something and await self._whom_to_watch(watch) != (connection, workspace_id):
                         return
 
-    async def _next(self, listener: Listener) -> Batch:
-        """Return the next batch. That Airbyte is away is waited out here: the feed knows when to ask again."""
+    async def _leads_elsewhere(self, settings: Settings) -> bool:
+        """Tell whether the Airflow connection has been changed."""
+        try:
+            return await settings_for(self.airbyte_conn_id) != settings
+        except Exception as error:  # noqa: BLE001 - the one that is known is as good, for now
+            self.log.info("The Airflow connection cannot be looked up; watching on. %s", error)
+            return False
+
+    async def _next(self, listener: Listener, settings: Settings) -> Batch | None:
+        """Return the next batch; None if the Airflow connection leads elsewhere by now.
+
+        That Airbyte is away is waited out here: the feed knows when to ask again.
+        """
         is_away = False
         while True:
             try:
@@ -277,6 +291,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                 if not is_away:
                     self.log.warning("Airbyte cannot tell what has finished; watching on. %s", error)
                 is_away = True
+                if await self._leads_elsewhere(settings):
+                    return None
             else:
                 if is_away:
                     self.log.info("Airbyte answers again.")
@@ -312,9 +328,11 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             raise
         except AirbyteError as error:
             self._tries[job.job_id] = self._tries.get(job.job_id, 0) + 1
-            if error.transient and self._tries[job.job_id] < MOST_TRIES:
+            is_odd = isinstance(error, AirbyteUnexpectedReplyError)
+            if (error.transient or is_odd) and self._tries[job.job_id] < MOST_TRIES:
                 raise
             self.log.warning("Not all is known of job %d. %s", job.job_id, error)
+            connection = watch.last_known_connection(job.connection_id)
         self._tries.pop(job.job_id, None)
         if self.tags and connection is None:
             self.log.warning("Job %d is not told of: nobody knows the tags of its connection.", job.job_id)
@@ -380,6 +398,7 @@ class _Producer(SharedStreamProducer):
         self._trigger = trigger
         self._store = store
         self._under_way = 0
+        self._has_lost_one = False
         self._advanced = asyncio.Event()
         self._saved_at = 0.0
 
@@ -391,7 +410,7 @@ class _Producer(SharedStreamProducer):
                 if facts is not None:
                     self._under_way += 1
                     yield facts, reached
-                elif not self._under_way and CLOCK.time() >= self._saved_at + SAVED_EVERY:
+                elif not self._under_way and not self._has_lost_one and CLOCK.time() >= self._saved_at + SAVED_EVERY:
                     await self._save(reached)
                 while self._under_way >= MOST_UNDER_WAY:
                     self._advanced.clear()
@@ -399,11 +418,13 @@ class _Producer(SharedStreamProducer):
 
     async def advance(self, batch: Sequence[Any]) -> None:
         """Keep how far the events have come that Airflow has stored."""
+        stored = list(itertools.takewhile(lambda item: item.outcome.is_clean, batch))
+        if stored and not self._has_lost_one:
+            await self._save(stored[-1].broker_payload)
+        # Airflow ends this producer then, and the next one tells of it again.
+        self._has_lost_one = self._has_lost_one or len(stored) < len(batch)
         self._under_way -= len(batch)
         self._advanced.set()
-        stored = [item.broker_payload for item in batch if item.outcome.is_clean]
-        if len(stored) == len(batch):
-            await self._save(stored[-1])
 
     async def _save(self, cursor: Cursor) -> None:
         self._saved_at = CLOCK.time()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import math
 from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import resources
@@ -61,6 +62,7 @@ class Feed:
         self._listeners: list[Listener] = []
         self._woken = asyncio.Event()
         self._outage = Outage()
+        self._not_before = 0.0
         self._serving = detached(self._serve())
 
     @property
@@ -86,9 +88,10 @@ class Feed:
     async def _serve(self) -> None:
         while True:
             due = min((listener.due for listener in self._listeners), default=CLOCK.monotonic() + 1.0)
-            await CLOCK.wait(self._woken, max(due - CLOCK.monotonic(), 0.0))
+            await CLOCK.wait(self._woken, max(max(due, self._not_before) - CLOCK.monotonic(), 0.0))
             self._woken.clear()
-            if self._listeners and CLOCK.monotonic() >= min(listener.due for listener in self._listeners):
+            due = min((listener.due for listener in self._listeners), default=math.inf)
+            if CLOCK.monotonic() >= max(due, self._not_before):
                 await self._poll()
 
     async def _poll(self) -> None:
@@ -104,6 +107,7 @@ class Feed:
             said = error
         else:
             self._outage.is_over()
+        self._not_before = began + pause
         for number, listener in enumerate(listeners):
             listener.due = began + max(pause, listener.interval * jitter())
             if isinstance(said, Batch):

@@ -167,6 +167,11 @@ class Watch:
         self._connections[connection_id] = (moment, small)
         return small
 
+    def last_known_connection(self, connection_id: str) -> Connection | None:
+        """Return a connection as it was when it was last asked for, if it was."""
+        kept = self._connections.get(connection_id)
+        return None if kept is None else kept[1]
+
     async def close(self) -> None:
         """Close the session."""
         if self._opening is not None:

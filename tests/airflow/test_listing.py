@@ -274,6 +274,13 @@ def test_a_workspace_beside_an_id_is_a_guard(airbyte: LocalAirbyte) -> None:
         AirbyteCancelJobOperator(task_id="cancel", job_id=1, workspace_name="Local")
 
 
+def test_what_a_policy_sets_later_counts(airbyte: LocalAirbyte) -> None:
+    made = AirbyteSyncOperator(task_id="t", connection_name="Stripe → BigQuery")
+    made.workspace_name = "Nowhere"
+    with pytest.raises(errors.AirbyteNameError, match="There is no workspace named 'Nowhere'"):
+        AirbyteHook().run(find_connection(made))
+
+
 def test_a_name_that_looks_like_a_number_may_be_one(airbyte: LocalAirbyte) -> None:
     (number,) = add_connections(airbyte, 1, name="2024")
     made = AirbyteSyncOperator(task_id="t", connection_name="2024")

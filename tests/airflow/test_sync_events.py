@@ -447,10 +447,12 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
 
     store = Accessor()
     producer = sync_events._Producer(AirbyteSyncEventTrigger(), sync_events._Store(store, "key"))
-    await producer.advance([Item(Cursor(1.0), is_clean=True), Item(Cursor(2.0), is_clean=False)])
-    assert store.kept == {}
-    await producer.advance([Item(Cursor(3.0), is_clean=True), Item(Cursor(4.0), is_clean=True)])
-    assert store.kept == {"key": Cursor(4.0).dump()}
+    await producer.advance([Item(Cursor(1.0), is_clean=True), Item(Cursor(2.0), is_clean=True)])
+    assert store.kept == {"key": Cursor(2.0).dump()}
+    await producer.advance([Item(Cursor(3.0), is_clean=True), Item(Cursor(4.0), is_clean=False)])
+    assert store.kept == {"key": Cursor(3.0).dump()}
+    await producer.advance([Item(Cursor(5.0), is_clean=True)])
+    assert store.kept == {"key": Cursor(3.0).dump()}, "the fourth is to be told of again"
 
 
 async def test_no_more_is_told_than_airflow_stores(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,6 +552,40 @@ async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
         await heard.stop()
 
 
+async def test_a_host_that_was_wrong_is_left_once_it_is_corrected(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_airbyte_api.triggers import lookups
+
+    monkeypatch.setattr(lookups, "KEPT", 0.05)
+    monkeypatch.setattr(jobs, "AWAY", retry.Retry(first_pause=0.01, longest_pause=0.01))
+    with LocalAirbyte() as wrong:
+        wrong.next_reply(200, path="/jobs", body="<html>welcome</html>", times=10_000)
+        monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", wrong.airflow_connection)
+        heard = watcher()
+        await settled(wrong)
+        monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", airbyte.airflow_connection)
+        await settled(airbyte)
+        job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+        await until(lambda: bool(heard.events))
+        assert heard.job_ids == [job.job_id]
+        await heard.stop()
+
+
+@pytest.mark.parametrize("odd", [{"status": 404, "body": "<html>x</html>"}, {"status": 500}], ids=["odd", "500"])
+async def test_tags_that_cannot_be_learnt_at_once_lose_no_event(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(retry.Retry, "pause_after", lambda *_: None)
+    heard = watcher(tags="nightly")
+    await settled(airbyte)
+    airbyte.next_reply(path="/connections/.*", times=2, **odd)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.job_ids == [job.job_id]
+    await heard.stop()
+
+
 async def test_a_tag_that_was_given_since_counts(airbyte: LocalAirbyte) -> None:
     row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
     row["tags"] = []
@@ -582,12 +618,14 @@ async def test_fifty_watchers_ride_out_an_outage_as_one(airbyte: LocalAirbyte) -
     await settled(airbyte, 3)
     airbyte.next_reply(429, path="/jobs", headers={"Retry-After": "2"})
     before = len(airbyte.requests)
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.5)
+    newcomers = [watcher(poll_interval=0.2) for _ in range(5)]
+    await asyncio.sleep(1.0)
     assert len(airbyte.requests) - before <= 2, "the server has asked for two seconds of peace"
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     await until(lambda: all(heard.events for heard in crowd))
     assert {heard.job_ids[0] for heard in crowd} == {job.job_id}
-    for heard in crowd:
+    for heard in crowd + newcomers:
         await heard.stop()
 
 

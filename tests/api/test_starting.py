@@ -329,6 +329,21 @@ def test_a_clear_gives_up_after_a_while() -> None:
     talk.answers.clear()
 
 
+def test_what_may_have_been_started_is_not_forgotten_for_a_refusal_that_follows() -> None:
+    """The task remembers then what to look for at its next try."""
+    nothing_for_long = [OLD] * 19
+    talk = Talk([*QUIET, silence(), *nothing_for_long, *QUIET, reply(403)])
+    with pytest.raises(errors.AirbyteAccessError) as caught:
+        talk.perform(clear())
+    assert caught.value.maybe_processed
+
+
+def test_a_refusal_after_a_long_look_up_is_waited_out_as_any_other() -> None:
+    nothing_for_long = [OLD] * 19
+    talk = Talk([*QUIET, silence(), *nothing_for_long, *QUIET, reply(429), *QUIET, reply(200, reset(13))])
+    assert isinstance(talk.perform(clear()), Started)
+
+
 def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
     deleted = answer(
         replies.as_json({"title": "try-again-later", "data": {"message": "The connection manager is deleted."}}, 409)
