@@ -416,7 +416,10 @@ def kept(store: Accessor) -> dict[str, float]:
     return told
 
 
-async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(airbyte: LocalAirbyte) -> None:
+async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_events, "SAVED_EVERY", 0.0)
     store = Accessor()
     first = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
