@@ -63,8 +63,8 @@ class JobRun:
 
     def _heed_its_own_schedule(self, connection: Connection) -> None:
         """Do what ``on_own_schedule`` says if Airbyte starts syncs of ``connection`` as well."""
-        is_of_no_use = connection.schedule_type == "manual" or connection.status != "active"
-        if is_of_no_use or self._has_waited or self._task.on_own_schedule == "ignore":
+        is_airflows = connection.schedule_type == "manual"
+        if is_airflows or self._has_waited or self._task.on_own_schedule == "ignore":
             return
         what = (
             f"Airbyte connection {connection.name!r} ({connection.connection_id}) has a schedule of its own in Airbyte "
