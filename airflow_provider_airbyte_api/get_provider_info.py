@@ -6,6 +6,13 @@ from typing import Any
 
 from airflow_provider_airbyte_api import form
 
+ASSET_URIS = {
+    "schemes": ["airbyte"],
+    "handler": "airflow_provider_airbyte_api.assets.sanitize_uri",
+    "factory": "airflow_provider_airbyte_api.assets.connection_asset",
+    "to_openlineage_converter": "airflow_provider_airbyte_api.assets.convert_asset_to_openlineage",
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata."""
@@ -28,14 +35,8 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_airbyte_api.links.airbyte.AirbyteJobLink",
             "airflow_provider_airbyte_api.links.airbyte.AirbyteConnectionLink",
         ],
-        "asset-uris": [
-            {
-                "schemes": ["airbyte"],
-                "handler": "airflow_provider_airbyte_api.assets.sanitize_uri",
-                "factory": "airflow_provider_airbyte_api.assets.connection_asset",
-                "to_openlineage_converter": "airflow_provider_airbyte_api.assets.convert_asset_to_openlineage",
-            }
-        ],
+        "asset-uris": [ASSET_URIS],
+        "dataset-uris": [ASSET_URIS],  # their name on Airflow 2
         "cli": ["airflow_provider_airbyte_api.cli.definition.get_airbyte_cli_commands"],
         "connection-types": [
             {
