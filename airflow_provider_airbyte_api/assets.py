@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, unquote
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 from airflow_provider_airbyte_api.api.models import valid_uuid
@@ -55,8 +55,6 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLineageDataset:  # noqa: ARG001 - Airflow's
     """Return an asset as OpenLineage names it."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - seldom needed
-
     from airflow.providers.common.compat.openlineage.facet import Dataset  # noqa: PLC0415 - optional
 
     parts = urlsplit(asset.uri)

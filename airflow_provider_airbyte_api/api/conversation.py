@@ -141,6 +141,19 @@ def now() -> Conversation[float]:
     return moment
 
 
+def pause_before_next_try(retry: Retry, failures: int, since: float, error: AirbyteError) -> Conversation[None]:
+    """Let the pause pass that ``retry`` has after so many failures since that moment, in seconds since the epoch.
+
+    :raises AirbyteError: ``error``, if it was the last try.
+    """
+    moment = yield from now()
+    pause = retry.pause_after(failures, moment - since, error)
+    if pause is None:
+        raise error
+    yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
+    yield Pause(pause)
+
+
 def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  # noqa: B008 - it is frozen
     """Return the 2xx reply to ``request``.
 
@@ -164,13 +177,10 @@ def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  #
                 rejected = token
                 continue
         error = error_for(request, outcome, with_token=token is not None, if_refused=token.if_refused if token else "")
-        failures += 1
-        moment = yield from now()
-        pause = retry.pause_after(failures, moment - started, error) if _may_repeat(request, error) else None
-        if pause is None:
+        if not _may_repeat(request, error):
             raise error
-        yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
-        yield Pause(pause)
+        failures += 1
+        yield from pause_before_next_try(retry, failures, started, error)
 
 
 def call_for(

@@ -208,6 +208,14 @@ class AirbyteEventError(AirbyteError):
     """What came back from a trigger is not a verdict that we know. It is never taken for success."""
 
 
+def may_heal(error: AirbyteError) -> bool:
+    """Tell whether one who waits for something may wait on.
+
+    Besides what is transient that is a web page: while Airbyte is updated, a proxy may answer for it.
+    """
+    return error.transient or isinstance(error, AirbyteUnexpectedReplyError)
+
+
 def dump(error: AirbyteError) -> dict[str, Any]:
     """Return ``error`` as JSON, to be sent from a triggerer to a worker."""
     return {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}

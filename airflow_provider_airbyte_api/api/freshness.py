@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Say, now, read_page
-from airflow_provider_airbyte_api.api.errors import (
-    AirbyteError,
-    AirbyteJobTimeoutError,
-    AirbyteUnexpectedReplyError,
-)
+from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteJobTimeoutError, may_heal
 from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, pause_within
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import ONCE
@@ -127,8 +123,7 @@ class _Lookout:
         try:
             look = yield from look_for_fresh_data(self.connection_id, self.demand, self.seen)
         except AirbyteError as error:
-            # While Airbyte is updated, a proxy may answer for it with a page of its own.
-            if not error.transient and not isinstance(error, AirbyteUnexpectedReplyError):
+            if not may_heal(error):
                 raise
             yield from self._missed(error)
             return None

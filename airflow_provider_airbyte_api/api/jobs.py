@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.conversation import Conversation, News, Pause, Say, call_for, now
+from airflow_provider_airbyte_api.api.conversation import (
+    Conversation,
+    News,
+    Pause,
+    Say,
+    call_for,
+    now,
+    pause_before_next_try,
+)
 from airflow_provider_airbyte_api.api.defaults import POLL_INTERVAL, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
@@ -16,8 +24,8 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
     AirbyteJobTimeoutError,
     AirbyteNotFoundError,
-    AirbyteUnexpectedReplyError,
     AirbyteUnreachableError,
+    may_heal,
 )
 from airflow_provider_airbyte_api.api.models import KNOWN, Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE, Retry
@@ -179,13 +187,10 @@ def cancel_job(
                 if not job.is_finished:
                     raise
                 break
-            failures += 1
-            moment = yield from now()
-            pause = retry.pause_after(failures, moment - began, error) if error.transient else None
-            if pause is None:
+            if not error.transient:
                 raise
-            yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
-        yield Pause(pause)
+            failures += 1
+            yield from pause_before_next_try(retry, failures, began, error)
     yield Say("Asked Airbyte to cancel job %d; its status is %s.", (job.job_id, job.status))
     return job
 
@@ -223,9 +228,9 @@ class _Lookout:
         try:
             job = yield from self.look(glance)
         except AirbyteError as error:
-            # While Airbyte is updated, a proxy may answer for it with a page of its own. Somebody saw this job before.
+            # An odd page is no reason to wait for a job that nobody has seen before.
             seen_before = self.status != "unknown" or self.patience.first_pause > 0
-            if not error.transient and not (seen_before and isinstance(error, AirbyteUnexpectedReplyError)):
+            if not (may_heal(error) if seen_before else error.transient):
                 raise
             yield from self._missed(error)
             return None

@@ -16,6 +16,9 @@ from airflow_provider_airbyte_api.api.urls import ASSET_SCHEME, ApiRoot
 
 Configuration: TypeAlias = Mapping[str, Any]
 
+SAYS_TOO_LITTLE = (AttributeError, KeyError, IndexError, TypeError, StopIteration)
+"""What comes of a configuration that leaves out what a name is made of, or says it in another way."""
+
 
 @dataclass(frozen=True)
 class DatasetName:
@@ -64,13 +67,7 @@ def _named(kind: str, configuration: Configuration, schema: str, table: str) -> 
         return None
     try:
         namespace, *name = namer(configuration, schema, table)
-    except (
-        AttributeError,
-        KeyError,
-        IndexError,
-        TypeError,
-        StopIteration,
-    ):  # it says too little of itself, or in another way
+    except SAYS_TOO_LITTLE:
         return None
     return DatasetName(namespace, ".".join(name))
 

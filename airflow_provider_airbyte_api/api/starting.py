@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.conversation import Conversation, Pause, Say, call_for, now
+from airflow_provider_airbyte_api.api.conversation import (
+    Conversation,
+    Pause,
+    Say,
+    call_for,
+    now,
+    pause_before_next_try,
+)
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
     AirbyteAlreadyRunningError,
@@ -306,14 +313,10 @@ class _Start:
         return Started(job, owned=True)
 
     def _try_later(self, error: AirbyteError) -> Conversation[None]:
-        moment = yield from now()
-        self.failing_since = self.failing_since or moment
+        if self.failing_since is None:
+            self.failing_since = yield from now()
         self.failures += 1
-        pause = Retry().pause_after(self.failures, moment - self.failing_since, error)
-        if pause is None:
-            raise error
-        yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
-        yield Pause(pause)
+        yield from pause_before_next_try(Retry(), self.failures, self.failing_since, error)
 
     def _already_running(self, error: AirbyteAlreadyRunningError) -> Conversation[Started | Busy | NotStarted | None]:
         running = yield from running_job(self.connection.connection_id)

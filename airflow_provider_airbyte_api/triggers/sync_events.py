@@ -19,8 +19,9 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteAuthenticationError,
     AirbyteConfigError,
     AirbyteError,
-    AirbyteUnexpectedReplyError,
+    may_heal,
 )
+from airflow_provider_airbyte_api.api.finding import Filter
 from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import FINISHED, Connection, Job, valid_uuid
 from airflow_provider_airbyte_api.api.verdict import facts_of
@@ -286,7 +287,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             try:
                 batch = await listener.next()
             except AirbyteError as error:
-                if not error.transient and not isinstance(error, AirbyteUnexpectedReplyError):
+                if not may_heal(error):
                     raise
                 if not is_away:
                     self.log.warning("Airbyte cannot tell what has finished; watching on. %s", error)
@@ -328,8 +329,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             raise
         except AirbyteError as error:
             self._tries[job.job_id] = self._tries.get(job.job_id, 0) + 1
-            is_odd = isinstance(error, AirbyteUnexpectedReplyError)
-            if (error.transient or is_odd) and self._tries[job.job_id] < MOST_TRIES:
+            if may_heal(error) and self._tries[job.job_id] < MOST_TRIES:
                 raise
             self.log.warning("Not all is known of job %d. %s", job.job_id, error)
             connection = watch.last_known_connection(job.connection_id)
@@ -344,8 +344,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         return facts_of(job, url, connection.name, connection.workspace_id)
 
     def _is_tagged(self, connection: Connection | None) -> bool:
-        words = () if connection is None else (word for tag in connection.tags for word in (tag.name, tag.tag_id))
-        return not self.tags or not set(self.tags).isdisjoint(words)
+        return not self.tags or (connection is not None and Filter(tags=tuple(self.tags)).lets_pass(connection))
 
     def _wants(self, job: Job, connection_id: str | None) -> bool:
         return (
