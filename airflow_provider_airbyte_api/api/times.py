@@ -25,9 +25,9 @@ def parse_timestamp(value: object) -> datetime | None:
         moment = datetime.strptime(
             f"{match['minute']}{match['second'] or ':00'}.{decimals}{zone}", "%Y-%m-%dT%H:%M:%S.%f%z"
         )
-    except ValueError:
+        return moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(timezone.utc)
 
 
 def parse_duration(value: object) -> timedelta | None:
@@ -36,7 +36,10 @@ def parse_duration(value: object) -> timedelta | None:
     if match is None:
         return None
     amounts = {unit: float(match[unit] or 0) for unit in ("days", "hours", "minutes", "seconds")}
-    return timedelta(**amounts) * (-1 if match["sign"] else 1)
+    try:
+        return timedelta(**amounts) * (-1 if match["sign"] else 1)
+    except OverflowError:
+        return None
 
 
 def format_timestamp(moment: float) -> str:

@@ -8,7 +8,8 @@
 ``python -m airflow_provider_airbyte_api.testing --port 8000`` runs one by itself.
 """
 
+from airflow_provider_airbyte_api.testing.asked import Asked
+from airflow_provider_airbyte_api.testing.jobs import LocalJob
 from airflow_provider_airbyte_api.testing.server import LocalAirbyte
-from airflow_provider_airbyte_api.testing.world import Asked, LocalJob
 
 __all__ = ["Asked", "LocalAirbyte", "LocalJob"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+from typing import get_args
 
 from airflow_provider_airbyte_api.testing.server import LocalAirbyte
+from airflow_provider_airbyte_api.testing.world import Edition
 
 
 def main() -> None:
@@ -22,6 +24,12 @@ def main() -> None:
     parser.add_argument("--client-secret", default="local-client-secret", help="(default: %(default)s)")
     parser.add_argument("--job-seconds", type=float, default=20.0, help="how long a job takes (default: %(default)s)")
     parser.add_argument("--no-auth", action="store_true", help="as an Airbyte with authentication switched off")
+    parser.add_argument(
+        "--edition",
+        choices=get_args(Edition),
+        default="community",
+        help="whose words to refuse things in (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     airbyte = LocalAirbyte(
         port=arguments.port,
@@ -29,6 +37,7 @@ def main() -> None:
         client_secret=arguments.client_secret,
         job_seconds=arguments.job_seconds,
         auth=not arguments.no_auth,
+        edition=arguments.edition,
     )
     stopped = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopped.set())

@@ -115,7 +115,13 @@ def not_found(kind: str, resource_id: str) -> Reply:
 
 def bad_request(message: str) -> Reply:
     """Return the 400 for a value that Airbyte looked at."""
-    return problem(400, "bad-request", "The request could not be understood.", {"message": message}, "bad-request")
+    return problem(
+        400,
+        "bad-request",
+        "The request could not be understood by the server due to malformed syntax.",
+        {"message": message},
+        "bad-request",
+    )
 
 
 def unprocessable(message: str) -> Reply:

@@ -29,16 +29,14 @@ def sources() -> list[dict[str, Any]]:
             "sourceType": "snowflake",
             "definitionId": "e2d65910-8c8b-40a1-ae7d-ee2416b2bfa2",
             "workspaceId": WORKSPACE_ID,
+            # No `credentials`: Airbyte's SDK 1.0 tries the models of all connectors, and trips over it in another one.
             "configuration": {
+                "sourceType": "snowflake",
                 "host": "acme.snowflakecomputing.com",
                 "role": "AIRBYTE",
                 "database": "SALES",
                 "warehouse": "LOADING",
-                "credentials": {
-                    "auth_type": "username/password",
-                    "username": "airbyte",
-                    "password": "**********",
-                },
+                "schema": "PUBLIC",
             },
             "createdAt": 1758053604,
         },
@@ -49,6 +47,7 @@ def sources() -> list[dict[str, Any]]:
             "definitionId": "e094cb9a-26de-4645-8761-65c0c425d1de",
             "workspaceId": WORKSPACE_ID,
             "configuration": {
+                "sourceType": "stripe",
                 "account_id": "acct_1",
                 "start_date": "2023-07-01T00:00:00Z",
                 "client_secret": "**********",
@@ -67,7 +66,13 @@ def destinations() -> list[dict[str, Any]]:
             "destinationType": "bigquery",
             "definitionId": "22f6c74f-5699-40ff-833c-4a879ea40133",
             "workspaceId": WORKSPACE_ID,
-            "configuration": {"project_id": "acme", "dataset_id": "raw", "dataset_location": "EU"},
+            "configuration": {
+                "destinationType": "bigquery",
+                "project_id": "acme",
+                "dataset_id": "raw",
+                "dataset_location": "EU",
+                "loading_method": {"method": "Standard"},
+            },
             "createdAt": 1755562900,
         },
         {
@@ -76,7 +81,15 @@ def destinations() -> list[dict[str, Any]]:
             "destinationType": "postgres",
             "definitionId": "25c5221d-dce2-4163-ade9-739ef790f503",
             "workspaceId": WORKSPACE_ID,
-            "configuration": {"host": "db.acme.example", "port": 5432, "database": "raw", "schema": "public"},
+            "configuration": {
+                "destinationType": "postgres",
+                "host": "db.acme.example",
+                "port": 5432,
+                "database": "raw",
+                "schema": "public",
+                "username": "airbyte",
+                "password": "**********",
+            },
             "createdAt": 1755562950,
         },
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import socket
 import ssl
@@ -15,14 +16,23 @@ from types import TracebackType
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from airflow_provider_airbyte_api.testing import replies
-from airflow_provider_airbyte_api.testing.world import API, Asked, Edition, Fault, LocalJob, World
+from airflow_provider_airbyte_api.testing.asked import Asked, Fault
+from airflow_provider_airbyte_api.testing.jobs import LocalJob
+from airflow_provider_airbyte_api.testing.world import API, Edition, World
 
 BACKLOG = 4096
 """Connections that the kernel may hold while the server is busy, so that a crowd loses none."""
 
 MOST_SOCKETS = 65_536
+
+NO_HTTP = (HttpProcessingError, web.RequestPayloadError)
+
+LOG = logging.getLogger(__name__)
+LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], NO_HTTP)))
+"""What is no HTTP is answered 400; that is the client's affair, and aiohttp would log a traceback of it."""
 
 
 class LocalAirbyte:
@@ -290,18 +300,22 @@ class LocalAirbyte:
             self._loop.run_forever()
         finally:
             self._loop.run_until_complete(runner.cleanup())
+            self._loop.run_until_complete(_end_all_other_tasks())
             self._loop.close()
 
     async def _listen(self) -> web.ServerRunner:
         if self._socket is None:
             raise RuntimeError("bind first")
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
+        runner = web.ServerRunner(web.Server(self._handle, access_log=None, logger=LOG), shutdown_timeout=0.1)
         await runner.setup()
         await web.SockSite(runner, self._socket, backlog=BACKLOG, ssl_context=self._tls).start()
         return runner
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except (web.RequestPayloadError, ConnectionError):  # a body that breaks its own rules, or does not come
+            raise web.HTTPBadRequest from None
         headers = {name.lower(): value for name, value in request.headers.items()}
         raw = request.rel_url
         self._in_flight += 1
@@ -318,6 +332,14 @@ class LocalAirbyte:
             body=reply.body,
             headers={**reply.headers, "Date": replies.date_header(self._now())},
         )
+
+
+async def _end_all_other_tasks() -> None:
+    """Let those that wait for a body which never came end quietly."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _allow_many_sockets() -> None:

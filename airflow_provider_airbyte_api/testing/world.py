@@ -12,134 +12,18 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
 from typing import Any, Literal
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
-from airflow_provider_airbyte_api.api.models import FINISHED
-from airflow_provider_airbyte_api.api.times import parse_timestamp
-from airflow_provider_airbyte_api.testing import replies, seed
+from airflow_provider_airbyte_api.testing import changes, queries, replies, seed
+from airflow_provider_airbyte_api.testing.asked import Asked, Fault
+from airflow_provider_airbyte_api.testing.jobs import LocalJob
 from airflow_provider_airbyte_api.testing.replies import Reply
 
 API = "/api/public/v1"
-NEXT_HOST = "http://airbyte-server.airbyte.svc:8001/api/public/v1"
-"""What ``next`` names on a self-managed server: a host that only the server itself can reach."""
 
 Edition = Literal["community", "cloud"]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request as it came in. ``path`` is below the API root; ``at`` is in seconds since the epoch."""
-
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    at: float
-
-    @property
-    def token(self) -> str | None:
-        """The bearer token that came with it."""
-        scheme, _, value = self.headers.get("authorization", "").partition(" ")
-        return value if scheme == "Bearer" else None
-
-    def values(self, name: str) -> list[str]:
-        """Return all values of a query parameter, repeated or joined by commas."""
-        return [part for key, value in self.query if key == name for part in value.split(",") if part]
-
-    def value(self, name: str) -> str | None:
-        """Return the first value of a query parameter."""
-        return next(iter(self.values(name)), None)
-
-    def json(self) -> dict[str, Any]:
-        """Return the body's JSON object, or an empty one."""
-        try:
-            value = json.loads(self.body)
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
-
-
-@dataclass
-class LocalJob:
-    """A job. Either its ``script`` says its status at each look, or its ``seconds`` do by the clock."""
-
-    job_id: int
-    connection_id: str
-    job_type: str
-    created_at: float
-    updated_at: float
-    status: str = "pending"
-    script: list[str] = field(default_factory=list)
-    seconds: float | None = None
-    rows: int = 250_000
-    size: int = 104_857_600
-    looks: int = 0
-
-    @property
-    def is_finished(self) -> bool:
-        """True if it will not change any more."""
-        return self.status in FINISHED
-
-    def become(self, status: str, at: float) -> None:
-        """Change the status, unless the job is finished."""
-        if not self.is_finished and status != self.status:
-            self.status, self.updated_at = status, at
-
-    def settle(self, now: float) -> None:
-        """Become what the clock says: pending for a moment, then running, then done."""
-        if self.seconds is None:
-            return
-        if now >= self.created_at + self.seconds / 10:
-            self.become("running", self.created_at + self.seconds / 10)
-        if now >= self.created_at + self.seconds:
-            self.become("succeeded", self.created_at + self.seconds)
-
-    def look(self, now: float) -> None:
-        """Become what the script says for this look."""
-        self.looks += 1
-        if self.script:
-            self.become(self.script.pop(0), now)
-
-    def as_json(self, *, with_stats: bool) -> dict[str, Any]:
-        """Return the job as the API shows it. What Airbyte does not know yet is absent."""
-        shown: dict[str, Any] = {
-            "jobId": self.job_id,
-            "status": self.status,
-            "jobType": self.job_type,
-            "startTime": timestamp(self.created_at),
-            "connectionId": self.connection_id,
-        }
-        if self.is_finished:
-            shown["lastUpdatedAt"] = timestamp(self.updated_at)
-        if self.status != "pending":
-            shown["duration"] = java_duration(self.updated_at - self.created_at)
-        if with_stats and self.status not in ("pending", "queued"):
-            share = 1.0 if self.status == "succeeded" else 0.5
-            shown["bytesSynced"], shown["rowsSynced"] = int(self.size * share), int(self.rows * share)
-        return shown
-
-
-@dataclass
-class Fault:
-    """What is to happen to the next ``times`` requests that match. ``after``: only once the request was obeyed."""
-
-    method: str | None
-    path: str | None
-    times: int
-    reply: Reply | None
-    after: bool
-    delay: float
-    lost: bool
-
-    def matches(self, asked: Asked) -> bool:
-        """Tell whether ``asked`` is meant; ``path`` is a regular expression for the whole path."""
-        return (self.method in (None, asked.method)) and (
-            self.path is None or re.fullmatch(self.path, asked.path) is not None
-        )
 
 
 class World:
@@ -235,23 +119,19 @@ class World:
             ("POST", "/jobs", self._create_job),
             ("GET", "/jobs/([^/]+)", self._get_job),
             ("DELETE", "/jobs/([^/]+)", self._cancel_job),
-            ("GET", "/workspaces", lambda asked: self._page(asked, self.workspaces)),
+            ("GET", "/workspaces", lambda asked: self._list(asked, self.workspaces)),
             (
                 "GET",
                 "/workspaces/([^/]+)",
                 lambda _, key: self._one("WORKSPACE", self.workspaces, "workspaceId", key),
             ),
-            ("GET", "/sources", lambda asked: self._page(asked, self._in_workspaces(asked, self.sources))),
+            ("GET", "/sources", lambda asked: self._list(asked, self.sources)),
             (
                 "GET",
                 "/sources/([^/]+)",
                 lambda _, key: self._one("SOURCE_CONNECTION", self.sources, "sourceId", key),
             ),
-            (
-                "GET",
-                "/destinations",
-                lambda asked: self._page(asked, self._in_workspaces(asked, self.destinations)),
-            ),
+            ("GET", "/destinations", lambda asked: self._list(asked, self.destinations)),
             (
                 "GET",
                 "/destinations/([^/]+)",
@@ -265,7 +145,7 @@ class World:
             ),
             ("PATCH", "/connections/([^/]+)", self._patch_connection),
             ("GET", "/streams", self._streams),
-            ("GET", "/tags", lambda asked: replies.as_json({"data": self._in_workspaces(asked, self.tags)})),
+            ("GET", "/tags", self._list_tags),
         ]
 
     # -- tokens ------------------------------------------------------------------------------------------------
@@ -294,7 +174,8 @@ class World:
             "aud": "airbyte-server",
             "sub": str(uuid.UUID(int=0)),
             "roles": ["ADMIN"],
-            "exp": expires_at,
+            "exp": int(expires_at),
+            "until": expires_at,  # the fraction that `exp` lacks, for tests with tokens of less than a second
             "jti": next(self._token_ids),
         }
         signed = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
@@ -313,10 +194,10 @@ class World:
         if not self.auth:
             return None
         signed, _, signature = (asked.token or "").rpartition(".")
-        if hmac.compare_digest(signature, self._sign(signed)):
+        if signed.isascii() and signature.isascii() and hmac.compare_digest(signature, self._sign(signed)):
             payload = signed.split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-            if claims["exp"] > asked.at and claims["jti"] > self._revoked_up_to:
+            if claims["until"] > asked.at and claims["jti"] > self._revoked_up_to:
                 return None
         if self.edition == "cloud":
             return replies.gateway(401, "Jwt is expired" if asked.token else "Jwt is missing")
@@ -341,19 +222,24 @@ class World:
         return max(running, key=lambda job: job.job_id, default=None)
 
     def _create_job(self, asked: Asked) -> Reply:
-        wanted = asked.json()
-        connection_id, job_type = str(wanted.get("connectionId")), wanted.get("jobType")
+        wanted = asked.json_object()
+        if wanted is None:
+            return replies.error_id(422)
+        connection_id, job_type = wanted.get("connectionId"), wanted.get("jobType")
+        if not isinstance(connection_id, str) or job_type not in queries.JOB_TYPES:
+            return replies.error_id(400)
         connection = self._find(self.connections, "connectionId", connection_id)
         if connection is None:
             return self._unknown("STANDARD_SYNC", connection_id, "WORKSPACE_RUNNER")
         if job_type == "refresh":
             return replies.unprocessable("Refreshes are not supported in the public API")
-        if job_type not in ("sync", "reset", "clear"):
-            return replies.error_id(400)
         if connection["status"] != "active":
             return replies.state_conflict()
         running = self.running_job(connection_id)
         if job_type == "sync" and running is not None:
+            if running.job_type == "sync" and running.status in ("pending", "queued"):
+                # As the real server from mid-2026 on: who asks before the first attempt is told of the same job.
+                return replies.as_json(running.as_json(with_stats=False))
             return replies.already_running(connection_id)
         if running is not None:
             running.become("cancelled", asked.at)
@@ -361,14 +247,14 @@ class World:
         return replies.as_json(job.as_json(with_stats=False))
 
     def _get_job(self, asked: Asked, key: str) -> Reply:
-        job = self.jobs.get(int(key)) if key.isdecimal() else None
+        job = self._job(key)
         if job is None:
             return self._unknown_job()
         job.look(asked.at)
         return replies.as_json(job.as_json(with_stats=True))
 
     def _cancel_job(self, asked: Asked, key: str) -> Reply:
-        job = self.jobs.get(int(key)) if key.isdecimal() else None
+        job = self._job(key)
         if job is None:
             return self._unknown_job()
         # As the real server: whatever runs on this job's connection is cancelled, be it another job.
@@ -379,12 +265,18 @@ class World:
         self.cancelled.append(running.job_id)
         return replies.as_json(job.as_json(with_stats=False))
 
+    def _job(self, key: str) -> LocalJob | None:
+        return self.jobs.get(int(key)) if re.fullmatch("[0-9]{1,18}", key) else None
+
     def _unknown_job(self) -> Reply:
         if self.edition == "cloud":
             return replies.forbidden("WORKSPACE_READER")
         return replies.state_conflict("Job is not currently running")
 
     def _list_jobs(self, asked: Asked) -> Reply:
+        refused = self._refused(asked, "connectionId", "workspaceIds", "status", "jobType", *queries.MOMENTS)
+        if refused is not None:
+            return refused
         field_name, _, direction = (asked.value("orderBy") or "createdAt|ASC").partition("|")
         if field_name not in ("createdAt", "updatedAt") or direction not in ("ASC", "DESC"):
             return replies.bad_request(f"Invalid order by clause provided: {asked.value('orderBy')}")
@@ -400,8 +292,8 @@ class World:
             for job in self.jobs.values()
             if all(asked.value(name) in (None, of(job)) for name, of in wanted.items())
             and (connection_id or not workspace_ids or workspace_of.get(job.connection_id) in workspace_ids)
-            and _within(asked, "createdAt", job.created_at)
-            and _within(asked, "updatedAt", job.updated_at)
+            and queries.is_within(asked, "createdAt", job.created_at)
+            and queries.is_within(asked, "updatedAt", job.updated_at)
         ]
         found.sort(
             key=lambda job: job.created_at if field_name == "createdAt" else job.updated_at,
@@ -409,25 +301,41 @@ class World:
         )
         if field_name == "createdAt" and direction == "DESC":
             found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
-        # `next` keeps only these of the filters.
-        return self._page(
-            asked,
-            found,
-            lambda job: job.as_json(with_stats=self.list_shows_stats),
-            kept=("jobType", "connectionId", "workspaceIds"),
-        )
+
+        def show(job: LocalJob) -> dict[str, Any]:
+            return job.as_json(with_stats=self.list_shows_stats)
+
+        return replies.as_json(queries.page(asked, found, show, ("jobType", "connectionId", "workspaceIds")))
 
     # -- the rest ----------------------------------------------------------------------------------------------
+
+    def _list(self, asked: Asked, rows: list[dict[str, Any]], *filters: str) -> Reply:
+        """Return a page of what lies in the workspaces that are asked for."""
+        refused = self._refused(asked, "workspaceIds", "includeDeleted", *filters)
+        if refused is not None:
+            return refused
+        found = self._in_workspaces(asked, rows)
+        return replies.as_json(queries.page(asked, found, dict, ("workspaceIds", "includeDeleted")))
 
     def _list_connections(self, asked: Asked) -> Reply:
         tag_ids = set(asked.values("tagIds"))
         rows = [
             row
-            for row in self._in_workspaces(asked, self.connections)
+            for row in self.connections
             if (row["status"] != "deprecated" or asked.value("includeDeleted") == "true")
             and (not tag_ids or tag_ids & {tag["tagId"] for tag in row.get("tags", ())})
         ]
-        return self._page(asked, rows)
+        return self._list(asked, rows, "tagIds")
+
+    def _list_tags(self, asked: Asked) -> Reply:
+        return self._refused(asked, "workspaceIds") or replies.as_json({"data": self._in_workspaces(asked, self.tags)})
+
+    def _refused(self, asked: Asked, *filters: str) -> Reply | None:
+        """Return the 400 for a query of the wrong types, and Cloud's 403 for one workspace that is not known."""
+        known = {each["workspaceId"] for each in self.workspaces}
+        if self.edition == "cloud" and not known.issuperset(asked.values("workspaceIds")):
+            return replies.forbidden("WORKSPACE_READER")
+        return queries.refusal(asked, *filters)
 
     def _patch_connection(self, asked: Asked, connection_id: str) -> Reply:
         connection = self._find(self.connections, "connectionId", connection_id)
@@ -445,13 +353,12 @@ class World:
                 },
                 409,
             )
-        change = asked.json()
-        schedule = change.get("schedule")
-        if schedule is not None:
-            if schedule.get("scheduleType") not in ("manual", "cron"):
-                return replies.error_id(400)
-            if schedule["scheduleType"] == "cron":
-                change["schedule"] = {**schedule, "cronExpression": f"{schedule['cronExpression']} UTC"}
+        body = asked.json_object()
+        if body is None:
+            return replies.error_id(422)
+        change = changes.of_connection(body)
+        if isinstance(change, Reply):
+            return change
         connection.update(change)
         # As the real server: what waits for capacity does not outlive a change.
         for job in self.jobs.values():
@@ -460,7 +367,10 @@ class World:
         return replies.as_json(connection)
 
     def _streams(self, asked: Asked) -> Reply:
-        source_id = asked.value("sourceId") or ""
+        source_id = asked.value("sourceId")
+        refused = queries.refusal(asked, "sourceId", "destinationId")
+        if source_id is None or refused is not None:
+            return replies.error_id(400)
         if self._find(self.sources, "sourceId", source_id) is None:
             return self._unknown("SOURCE_CONNECTION", source_id, "WORKSPACE_READER")
         names = {
@@ -473,7 +383,6 @@ class World:
             [
                 {
                     "streamName": name,
-                    "streamnamespace": None,
                     "syncModes": [stream["syncMode"]],
                     "defaultCursorField": stream["cursorField"],
                     "sourceDefinedCursorField": False,
@@ -496,11 +405,7 @@ class World:
         """Return the answer to an id that is not known: it depends on who asks, and on whether it is an id at all."""
         if self.edition == "cloud":
             return replies.forbidden(permission)
-        try:
-            uuid.UUID(key)
-        except ValueError:
-            return replies.error_id(500)
-        return replies.not_found(kind, key)
+        return replies.not_found(kind, key) if queries.is_uuid(key) else replies.error_id(500)
 
     def _in_workspaces(self, asked: Asked, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         ids = asked.values("workspaceIds")
@@ -508,58 +413,6 @@ class World:
         if self.is_unordered:
             random.shuffle(found)
         return found
-
-    @staticmethod
-    def _page(
-        asked: Asked,
-        rows: list[Any],
-        show: Callable[[Any], dict[str, Any]] = lambda row: row,
-        kept: tuple[str, ...] = ("workspaceIds", "includeDeleted"),
-    ) -> Reply:
-        try:
-            limit, offset = int(asked.value("limit") or 20), int(asked.value("offset") or 0)
-        except ValueError:
-            return replies.error_id(400)
-        if not 1 <= limit <= 100 or offset < 0:  # noqa: PLR2004
-            return replies.error_id(400)
-        page = [show(row) for row in rows[offset : offset + limit]]
-
-        def link(to: int) -> str:
-            query = [(name, value) for name, value in asked.query if name in kept]
-            return f"{NEXT_HOST}{asked.path}?{urlencode([*query, ('limit', limit), ('offset', to)])}"
-
-        return replies.as_json(
-            {
-                "previous": link(max(0, offset - limit)) if offset else "",
-                "next": link(offset + limit) if page else "",
-                "data": page,
-            }
-        )
-
-
-def timestamp(moment: float) -> str:
-    """Return a moment as Java's ``OffsetDateTime`` writes it: without the seconds where they are zero."""
-    text = datetime.fromtimestamp(int(moment), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return text.replace(":00Z", "Z") if text.endswith(":00Z") else text
-
-
-def java_duration(seconds: float) -> str:
-    """Return a length of time as Java's ``Duration`` writes it: hours, never days."""
-    minutes, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = "".join(f"{value}{unit}" for value, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if value)
-    return f"PT{parts or '0S'}"
-
-
-def _within(asked: Asked, name: str, moment: float) -> bool:
-    """Tell whether ``moment`` lies between the bounds, both inclusive; Airbyte counts in whole seconds."""
-    start, end = (_epoch(asked.value(f"{name}{bound}")) for bound in ("Start", "End"))
-    return (start is None or int(moment) >= start) and (end is None or int(moment) <= end)
-
-
-def _epoch(text: str | None) -> float | None:
-    moment = parse_timestamp(text)
-    return None if moment is None else moment.timestamp()
 
 
 def _base64(content: bytes) -> str:

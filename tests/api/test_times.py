@@ -22,7 +22,7 @@ def test_timestamps_are_read_with_and_without_seconds(text: str, moment: datetim
     assert parse_timestamp(text) == moment
 
 
-@pytest.mark.parametrize("value", [None, 5, "", "yesterday", "2026-13-45T99:99Z"])
+@pytest.mark.parametrize("value", [None, 5, "", "yesterday", "2026-13-45T99:99Z", "0001-01-01T00:00+14:00"])
 def test_what_is_no_timestamp_is_none(value: object) -> None:
     assert parse_timestamp(value) is None
 
@@ -35,6 +35,6 @@ def test_durations_are_read_as_java_writes_them(text: str, seconds: float) -> No
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("value", [None, 5, "", "5 minutes"])
+@pytest.mark.parametrize("value", [None, 5, "", "5 minutes", "P999999999999D"])
 def test_what_is_no_duration_is_none(value: object) -> None:
     assert parse_duration(value) is None

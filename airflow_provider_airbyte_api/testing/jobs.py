@@ -1,0 +1,83 @@
+"""A job, and how the API writes it down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_airbyte_api.api.models import FINISHED
+
+
+@dataclass
+class LocalJob:
+    """A job. Either its ``script`` says its status at each look, or its ``seconds`` do by the clock."""
+
+    job_id: int
+    connection_id: str
+    job_type: str
+    created_at: float
+    updated_at: float
+    status: str = "pending"
+    script: list[str] = field(default_factory=list)
+    seconds: float | None = None
+    rows: int = 250_000
+    size: int = 104_857_600
+    looks: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """True if it will not change any more."""
+        return self.status in FINISHED
+
+    def become(self, status: str, at: float) -> None:
+        """Change the status, unless the job is finished."""
+        if not self.is_finished and status != self.status:
+            self.status, self.updated_at = status, at
+
+    def settle(self, now: float) -> None:
+        """Become what the clock says: pending for a moment, then running, then done."""
+        if self.seconds is None:
+            return
+        if now >= self.created_at + self.seconds / 10:
+            self.become("running", self.created_at + self.seconds / 10)
+        if now >= self.created_at + self.seconds:
+            self.become("succeeded", self.created_at + self.seconds)
+
+    def look(self, now: float) -> None:
+        """Become what the script says for this look."""
+        self.looks += 1
+        if self.script:
+            self.become(self.script.pop(0), now)
+
+    def as_json(self, *, with_stats: bool) -> dict[str, Any]:
+        """Return the job as the API shows it. What Airbyte does not know yet is absent."""
+        shown: dict[str, Any] = {
+            "jobId": self.job_id,
+            "status": self.status,
+            "jobType": self.job_type,
+            "startTime": timestamp(self.created_at),
+            "connectionId": self.connection_id,
+        }
+        if self.is_finished:
+            shown["lastUpdatedAt"] = timestamp(self.updated_at)
+        if self.status != "pending":
+            shown["duration"] = java_duration(self.updated_at - self.created_at)
+        if with_stats and self.status not in ("pending", "queued"):
+            share = 1.0 if self.status == "succeeded" else 0.5
+            shown["bytesSynced"], shown["rowsSynced"] = int(self.size * share), int(self.rows * share)
+        return shown
+
+
+def timestamp(moment: float) -> str:
+    """Return a moment as Java's ``OffsetDateTime`` writes it: without the seconds where they are zero."""
+    text = datetime.fromtimestamp(int(moment), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return text.replace(":00Z", "Z") if text.endswith(":00Z") else text
+
+
+def java_duration(seconds: float) -> str:
+    """Return a length of time as Java's ``Duration`` writes it: hours, never days."""
+    minutes, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = "".join(f"{value}{unit}" for value, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if value)
+    return f"PT{parts or '0S'}"
