@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_airbyte_api import form
 from airflow_provider_airbyte_api.api import jobs, resources, starting, updating
@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api.api.models import Connection, Destination, Job
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of, unknown_extras
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
+from airflow_provider_airbyte_api.hooks.masking import mask_secret
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection as AirflowConnection

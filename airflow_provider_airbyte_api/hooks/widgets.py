@@ -10,7 +10,7 @@ from airflow_provider_airbyte_api.form import EXTRAS
 def widgets() -> dict[str, Any]:
     """Return a form field for each extra; none where there is no wtforms, as on Airflow 3.0 without its FAB provider.
 
-    The labels of the standard fields are shown there all the same, and the extras are typed as JSON.
+    That Airflow shows plain fields then, and the extras are typed as JSON.
     """
     try:
         from flask_appbuilder.fieldwidgets import (  # noqa: PLC0415 - only web servers have it

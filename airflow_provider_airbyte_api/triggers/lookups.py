@@ -7,13 +7,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import mask_secret
-from asgiref.sync import sync_to_async
 
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Settings
 from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+from airflow_provider_airbyte_api.hooks.masking import amask_secret
 from airflow_provider_airbyte_api.watch.tasks import detached
 
 KEPT = 60.0
@@ -57,18 +56,9 @@ async def _look_up(airbyte_conn_id: str, lookup: _Lookup) -> Settings:
     with airflow_errors():
         settings = settings_of(connection)
     for secret in secrets_of(connection, settings):
-        await _mask(secret)
+        await amask_secret(secret)
     lookup.settings, lookup.task = settings, None  # a task would keep its event loop alive
     return settings
-
-
-async def _mask(secret: str) -> None:
-    try:
-        from airflow.sdk.log import amask_secret  # noqa: PLC0415 - 3.3.2 and newer
-    except ImportError:
-        await sync_to_async(mask_secret)(secret)
-    else:
-        await amask_secret(secret)
 
 
 _LOOKUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Lookup]] = WeakKeyDictionary()
