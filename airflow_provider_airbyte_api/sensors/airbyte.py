@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -103,14 +103,16 @@ class _AirbyteSensor(BaseSensorOperator):
         self._away_since = None
         return found
 
-    def _read(self, event: dict[str, Any] | None) -> JobEvent:
-        """Return what a trigger says, or raise what went wrong."""
+    def _read(self, context: Context, event: dict[str, Any] | None) -> JobEvent | None:
+        """Return what a trigger says, or raise what went wrong; None if that is of another try, and all begins anew."""
         from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError
         from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
         from airflow_provider_airbyte_api.triggers import events
 
         with airflow_errors():
             woken = events.read(event)
+        if woken.is_of_an_earlier_try(_try_number(context)):
+            return None
         if isinstance(woken.error, AirbyteJobTimeoutError):
             # What Airflow raises where a sensor that pokes is out of time. It is not retried.
             raise AirflowSensorTimeout(str(woken.error)) from woken.error
@@ -130,13 +132,13 @@ class _AirbyteSensor(BaseSensorOperator):
                 raise AirflowSkipException(f"Skipping because of soft_fail or never_fail. {error}") from error
             raise
 
-    def _describe_connection(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, str]:
+    def _describe_connection(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, Any]:
         """Let the links lead to the connection and the job, and return what a trigger hands on."""
         workspace_id = connection.workspace_id
         connection_url = self.hook.connection_url(workspace_id, connection.connection_id)
         job_url = None if job_id is None else self.hook.job_url(workspace_id, connection.connection_id, job_id)
         push_links(context["ti"], job_url, connection_url)
-        return {"workspace_id": workspace_id, "name": connection.name}
+        return {"workspace_id": workspace_id, "name": connection.name, "try_number": _try_number(context)}
 
     def _seen(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> Seen:
         from airflow_provider_airbyte_api.api.verdict import Seen
@@ -198,11 +200,13 @@ class AirbyteJobSensor(_AirbyteSensor):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
-        woken = self._read(event)
+        woken = self._read(context, event)
+        if woken is None:
+            return cast("dict[str, Any]", self.execute(context))
         job = woken.job or self.hook.get_job(woken.job_id)
         return self._finish(job, woken.handed_on, woken.looks)
 
-    def _connection_of(self, context: Context, job: Job) -> dict[str, str]:
+    def _connection_of(self, context: Context, job: Job) -> dict[str, Any]:
         """Return what a job does not tell, its connection's name and workspace, and let the links lead there."""
         from airflow_provider_airbyte_api.api.errors import AirbyteError
         from airflow_provider_airbyte_api.api.resources import get_connection
@@ -215,7 +219,7 @@ class AirbyteJobSensor(_AirbyteSensor):
             return {}
         return self._describe_connection(context, connection, job.job_id)
 
-    def _defer(self, job: Job, connection: dict[str, str]) -> None:
+    def _defer(self, job: Job, connection: dict[str, Any]) -> None:
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
         self.defer(
@@ -335,7 +339,9 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
-        woken = self._read(event)
+        woken = self._read(context, event)
+        if woken is None:
+            return cast("dict[str, Any]", self.execute(context))
         offer_name(context, woken.handed_on.get("name", ""))
         job = woken.job or self.hook.get_job(woken.job_id)
         seen = self._seen(job, woken.handed_on)
@@ -395,3 +401,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
             require_success(job, seen)
         self.log.info("Fresh: %s.", describe(job, seen))
         return result_of(job, seen.job_url)
+
+
+def _try_number(context: Context) -> int:
+    return int(getattr(context.get("ti"), "try_number", 1) or 1)

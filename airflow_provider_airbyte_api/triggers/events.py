@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteEventError, AirbyteJobTimeoutError, dump, load
 from airflow_provider_airbyte_api.api.jobs import Waited
-from airflow_provider_airbyte_api.api.models import FINISHED, Job
+from airflow_provider_airbyte_api.api.models import FINISHED, Job, JobStatus
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class JobEvent:
     looks: int = 0
     error: AirbyteError | None = None
     handed_on: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_of_an_earlier_try(self, try_number: int) -> bool:
+        """Tell whether it ended an earlier try, and not well: Airflow 3.0 hands a retry the same event once more."""
+        is_well = self.error is None and (self.job is None or self.job.status == JobStatus.SUCCEEDED)
+        return not is_well and self.handed_on.get("try_number", try_number) != try_number
 
 
 def finished(waited: Waited, handed_on: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDeferred
 
 from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListSourcesOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
@@ -275,3 +276,25 @@ def test_a_mapped_task_syncs_each_connection_once(dag: DAG, airbyte: LocalAirbyt
     done: Run = run(dag)
     assert done.succeeded
     assert sorted(job.connection_id for job in airbyte.jobs) == sorted([STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES])
+
+
+def test_a_retry_that_is_handed_the_event_of_the_try_before_begins_anew(airbyte: LocalAirbyte) -> None:
+    """As Airflow 3.0 does with a task that failed after it was deferred."""
+    failed = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
+    raw = dict(AirbyteHook().get_job(failed.job_id).raw)
+    event = {"status": "failed", "job_id": failed.job_id, "job": raw, "handed_on": {"try_number": 1}}
+    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02)
+    with pytest.raises(errors.AirbyteJobFailedError):
+        task.execute_complete(cast("Any", {"ti": XComs(1)}), dict(event))
+    assert len(airbyte.jobs) == 1
+    assert task.execute_complete(cast("Any", {"ti": XComs(2)}), dict(event))["job_id"] == 2
+
+
+def test_a_job_that_succeeded_is_a_success_for_any_try(airbyte: LocalAirbyte) -> None:
+    """A task that was queued again, because it was lost on its way to a worker, has another number."""
+    done = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    raw = dict(AirbyteHook().get_job(done.job_id).raw)
+    event = {"status": "succeeded", "job_id": done.job_id, "job": raw, "handed_on": {"try_number": 1}}
+    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, asset_events="none")
+    assert task.execute_complete(cast("Any", {"ti": XComs(2)}), event)["job_id"] == 1
+    assert len(airbyte.jobs) == 1

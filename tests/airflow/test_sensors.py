@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSensorTimeout
@@ -11,13 +11,23 @@ from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import XComs, run
+from tests.versions import AIRFLOW, since
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke"},
     "reschedule": {"mode": "reschedule"},
     "deferred": {"deferrable": True},
 }
-ALL_MODES = pytest.mark.parametrize("mode", MODES)
+ALL_MODES = pytest.mark.parametrize(
+    "mode",
+    [
+        "poke",
+        pytest.param("reschedule", marks=since("3.1", "DAG.test of 3.0 fails in the second poke of any sensor"))
+        if AIRFLOW >= (3, 0)
+        else "reschedule",
+        "deferred",
+    ],
+)
 
 
 def wait_for(job: LocalJob, mode: str, **more: Any) -> AirbyteJobSensor:
@@ -113,3 +123,13 @@ def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAir
     kwargs = deferred.value.trigger.serialize()[1]
     assert (kwargs["job_id"], kwargs["connection_id"]) == (job.job_id, STRIPE_TO_BIGQUERY)
     assert airbyte.client_secret not in json.dumps(kwargs)
+
+
+def test_a_retry_that_is_handed_the_event_of_the_try_before_looks_anew(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    away = errors.dump(errors.AirbyteUnreachableError("away"))
+    event = {"job_id": job.job_id, "status": "error", "error": away, "handed_on": {"try_number": 1}}
+    sensor = wait_for(job, "deferred")
+    with pytest.raises(errors.AirbyteUnreachableError):
+        sensor.execute_complete(cast("Any", {"ti": XComs(1)}), dict(event))
+    assert sensor.execute_complete(cast("Any", {"ti": XComs(2)}), dict(event))["job_id"] == job.job_id
