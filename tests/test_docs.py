@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,23 +19,91 @@ from airflow_provider_airbyte_api.form import EXTRAS
 from airflow_provider_airbyte_api.hooks.extras import OTHER_NAMES
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.conftest import REPOSITORY
+from tests.versions import since
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{number}")
-    for page in PAGES
-    if page.name != "testing.md"  # a whole project, which tests/testing/test_plugin.py builds
-    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1)
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_of_code_runs(block: str, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
-    names: dict[str, object] = {"__name__": "documentation"}
-    exec(compile(block, "documentation", "exec"), names)
-    for name, value in names.items():
-        if name.startswith("test_") and callable(value):
-            value(monkeypatch)
+def needed_by(block: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a block of code that not every Airflow can run."""
+    marks = []
+    if "airflow.sdk" in block:
+        marks.append(since("3.0", "it has no airflow.sdk"))
+    if "retry_policy" in block:
+        marks.append(since("3.3", "it knows no retry policies"))
+    if "airflow airbyte" in block:
+        marks.append(since("3.2", "it has no commands of providers"))
+    if "dags test load_stripe" in block:
+        marks.append(since("3.0", "it has no airflow.sdk, which the DAG begins with"))
+    return marks
+
+
+def blocks(language: str, *but: str) -> list[Any]:
+    """Return the blocks of code in that language of all pages but some."""
+    found = []
+    for page in PAGES:
+        fenced = re.finditer(rf"^( *)```{language}\n(.*?)^\1```", page.read_text(), re.DOTALL | re.MULTILINE)
+        for number, match in enumerate(fenced, 1):
+            block = textwrap.dedent(match[2])
+            if page.name not in but:
+                found.append(pytest.param(block, id=f"{page.name}-{number}", marks=needed_by(block)))
+    return found
+
+
+# testing.md is a whole project, which tests/testing/test_plugin.py builds.
+@pytest.mark.parametrize("block", blocks("python", "testing.md"))
+def test_a_block_of_code_runs(block: str, airbyte: LocalAirbyte) -> None:
+    exec(compile(block, "documentation", "exec"), {"__name__": "documentation"})
+
+
+@pytest.mark.parametrize("block", blocks("json"))
+def test_a_block_of_json_is_json(block: str) -> None:
+    assert isinstance(json.loads(block), dict)
+
+
+SHELL = """
+python() {{ "{python}" "$@"; }}
+airflow() {{ "{airflow}" "$@"; }}
+make() {{ command make -C "{repository}" --dry-run "$@" >/dev/null; }}  # the targets are run elsewhere
+pip() {{ "{python}" -c "{would_install}" "$@"; }}
+"""
+WOULD_INSTALL = """
+import importlib.metadata as metadata, sys
+from packaging.requirements import Requirement
+for name in sys.argv[2:]:
+    wanted = Requirement(name)
+    assert wanted.extras <= set(metadata.metadata(wanted.name).get_all('Provides-Extra') or ()), name
+    assert metadata.version(wanted.name) in wanted.specifier, name
+"""
+
+
+@pytest.mark.parametrize("block", blocks("bash"))
+def test_a_block_of_shell_runs(block: str, airbyte: LocalAirbyte, database: None, tmp_path: Path) -> None:
+    """Against the local Airbyte; `airflow dags test` finds what Start puts into the DAG folder."""
+    start = (REPOSITORY / "docs" / "start.md").read_text()
+    dag = re.search(r"^( *)```python\n(.*?)^\1```", start, re.DOTALL | re.MULTILINE)
+    assert dag is not None
+    (tmp_path / "load_stripe.py").write_text(textwrap.dedent(dag[2]))
+    block = block.replace("<client id>", airbyte.client_id).replace("<client secret>", airbyte.client_secret)
+    block = block.replace("localhost:8000", airbyte.url.removeprefix("http://"))
+    if "airflow_provider_airbyte_api.testing" in block:
+        block = f"timeout --preserve-status -s INT 5 {sys.executable} {block.removeprefix('python ')}"
+        block = block.replace("--port 8000", "--port 0")
+    programs = {"python": sys.executable, "airflow": Path(sys.executable).parent / "airflow"}
+    done = subprocess.run(
+        ["bash", "-ec", SHELL.format(**programs, repository=REPOSITORY, would_install=WOULD_INSTALL) + block],
+        env={**os.environ, "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path), "AIRFLOW__CORE__UNIT_TEST_MODE": "False"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    if "dags test" in block:
+        assert [job.status for job in airbyte.jobs] == ["succeeded"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
