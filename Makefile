@@ -2,14 +2,37 @@
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
+UV     := $(VENV)/bin/uv
 READY  := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
+# Most tests wait for something more often than they compute.
+PYTEST := -m pytest -n 4
+# What has a target of its own.
+NOT_HERE := --ignore tests/chaos --ignore tests/installed --ignore tests/fidelity/test_clients.py
 
-.PHONY: help demo airflow test lint types unit test-chaos bench constraints build clean
+# Each supported Airflow: its newest patch, and the day whose versions of all else it is tested with; the newest, with
+# the newest of all.
+AIRFLOW_2.11 := 2.11.2 --exclude-newer 2026-03-21
+AIRFLOW_3.0  := 3.0.6 --exclude-newer 2025-09-05
+AIRFLOW_3.1  := 3.1.8 --exclude-newer 2026-03-18
+AIRFLOW_3.2  := 3.2.2 --exclude-newer 2026-06-05
+AIRFLOW_3.3  := 3.3.2
+OLDER        := 2.11 3.0 3.1 3.2
+# The older ones are tested with the oldest common-compat that pyproject.toml admits: as of this day.
+COMMON_COMPAT := --exclude-newer-package apache-airflow-providers-common-compat=2026-01-20
+
+# The clients of others that the local Airbyte is tested with, each in an environment of its own.
+CLIENTS          := sdk pyairbyte dagster
+CLIENT_sdk       := airbyte-api>=1,<2
+CLIENT_pyairbyte := airbyte
+CLIENT_dagster   := dagster-airbyte
+
+.SECONDARY:
+.PHONY: help demo airflow test lint types unit coverage test-chaos matrix test-clients bench docs build constraints clean
 
 help:  ## Show this list
-	@grep -E "^[a-z-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
+	@grep -E "^[a-z%-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
 
 demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local Airbyte
 	@$(PY) -m dev.demo
@@ -17,7 +40,7 @@ demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local
 airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
 	@$(PY) -m dev.play
 
-test: lint types unit  ## Everything that has to pass
+test: lint types unit  ## Everything that has to pass on the newest Airflow
 
 lint: $(READY)  ## Style
 	$(VENV)/bin/ruff check .
@@ -27,39 +50,91 @@ types: $(READY)  ## Types
 	$(VENV)/bin/mypy
 
 unit: $(READY)  ## Tests alone; `make unit ARGS="tests/api -x"` for some of them
-	$(PY) -m pytest --ignore tests/chaos $(ARGS)
+	$(PY) $(PYTEST) $(NOT_HERE) $(ARGS)
+
+coverage: $(READY)  ## Tests, and which branches of the package they reach (at least 95 %)
+	rm -f .coverage .coverage.*
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PY) -m coverage run $(PYTEST) $(NOT_HERE) $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
 
 test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (5 minutes)
 	$(PY) -m pytest tests/chaos $(ARGS)
 
+matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow
+
+test-airflow-%: smoke-airflow-%  ## All tests that apply, on that Airflow: `make test-airflow-3.0`
+	.airflows/$*/bin/python $(PYTEST) $(NOT_HERE) --ignore tests/browser --ignore tests/fidelity $(ARGS)
+
+smoke-airflow-%: .airflows/%/.ready build  ## The built wheel on that Airflow: imports, form, commands, the example DAG
+	@$(UV) pip install --quiet --python .airflows/$*/bin/python --no-deps --reinstall dist/*.whl
+	.airflows/$*/bin/python -m pytest tests/installed
+
+.airflows/%/.ready: constraints/airflow-%.txt $(READY)
+	@echo "Building an environment with Airflow $* …"
+	@rm -rf $(@D)
+	@$(UV) venv --quiet --python $(PY) $(@D)
+	@$(UV) pip install --quiet --python $(@D)/bin/python --requirement $<
+	@touch $@
+
+test-clients: $(CLIENTS:%=.clients/%/.ready)  ## Let clients of others (SDK, PyAirbyte, Dagster) talk to the local Airbyte
+	$(PY) -m pytest tests/fidelity/test_clients.py $(ARGS)
+
+.clients/%/.ready: constraints/client-%.txt $(READY)
+	@echo "Building an environment with the client $* …"
+	@rm -rf $(@D)
+	@$(UV) venv --quiet --python ">=3.11,<3.13" $(@D)
+	@$(UV) pip install --quiet --python $(@D)/bin/python --requirement $<
+	@touch $@
+
 bench: $(READY) .bench/official/.ready  ## Measure this package beside the official provider (20 minutes)
-	@$(PY) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --group bench
+	@$(UV) pip install --quiet --python $(PY) --constraint constraints/airflow-3.3.txt --group bench
 	@$(PY) -m benchmarks
 
 # The official provider at the version that docs/performance.md names, on the same Airflow. It needs Python 3.11.
-.bench/official/.ready: constraints.txt
+.bench/official/.ready: constraints/airflow-3.3.txt $(READY)
 	@rm -rf .bench
-	@$(PY) -m venv .bench/official
-	@.bench/official/bin/pip install -qq --disable-pip-version-check --constraint constraints.txt \
-	  --requirement dev/airflow-version.txt apache-airflow-providers-airbyte==6.2.0
+	@$(UV) venv --quiet --python $(PY) .bench/official
+	@$(UV) pip install --quiet --python .bench/official/bin/python --constraint constraints/airflow-3.3.txt \
+	  apache-airflow==$(firstword $(AIRFLOW_3.3)) apache-airflow-providers-airbyte==6.2.0
 	@touch $@
 
-build: $(READY)  ## Build the wheel and the source distribution into dist/
-	$(PY) -m build
+docs: $(READY)  ## Build the documentation's site into build/docs/
+	@$(UV) pip install --quiet --python $(PY) --constraint constraints/airflow-3.3.txt --group docs
+	$(PY) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
-constraints: $(READY)  ## Choose the newest versions that fit, for all supported Pythons
-	$(PY) -m pip install --quiet uv
-	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-emit-index-url \
-	  --custom-compile-command "make constraints" --group dev --group bench pyproject.toml --constraint dev/airflow-version.txt --output-file constraints.txt
+build: $(READY)  ## Build the wheel and the source distribution into dist/, and check them
+	@rm -rf dist
+	@$(PY) -m build --no-isolation --outdir dist . >/dev/null
+	@$(PY) -m twine check --strict dist/*
+
+constraints: $(READY) $(OLDER:%=constrain-%) $(CLIENTS:%=constrain-client-%)  ## Choose the newest versions that fit, for all supported Pythons
+	$(call constrain,3.3) --group dev --group bench --group docs
+
+constrain-%:
+	$(call constrain,$*) $(COMMON_COMPAT) --group test
+
+constrain-client-%:
+	@echo "$(CLIENT_$*)" | $(UV) pip compile - --quiet --upgrade --universal --python-version 3.11 \
+	  --no-annotate --no-emit-index-url --custom-compile-command "make constraints" \
+	  --output-file constraints/client-$*.txt
+
+# uv reads what to install from its standard input as well.
+define constrain
+	@echo "apache-airflow==$(AIRFLOW_$(1))" | cut -d' ' -f1 | $(UV) pip compile - pyproject.toml \
+	  --quiet --upgrade --universal --python-version 3.10 --no-annotate --no-emit-index-url \
+	  --custom-compile-command "make constraints" --output-file constraints/airflow-$(1).txt \
+	  $(wordlist 2,3,$(AIRFLOW_$(1)))
+endef
 
 clean:  ## Remove all that is made
-	rm -rf $(VENV) .airflow .bench build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .airflow .airflows .bench .clients build dist .coverage* .mypy_cache .pytest_cache .ruff_cache
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints/airflow-3.3.txt
 	@test -n "$(PYTHON)" || { echo "No Python from 3.10 to 3.14 found; name yours with PYTHON=…" >&2; exit 1; }
 	@echo "Building the environment in $(VENV) (about a minute) …"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(PY) -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(PY) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --group dev --editable .
+	@$(PY) -m pip install -qq --disable-pip-version-check --constraint constraints/airflow-3.3.txt --group dev --editable .
 	@touch $@

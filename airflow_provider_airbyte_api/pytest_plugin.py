@@ -1,12 +1,12 @@
 """The pytest plugin: a local Airbyte for tests of DAGs. pytest finds it where this package is installed.
 
-It imports nothing of Airflow, and the server only for a test that asks for it.
+It imports Airflow, and the server, only for a test that asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,3 +40,11 @@ def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     with LocalAirbyte(**how) as airbyte:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", airbyte.airflow_connection)
         yield airbyte
+
+
+@pytest.fixture
+def run_dag() -> Callable[..., Any]:
+    """Return a function that runs a DAG to its end, triggers included, and returns the finished run."""
+    from airflow_provider_airbyte_api.testing.dags import run_dag  # noqa: PLC0415 - it imports Airflow
+
+    return run_dag

@@ -62,6 +62,7 @@ class AirflowStack:
             "AIRFLOW__API__PORT": self.url.rpartition(":")[2],
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",  # off by default until 3.1
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",

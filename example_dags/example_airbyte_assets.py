@@ -25,6 +25,6 @@ with DAG(
     @task
     def what_arrived(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
         """Return what the events tell of the syncs: nothing, where a person has started this DAG."""
-        return [event.extra for event in (triggering_asset_events or {}).get(STRIPE, [])]
+        return [event.extra for event in triggering_asset_events[STRIPE]] if triggering_asset_events else []
 
     what_arrived()

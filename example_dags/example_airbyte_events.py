@@ -24,7 +24,7 @@ with DAG(dag_id="example_airbyte_events", schedule=[stripe_synced], catchup=Fals
     @task
     def what_arrived(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
         """Return what the events tell of the syncs: nothing, where a person has started this DAG."""
-        events = (triggering_asset_events or {}).get(stripe_synced, [])
+        events = triggering_asset_events[stripe_synced] if triggering_asset_events else []
         return [event.extra["payload"] for event in events]
 
     what_arrived()

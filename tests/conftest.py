@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.versions import AIRFLOW
+
 # Airflow reads its configuration when it is first imported.
 _HOME = Path(tempfile.mkdtemp(prefix="airbyte-tests-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -25,12 +27,15 @@ os.environ.update(
     AIRFLOW_HOME=str(_HOME),
     AIRFLOW__CORE__UNIT_TEST_MODE="True",
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
-    AIRFLOW__CORE__DAGS_FOLDER=str(REPOSITORY / "example_dags"),
+    AIRFLOW__CORE__DAGS_FOLDER=str(_HOME / "dags"),  # empty: DAG.test would parse what is in it, each time
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME}/airflow.db",
 )
+if AIRFLOW < (3, 0):
+    os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"  # that of unit tests does not go with SQLite there
 
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E402
 from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
+from airflow_provider_airbyte_api.testing.dags import make_tables  # noqa: E402
 from dev.stack import AirflowStack  # noqa: E402
 
 
@@ -75,6 +80,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalA
 @pytest.fixture(scope="session")
 def database() -> None:
     """Airflow's own tables, empty."""
-    from airflow.utils.db import initdb
-
-    initdb()
+    make_tables()

@@ -17,6 +17,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import XComs, run
 from tests.airflow.test_killing import Context, Store
+from tests.versions import since
 
 
 def execute(task: Any) -> dict[str, Any]:
@@ -86,6 +87,7 @@ def test_the_task_is_skipped_if_told_so(dag: DAG, airbyte: LocalAirbyte) -> None
     assert types(airbyte) == [("sync", "running")]
 
 
+@since("3.3", "a try does not know which job is that of the try before")
 @BOTH_MODES
 def test_a_retry_follows_the_clear_of_the_try_before(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     airbyte.script_jobs("pending", "running", "running", "succeeded")
@@ -102,6 +104,7 @@ def test_a_lost_reply_does_not_clear_twice(dag: DAG, airbyte: LocalAirbyte) -> N
     assert types(airbyte) == [("reset", "succeeded")]
 
 
+@since("3.0", "it executes operators in the main thread only")
 def test_a_killed_task_cancels_its_clear(airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("running")
     task = clear()
@@ -157,6 +160,7 @@ def test_a_task_that_is_killed_while_it_waits_for_its_turn_clears_nothing(airbyt
     assert types(airbyte) == [("sync", "succeeded")]
 
 
+@since("3.1", "DAG.test calls no callback")
 @BOTH_MODES
 def test_out_of_time_in_the_queue_says_that_nothing_was_cleared(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool

@@ -288,7 +288,7 @@ def test_the_official_providers_proxies_are_understood(monkeypatch: pytest.Monke
     ],
 )
 def test_tokens_may_come_from_elsewhere(monkeypatch: pytest.MonkeyPatch, given: str, expected: str) -> None:
-    made = settings(monkeypatch, login="me", password="p", extra={"auth_url": given})
+    made = settings(monkeypatch, login="me", password="of-mine-alone", extra={"auth_url": given})
     assert made.credentials is not None
     assert made.credentials.token_url == expected
 

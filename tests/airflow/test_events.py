@@ -7,6 +7,9 @@ import time
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from dev.stack import AirflowStack
+from tests.versions import since
+
+pytestmark = since("3.0", "its REST API is another one")
 
 
 def arrivals(stack: AirflowStack, dag_id: str, job_id: int) -> list[str]:

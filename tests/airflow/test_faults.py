@@ -19,6 +19,7 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, replies
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
 from tests.airflow.conftest import run
+from tests.versions import since
 
 POLL = r"/jobs/\d+"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -218,6 +219,7 @@ def tries(airbyte: LocalAirbyte) -> int:
     return len(airbyte.asked("GET", "/connections/.*"))
 
 
+@since("3.3", "a try does not know which job is that of the try before")
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 @pytest.mark.parametrize(
     ("statuses", "made"),

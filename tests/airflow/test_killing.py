@@ -23,6 +23,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 from tests.airflow.conftest import XComs
+from tests.versions import since
 
 
 class Store(dict[str, Any]):
@@ -209,16 +210,23 @@ def killed_while_it_waits(airbyte: LocalAirbyte, task: AirbyteSyncOperator) -> N
         airbyte.end_job(airbyte.jobs[-1].job_id, "failed")  # so that the test ends where Airflow would kill
 
     before = signal.signal(signal.SIGUSR1, handler)
-    timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGUSR1))
     main = threading.main_thread().ident
     assert main is not None
-    timer = threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGUSR1))
-    timer.start()
+
+    def kill_once_it_waits() -> None:
+        for _ in range(1000):
+            if airbyte.asked("GET", r"/jobs/\d+"):
+                break
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    killer = threading.Thread(target=kill_once_it_waits)
+    killer.start()
     try:
         with pytest.raises(errors.AirbyteJobError):
             execute(task, Context(Store()))
     finally:
-        timer.join()
+        killer.join()
         signal.signal(signal.SIGUSR1, before)
 
 
@@ -357,6 +365,7 @@ async def test_a_trigger_that_has_fired_cancels_nothing(airbyte: LocalAirbyte) -
     assert not airbyte.asked("DELETE", ".*")
 
 
+@since("3.0", "its triggers have no on_kill")
 async def test_without_a_task_instance_a_trigger_cancels_nothing(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     await AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True).on_kill()
@@ -366,6 +375,7 @@ async def test_without_a_task_instance_a_trigger_cancels_nothing(airbyte: LocalA
 # -- a deferral that Airflow ends ------------------------------------------------------------------------------
 
 
+@since("3.0", "a deferral that is out of time is no error of its own")
 def test_a_deferral_that_runs_out_of_time_cancels_the_job(airbyte: LocalAirbyte) -> None:
     store = Store()
     airbyte.script_jobs("running")

@@ -16,6 +16,7 @@ from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STR
 from dev.stack import AirflowStack
 from tests.airflow.conftest import XComs
 from tests.conftest import LINEAGE
+from tests.versions import since
 
 
 def told(stack: AirflowStack, job: str, kind: str, run_id: str) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def finish(stack: AirflowStack, dag_id: str) -> tuple[str, str]:
     return run_id, state
 
 
+@since("3.0", "its REST API is another one")
 def test_a_sync_on_a_running_airflow_tells_what_it_read_and_wrote(
     stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
 ) -> None:
@@ -67,6 +69,7 @@ def test_a_sync_on_a_running_airflow_tells_what_it_read_and_wrote(
     assert airbyte_of_the_stack.client_secret not in (stack.home / LINEAGE).read_text()
 
 
+@since("3.0", "its REST API is another one")
 def test_a_failed_sync_tells_why(stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte) -> None:
     airbyte_of_the_stack.script_jobs("running", "failed")
     try:

@@ -11,6 +11,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import run
 from tests.api.test_errors import all_kinds
+from tests.versions import since
 
 TRANSIENT = [kind for kind in all_kinds() if kind.transient]
 
@@ -21,20 +22,24 @@ def decision(kind: type[errors.AirbyteError]) -> tuple[str, object]:
     return made.action.value, made.retry_delay
 
 
+@since("3.3", "it knows no retry policies")
 @pytest.mark.parametrize("kind", HOPELESS)
 def test_what_no_retry_heals_fails_at_once(kind: type[errors.AirbyteError]) -> None:
     assert decision(kind)[0] == "fail"
 
 
+@since("3.3", "it knows no retry policies")
 def test_a_rate_limit_is_waited_for() -> None:
     assert decision(errors.AirbyteRateLimitError) == ("retry", RATE_LIMITED_DELAY)
 
 
+@since("3.3", "it knows no retry policies")
 @pytest.mark.parametrize("kind", [*TRANSIENT, errors.AirbyteJobFailedError, errors.AirbyteAlreadyRunningError])
 def test_all_else_is_retried(kind: type[errors.AirbyteError]) -> None:
     assert decision(kind)[0] in ("retry", "default")
 
 
+@since("3.3", "it knows no retry policies")
 @pytest.mark.parametrize(("status", "tries"), [(403, 1), (422, 1), (409, 2)])
 def test_airflow_heeds_it(dag: DAG, airbyte: LocalAirbyte, status: int, tries: int) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
+from tests.versions import since
 
 DAG_FILE = """
 from airflow.sdk import DAG
@@ -27,6 +28,7 @@ with DAG(dag_id="secrets", schedule=None):
 """
 
 
+@since("3.0", "its REST API is another one")
 def test_no_secret_is_in_any_file_after_a_full_run(tmp_path: Path) -> None:
     dags = tmp_path / "dags"
     dags.mkdir()

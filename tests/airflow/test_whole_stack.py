@@ -7,6 +7,9 @@ import time
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from dev.stack import AirflowStack
+from tests.versions import since
+
+pytestmark = since("3.0", "its REST API is another one")
 
 DAG_ID = "example_airbyte"
 

@@ -1,0 +1,20 @@
+"""Which Airflow the tests run on, and what some of them need of it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
+"""Its minor version, such as ``(3, 3)``."""
+
+
+def since(minor: str, why: str) -> pytest.MarkDecorator:
+    """Mark what an older Airflow cannot do. What that means for users is the table in docs/compatibility.md.
+
+    :param minor: the first Airflow that can, such as ``"3.3"``.
+    :param why: what the older ones lack.
+    """
+    needed = tuple(int(part) for part in minor.split("."))
+    return pytest.mark.skipif(needed > AIRFLOW, reason=f"needs Airflow {minor}: {why}")
