@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
 # Most tests wait for something more often than they compute.
 PYTEST := -m pytest -n 4
+# `make test UNIT=coverage` takes longer, and says which branches no test reaches.
+UNIT   := unit
 # What has a target of its own.
 NOT_HERE := --ignore tests/chaos --ignore tests/installed --ignore tests/fidelity/test_clients.py
 
@@ -40,7 +42,7 @@ demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local
 airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
 	@$(PY) -m dev.play
 
-test: lint types unit  ## Everything that has to pass on the newest Airflow
+test: lint types $(UNIT)  ## Everything that has to pass on the newest Airflow
 
 lint: $(READY)  ## Style
 	$(VENV)/bin/ruff check .
@@ -53,9 +55,9 @@ unit: $(READY)  ## Tests alone; `make unit ARGS="tests/api -x"` for some of them
 	$(PY) $(PYTEST) $(NOT_HERE) $(ARGS)
 
 coverage: $(READY)  ## Tests, and which branches of the package they reach (at least 95 %)
-	rm -f .coverage .coverage.*
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PY) -m coverage run $(PYTEST) $(NOT_HERE) $(ARGS)
-	$(PY) -m coverage combine --quiet
+	@rm -f .coverage .coverage.*
+	$(PY) -m coverage run $(PYTEST) $(NOT_HERE) $(ARGS)
+	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
 test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (5 minutes)

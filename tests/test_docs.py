@@ -133,3 +133,10 @@ def test_connect_names_each_field_of_the_connection() -> None:
     rows = " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
     assert set(re.findall(r"`(\w+)`", rows)) >= set(EXTRAS)
     assert all(f"`{name}" in text for name in OTHER_NAMES)
+
+
+def test_compatibility_names_each_airflow_that_is_tested() -> None:
+    tested = re.findall(r"^AIRFLOW_(\S+) +:=", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    text = (REPOSITORY / "docs" / "compatibility.md").read_text()
+    assert f"| Airflow | {', '.join(tested)}: " in text
+    assert f"| | {' | '.join(tested)} |" in text
