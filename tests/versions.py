@@ -18,3 +18,8 @@ def since(minor: str, why: str) -> pytest.MarkDecorator:
     """
     needed = tuple(int(part) for part in minor.split("."))
     return pytest.mark.skipif(needed > AIRFLOW, reason=f"needs Airflow {minor}: {why}")
+
+
+def not_on(minor: str, why: str) -> pytest.MarkDecorator:
+    """Mark what one Airflow alone cannot do, such as ``"3.0"``."""
+    return pytest.mark.skipif(".".join(map(str, AIRFLOW)) == minor, reason=f"not on Airflow {minor}: {why}")

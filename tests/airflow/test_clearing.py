@@ -17,7 +17,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import XComs, run
 from tests.airflow.test_killing import Context, Store
-from tests.versions import since
+from tests.versions import not_on, since
 
 
 def execute(task: Any) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_a_task_that_is_killed_while_it_waits_for_its_turn_clears_nothing(airbyt
     assert types(airbyte) == [("sync", "succeeded")]
 
 
-@since("3.1", "DAG.test calls no callback")
+@not_on("3.0", "DAG.test calls no callback")
 @BOTH_MODES
 def test_out_of_time_in_the_queue_says_that_nothing_was_cleared(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool

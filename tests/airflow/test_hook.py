@@ -12,7 +12,7 @@ from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.versions import since
+from tests.versions import not_on
 
 
 def test_nothing_is_looked_up_or_sent_before_the_first_call() -> None:
@@ -102,7 +102,7 @@ def test_processes_share_a_token_if_the_connection_says_so(
     assert len(airbyte.asked("POST", "/applications/token")) == 1
 
 
-NO_OBJECT = since("3.1", "Airflow itself refuses the variable, and calls the connection undefined")
+NO_OBJECT = not_on("3.0", "Airflow itself refuses the variable, and calls the connection undefined")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import XComs, run
-from tests.versions import AIRFLOW, since
+from tests.versions import not_on
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke"},
@@ -22,9 +22,7 @@ ALL_MODES = pytest.mark.parametrize(
     "mode",
     [
         "poke",
-        pytest.param("reschedule", marks=since("3.1", "DAG.test of 3.0 fails in the second poke of any sensor"))
-        if AIRFLOW >= (3, 0)
-        else "reschedule",
+        pytest.param("reschedule", marks=not_on("3.0", "DAG.test fails in the second poke of any sensor")),
         "deferred",
     ],
 )
