@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Say, now, read_page
 from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteJobTimeoutError, may_heal
-from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, pause_within
+from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, get_job, pause_within
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.verdict import Seen, require_success
@@ -66,7 +66,11 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
     finished = sorted((job for job in page.rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:
-        if job.ended_at >= since and (demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows):
+        if job.ended_at < since:
+            continue
+        if demand.min_rows is not None and job.rows_synced is None:  # some servers leave it out of lists
+            job = yield from get_job(job.job_id, ONCE)  # noqa: PLW2901 - the same job, whole
+        if demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows:
             return Look(job, job)
     newest = max(page.rows, key=lambda job: job.job_id, default=None)
     # One that still runs may yet make it fresh.

@@ -82,7 +82,7 @@ class Outage:
     failures: int = 0
     since: float = 0.0
 
-    def missed(self, error: AirbyteError, moment: float) -> float:
+    def missed(self, error: Exception, moment: float) -> float:
         """Count one more failure, and return the seconds to let pass before the next look."""
         self.failures += 1
         if self.failures == 1:

@@ -30,7 +30,7 @@ class Retry:
         if isinstance(error, AirbyteRateLimitError):
             pause = max(pause, RATE_LIMITED_PAUSE * 2 ** (failures - 1))
         if isinstance(error, AirbyteResponseError) and error.retry_after is not None:
-            pause = min(error.retry_after, LONGEST_RETRY_AFTER)
+            pause = max(self.backoff(failures), min(error.retry_after, LONGEST_RETRY_AFTER))
         return pause if elapsed <= self.patience else None
 
     def backoff(self, failures: int) -> float:

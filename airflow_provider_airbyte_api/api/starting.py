@@ -304,6 +304,9 @@ class _Start:
                 raise error.rephrased(NEEDS_A_ROLE) from None
             yield from _require_unclear(self.connection, error)
             return (yield from self._look_up(error))
+        if job.job_id <= self.newest and not job.is_finished:
+            # Airbyte (since 2026) answers with the job that waits in its queue, as if that had been started.
+            return (yield from self._runs_already(job, None))
         if not self.wish.is_met_by(job):
             yield Say(
                 "Airbyte runs a %s first, which was pending for this connection: job %d.",
@@ -358,7 +361,10 @@ class _Start:
         return Busy(running)
 
     def _refusal(self, running: Job, error: AirbyteAlreadyRunningError | None) -> AirbyteError:
-        if error is not None:
+        if not self.wish.is_a_clear:
+            error = error or AirbyteAlreadyRunningError(
+                method="POST", url="/jobs", status=200, detail="a job of this connection is in the queue already."
+            )
             return error.rephrased(
                 f"It is job {running.job_id}, a {running.job_type}. Wait for it or cancel it in Airbyte; an operator "
                 "does either if its on_running says so."

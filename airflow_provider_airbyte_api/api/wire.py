@@ -33,6 +33,9 @@ from airflow_provider_airbyte_api.api.errors import (
 DETAIL_LENGTH = 200
 """How much of a reply that we cannot read goes into an error, in characters."""
 
+LONGEST_MESSAGE = 1000
+"""How much of the server's own words does, in characters."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -117,7 +120,7 @@ def json_of(request: Request, response: Response) -> Any:
     """
     try:
         return json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise unexpected(request, response, _words(response)) from None
 
 
@@ -242,7 +245,7 @@ def _words(response: Response) -> str:
         said.get("errorId") and f"no reason, but an id for the server's log: errorId {said['errorId']}",
     ):
         if found:
-            return _sentence(str(found))
+            return _sentence(str(found)[:LONGEST_MESSAGE])
     if "<html" in text[:1000].lower():
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         return "a web page" + (f" titled {' '.join(title[1].split())[:80]!r}." if title else ".")
@@ -252,7 +255,7 @@ def _words(response: Response) -> str:
 def _parsed(response: Response) -> Any:
     try:
         return json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -79,7 +79,7 @@ class JobRun:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
         with airflow_errors():
             woken = events.read(event)
-        if woken.is_of_an_earlier_try(self._try_number):
+        if woken.is_stale_failure(self._context):
             return self.begin()
         offer_name(self._context, woken.handed_on.get("name", ""))
         job = woken.job
@@ -93,7 +93,7 @@ class JobRun:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
         with airflow_errors():
             woken = events.read(event)
-        if woken.is_of_an_earlier_try(self._try_number):
+        if woken.is_stale_failure(self._context):
             return self.begin()
         if isinstance(woken.error, AirbyteJobTimeoutError):
             raise self._other_took_too_long(woken.error)
@@ -106,11 +106,6 @@ class JobRun:
         """Cancel the job, if it is known."""
         if self._task.cancel_on_kill and self._job_to_cancel is not None:
             self.hook.cancel_job_on_kill(self._job_to_cancel)
-
-    @property
-    def _try_number(self) -> int:
-        everything: Any = self._context
-        return int(getattr(everything.get("ti"), "try_number", 1) or 1)
 
     # -- finding the job, or starting it -----------------------------------------------------------------------
 
@@ -155,7 +150,7 @@ class JobRun:
         """
         everything: Any = self._context
         ti, dag_run = everything["ti"], everything.get("dag_run")
-        is_a_retry = self._try_number > 1 and getattr(ti, "max_tries", 0) == self._task.retries
+        is_a_retry = events.try_number_of(self._context) > 1 and getattr(ti, "max_tries", 0) == self._task.retries
         if not self._task.durable or memory.is_kept or not is_a_retry or dag_run is None or dag_run.start_date is None:
             return None
         since = dag_run.start_date.timestamp()
@@ -270,7 +265,7 @@ class JobRun:
                 queue_deadline=patience.queue_deadline,
                 unreachable_timeout=self._task.unreachable_timeout,
                 cancel_on_kill=self._task.cancel_on_kill and owned,
-                handed_on={**self._about(connection, owned=owned), "try_number": self._try_number},
+                handed_on={**self._about(connection, owned=owned), "try_number": events.try_number_of(self._context)},
             ),
             method_name=method_name,
             timeout=None if deadline is None else timedelta(seconds=max(deadline - time.time(), 0) + DEFERRAL_GRACE),

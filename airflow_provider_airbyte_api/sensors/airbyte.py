@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.api.conversation import Conversation
     from airflow_provider_airbyte_api.api.freshness import Demand
     from airflow_provider_airbyte_api.api.models import Connection, Job
+    from airflow_provider_airbyte_api.api.retry import Retry
     from airflow_provider_airbyte_api.api.verdict import Seen
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.triggers.events import JobEvent
@@ -78,6 +79,7 @@ class _AirbyteSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
         self._away_since: float | None = None
+        self._has_looked = False
 
     @cached_property
     def hook(self) -> AirbyteHook:
@@ -88,7 +90,7 @@ class _AirbyteSensor(BaseSensorOperator):
 
     def _look(self, conversation: Conversation[T]) -> T | None:
         """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
-        from airflow_provider_airbyte_api.api.errors import AirbyteError
+        from airflow_provider_airbyte_api.api.errors import AirbyteError, may_heal
 
         try:
             found = self.hook.run(conversation)
@@ -96,11 +98,13 @@ class _AirbyteSensor(BaseSensorOperator):
             moment = time.time()
             if self._away_since is None:
                 self._away_since = moment
-            if not error.transient or moment - self._away_since >= self.unreachable_timeout:
+            # A web page is no reason to wait for what nobody has seen before.
+            may_pass = may_heal(error) if self._has_looked else error.transient
+            if not may_pass or moment - self._away_since >= self.unreachable_timeout:
                 raise
             self.log.warning("Airbyte is away; waiting all the same. %s", error)
             return None
-        self._away_since = None
+        self._away_since, self._has_looked = None, True
         return found
 
     def _read(self, context: Context, event: dict[str, Any] | None) -> JobEvent | None:
@@ -111,7 +115,7 @@ class _AirbyteSensor(BaseSensorOperator):
 
         with airflow_errors():
             woken = events.read(event)
-        if woken.is_of_an_earlier_try(_try_number(context)):
+        if woken.is_stale_failure(context):
             return None
         if isinstance(woken.error, AirbyteJobTimeoutError):
             # What Airflow raises where a sensor that pokes is out of time. It is not retried.
@@ -132,13 +136,13 @@ class _AirbyteSensor(BaseSensorOperator):
                 raise AirflowSkipException(f"Skipping because of soft_fail or never_fail. {error}") from error
             raise
 
-    def _describe_connection(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, Any]:
+    def _link_to(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, Any]:
         """Let the links lead to the connection and the job, and return what a trigger hands on."""
         workspace_id = connection.workspace_id
         connection_url = self.hook.connection_url(workspace_id, connection.connection_id)
         job_url = None if job_id is None else self.hook.job_url(workspace_id, connection.connection_id, job_id)
         push_links(context["ti"], job_url, connection_url)
-        return {"workspace_id": workspace_id, "name": connection.name, "try_number": _try_number(context)}
+        return {"workspace_id": workspace_id, "name": connection.name}
 
     def _seen(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> Seen:
         from airflow_provider_airbyte_api.api.verdict import Seen
@@ -146,6 +150,17 @@ class _AirbyteSensor(BaseSensorOperator):
         workspace_id = connection.get("workspace_id")
         job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
         return Seen(connection.get("name", ""), job_url, looks)
+
+    def _finish(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
+        """Return the result of a job that is finished, or raise what its end means."""
+        from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
+        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+
+        seen = self._seen(job, connection, looks)
+        with self._heeding_soft_fail(), airflow_errors():
+            require_success(job, seen)
+        self.log.info("%s.", describe(job, seen))
+        return result_of(job, seen.job_url)
 
 
 class AirbyteJobSensor(_AirbyteSensor):
@@ -183,7 +198,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         connection = self._connection_of(context, job)
         if job.is_finished:
             return self._finish(job, connection)
-        return self._defer(job, connection)
+        return self._defer(context, job, connection)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the job once. That Airbyte is away is no reason to fail, for a while."""
@@ -217,9 +232,10 @@ class AirbyteJobSensor(_AirbyteSensor):
         except AirbyteError as error:
             self.log.info("There will be no link to the job. %s", error)
             return {}
-        return self._describe_connection(context, connection, job.job_id)
+        return self._link_to(context, connection, job.job_id)
 
-    def _defer(self, job: Job, connection: dict[str, Any]) -> None:
+    def _defer(self, context: Context, job: Job, connection: dict[str, Any]) -> None:
+        from airflow_provider_airbyte_api.triggers import events
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
         self.defer(
@@ -230,21 +246,11 @@ class AirbyteJobSensor(_AirbyteSensor):
                 poll_interval=float(self.poke_interval),
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,
-                handed_on=connection,
+                handed_on={**connection, "try_number": events.try_number_of(context)},
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_GRACE),
         )
-
-    def _finish(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
-        from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
-        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
-
-        seen = self._seen(job, connection, looks)
-        with self._heeding_soft_fail(), airflow_errors():
-            require_success(job, seen)
-        self.log.info("%s.", describe(job, seen))
-        return result_of(job, seen.job_url)
 
     def _valid_job_id(self) -> int:
         from airflow_provider_airbyte_api.api.models import valid_job_id
@@ -325,7 +331,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         if connection is None:
             return PokeReturnValue(is_done=False)
         if is_the_first_look:
-            self._describe_connection(context, connection, None)
+            self._link_to(context, connection, None)
         offer_name(context, connection.name)
         with self._heeding_soft_fail():
             look = self._look(look_for_fresh_data(connection.connection_id, demand, Seen(connection.name)))
@@ -334,7 +340,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         if look.fresh is None:
             self.log.info("%r: %s.", connection.name, look.describe())
             return PokeReturnValue(is_done=False)
-        handed_on = self._describe_connection(context, connection, look.fresh.job_id)
+        handed_on = self._link_to(context, connection, look.fresh.job_id)
         return PokeReturnValue(is_done=True, xcom_value=self._finish(look.fresh, handed_on))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -346,14 +352,14 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         job = woken.job or self.hook.get_job(woken.job_id)
         seen = self._seen(job, woken.handed_on)
         push_links(context["ti"], seen.job_url, None)
-        return self._finish(job, woken.handed_on)
+        return self._finish(job, woken.handed_on, woken.looks)
 
-    def _find(self) -> Conversation[Connection]:
+    def _find(self, retry: Retry | None = None) -> Conversation[Connection]:
         """Return the Airbyte connection; it is looked up once in each process."""
         from airflow_provider_airbyte_api.api.retry import ONCE
 
         if self._found is None:
-            self._found = yield from find_connection(self, ONCE)
+            self._found = yield from find_connection(self, retry or ONCE)
         return self._found
 
     _found: Connection | None = None
@@ -372,9 +378,11 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         )
 
     def _defer(self, context: Context) -> None:
+        from airflow_provider_airbyte_api.api.retry import Retry
+        from airflow_provider_airbyte_api.triggers import events
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
 
-        connection, demand = self.hook.run(self._find()), self._demand(context)
+        connection, demand = self.hook.run(self._find(Retry())), self._demand(context)
         self.defer(
             trigger=AirbyteFreshnessTrigger(
                 connection_id=connection.connection_id,
@@ -386,22 +394,11 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
                 on_failed=self.on_failed,
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,
-                handed_on=self._describe_connection(context, connection, None),
+                handed_on={
+                    **self._link_to(context, connection, None),
+                    "try_number": events.try_number_of(context),
+                },
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_GRACE),
         )
-
-    def _finish(self, job: Job, connection: Mapping[str, Any]) -> dict[str, Any]:
-        from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
-        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
-
-        seen = self._seen(job, connection)
-        with self._heeding_soft_fail(), airflow_errors():
-            require_success(job, seen)
-        self.log.info("Fresh: %s.", describe(job, seen))
-        return result_of(job, seen.job_url)
-
-
-def _try_number(context: Context) -> int:
-    return int(getattr(context.get("ti"), "try_number", 1) or 1)

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError, AirbyteUnreachableError
 from airflow_provider_airbyte_api.api.verdict import Seen
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.settings import Settings
 from airflow_provider_airbyte_api.triggers import events
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.shared import Watch, watching
@@ -50,6 +52,7 @@ class _AirbyteTrigger(BaseTrigger):
     """What all triggers of this package have in common."""
 
     airbyte_conn_id: str
+    unreachable_timeout: float
     handed_on: dict[str, Any]
     job_id = 0
     _fired = False
@@ -71,17 +74,37 @@ class _AirbyteTrigger(BaseTrigger):
 
     async def _ask(self, ask: Callable[[Watch], Awaitable[T]]) -> T:
         """Return what the watch over this trigger's Airbyte answers."""
-        settings = await settings_for(self.airbyte_conn_id)
+        settings = await self._settings()
         while True:
             try:
                 async with watching(settings) as watch:
                     return await ask(watch)
             except AirbyteAuthenticationError:
                 # The secret may have been changed in Airflow, too, since it was looked up.
-                renewed = await settings_for(self.airbyte_conn_id, other_than=settings)
+                renewed = await self._settings(other_than=settings)
                 if renewed == settings:
                     raise
                 settings = renewed
+
+    async def _settings(self, *, other_than: Settings | None = None) -> Settings:
+        """Return what the Airflow connection says. That Airflow cannot tell is no reason to fail, for a while."""
+        outage = jobs.Outage()
+        while True:
+            try:
+                return await settings_for(self.airbyte_conn_id, other_than=other_than)
+            except (AirbyteError, AirflowNotFoundException):
+                raise
+            except Exception as error:
+                moment = CLOCK.time()
+                pause = outage.missed(error, moment)
+                what = f"Airflow cannot tell its connection {self.airbyte_conn_id!r}: {type(error).__name__}: {error}"
+                if moment - outage.since >= self.unreachable_timeout:
+                    raise AirbyteUnreachableError(
+                        f"{what}. Look at Airflow's secrets backend and API server. Any sync goes on; clear the task "
+                        "to follow or start one."
+                    ) from error
+                self.log.warning("%s. Trying again in %.0f s.", what, pause)
+                await CLOCK.asleep(pause)
 
 
 class AirbyteJobTrigger(_AirbyteTrigger):
@@ -90,7 +113,8 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     It never blocks the event loop, and it holds no secret: what it is built of is stored in plain text.
 
     :param job_id: the job.
-    :param connection_id: the Airbyte connection that the job syncs.
+    :param connection_id: the Airbyte connection that the job syncs, for whoever reads the trigger's row: the job's id is
+        enough to wait for it.
     :param airbyte_conn_id: the id of the Airflow connection.
     :param poll_interval: seconds between two looks.
     :param deadline: when to give up, in seconds since the epoch; None: never.

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteEventError, AirbyteJobTimeoutError, dump, load
 from airflow_provider_airbyte_api.api.jobs import Waited
 from airflow_provider_airbyte_api.api.models import FINISHED, Job, JobStatus
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class JobEvent:
     error: AirbyteError | None = None
     handed_on: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_of_an_earlier_try(self, try_number: int) -> bool:
+    def is_stale_failure(self, context: Context) -> bool:
         """Tell whether it ended an earlier try, and not well: Airflow 3.0 hands a retry the same event once more."""
         is_well = self.error is None and (self.job is None or self.job.status == JobStatus.SUCCEEDED)
-        return not is_well and self.handed_on.get("try_number", try_number) != try_number
+        return not is_well and self.handed_on.get("try_number", try_number_of(context)) != try_number_of(context)
 
 
 def finished(waited: Waited, handed_on: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +89,12 @@ def read(event: object) -> JobEvent:
         if (job.job_id, job.status) != (job_id, status):
             raise _unknown(event, "a job that contradicts it")
     return JobEvent(job_id, job, int(event.get("looks") or 0), handed_on=handed_on)
+
+
+def try_number_of(context: Context) -> int:
+    """Return which try of the task this is."""
+    everything: Any = context
+    return int(getattr(everything.get("ti"), "try_number", 1) or 1)
 
 
 def _unknown(event: object, what: str) -> AirbyteEventError:

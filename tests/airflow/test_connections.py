@@ -108,7 +108,10 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
         ({"extra": {"auth_type": "bearer"}}, "auth_type .* is bearer, but there is no api_token"),
         ({"extra": {"auth_type": "basic"}}, "has neither Login nor Password"),
         ({"extra": {"auth_type": "client_credentials"}, "login": "me"}, "has a Login but no Password"),
-        ({"extra": {"api_token": "t"}, "login": "me", "password": "p"}, "api_token, and a Login or Password too"),
+        (
+            {"extra": {"api_token": "t"}, "login": "me", "password": "a-phrase"},
+            "api_token, and a Login or Password too",
+        ),
         ({"extra": {"api_token": 7}}, "Extra api_token .* cannot be used, expected text"),
         ({"extra": {"verify": "perhaps"}}, "verify .* is 'perhaps', expected true or false"),
         (
@@ -131,13 +134,13 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
         ({"extra": {"headers": {"X": "1\r\nY: 2"}}}, "Extra headers .* cannot be used"),
         ({"extra": {"secret_headers": {"a b": "1"}}}, "Extra secret_headers .* cannot be used"),
         (
-            {"login": "me", "password": "p", "extra": {"headers": {"authorization": "Bearer x"}}},
+            {"login": "me", "password": "a-phrase", "extra": {"headers": {"authorization": "Bearer x"}}},
             "is where Airbyte's token goes",
         ),
         ({"extra": {"proxy": "socks5://me:hidden@proxy"}}, "Extra proxy .* cannot be used, expected a URL"),
         ({"extra": {"proxy": "http://"}}, "Extra proxy"),
         (
-            {"login": "me", "password": "p", "extra": {"auth_url": "ftp://login.example.com/token"}},
+            {"login": "me", "password": "a-phrase", "extra": {"auth_url": "ftp://login.example.com/token"}},
             "Extra auth_url .* cannot be used",
         ),
     ],

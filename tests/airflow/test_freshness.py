@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException
+from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import errors
@@ -272,3 +272,16 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 async def _events(trigger: AirbyteFreshnessTrigger) -> list[dict[str, Any]]:
     return [event.payload async for event in trigger.run()]
+
+
+def test_rows_that_a_list_leaves_out_are_asked_for(airbyte: LocalAirbyte) -> None:
+    airbyte._world.list_shows_stats = False
+    add_sync(airbyte, age=60.0, rows=5)
+    assert poke(min_rows=5).is_done
+    assert not poke(min_rows=6).is_done
+
+
+def test_a_moment_without_airbyte_fails_no_sensor_that_defers(airbyte: LocalAirbyte, fast_clock: None) -> None:
+    airbyte.next_reply(503, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=3)
+    with pytest.raises(TaskDeferred):
+        sensor(deferrable=True).execute({"ti": XComs()})  # type: ignore[typeddict-item]

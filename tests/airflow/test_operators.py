@@ -298,3 +298,11 @@ def test_a_job_that_succeeded_is_a_success_for_any_try(airbyte: LocalAirbyte) ->
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, asset_events="none")
     assert task.execute_complete(cast("Any", {"ti": XComs(2)}), event)["job_id"] == 1
     assert len(airbyte.jobs) == 1
+
+
+@pytest.mark.parametrize("status", ["pending", "queued", "running"])
+def test_a_job_that_somebody_else_started_is_waited_for_and_never_cancelled(airbyte: LocalAirbyte, status: str) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, status)
+    with pytest.raises(errors.AirbyteJobTimeoutError):
+        execute(sync(timeout=0.2))
+    assert (airbyte.jobs, airbyte.cancelled) == ([job], [])

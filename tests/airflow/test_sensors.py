@@ -123,6 +123,19 @@ def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAir
     assert airbyte.client_secret not in json.dumps(kwargs)
 
 
+def test_a_web_page_in_the_midst_of_the_wait_is_waited_out(airbyte: LocalAirbyte) -> None:
+    """As a proxy shows while Airbyte is updated. In place of the first look it means a wrong address."""
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    page = {"status": 200, "body": "<html><title>Maintenance</title></html>", "path": f"/jobs/{job.job_id}"}
+    sensor, context = wait_for(job, "poke"), cast("Any", {"ti": XComs()})
+    airbyte.next_reply(**page)
+    with pytest.raises(errors.AirbyteUnexpectedReplyError):
+        sensor.poke(context)
+    assert not sensor.poke(context).is_done
+    airbyte.next_reply(**page)
+    assert not sensor.poke(context).is_done
+
+
 def test_a_retry_that_is_handed_the_event_of_the_try_before_looks_anew(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     away = errors.dump(errors.AirbyteUnreachableError("away"))

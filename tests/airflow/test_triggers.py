@@ -132,6 +132,32 @@ async def test_a_crowd_looks_the_airflow_connection_up_once(airbyte: LocalAirbyt
     assert looked_up.call_count == 1
 
 
+async def test_a_secrets_backend_that_is_away_fails_no_trigger(
+    airbyte: LocalAirbyte, mocker: MockerFixture, fast_clock: None
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    look_up: Any = lookups.get_async_connection
+    answers = [RuntimeError("the vault is sealed"), RuntimeError("still")]
+
+    async def get(conn_id: str) -> Any:
+        if answers:
+            raise answers.pop(0)
+        return await look_up(conn_id)
+
+    mocker.patch.object(lookups, "get_async_connection", get)
+    (event,) = await events(trigger(job.job_id))
+    assert event["status"] == "succeeded"
+
+
+async def test_a_secrets_backend_that_stays_away_is_an_event_that_says_so(
+    airbyte: LocalAirbyte, mocker: MockerFixture, fast_clock: None
+) -> None:
+    mocker.patch.object(lookups, "get_async_connection", side_effect=RuntimeError("the vault is sealed"))
+    (event,) = await events(trigger(1, unreachable_timeout=60.0))
+    assert (event["status"], event["error"]["type"]) == ("error", "AirbyteUnreachableError")
+    assert "'airbyte_api_default': RuntimeError: the vault is sealed" in event["error"]["message"]
+
+
 async def test_an_airflow_connection_that_does_not_exist_is_an_error_each_time(airbyte: LocalAirbyte) -> None:
     for _ in range(2):
         with pytest.raises(AirflowNotFoundException):

@@ -100,6 +100,13 @@ def test_retry_after_is_heeded_and_capped() -> None:
     assert talk.pauses == [1, 120]
 
 
+def test_a_server_that_asks_for_no_pause_is_given_one() -> None:
+    talk = Talk([reply(429, retry_after="0"), reply(503, retry_after="0"), reply(200)])
+    talk.perform(call(GET))
+    assert all(pause >= 0.5 for pause in talk.pauses)
+    assert len(talk.pauses) == 2
+
+
 def test_a_429_without_retry_after_is_waited_for_longer_than_other_trouble() -> None:
     talk = Talk([reply(429), reply(429), reply(200)])
     talk.perform(call(GET))

@@ -58,6 +58,32 @@ def test_a_sync_is_started_with_one_patient_request() -> None:
     assert talk.sent[0].read_timeout >= 120
 
 
+@pytest.mark.parametrize(
+    ("on_running", "outcome"),
+    [("attach", Started), ("wait", Busy), ("skip", NotStarted), ("fail", errors.AirbyteAlreadyRunningError)],
+)
+def test_a_200_with_a_job_of_before_is_no_start_but_what_is_in_the_queue(on_running: str, outcome: type) -> None:
+    """As Airbyte answers since 2026 while a job of the connection waits in its queue, whoever started that."""
+    talk = Talk([reply(200, job(NEWEST, "pending"))])
+    if issubclass(outcome, Exception):
+        with pytest.raises(outcome, match=f"It is job {NEWEST}, a sync"):
+            talk.perform(start(on_running))
+    else:
+        made = talk.perform(start(on_running))
+        assert isinstance(made, outcome)
+        assert not isinstance(made, Started) or not made.owned
+    assert posts(talk) == 1
+
+
+def test_a_job_in_the_queue_is_cancelled_for_a_new_one_if_told_so() -> None:
+    old = job(NEWEST, "pending")
+    talk = Talk(
+        [reply(200, old), reply(200, old), reply(200, {}), reply(200, job(NEWEST, "cancelled")), reply(200, job(12))]
+    )
+    outcome = started(talk, "restart")
+    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 2)
+
+
 def test_a_pending_reset_that_runs_instead_is_said() -> None:
     talk = Talk([reply(200, {**job(12, "pending"), "jobType": "reset"})])
     assert started(talk).job.job_type == "reset"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.wire import Request, error_for, json_of
+from airflow_provider_airbyte_api.api.wire import Request, Response, error_for, json_of
 from airflow_provider_airbyte_api.testing import replies
 from tests.api.talk import ROOT, reply, silence
 
@@ -106,3 +106,13 @@ def test_silence_may_have_been_heard_unless_nothing_was_sent(sent: bool) -> None
 def test_a_good_status_with_something_else_than_json_is_a_wrong_base_url(body: bytes) -> None:
     with pytest.raises(errors.AirbyteUnexpectedReplyError, match="Check Host in the Airflow connection"):
         json_of(GET, reply(200, body))
+
+
+def test_json_too_deep_to_read_is_no_json() -> None:
+    deep = Response(f"{ROOT}/jobs/7", 200, {}, b"[" * 200_000)
+    with pytest.raises(errors.AirbyteUnexpectedReplyError):
+        json_of(GET, deep)
+
+
+def test_the_servers_own_words_are_cut_short() -> None:
+    assert len(str(error_for(GET, reply(422, {"message": "x" * 50_000})))) < 1_500
