@@ -113,8 +113,8 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     It never blocks the event loop, and it holds no secret: what it is built of is stored in plain text.
 
     :param job_id: the job.
-    :param connection_id: the Airbyte connection that the job syncs, for whoever reads the trigger's row: the job's id is
-        enough to wait for it.
+    :param connection_id: the Airbyte connection that the job syncs. It is for who reads the trigger's row: the job's
+        id is enough to wait for it.
     :param airbyte_conn_id: the id of the Airflow connection.
     :param poll_interval: seconds between two looks.
     :param deadline: when to give up, in seconds since the epoch; None: never.
