@@ -126,7 +126,11 @@ def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAir
 def test_a_web_page_in_the_midst_of_the_wait_is_waited_out(airbyte: LocalAirbyte) -> None:
     """As a proxy shows while Airbyte is updated. In place of the first look it means a wrong address."""
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    page = {"status": 200, "body": "<html><title>Maintenance</title></html>", "path": f"/jobs/{job.job_id}"}
+    page: dict[str, Any] = {
+        "status": 200,
+        "body": "<html><title>Maintenance</title></html>",
+        "path": f"/jobs/{job.job_id}",
+    }
     sensor, context = wait_for(job, "poke"), cast("Any", {"ti": XComs()})
     airbyte.next_reply(**page)
     with pytest.raises(errors.AirbyteUnexpectedReplyError):

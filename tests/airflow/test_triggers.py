@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from pytest_mock import MockerFixture
 
@@ -136,13 +137,12 @@ async def test_a_secrets_backend_that_is_away_fails_no_trigger(
     airbyte: LocalAirbyte, mocker: MockerFixture, fast_clock: None
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    look_up: Any = lookups.get_async_connection
     answers = [RuntimeError("the vault is sealed"), RuntimeError("still")]
 
     async def get(conn_id: str) -> Any:
         if answers:
             raise answers.pop(0)
-        return await look_up(conn_id)
+        return await get_async_connection(conn_id)
 
     mocker.patch.object(lookups, "get_async_connection", get)
     (event,) = await events(trigger(job.job_id))
