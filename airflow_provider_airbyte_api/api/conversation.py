@@ -245,7 +245,7 @@ def read_page(
     return Page([_read(page, reply, row, parse) for row in rows], len(rows) < PAGE, reply.server_time)
 
 
-SCANS = 10
+MOST_READINGS = 10
 """How often a list without an order is read at the most, for all of its rows to have been shown."""
 
 
@@ -264,7 +264,7 @@ def pages(
     """
     seen: set[object] = set()
     shown = 0
-    for _ in range(1 if is_ordered else SCANS):
+    for _ in range(1 if is_ordered else MOST_READINGS):
         shown, this_time = 0, set[object]()
         while True:
             page = yield from read_page(request, shown, parse, retry)

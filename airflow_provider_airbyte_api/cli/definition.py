@@ -1,8 +1,10 @@
-"""What commands there are. Airflow imports this each time that its command line runs, and so it imports nothing."""
+"""What commands there are. Airflow imports this each time that its command line runs: it imports hardly anything."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import ActionCommand, GroupCommand
@@ -13,11 +15,11 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
     from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command  # noqa: PLC0415
 
     arg: Any = Arg  # it has no types
-    conn_id_first = arg(("conn_id",), help="the id of the Airflow connection", nargs="?", default="airbyte_api_default")
+    conn_id_first = arg(("conn_id",), help="the id of the Airflow connection", nargs="?", default=AIRBYTE_CONN_ID)
     conn_id = arg(
         ("-c", "--conn-id"),
         help="the id of the Airflow connection (default: %(default)s)",
-        default="airbyte_api_default",
+        default=AIRBYTE_CONN_ID,
     )
     workspaces = arg(
         ("-w", "--workspace-id"),

@@ -18,8 +18,8 @@ from airflow_provider_airbyte_api.api.defaults import (
     ASSET_ALIAS,
     ON_RUNNING,
     POLL_INTERVAL,
+    TIMEOUT,
     UNREACHABLE_TIMEOUT,
-    WEEK,
 )
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
@@ -126,7 +126,7 @@ class AirbyteJobOperator(BaseOperator):
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = POLL_INTERVAL,
-        timeout: float | None = WEEK,
+        timeout: float | None = TIMEOUT,
         queue_timeout: float | None = None,
         unreachable_timeout: float = UNREACHABLE_TIMEOUT,
         on_running: str,

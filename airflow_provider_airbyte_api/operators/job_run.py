@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, Asset, AssetAlias
 
 from airflow_provider_airbyte_api.api import calls, jobs, starting
-from airflow_provider_airbyte_api.api.defaults import ASSET_ALIAS
+from airflow_provider_airbyte_api.api.defaults import ASSET_ALIAS, DEFERRAL_GRACE
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteConfigError,
     AirbyteConnectionInactiveError,
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
-
-DEFERRAL_GRACE = 300.0
-"""Seconds after a task's deadline at which Airflow itself ends its deferral, should the trigger not have done so."""
 
 
 class JobRun:

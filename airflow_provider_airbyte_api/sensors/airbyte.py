@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, UNREACHABLE_TIMEOUT
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, DEFERRAL_GRACE, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
     find_connection,
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.triggers.events import JobEvent
 
 T = TypeVar("T")
-
-DEFERRAL_GRACE = 300.0
-"""Seconds after a sensor's timeout at which Airflow itself ends its deferral, should the trigger not have done so."""
 
 
 class _AirbyteSensor(BaseSensorOperator):

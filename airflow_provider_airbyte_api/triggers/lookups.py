@@ -15,7 +15,7 @@ from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 from airflow_provider_airbyte_api.hooks.masking import amask_secret
 from airflow_provider_airbyte_api.watch.tasks import detached
 
-KEPT = 60.0
+SETTINGS_KEPT = 60.0
 """Seconds that a looked-up connection is used for newcomers."""
 
 
@@ -48,7 +48,7 @@ class _Lookup:
     def is_of_no_use(self, other_than: Settings | None) -> bool:
         if self.settings is None:
             return bool(self.task.done())  # it failed
-        return self.settings == other_than or CLOCK.time() > self.began + KEPT
+        return self.settings == other_than or CLOCK.time() > self.began + SETTINGS_KEPT
 
 
 async def _look_up(airbyte_conn_id: str, lookup: _Lookup) -> Settings:

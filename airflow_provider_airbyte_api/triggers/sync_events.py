@@ -31,7 +31,7 @@ from airflow_provider_airbyte_api.hooks.errors import airflow_errors
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.feed import Batch, Listener
 from airflow_provider_airbyte_api.watch.poller import OVERLAP
-from airflow_provider_airbyte_api.watch.shared import KEPT, Watch, watching
+from airflow_provider_airbyte_api.watch.shared import CONNECTION_KEPT, Watch, watching
 from airflow_provider_airbyte_api.watch.tasks import jitter
 
 try:
@@ -321,7 +321,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         """
         connection: Connection | None = None
         try:
-            connection = await watch.connection(job.connection_id, self.poll_interval if self.tags else KEPT)
+            connection = await watch.connection(job.connection_id, self.poll_interval if self.tags else CONNECTION_KEPT)
             if job.rows_synced is None:
                 # Some servers leave the numbers out of their lists.
                 job = await watch.ask(get_job(job.job_id))

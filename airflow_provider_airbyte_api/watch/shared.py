@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEPT = 600.0
+CONNECTION_KEPT = 600.0
 """Seconds that a connection is taken to be as it was."""
 
 _LOG = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class Watch:
                 del self._feeds[workspace_id]
                 feed.stop()
 
-    async def connection(self, connection_id: str, max_age: float = KEPT) -> Connection | None:
+    async def connection(self, connection_id: str, max_age: float = CONNECTION_KEPT) -> Connection | None:
         """Return a connection as it was within ``max_age`` seconds, without its streams; None if it is not there."""
         moment = CLOCK.monotonic()
         kept = self._connections.get(connection_id)
@@ -162,7 +162,9 @@ class Watch:
         except (AirbyteAccessError, AirbyteNotFoundError):
             self._connections.pop(connection_id, None)
             return None
-        self._connections = {name: each for name, each in self._connections.items() if moment <= each[0] + KEPT}
+        self._connections = {
+            name: each for name, each in self._connections.items() if moment <= each[0] + CONNECTION_KEPT
+        }
         small = Connection.from_json({name: value for name, value in found.raw.items() if name != "configurations"})
         self._connections[connection_id] = (moment, small)
         return small

@@ -275,7 +275,7 @@ async def test_a_wrong_secret_is_waited_out_and_a_new_one_taken_up(
 ) -> None:
     from airflow_provider_airbyte_api.triggers import lookups
 
-    monkeypatch.setattr(lookups, "KEPT", 0.05)
+    monkeypatch.setattr(lookups, "SETTINGS_KEPT", 0.05)
     secret = airbyte.client_secret
     airbyte.client_secret = "another one"
     heard = watcher()
@@ -552,7 +552,7 @@ async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
 ) -> None:
     from airflow_provider_airbyte_api.triggers import lookups
 
-    monkeypatch.setattr(lookups, "KEPT", 0.05)
+    monkeypatch.setattr(lookups, "SETTINGS_KEPT", 0.05)
     monkeypatch.setattr(sync_events, "RESOLVED_FOR", 0.2)
     heard = watcher()
     await settled(airbyte)
@@ -570,7 +570,7 @@ async def test_a_host_that_was_wrong_is_left_once_it_is_corrected(
 ) -> None:
     from airflow_provider_airbyte_api.triggers import lookups
 
-    monkeypatch.setattr(lookups, "KEPT", 0.05)
+    monkeypatch.setattr(lookups, "SETTINGS_KEPT", 0.05)
     monkeypatch.setattr(jobs, "AWAY", retry.Retry(first_pause=0.01, longest_pause=0.01))
     with LocalAirbyte() as wrong:
         wrong.next_reply(200, path="/jobs", body="<html>welcome</html>", times=10_000)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.conversation import SCANS, call, call_for, fetch_token, pages
+from airflow_provider_airbyte_api.api.conversation import MOST_READINGS, call, call_for, fetch_token, pages
 from airflow_provider_airbyte_api.api.models import Job, Source
 from airflow_provider_airbyte_api.api.resources import list_jobs, list_sources
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
@@ -196,7 +196,7 @@ def test_where_pages_overlap_the_list_is_read_again_for_what_they_pushed_out() -
 
 
 def test_a_list_that_never_shows_all_of_its_rows_is_warned_of() -> None:
-    talk = Talk([reply for _ in range(SCANS) for reply in (rows(*range(100)), rows(*range(50, 100)))])
+    talk = Talk([reply for _ in range(MOST_READINGS) for reply in (rows(*range(100)), rows(*range(50, 100)))])
     talk.perform(list_sources())
     assert len(talk.rows) == 100
     assert talk.said == ["/sources shows 150 rows, but never more than 100 different ones: some may be missing."]
@@ -212,7 +212,7 @@ def test_jobs_that_are_added_while_they_are_listed_do_not_make_it_begin_anew() -
 
 
 def test_a_server_that_repeats_itself_is_not_asked_for_ever() -> None:
-    talk = Talk([rows(*range(100))] * 2 * SCANS)
+    talk = Talk([rows(*range(100))] * 2 * MOST_READINGS)
     talk.perform(pages(Request("GET", "/sources"), Source.from_json, lambda source: source.source_id))
     assert len(talk.rows) == 100
     assert "some may be missing" in talk.said[0]
