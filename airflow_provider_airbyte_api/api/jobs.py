@@ -271,8 +271,8 @@ class _Lookout:
         self.pause = max(self.pause, self.outage.missed(error, moment))
         if self.outage.failures == 1:
             yield Say(
-                "Airbyte cannot tell how job %d is doing; waiting all the same. %s",
-                (self.job_id, error),
+                "Airbyte cannot tell how job %d is doing; waiting all the same, for %.0f min at the most. %s",
+                (self.job_id, self.patience.unreachable_timeout / 60, error),
                 logging.WARNING,
             )
         away = moment - self.outage.since

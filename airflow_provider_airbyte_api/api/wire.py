@@ -191,7 +191,8 @@ def error_for(
 def _kind_of(response: Response, detail: str) -> type[AirbyteResponseError]:
     status = response.status
     redirected = 300 <= status < 400  # noqa: PLR2004
-    no_route = status in (404, 405) and _parsed(response) is None
+    # Nothing of Airbyte's refuses a method that we use, whatever the form of its reply.
+    no_route = status == 405 or (status == 404 and _parsed(response) is None)  # noqa: PLR2004
     if redirected or no_route:
         return AirbyteUnexpectedReplyError
     if status in (408, 425) or (status >= 500 and status != 501):  # noqa: PLR2004
