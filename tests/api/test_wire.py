@@ -26,7 +26,7 @@ GET = Request("GET", "/jobs/7", repeatable=True)
         (404, replies.not_found("STANDARD_SYNC", "x"), errors.AirbyteNotFoundError, "could not be found"),
         (404, replies.no_route(), errors.AirbyteUnexpectedReplyError, "Object not found"),
         (405, replies.html(405), errors.AirbyteUnexpectedReplyError, "a web page titled 'Airbyte'"),
-        (405, {"detail": "Method Not Allowed"}, errors.AirbyteUnexpectedReplyError, "Method Not Allowed"),
+        (405, replies.gateway(405, "Method Not Allowed"), errors.AirbyteUnexpectedReplyError, "Method Not Allowed"),
         (408, replies.error_id(408), errors.AirbyteServerError, "errorId"),
         (409, replies.already_running("c"), errors.AirbyteAlreadyRunningError, "already running for: c"),
         (409, replies.state_conflict(), errors.AirbyteConflictError, "Could not fulfill request"),
