@@ -1,0 +1,176 @@
+"""Values from outside, bounded and made safe: the one place.
+
+Airflow encodes what a trigger or a task hands on as MessagePack and as JSON in UTF-8, and keeps it in a database. An
+integer of more than 64 bits, a lone surrogate, NUL or NaN cannot be encoded or stored, and one such value in a trigger
+event ends the triggerer process. So nothing of the kind passes the parser, :func:`parse_json`, and what is handed to
+Airflow goes through :func:`safe_json` with limits on its size.
+
+All functions here are total: they return a value for any input. :func:`parse_json` alone raises, and only ValueError.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+MAX_INT = 2**63 - 1
+MIN_INT = -(2**63)
+"""The range of a signed 64-bit integer: what MessagePack, Java and all databases of Airflow can hold."""
+
+MAX_DEPTH = 50
+"""How deeply JSON may be nested; what is deeper counts as null. Airflow's encoders recurse."""
+
+MAX_TEXT = 1000
+"""Length of one line of text from outside, in characters."""
+
+MAX_EVENT_ITEMS = 2000
+"""Keys and list items in one value that is handed to Airflow."""
+
+MAX_EVENT_TEXT = 4000
+"""Length of a text in a value that is handed to Airflow, in characters."""
+
+RESERVED_KEYS = frozenset({"__classname__", "__version__", "__data__", "__id__", "__type", "__var", "__source"})
+"""Keys by which Airflow marks an encoded object. It refuses to encode a dict with them, or would decode them."""
+
+REPLACEMENT = "\ufffd"
+ELLIPSIS = "\u2026"
+
+_MAX_DIGITS = 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# C0, DEL, C1, line and paragraph separators, and what reorders the text around it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def safe_text(value: object, max_length: int = MAX_TEXT) -> str:
+    """Return ``value`` as one line of valid UTF-8 of at most ``max_length`` characters; None as an empty text.
+
+    Control characters, line breaks and bidirectional overrides become spaces: they could forge a line in the log, or
+    command a terminal. Lone surrogates become U+FFFD. What is cut off is marked with an ellipsis.
+    """
+    text = value if isinstance(value, str) else _text_of(value)
+    return _CONTROL.sub(" ", _SURROGATE.sub(REPLACEMENT, _cut(text, max_length)))
+
+
+def safe_int(value: object, minimum: int = MIN_INT) -> int | None:
+    """Return ``value`` if it is an integer from ``minimum`` up to the largest of 64 bits, else None. A bool is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return int(value) if max(minimum, MIN_INT) <= value <= MAX_INT else None
+
+
+def safe_id(value: object) -> int | None:
+    """Return ``value`` as a positive 64-bit integer, also if it is written as text; None if it is something else."""
+    if isinstance(value, str):
+        text = value.strip()
+        return safe_int(int(text), 1) if len(text) < _MAX_DIGITS and text.isascii() and text.isdecimal() else None
+    return safe_int(value, 1)
+
+
+def safe_float(value: object, minimum: float = -math.inf, maximum: float = math.inf) -> float | None:
+    """Return ``value`` as a float if it is a finite number within the two limits, else None. A bool is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and minimum <= number <= maximum else None
+
+
+def safe_json(value: object, *, max_items: int = MAX_EVENT_ITEMS, max_text: int = MAX_EVENT_TEXT) -> Any:
+    """Return ``value`` as JSON that Airflow can encode, store and decode, whatever it is.
+
+    Numbers out of range become None, text is made valid UTF-8 without control characters other than white space, keys
+    become text, keys that Airflow reserves are left out, and a value that JSON does not have becomes its text. What
+    exceeds a limit is cut: nesting at ``MAX_DEPTH``, all keys and items together at ``max_items``, each text at
+    ``max_text`` characters.
+    """
+    return _Cleaner(max_items, max_text).clean(value, MAX_DEPTH)
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Return the JSON in ``data``, made safe as :func:`safe_json` does, but whole: its size is the caller's to limit.
+
+    :raises ValueError: if it is no JSON, no text, or nested too deeply for Python.
+    """
+    try:
+        value = json.loads(data, parse_int=_parse_int)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply.") from None
+    return _Cleaner(_UNLIMITED, _UNLIMITED).clean(value, MAX_DEPTH)
+
+
+_UNLIMITED = MAX_INT
+
+
+@dataclass
+class _Cleaner:
+    """Copies a value, and counts its items."""
+
+    items_left: int
+    max_text: int
+
+    def clean(self, value: object, depth: int) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return safe_int(value)
+        if isinstance(value, float):
+            return safe_float(value)
+        if isinstance(value, dict):
+            return self._dict(value, depth - 1) if depth else None
+        if isinstance(value, list | tuple):
+            return self._list(value, depth - 1) if depth else None
+        return safe_text(value, self.max_text)
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        cleaned = {}
+        for key, each in value.items():
+            if self.items_left <= 0:
+                break
+            self.items_left -= 1
+            name = self._text(key if isinstance(key, str) else _text_of(key))
+            if name not in RESERVED_KEYS:
+                cleaned[name] = self.clean(each, depth)
+        return cleaned
+
+    def _list(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        cleaned = []
+        for each in value:
+            if self.items_left <= 0:
+                break
+            self.items_left -= 1
+            cleaned.append(self.clean(each, depth))
+        return cleaned
+
+    def _text(self, text: str) -> str:
+        if text.isascii() and text.isprintable() and len(text) <= self.max_text:
+            return str(text)
+        return _CONTROL.sub(_keep_space, _SURROGATE.sub(REPLACEMENT, _cut(text, self.max_text)))
+
+
+def _parse_int(digits: str) -> int | None:
+    # Python itself refuses to read more than 4,300 digits, and so the whole reply.
+    return safe_int(int(digits)) if len(digits) <= _MAX_DIGITS else None
+
+
+def _text_of(value: object) -> str:
+    if value is None:
+        return ""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - too many digits, too deep, or a __str__ that fails
+        return f"<{type(value).__name__}>"
+
+
+def _cut(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else text[: max(max_length - 1, 0)] + ELLIPSIS
+
+
+def _keep_space(match: re.Match[str]) -> str:
+    return match[0] if match[0] in "\t\n\r" else REPLACEMENT
