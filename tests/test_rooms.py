@@ -73,7 +73,7 @@ def test_a_room_imports_only_what_lies_below_it(module: Path) -> None:
 
 
 def test_aiohttp_is_imported_by_one_driver_and_requests_by_the_other() -> None:
-    for library, drivers in (("aiohttp", ["aio.py"]), ("requests", ["network.py", "sync.py"])):
+    for library, drivers in (("aiohttp", ["aio.py"]), ("requests", ["deadline.py", "network.py", "sync.py"])):
         users = {
             path.relative_to(PACKAGE) for path in MODULES for name in imported(path) if name.split(".")[0] == library
         }

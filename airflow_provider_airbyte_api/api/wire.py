@@ -36,13 +36,16 @@ DETAIL_LENGTH = 200
 LONGEST_MESSAGE = 1000
 """How much of the server's own words does, in characters."""
 
+MAX_REPLY = 32 * 2**20
+"""Bytes. A page of 100 connections with 1,000 streams each is about that large."""
+
 
 @dataclass(frozen=True)
 class Request:
     """One call of the API; ``path`` is below the API root, or a whole URL.
 
     ``repeatable`` says that sending it twice does no harm. ``read_timeout`` is in seconds; None leaves it to
-    the client. ``anonymous`` keeps the token out of it.
+    the client. ``anonymous`` keeps the token out of it. ``max_bytes`` is the size of the largest reply that is read.
     """
 
     method: str
@@ -52,6 +55,7 @@ class Request:
     repeatable: bool = False
     anonymous: bool = False
     read_timeout: float | None = None
+    max_bytes: int = MAX_REPLY
 
     def with_query(self, **values: object) -> Request:
         """Return this request with ``values`` added to its query."""
@@ -89,6 +93,7 @@ class Trouble(str, Enum):
     TIMEOUT = "timeout"
     TLS = "tls"
     PROXY = "proxy"
+    TOO_LARGE = "too_large"
     OTHER = "other"
 
 
@@ -98,6 +103,7 @@ TROUBLE_ADVICE = {
     Trouble.TIMEOUT: "",
     Trouble.TLS: "If a CA of your own signed its certificate, name that CA's file in the extra ca_bundle.",
     Trouble.PROXY: "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment.",
+    Trouble.TOO_LARGE: "Airbyte sends no such reply: check Host in the Airflow connection, and what is in between.",
     Trouble.OTHER: "",
 }
 

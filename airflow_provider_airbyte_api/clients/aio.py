@@ -25,9 +25,10 @@ from airflow_provider_airbyte_api.api.conversation import (
 )
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
+from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.network import proxy_for, tls_context
-from airflow_provider_airbyte_api.clients.settings import Log, Settings
+from airflow_provider_airbyte_api.clients.settings import Log, Settings, no_complete_reply
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.clients.token_files import TokenFile
 
@@ -46,6 +47,7 @@ class AsyncClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(tls_context, self.settings.tls)),
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # Body does it, within bounds
             # Proxies are looked up by proxy_for: trust_env would also take passwords from the user's .netrc.
             trust_env=False,
         )
@@ -103,8 +105,10 @@ class AsyncClient:
         if request.json is not None:
             headers["content-type"] = "application/json"
             body = json.dumps(request.json).encode()
+        total = self.settings.total_timeout(request)
+        ends_at = CLOCK.monotonic() + total
         timeout = aiohttp.ClientTimeout(
-            total=None,
+            total=total,
             sock_connect=self.settings.connect_timeout,
             sock_read=request.read_timeout or self.settings.read_timeout,
         )
@@ -118,12 +122,30 @@ class AsyncClient:
                 allow_redirects=False,
                 proxy=proxy,
             ) as reply:
-                content = await reply.read()
+                content = await _read_body(reply, request.max_bytes)
+        except BodyError as error:
+            return NoResponse(url, str(error), sent=True, trouble=error.trouble)
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            return NoResponse(url, _reason(error), sent=not isinstance(error, _BEFORE_SENDING), trouble=_trouble(error))
+            sent = not isinstance(error, _BEFORE_SENDING)
+            if isinstance(error, asyncio.TimeoutError) and CLOCK.monotonic() >= ends_at:
+                return NoResponse(url, no_complete_reply(total), sent=sent, trouble=Trouble.TIMEOUT)
+            return NoResponse(url, _reason(error), sent=sent, trouble=_trouble(error))
         except (OSError, ValueError) as error:  # its text may hold anything
             return NoResponse(url, f"no reply ({type(error).__name__})", sent=True)
         return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
+
+
+async def _read_body(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    body = Body(reply.status, reply.headers.get("content-encoding", ""), max_bytes)
+    try:
+        async for chunk in reply.content.iter_chunked(CHUNK):
+            body.feed(chunk)
+            if body.is_full:
+                break
+        return body.content()
+    finally:
+        if not reply.content.at_eof():
+            reply.close()  # what is left of it would be read for the next request
 
 
 _BEFORE_SENDING = (

@@ -10,6 +10,7 @@ from airflow_provider_airbyte_api import __version__
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, TokenKey
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.api.wire import Request
+from airflow_provider_airbyte_api.clients.body import ACCEPT_ENCODING
 
 
 class Log(Protocol):
@@ -34,7 +35,8 @@ class Settings:
     """The API root, how we are known there, and the way to it. Time-outs are in seconds.
 
     ``credentials`` earn tokens; ``fixed`` is sent instead, as it is; neither: this Airbyte has authentication switched
-    off. ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own.
+    off. ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own; the whole
+    exchange may take :meth:`total_timeout`.
     ``proxy`` is a URL; None: what the environment says. ``shares_token`` means with other processes of this user: see
     :mod:`.token_files`. ``max_in_flight`` is how many requests a triggerer has under way at once: self-managed servers
     answer with five threads.
@@ -56,14 +58,30 @@ class Settings:
         """Return what tokens for this Airbyte are cached under."""
         return None if self.credentials is None else self.credentials.key(self.root.api)
 
+    def total_timeout(self, request: Request) -> float:
+        """Return how long the whole exchange may take, in seconds: to connect, to begin a reply, and as long to end it.
+
+        ``read_timeout`` alone bounds the gap between two bytes, which a reply that drips never exceeds.
+        """
+        return self.connect_timeout + 2 * (request.read_timeout or self.read_timeout)
+
     def url(self, request: Request) -> str:
         """Return the whole URL of ``request``, without its query."""
         return request.path if "://" in request.path else self.root.api + request.path
 
     def headers(self, url: str) -> dict[str, str]:
         """Return the headers of a request to ``url``. Those of the user's own are for Airbyte's host alone."""
-        ours = {"accept": "application/json", "user-agent": f"airflow-provider-airbyte-api/{__version__}"}
+        ours = {
+            "accept": "application/json",
+            "accept-encoding": ACCEPT_ENCODING,
+            "user-agent": f"airflow-provider-airbyte-api/{__version__}",
+        }
         there, here = urlsplit(url), urlsplit(self.root.api)
         if (there.scheme, there.netloc) != (here.scheme, here.netloc):
             return ours
         return {**ours, **{name.lower(): value for name, value in self.more_headers}}
+
+
+def no_complete_reply(total: float) -> str:
+    """Return the words for an exchange that took longer than its total time, in seconds."""
+    return f"no complete reply in {total:.3g} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import warnings
@@ -14,7 +15,13 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, InsecureRequestWarning, MaxRetryError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    InsecureRequestWarning,
+    MaxRetryError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from airflow_provider_airbyte_api.api.conversation import (
     Authorize,
@@ -31,9 +38,11 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
+from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.deadline import DeadlineAdapter, deadline_in
 from airflow_provider_airbyte_api.clients.network import ca_path, names_files, proxy_for, tls_context
-from airflow_provider_airbyte_api.clients.settings import Log, Settings
+from airflow_provider_airbyte_api.clients.settings import Log, Settings, Tls, no_complete_reply
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
 from airflow_provider_airbyte_api.clients.token_files import TokenFile
 
@@ -47,10 +56,6 @@ class Client:
         self.settings = settings
         self._tokens = tokens
         self._log = log
-        self._session = requests.Session()
-        # Proxies and CAs are looked up by network, the same for both drivers; so .netrc is left alone, too.
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         tls = settings.tls
         if urlsplit(settings.root.api).scheme == "https" and names_files(tls):
             tls_context(tls)  # says which file cannot be used, where requests would only fail
@@ -58,9 +63,8 @@ class Client:
             # The hook has warned, once.
             host = re.escape(urlsplit(settings.root.api).hostname or "")
             warnings.filterwarnings("ignore", f".*host '{host}'", InsecureRequestWarning)
-        self._session.verify = ca_path(tls) if tls.verify else False
-        if tls.client_cert is not None:
-            self._session.cert = tls.client_cert if tls.client_key is None else (tls.client_cert, tls.client_key)
+        self._session = _session(tls)
+        self._pid = os.getpid()
 
     def __enter__(self) -> Client:
         return self
@@ -72,7 +76,8 @@ class Client:
 
     def close(self) -> None:
         """Close all sockets."""
-        self._session.close()
+        if self._pid == os.getpid():
+            self._session.close()
 
     def run(self, conversation: Conversation[T]) -> T:
         """Perform all steps of ``conversation`` and return what it returns."""
@@ -138,24 +143,62 @@ class Client:
     def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
         url = self.settings.url(request)
         proxy = proxy_for(self.settings, url)
+        if self._pid != os.getpid():
+            # A forked child that used its parent's sockets would read the replies to its siblings' requests.
+            self._session, self._pid = _session(self.settings.tls), os.getpid()
+        total = self.settings.total_timeout(request)
+        ends_at = CLOCK.monotonic() + total
         try:
-            reply = self._session.request(
-                request.method,
-                url,
-                params=request.query,
-                json=request.json,
-                headers=self.settings.headers(url),
-                auth=_Bearer(token),
-                timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
-                allow_redirects=False,
-                proxies=None if proxy is None else {"http": proxy, "https": proxy},
-            )
-        except requests.RequestException as error:
+            with (
+                deadline_in(total),
+                self._session.request(
+                    request.method,
+                    url,
+                    params=request.query,
+                    json=request.json,
+                    headers=self.settings.headers(url),
+                    auth=_Bearer(token),
+                    timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
+                    allow_redirects=False,
+                    proxies=None if proxy is None else {"http": proxy, "https": proxy},
+                    stream=True,
+                ) as reply,
+            ):
+                headers = {name.lower(): value for name, value in reply.headers.items()}
+                return Response(url, reply.status_code, headers, _read_body(reply, request.max_bytes))
+        except BodyError as error:
+            return NoResponse(url, str(error), sent=True, trouble=error.trouble)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            if CLOCK.monotonic() >= ends_at:
+                return NoResponse(
+                    url, no_complete_reply(total), sent=not _before_sending(error), trouble=Trouble.TIMEOUT
+                )
             return NoResponse(url, _reason(error), sent=not _before_sending(error), trouble=_trouble(error))
         except (OSError, ValueError) as error:  # its text may hold anything
             return NoResponse(url, f"no reply ({type(error).__name__})", sent=True)
-        headers = {name.lower(): value for name, value in reply.headers.items()}
-        return Response(url, reply.status_code, headers, reply.content)
+
+
+def _session(tls: Tls) -> requests.Session:
+    session = requests.Session()
+    # Proxies and CAs are looked up by network, the same for both drivers; so .netrc is left alone, too.
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.verify = ca_path(tls) if tls.verify else False
+    if tls.client_cert is not None:
+        session.cert = tls.client_cert if tls.client_key is None else (tls.client_cert, tls.client_key)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
+    return session
+
+
+def _read_body(reply: requests.Response, max_bytes: int) -> bytes:
+    body = Body(reply.status_code, reply.headers.get("content-encoding", ""), max_bytes)
+    # The connection goes back to its pool only if the reply was read to its end.
+    for chunk in reply.raw.stream(CHUNK, decode_content=False):
+        body.feed(chunk)
+        if body.is_full:
+            break
+    return body.content()
 
 
 class _Bearer(AuthBase):
@@ -170,7 +213,7 @@ class _Bearer(AuthBase):
         return prepared
 
 
-def _before_sending(error: requests.RequestException) -> bool:
+def _before_sending(error: Exception) -> bool:
     """Return True if Airbyte surely saw nothing of the request: no connection came about, or the request was none."""
     if isinstance(error, requests.ConnectTimeout | ValueError):
         return True
@@ -179,12 +222,12 @@ def _before_sending(error: requests.RequestException) -> bool:
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
-def _trouble(error: requests.RequestException) -> Trouble:
+def _trouble(error: Exception) -> Trouble:
     """Return the kind of what happened."""
-    kinds: list[tuple[type[Exception], Trouble]] = [
+    kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
         (requests.exceptions.ProxyError, Trouble.PROXY),
-        (requests.exceptions.SSLError, Trouble.TLS),
-        (requests.Timeout, Trouble.TIMEOUT),
+        ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), Trouble.TLS),
+        ((requests.Timeout, ReadTimeoutError), Trouble.TIMEOUT),
     ]
     found = next((trouble for kind, trouble in kinds if isinstance(error, kind)), None)
     if found is not None:
@@ -196,14 +239,14 @@ def _trouble(error: requests.RequestException) -> Trouble:
     return Trouble.REFUSED if isinstance(reason, NewConnectionError) and "refused" in str(reason) else Trouble.OTHER
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: Exception) -> str:
     """Return in a few words what happened, without the stack of wrappers."""
     cause: object = error.args[0] if error.args else error
     if isinstance(cause, MaxRetryError):
         cause = cause.reason
     if isinstance(error, requests.ConnectTimeout):
         return "no connection in time"
-    if isinstance(error, requests.ReadTimeout):
+    if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
         return "no reply in time"
     text = str(cause)
     return f"no reply ({text.split(': ', 1)[-1] if isinstance(cause, NewConnectionError) else text})"

@@ -1,0 +1,101 @@
+"""Reading the body of a reply, bounded in size whatever it is compressed with. The same for both drivers."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from airflow_provider_airbyte_api.api.wire import Trouble
+
+ACCEPT_ENCODING = "gzip, deflate"
+"""What :class:`Body` decodes. Not brotli or zstd: their decoders do not bound what a few bytes expand to."""
+
+MAX_ERROR_BODY = 256 * 1024
+"""How much of a reply that is no success is kept, in bytes; the rest is not read."""
+
+CHUNK = 64 * 1024
+"""Bytes read from the socket at once."""
+
+_GZIP = zlib.MAX_WBITS + 16
+_WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+
+
+class BodyError(Exception):
+    """The body cannot be read. Its text says why, in a few words."""
+
+    def __init__(self, message: str, trouble: Trouble = Trouble.OTHER) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+
+
+class Body:
+    """The body of one reply, decoded while it comes in.
+
+    Of an error only the first :data:`MAX_ERROR_BODY` are kept: its words are all that counts.
+
+    :param status: the HTTP status.
+    :param encoding: the header ``Content-Encoding``; empty for none.
+    :param max_bytes: the size allowed to a 2xx reply, in bytes, before and after decoding.
+    :raises BodyError: if the encoding was not asked for.
+    """
+
+    def __init__(self, status: int, encoding: str, max_bytes: int) -> None:
+        self._truncate = not 200 <= status < 300  # noqa: PLR2004
+        self._max_bytes = MAX_ERROR_BODY if self._truncate else max_bytes
+        self._content = bytearray()
+        self._received = 0
+        encoding = encoding.strip().lower()
+        self._window = _WINDOWS.get(encoding)
+        if self._window is None and encoding not in ("", "identity"):
+            raise BodyError(f"the reply is encoded as {encoding[:40]!r}, which was not asked for")
+        self._decoder: Any = None if self._window is None else zlib.decompressobj(self._window)
+
+    @property
+    def is_full(self) -> bool:
+        """True once no more has to be read."""
+        return self._truncate and len(self._content) >= self._max_bytes
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came from the socket.
+
+        :raises BodyError: if that is too much, or cannot be decoded.
+        """
+        self._received += len(data)
+        self._content += data if self._window is None else self._decoded(data)
+        if max(len(self._content), self._received) <= self._max_bytes:
+            return
+        if not self._truncate:
+            raise BodyError(f"the reply is larger than {self._max_bytes / 2**20:.0f} MiB", Trouble.TOO_LARGE)
+        del self._content[self._max_bytes :]
+
+    def content(self) -> bytes:
+        """Return the whole body.
+
+        :raises BodyError: if the compressed data end too early.
+        """
+        if self._received and self._decoder is not None and not self._decoder.eof and not self.is_full:
+            raise BodyError("the compressed reply is incomplete")
+        return bytes(self._content)
+
+    def _decoded(self, data: bytes) -> bytes:
+        room = self._max_bytes + 1 - len(self._content)
+        decoded = bytearray()
+        while data and len(decoded) < room:
+            if self._decoder.eof:  # a body may be several gzip members; what else follows is padding
+                if self._window != _GZIP or not data.startswith(b"\x1f"):
+                    break
+                self._decoder = zlib.decompressobj(self._window)
+            decoded += self._decompress(data, room - len(decoded))
+            data = self._decoder.unused_data
+        return bytes(decoded)
+
+    def _decompress(self, data: bytes, room: int) -> bytes:
+        try:
+            decompressed: bytes = self._decoder.decompress(data, room)
+        except zlib.error:
+            if self._window != zlib.MAX_WBITS or self._received > len(data):
+                raise BodyError("the compressed reply cannot be decoded") from None
+            self._window = -zlib.MAX_WBITS  # some servers send deflate without the zlib header
+            self._decoder = zlib.decompressobj(self._window)
+            return self._decompress(data, room)
+        return decompressed

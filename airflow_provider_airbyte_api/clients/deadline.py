@@ -1,0 +1,117 @@
+"""A deadline for each exchange of the requests driver: a socket's own timeout only bounds the gap between two reads.
+
+Each read of a reply (status line, headers, body, and a proxy's answer to CONNECT) gets no more time than the exchange
+has left, so that a reply that drips, or an endless ``100 Continue``, ends. It takes no thread and no signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import math
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import requests.adapters
+import urllib3
+import urllib3.connection
+
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+
+_DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""When the exchange that this thread performs has to be over, by ``CLOCK.monotonic()``."""
+
+
+@contextlib.contextmanager
+def deadline_in(seconds: float) -> Iterator[None]:
+    """End each exchange of this thread within ``seconds``: what reads later raises a ``TimeoutError``."""
+    token = _DEADLINE.set(CLOCK.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+class DeadlineAdapter(requests.adapters.HTTPAdapter):
+    """Sends requests over connections that keep the deadline, through proxies too."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pools of connections through one proxy."""
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class _Reader(io.RawIOBase):
+    """Reads from a socket, each time within what is left until the deadline."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
+        super().__init__()
+        self._raw = raw
+        self._sock = sock
+        self._deadline = _DEADLINE.get()
+        self.at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - CLOCK.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        gap = self._sock.gettimeout()
+        is_near = gap is None or left < gap
+        if is_near and left < math.inf:
+            self._sock.settimeout(left)
+        try:
+            count = self._raw.readinto(buffer)
+        finally:
+            if is_near:
+                self._sock.settimeout(gap)
+        self.at_end = count == 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A reply that is read within the deadline, and whose headers have an end."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._reader = _Reader(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        if self._reader.at_end:
+            # http.client takes the end of the connection for the end of the headers: a 200 without a body.
+            raise http.client.RemoteDisconnected("the connection was closed inside the headers")
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+_POOLS = {"http": _Pool, "https": _TlsPool}

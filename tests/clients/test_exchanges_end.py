@@ -1,0 +1,329 @@
+"""Each exchange ends, in time and in size, whatever a server, a gateway or a proxy sends. Both drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import signal
+import socket
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_airbyte_api.api import errors, jobs, starting
+from airflow_provider_airbyte_api.api.conversation import Conversation
+from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
+from airflow_provider_airbyte_api.clients import sync
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.settings import Settings, Tls
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from tests.certificates import Authority
+from tests.clients.drivers import LOG, AsyncDriver, Driver, SyncDriver
+from tests.clients.hostile import HostileServer, drip
+from tests.clients.test_drivers import GET_JOBS, exchange
+
+DROPS = 60
+"""So many that a reply takes 6 s, and ends at last, where the time that a test gives it is below 1 s."""
+
+MIB = 2**20
+
+
+@pytest.fixture(params=[SyncDriver, AsyncDriver])
+def driver(request: pytest.FixtureRequest, airbyte: LocalAirbyte) -> Driver:
+    made: Driver = request.param(airbyte)
+    return made
+
+
+def hasty(driver: Driver, url: str) -> Settings:
+    """Return settings whose total is 0.7 s."""
+    return replace(driver.settings(url=url, auth=False), connect_timeout=0.3, read_timeout=0.2)
+
+
+def in_drops(begin: bytes, drop: bytes, end: bytes) -> Callable[[socket.socket, bytes], None]:
+    def answer(sock: socket.socket, _: bytes) -> None:
+        drip(sock, iter([begin, *[drop] * DROPS, end]))
+
+    return answer
+
+
+DRIPPING = {
+    "body": in_drops(b"HTTP/1.1 200 OK\r\nContent-Length: 62\r\n\r\n[", b" ", b"]"),
+    "chunks": in_drops(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n", b"0\r\n\r\n"),
+    "status line": in_drops(b"HTTP/1.1 200 ", b"K", b"\r\nContent-Length: 0\r\n\r\n"),
+    "a header": in_drops(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x", b"\r\nContent-Length: 0\r\n\r\n"),
+    "100 Continue": in_drops(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize("where", DRIPPING)
+def test_a_reply_that_drips_ends_at_the_total_time(driver: Driver, where: str) -> None:
+    with HostileServer(DRIPPING[where]) as server:
+        outcome = driver.run(exchange(GET_JOBS), hasty(driver, server.url))
+    assert outcome == NoResponse(f"{server.url}/api/public/v1/jobs", "no complete reply in 0.7 s", sent=True)
+    assert outcome.trouble is Trouble.TIMEOUT
+
+
+def test_a_flood_of_100_continue_ends_at_the_total_time(driver: Driver) -> None:
+    def flood(sock: socket.socket, _: bytes) -> None:
+        ends = time.monotonic() + 6
+        while time.monotonic() < ends:
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+    with HostileServer(flood) as server:
+        outcome = driver.run(exchange(GET_JOBS), hasty(driver, server.url))
+    assert isinstance(outcome, NoResponse)
+    assert outcome.trouble is Trouble.TIMEOUT
+
+
+def test_a_reply_that_drips_through_tls_ends(driver: Driver, tmp_path: Path) -> None:
+    authority = Authority.made_in(tmp_path)
+    with HostileServer(DRIPPING["body"], authority.server_context("127.0.0.1")) as server:
+        settings = replace(hasty(driver, server.url), tls=Tls(ca_bundle=str(authority.path)))
+        outcome = driver.run(exchange(GET_JOBS), settings)
+    assert isinstance(outcome, NoResponse)
+    assert outcome.trouble is Trouble.TIMEOUT
+    assert server.requests
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_drips_ends(driver: Driver, scheme: str) -> None:
+    with HostileServer(DRIPPING["a header"]) as proxy:
+        settings = replace(hasty(driver, f"{scheme}://airbyte.example.com"), proxy=proxy.url)
+        outcome = driver.run(exchange(GET_JOBS), settings)
+    assert isinstance(outcome, NoResponse)
+    assert outcome.reason == "no complete reply in 0.7 s"
+
+
+def test_a_token_endpoint_that_drips_ends(driver: Driver) -> None:
+    with HostileServer(DRIPPING["body"]) as server:
+        settings = hasty(driver, driver.airbyte.url)
+        credentials = driver.settings().credentials
+        assert credentials is not None
+        settings = replace(settings, credentials=replace(credentials, token_url=f"{server.url}/token"))
+        with pytest.raises(errors.AirbyteUnreachableError, match=r"no complete reply in 0\.7 s"):
+            driver.run(jobs.get_job(1, ONCE), settings)
+
+
+def test_a_request_with_a_longer_time_of_its_own_has_a_longer_total(driver: Driver) -> None:
+    patient = Request("GET", "/jobs", read_timeout=20.0)
+    with HostileServer(DRIPPING["body"]) as server:
+        assert isinstance(driver.run(exchange(patient), hasty(driver, server.url)), Response)
+
+
+def test_the_time_of_one_exchange_is_not_taken_from_the_next(airbyte: LocalAirbyte) -> None:
+    """Both go through one socket, whose timeout the deadline of the first one has shortened."""
+    airbyte._world.auth = False
+    driver = SyncDriver(airbyte)
+    airbyte.next_reply(path="/jobs", delay=0.4, times=2)
+    settings = replace(driver.settings(auth=False), connect_timeout=0.1, read_timeout=0.5)
+    with sync.Client(settings, LOG) as client:
+        for _ in range(3):
+            assert isinstance(client.run(exchange(GET_JOBS)), Response)
+
+
+# -- size ------------------------------------------------------------------------------------------------------
+
+
+def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> Callable[[socket.socket, bytes], None]:
+    head = b"\r\n".join((b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers))
+
+    def answer(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(head + b"\r\n\r\n" + body)
+
+    return answer
+
+
+def endless(sock: socket.socket, _: bytes) -> None:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _chunk in range(1000):
+        sock.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+
+
+BOMB = gzip.compress(b" " * 256 * MIB)
+TOO_LARGE = {
+    "a length": whole(b" " * (MIB + 1)),
+    "endless chunks": endless,
+    "a gzip bomb": whole(BOMB, b"Content-Encoding: gzip"),
+    "a deflate bomb": whole(zlib.compress(b" " * 256 * MIB), b"Content-Encoding: deflate"),
+    "zeros after a gzip": whole(gzip.compress(b"{}") + bytes(MIB), b"Content-Encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_a_reply_that_is_too_large_is_not_read_on(driver: Driver, kind: str) -> None:
+    with HostileServer(TOO_LARGE[kind]) as server:
+        tracemalloc.start()
+        try:
+            outcome = driver.run(exchange(replace(GET_JOBS, max_bytes=MIB)), driver.settings(url=server.url))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert isinstance(outcome, NoResponse)
+    assert outcome.reason == "the reply is larger than 1 MiB"
+    assert outcome.trouble is Trouble.TOO_LARGE
+    assert outcome.sent
+    assert peak < 16 * MIB
+
+
+def test_of_an_error_that_is_too_large_the_beginning_is_kept(driver: Driver) -> None:
+    with HostileServer(whole(b"<html><title>Bad Gateway</title>" + b" " * MIB, status=b"502 Bad Gateway")) as server:
+        outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
+    assert isinstance(outcome, Response)
+    assert outcome.status == 502
+    assert outcome.body.startswith(b"<html><title>Bad Gateway")
+    assert len(outcome.body) < MIB
+
+
+def raw_deflate(text: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(text) + compressor.flush()
+
+
+TEXT = json.dumps({"data": [{"name": f"näme {number}"} for number in range(20_000)]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(TEXT)),
+        ("GZIP", gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:])),
+        ("x-gzip", gzip.compress(TEXT) + bytes(100)),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", raw_deflate(TEXT)),
+        ("identity", TEXT),
+        ("", TEXT),
+    ],
+)
+def test_what_is_compressed_comes_out_as_it_was(driver: Driver, encoding: str, body: bytes) -> None:
+    with HostileServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
+        outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
+    assert isinstance(outcome, Response)
+    assert outcome.body == TEXT
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "reason"),
+    [
+        ("gzip", b"no gzip", "the compressed reply cannot be decoded"),
+        ("deflate", b"no deflate", "the compressed reply cannot be decoded"),
+        ("gzip", gzip.compress(TEXT)[:-10], "the compressed reply is incomplete"),
+        ("br", TEXT, "the reply is encoded as 'br', which was not asked for"),
+        ("gzip, gzip", TEXT, "the reply is encoded as 'gzip, gzip', which was not asked for"),
+    ],
+)
+def test_what_cannot_be_decoded_is_no_reply(driver: Driver, encoding: str, body: bytes, reason: str) -> None:
+    with HostileServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
+        outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
+    assert outcome == NoResponse(f"{server.url}/api/public/v1/jobs", reason, sent=True)
+
+
+def test_an_empty_body_needs_no_gzip(driver: Driver) -> None:
+    with HostileServer(whole(b"", b"Content-Encoding: gzip")) as server:
+        outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
+    assert isinstance(outcome, Response)
+    assert outcome.body == b""
+
+
+# -- cut off ---------------------------------------------------------------------------------------------------
+
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nDate: Thu, 26 Nov 2026 04:00:00 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 12\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
+def test_a_reply_cut_at_any_byte_of_its_headers_is_no_reply(driver: Driver, method: str) -> None:
+    lengths = iter(range(len(HEAD)))
+
+    def cut(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(HEAD[: next(lengths)])
+        sock.shutdown(socket.SHUT_RDWR)
+
+    outcomes: list[Response | NoResponse] = []
+
+    def talk() -> Conversation[None]:
+        request = Request(method, "/jobs", json={} if method in ("POST", "PATCH") else None)
+        for _ in HEAD:
+            outcome = yield from exchange(request)
+            outcomes.append(outcome)
+
+    with HostileServer(cut) as server:
+        driver.run(talk(), driver.settings(url=server.url))
+    assert len(outcomes) == len(server.requests) == len(HEAD)
+    assert [outcome for outcome in outcomes if not isinstance(outcome, NoResponse)] == []
+    assert all(isinstance(outcome, NoResponse) and outcome.sent for outcome in outcomes)
+
+
+class CuttingProxy:
+    """Stands before an Airbyte, and cuts the reply to one request after so many bytes of its headers."""
+
+    def __init__(self, airbyte: LocalAirbyte) -> None:
+        self._port = int(airbyte.url.rsplit(":", 1)[1])
+        self.cut_method, self.cut_at = b"", 0
+
+    def answer(self, sock: socket.socket, asked: bytes) -> None:
+        asked = asked.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+        with socket.create_connection(("127.0.0.1", self._port)) as airbyte:
+            airbyte.sendall(asked)
+            reply = b"".join(iter(lambda: airbyte.recv(65536), b""))
+        if asked.startswith(self.cut_method + b" ") and b"/applications/token" not in asked:
+            reply, self.cut_method = reply[: self.cut_at], b"none"
+        sock.sendall(reply)
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_wherever_the_headers_are_cut_there_is_one_job_and_it_is_found(
+    driver: Driver, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CLOCK, "sleep", lambda _: time.sleep(0.001))
+    monkeypatch.setattr(CLOCK, "asleep", lambda _: asyncio.sleep(0.001))
+    proxy = CuttingProxy(driver.airbyte)
+    driver.airbyte._world.job_seconds = 600.0
+
+    def talk() -> Conversation[str]:
+        job = yield from starting.start(STRIPE_TO_BIGQUERY)
+        job = yield from jobs.cancel_job(job.job_id)
+        return job.status
+
+    with HostileServer(proxy.answer) as server:
+        settings = driver.settings(url=server.url)
+        for count, cut_at in enumerate(range(0, 140, 7), start=1):
+            proxy.cut_method, proxy.cut_at = method.encode(), cut_at
+            assert driver.run(talk(), settings) == "cancelled"
+            assert proxy.cut_method == b"none"
+            assert len(driver.airbyte.jobs) == count
+
+
+# -- forks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_children_that_were_forked_do_not_share_a_socket(airbyte: LocalAirbyte) -> None:
+    driver = SyncDriver(airbyte)
+    children = []
+    with sync.Client(driver.settings(), LOG) as client:
+        for _ in range(9):
+            airbyte.add_job(STRIPE_TO_BIGQUERY)
+        client.run(jobs.get_job(9))
+        for job_id in range(1, 9):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                right = [client.run(jobs.get_job(job_id)).job_id == job_id for _ in range(20)]
+                os._exit(0 if all(right) else 1)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert codes == [0] * 8
+        assert client.run(jobs.get_job(9)).job_id == 9, "the parent's own socket is as it was"
