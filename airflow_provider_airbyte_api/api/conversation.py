@@ -33,6 +33,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
     AirbyteResponseError,
     AirbyteServerError,
+    AirbyteUnexpectedReplyError,
 )
 from airflow_provider_airbyte_api.api.retry import Retry
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, read_token
@@ -231,10 +232,14 @@ def read_page(
     offset: int | None,
     parse: Callable[[Mapping[str, Any]], T],
     retry: Retry = Retry(),  # noqa: B008 - it is frozen
+    *,
+    skip_unreadable: bool = False,
 ) -> Conversation[Page[T]]:
     """Return the rows of a list from ``offset`` on; None for a list that comes without pages.
 
     Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters.
+
+    :param skip_unreadable: leave out a row that cannot be read, with a warning, instead of raising.
     """
     page = request if offset is None else request.with_query(limit=PAGE, offset=offset)
     reply = yield from call(page, retry)
@@ -242,7 +247,15 @@ def read_page(
     rows = body.get("data") if isinstance(body, dict) else None
     if not isinstance(rows, list):
         raise unexpected(page, reply, "JSON without a list named data.")
-    return Page([_read(page, reply, row, parse) for row in rows], len(rows) < PAGE, reply.server_time)
+    found: list[T] = []
+    for row in rows:
+        try:
+            found.append(_read(page, reply, row, parse))
+        except AirbyteUnexpectedReplyError as error:
+            if not skip_unreadable:
+                raise
+            yield Say("%s %s: skipped a row that cannot be read. %s", (page.method, page.path, error), logging.WARNING)
+    return Page(found, len(rows) < PAGE, reply.server_time)
 
 
 MOST_READINGS = 10
@@ -315,7 +328,8 @@ def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mappin
     try:
         return parse(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        detail = f"JSON of another shape ({type(error).__name__}: {error})."
+        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        detail = f"JSON of another shape ({reason})."
         raise unexpected(request, reply, detail) from None
 
 

@@ -27,7 +27,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteUnreachableError,
     may_heal,
 )
-from airflow_provider_airbyte_api.api.models import KNOWN, Job, JobStatus
+from airflow_provider_airbyte_api.api.models import KNOWN, Job, JobStatus, expecting
 from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE, Retry
 
 AWAY = Retry(first_pause=2.0, longest_pause=60.0)
@@ -66,7 +66,7 @@ def get_job(job_id: int, retry: Retry = Retry()) -> Conversation[Job]:  # noqa: 
         or 409, depending on its edition.
     """
     try:
-        return (yield from call_for(calls.get_job(job_id), Job.from_json, retry))
+        return (yield from call_for(calls.get_job(job_id), expecting(Job.from_json, job_id=job_id), retry))
     except (AirbyteAccessError, AirbyteNotFoundError, AirbyteConflictError) as error:
         raise error.rephrased(
             f"There is no job {job_id}, or the user who created the application may not see it. Check job_id, and "
@@ -175,7 +175,8 @@ def cancel_job(
             return job
         try:
             # Once: whatever time passes before a second try, the job has to be looked at again.
-            job = yield from call_for(calls.cancel_job(job_id, read_timeout), Job.from_json, ONCE)
+            parse = expecting(Job.from_json, job_id=job_id)
+            job = yield from call_for(calls.cancel_job(job_id, read_timeout), parse, ONCE)
             break
         except AirbyteConflictError:
             job = yield from get_job(job_id, retry)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Source, Stream
+from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_text
 from airflow_provider_airbyte_api.api.urls import ASSET_SCHEME, ApiRoot
 
 Configuration: TypeAlias = Mapping[str, Any]
@@ -30,14 +31,14 @@ class DatasetName:
 
 def input_of(root: ApiRoot, source: Source, stream: Stream) -> DatasetName:
     """Return the dataset that a stream is read from."""
-    configuration: Configuration = source.raw.get("configuration") or {}
+    configuration = dict_or_empty(source.raw.get("configuration"))
     named = _named(source.source_type, configuration, stream.namespace, stream.name)
     return named or _by_airbyte(root, "sources", source.source_id, stream)
 
 
 def output_of(root: ApiRoot, connection: Connection, destination: Destination, stream: Stream) -> DatasetName:
     """Return the dataset that a stream is written to."""
-    configuration: Configuration = destination.raw.get("configuration") or {}
+    configuration = dict_or_empty(destination.raw.get("configuration"))
     landed = Stream(f"{connection.raw.get('prefix') or ''}{stream.name}", _namespace_there(connection, stream))
     named = _named(destination.destination_type, configuration, landed.namespace, landed.name)
     if named is not None and destination.destination_type == "snowflake":
@@ -67,9 +68,9 @@ def _named(kind: str, configuration: Configuration, schema: str, table: str) -> 
         return None
     try:
         namespace, *name = namer(configuration, schema, table)
+        return DatasetName(safe_text(namespace), safe_text(".".join(name)))
     except SAYS_TOO_LITTLE:
         return None
-    return DatasetName(namespace, ".".join(name))
 
 
 def _database(scheme: str, port: int, default_schema: str) -> Namer:

@@ -1,22 +1,32 @@
 """Airbyte's objects as values.
 
-The readers are tolerant: a field or a word they do not know passes through, one that is absent counts as null.
+The readers are tolerant: a field or a word they do not know passes through, one that is absent or of another type
+counts as null. They read any JSON to a value, or raise ``KeyError``, ``TypeError`` or ``ValueError``. Text is one
+line of valid UTF-8 of bounded length and integers have 64 bits at most, so that Airflow can encode them.
 ``raw`` is the API's own JSON object, whole.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
+from airflow_provider_airbyte_api.api.safe import (
+    dict_or_empty,
+    list_or_empty,
+    safe_id,
+    safe_int,
+    safe_text,
+)
 from airflow_provider_airbyte_api.api.times import parse_duration, parse_timestamp
 
 Json = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class JobStatus(str, Enum):
@@ -35,6 +45,9 @@ FINISHED = frozenset({JobStatus.SUCCEEDED.value, JobStatus.FAILED.value, JobStat
 """The statuses that never change any more. After ``incomplete`` comes another attempt."""
 
 KNOWN = frozenset(status.value for status in JobStatus)
+
+MAX_WORD = 100
+"""Length of an id or of a word such as a status, in characters."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +78,25 @@ class Job:
 
     @classmethod
     def from_json(cls, value: Json) -> Job:
-        """Read a job. ``KeyError``, ``TypeError`` or ``ValueError`` if it has no id or no status."""
+        """Read a job.
+
+        :raises KeyError: if it has no id or no status.
+        :raises TypeError: if it is no JSON object.
+        :raises ValueError: if its id is no positive 64-bit integer (its text will do), or its status no text.
+        """
+        job_id = safe_id(_field(value, "jobId"))
+        if job_id is None:
+            raise ValueError(f"jobId is {_shown(value['jobId'])}, expected a positive 64-bit integer")
         return cls(
-            job_id=int(value["jobId"]),
-            status=str(value["status"]),
-            job_type=str(value.get("jobType") or "sync"),
-            connection_id=str(value.get("connectionId") or ""),
+            job_id=job_id,
+            status=_required(value, "status"),
+            job_type=_word(value, "jobType") or "sync",
+            connection_id=_word(value, "connectionId"),
             start_time=parse_timestamp(value.get("startTime")),
             last_updated_at=parse_timestamp(value.get("lastUpdatedAt")),
             duration=parse_duration(value.get("duration")),
-            rows_synced=_count(value.get("rowsSynced")),
-            bytes_synced=_count(value.get("bytesSynced")),
+            rows_synced=safe_int(value.get("rowsSynced"), 0),
+            bytes_synced=safe_int(value.get("bytesSynced"), 0),
             raw=value,
         )
 
@@ -108,29 +129,30 @@ class Connection:
     @property
     def tags(self) -> tuple[Tag, ...]:
         """Its tags; none on Airbyte before 1.6."""
-        return tuple(Tag.from_json(tag) for tag in self.raw.get("tags") or ())
+        tags = list_or_empty(self.raw.get("tags"))
+        return tuple(Tag.from_json(tag) for tag in tags if _text_in(tag, "tagId"))
 
     @property
     def streams(self) -> tuple[Stream, ...]:
         """What it moves; nothing if Airbyte does not say."""
-        streams = (self.raw.get("configurations") or {}).get("streams") or ()
-        return tuple(Stream(str(each.get("name") or ""), str(each.get("namespace") or "")) for each in streams)
+        streams = list_or_empty(dict_or_empty(self.raw.get("configurations")).get("streams"))
+        return tuple(Stream(_name(each), _name(each, "namespace")) for each in streams if _text_in(each, "name"))
 
     @property
     def schedule_type(self) -> str:
         """``manual``, ``cron`` or ``basic``: whether Airbyte starts its syncs, too."""
-        return str((self.raw.get("schedule") or {}).get("scheduleType") or "manual")
+        return _word(dict_or_empty(self.raw.get("schedule")), "scheduleType") or "manual"
 
     @classmethod
     def from_json(cls, value: Json) -> Connection:
-        """Read a connection. ``KeyError`` if it has no id."""
+        """Read a connection. See :meth:`Job.from_json` for what it raises."""
         return cls(
-            connection_id=str(value["connectionId"]),
-            name=str(value.get("name") or ""),
-            status=str(value.get("status") or "active"),
-            workspace_id=str(value.get("workspaceId") or ""),
-            source_id=str(value.get("sourceId") or ""),
-            destination_id=str(value.get("destinationId") or ""),
+            connection_id=_required(value, "connectionId"),
+            name=_name(value),
+            status=_word(value, "status") or "active",
+            workspace_id=_word(value, "workspaceId"),
+            source_id=_word(value, "sourceId"),
+            destination_id=_word(value, "destinationId"),
             raw=value,
         )
 
@@ -147,12 +169,12 @@ class Source:
 
     @classmethod
     def from_json(cls, value: Json) -> Source:
-        """Read a source. ``KeyError`` if it has no id."""
+        """Read a source. See :meth:`Job.from_json` for what it raises."""
         return cls(
-            source_id=str(value["sourceId"]),
-            name=str(value.get("name") or ""),
-            source_type=str(value.get("sourceType") or ""),
-            workspace_id=str(value.get("workspaceId") or ""),
+            source_id=_required(value, "sourceId"),
+            name=_name(value),
+            source_type=_word(value, "sourceType"),
+            workspace_id=_word(value, "workspaceId"),
             raw=value,
         )
 
@@ -169,12 +191,12 @@ class Destination:
 
     @classmethod
     def from_json(cls, value: Json) -> Destination:
-        """Read a destination. ``KeyError`` if it has no id."""
+        """Read a destination. See :meth:`Job.from_json` for what it raises."""
         return cls(
-            destination_id=str(value["destinationId"]),
-            name=str(value.get("name") or ""),
-            destination_type=str(value.get("destinationType") or ""),
-            workspace_id=str(value.get("workspaceId") or ""),
+            destination_id=_required(value, "destinationId"),
+            name=_name(value),
+            destination_type=_word(value, "destinationType"),
+            workspace_id=_word(value, "workspaceId"),
             raw=value,
         )
 
@@ -190,8 +212,8 @@ class Tag:
 
     @classmethod
     def from_json(cls, value: Json) -> Tag:
-        """Read a tag. ``KeyError`` if it has no id."""
-        return cls(str(value["tagId"]), str(value.get("name") or ""), str(value.get("workspaceId") or ""), raw=value)
+        """Read a tag. See :meth:`Job.from_json` for what it raises."""
+        return cls(_required(value, "tagId"), _name(value), _word(value, "workspaceId"), raw=value)
 
 
 @dataclass(frozen=True)
@@ -204,8 +226,25 @@ class Workspace:
 
     @classmethod
     def from_json(cls, value: Json) -> Workspace:
-        """Read a workspace. ``KeyError`` if it has no id."""
-        return cls(workspace_id=str(value["workspaceId"]), name=str(value.get("name") or ""), raw=value)
+        """Read a workspace. See :meth:`Job.from_json` for what it raises."""
+        return cls(workspace_id=_required(value, "workspaceId"), name=_name(value), raw=value)
+
+
+def expecting(parse: Callable[[Json], T], **fields: object) -> Callable[[Json], T]:
+    """Return ``parse`` as a reader that raises ``ValueError`` if what it reads is not what was asked for.
+
+    :param fields: attributes of the value and what they have to be. One that the reply leaves out may be anything.
+    """
+
+    def read(value: Json) -> T:
+        found = parse(value)
+        for name, expected in fields.items():
+            shown = getattr(found, name)
+            if str(shown or expected).lower() != str(expected).lower():
+                raise ValueError(f"its {name} is {shown}, expected {expected}")
+        return found
+
+    return read
 
 
 def valid_uuid(value: object, name: str) -> str:
@@ -229,14 +268,44 @@ def valid_job_id(value: object) -> int:
 
     :raises AirbyteConfigError: if it is no positive whole number.
     """
-    text = str(value).strip()
-    if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or int(text) < 1:
+    job_id = safe_id(value)
+    if job_id is None:
         raise AirbyteConfigError(
-            f"job_id is {value!r}, expected a whole number such as 12345. "
+            f"job_id is {_shown(value)}, expected a whole number such as 12345. "
             "An AirbyteSyncOperator pushes it to XCom under the key job_id."
         )
-    return int(text)
+    return job_id
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _shown(value: object) -> str:
+    try:
+        return safe_text(repr(value), 100)
+    except Exception:  # noqa: BLE001 - 5,000 digits, say
+        return f"a value of type {type(value).__name__}"
+
+
+def _field(value: Json, name: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"it is of type {type(value).__name__}, expected a JSON object")
+    return value[name]
+
+
+def _text_in(value: object, name: str) -> bool:
+    """Tell whether ``value`` is a JSON object whose field ``name`` is a text."""
+    found = dict_or_empty(value).get(name)
+    return isinstance(found, str) and bool(found)
+
+
+def _required(value: Json, name: str) -> str:
+    found = _field(value, name)
+    if not isinstance(found, str) or not found:
+        raise ValueError(f"{name} is {_shown(found)}, expected a text")
+    return safe_text(found, MAX_WORD)
+
+
+def _word(value: Json, name: str) -> str:
+    return safe_text(value.get(name) or "", MAX_WORD)
+
+
+def _name(value: Json, name: str = "name") -> str:
+    return safe_text(value.get(name) or "")

@@ -19,7 +19,16 @@ from airflow_provider_airbyte_api.api.conversation import (
 )
 from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNameError, AirbyteNotFoundError
 from airflow_provider_airbyte_api.api.finding import Filter, the_one
-from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace, valid_uuid
+from airflow_provider_airbyte_api.api.models import (
+    Connection,
+    Destination,
+    Job,
+    Source,
+    Tag,
+    Workspace,
+    expecting,
+    valid_uuid,
+)
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.wire import json_of, unexpected
 
@@ -110,7 +119,11 @@ def list_streams(
 def get_workspace(workspace_id: str) -> Conversation[Workspace]:
     """Return one workspace."""
     try:
-        return (yield from call_for(calls.get_workspace(workspace_id), Workspace.from_json))
+        return (
+            yield from call_for(
+                calls.get_workspace(workspace_id), expecting(Workspace.from_json, workspace_id=workspace_id)
+            )
+        )
     except (AirbyteAccessError, AirbyteNotFoundError) as error:
         raise error.rephrased(
             f"There is no workspace {workspace_id}, or the user who created the application may not see it.",
@@ -194,7 +207,7 @@ def _is_uuid(text: str) -> bool:
 def page_of_jobs(workspace_id: str | None, status: str, offset: int) -> Conversation[Page[Job]]:
     """Return a page of the jobs of one status, the newest first; of all workspaces if ``workspace_id`` is None."""
     request = calls.list_jobs(workspace_ids=[workspace_id] if workspace_id else (), status=status)
-    return (yield from read_page(request, offset, Job.from_json, ONCE))
+    return (yield from read_page(request, offset, Job.from_json, ONCE, skip_unreadable=True))
 
 
 def page_of_changes(workspace_id: str | None, since: float, offset: int) -> Conversation[Page[Job]]:
@@ -203,7 +216,8 @@ def page_of_changes(workspace_id: str | None, since: float, offset: int) -> Conv
     :param workspace_id: all workspaces if it is None.
     :param since: seconds since the epoch.
     """
-    return (yield from read_page(calls.list_changed_jobs(workspace_id, since), offset, Job.from_json, ONCE))
+    request = calls.list_changed_jobs(workspace_id, since)
+    return (yield from read_page(request, offset, Job.from_json, ONCE, skip_unreadable=True))
 
 
 def list_workspaces(retry: Retry = Retry()) -> Conversation[None]:  # noqa: B008 - it is frozen
@@ -214,14 +228,24 @@ def list_workspaces(retry: Retry = Retry()) -> Conversation[None]:  # noqa: B008
 
 def get_connection(connection_id: str, retry: Retry = Retry()) -> Conversation[Connection]:  # noqa: B008 - it is frozen
     """Return one Airbyte connection."""
-    return (yield from call_for(calls.get_connection(connection_id), Connection.from_json, retry))
+    return (
+        yield from call_for(
+            calls.get_connection(connection_id), expecting(Connection.from_json, connection_id=connection_id), retry
+        )
+    )
 
 
 def get_source(source_id: str, retry: Retry = Retry()) -> Conversation[Source]:  # noqa: B008 - it is frozen
     """Return one source."""
-    return (yield from call_for(calls.get_source(source_id), Source.from_json, retry))
+    return (yield from call_for(calls.get_source(source_id), expecting(Source.from_json, source_id=source_id), retry))
 
 
 def get_destination(destination_id: str, retry: Retry = Retry()) -> Conversation[Destination]:  # noqa: B008 - it is frozen
     """Return one destination."""
-    return (yield from call_for(calls.get_destination(destination_id), Destination.from_json, retry))
+    return (
+        yield from call_for(
+            calls.get_destination(destination_id),
+            expecting(Destination.from_json, destination_id=destination_id),
+            retry,
+        )
+    )

@@ -80,6 +80,16 @@ def safe_float(value: object, minimum: float = -math.inf, maximum: float = math.
     return number if math.isfinite(number) and minimum <= number <= maximum else None
 
 
+def dict_or_empty(value: object) -> dict[str, Any]:
+    """Return ``value`` if it is a JSON object; anything else counts as absent."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_or_empty(value: object) -> list[Any]:
+    """Return ``value`` if it is a JSON array; anything else counts as absent."""
+    return value if isinstance(value, list) else []
+
+
 def safe_json(value: object, *, max_items: int = MAX_EVENT_ITEMS, max_text: int = MAX_EVENT_TEXT) -> Any:
     """Return ``value`` as JSON that Airflow can encode, store and decode, whatever it is.
 

@@ -31,7 +31,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
 )
 from airflow_provider_airbyte_api.api.jobs import cancel_job, get_job
-from airflow_provider_airbyte_api.api.models import Connection, Job
+from airflow_provider_airbyte_api.api.models import Connection, Job, expecting
 from airflow_provider_airbyte_api.api.resources import get_connection
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 
@@ -293,7 +293,8 @@ class _Start:
         retry = ONCE if self.wish.is_a_clear else Retry()
         try:
             request = calls.start_job(self.connection.connection_id, self.wish.job_type)
-            job = yield from call_for(request, Job.from_json, retry)
+            parse = expecting(Job.from_json, connection_id=self.connection.connection_id)
+            job = yield from call_for(request, parse, retry)
         except AirbyteAlreadyRunningError as error:
             return (yield from self._already_running(error))
         except AirbyteError as error:

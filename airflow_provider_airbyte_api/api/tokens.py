@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
+from airflow_provider_airbyte_api.api.safe import parse_json, safe_float
 from airflow_provider_airbyte_api.api.wire import Request, Response, json_of, unexpected
 
 ASSUMED_LIFETIME = 150.0
@@ -111,6 +111,8 @@ def read_token(request: Request, response: Response, now: float) -> Token:
     value = reply.get("access_token") if isinstance(reply, dict) else None
     if not isinstance(value, str) or not value:
         raise unexpected(request, response, "JSON without an access_token.")
+    if not (value.isascii() and value.isprintable()):
+        raise unexpected(request, response, "an access_token with characters that an HTTP header cannot carry.")
     lifetimes = [_positive(reply.get("expires_in")), _life_of_jwt(value, response.server_time or now)]
     lifetime = min((each for each in lifetimes if each is not None), default=ASSUMED_LIFETIME)
     return Token(
@@ -124,13 +126,11 @@ def _life_of_jwt(value: str, server_now: float) -> float | None:
     """Return the seconds until ``exp``, or None if this is no JWT that says so. The signature is not our business."""
     try:
         payload = value.split(".")[1]
-        claims: Any = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return _positive(claims["exp"] - server_now)
+        claims: Any = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return _positive((safe_float(claims["exp"]) or 0.0) - server_now)
     except (LookupError, TypeError, ValueError):
         return None
 
 
 def _positive(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        return None
-    return float(value)
+    return safe_float(value, 0.0) or None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import Conversation, Say, call_for
 from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteConfigError
-from airflow_provider_airbyte_api.api.models import Connection
+from airflow_provider_airbyte_api.api.models import Connection, expecting
+from airflow_provider_airbyte_api.api.safe import dict_or_empty
 from airflow_provider_airbyte_api.api.starting import require_not_gone
 
 MANUAL = "manual"
@@ -66,7 +66,8 @@ def update_connection(connection: Connection, change: Change) -> Conversation[Co
         yield Say("Airbyte connection %r is like that already.", (connection.name,))
         return connection
     try:
-        changed = yield from call_for(calls.update_connection(connection.connection_id, body), Connection.from_json)
+        parse = expecting(Connection.from_json, connection_id=connection.connection_id)
+        changed = yield from call_for(calls.update_connection(connection.connection_id, body), parse)
     except AirbyteAccessError as error:
         raise error.rephrased(
             "The user who created the application needs the role of an editor in the workspace to change a connection."
@@ -79,7 +80,7 @@ def update_connection(connection: Connection, change: Change) -> Conversation[Co
 
 def _schedule_of(connection: Connection) -> str:
     """Return a connection's schedule as :class:`Change` has it; Airbyte adds the zone to a cron expression."""
-    schedule: Mapping[str, Any] = connection.raw.get("schedule") or {}
+    schedule = dict_or_empty(connection.raw.get("schedule"))
     if connection.schedule_type == "cron":
         return str(schedule.get("cronExpression") or "").removesuffix(UTC).strip()
     return MANUAL if connection.schedule_type == MANUAL else str(schedule.get("basicTiming") or "basic")

@@ -6,12 +6,10 @@ A driver turns a :class:`Request` into bytes and comes back with a :class:`Respo
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
@@ -29,6 +27,11 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteUnexpectedReplyError,
     AirbyteUnreachableError,
 )
+from airflow_provider_airbyte_api.api.safe import parse_json
+from airflow_provider_airbyte_api.api.times import parse_http_date
+
+MAX_RETRY_AFTER = 365 * 24 * 3600.0
+"""Seconds; a longer ``Retry-After`` counts as so many. How long is really waited, the retry policy decides."""
 
 DETAIL_LENGTH = 200
 """How much of a reply that we cannot read goes into an error, in characters."""
@@ -79,10 +82,7 @@ class Response:
     @property
     def server_time(self) -> float | None:
         """The server's clock when it replied (its ``Date`` header), in seconds since the epoch."""
-        try:
-            return parsedate_to_datetime(self.headers["date"]).timestamp()
-        except (KeyError, ValueError):
-            return None
+        return parse_http_date(self.headers.get("date", ""))
 
 
 class Trouble(str, Enum):
@@ -125,8 +125,8 @@ def json_of(request: Request, response: Response) -> Any:
         brings with status 200.
     """
     try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError):
+        return parse_json(response.body)
+    except ValueError:
         raise unexpected(request, response, _words(response)) from None
 
 
@@ -226,13 +226,13 @@ def _retry_after(response: Response) -> float | None:
     value = response.headers.get("retry-after", "").strip()
     if not value:
         return None
-    if value.isdecimal():
-        return float(value)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
+    if value.isascii() and value.isdecimal():
+        return min(float(value), MAX_RETRY_AFTER)
+    until = parse_http_date(value)
+    if until is None:
         return None
-    return max(0.0, until.timestamp() - (response.server_time or datetime.now(timezone.utc).timestamp()))
+    now = response.server_time or datetime.now(timezone.utc).timestamp()
+    return min(max(0.0, until - now), MAX_RETRY_AFTER)
 
 
 def _words(response: Response) -> str:
@@ -261,8 +261,8 @@ def _words(response: Response) -> str:
 
 def _parsed(response: Response) -> Any:
     try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError):
+        return parse_json(response.body)
+    except ValueError:
         return None
 
 

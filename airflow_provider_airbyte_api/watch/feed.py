@@ -13,6 +13,7 @@ from airflow_provider_airbyte_api.api.calls import PAGE
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.times import plausible
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.watch.poller import OVERLAP, Ask
 from airflow_provider_airbyte_api.watch.tasks import breathe, detached, jitter
@@ -130,7 +131,7 @@ class Feed:
         server_time = 0.0
         for offset in itertools.count(0, PAGE):
             page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
-            server_time = server_time or page.server_time or began
+            server_time = server_time or plausible(page.server_time, began) or began
             rows = {job.job_id: job for job in page.rows}
             if page.is_last or rows.keys() <= found.keys():
                 found |= rows

@@ -16,6 +16,7 @@ from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE
+from airflow_provider_airbyte_api.api.times import plausible
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.watch.tasks import breathe, detached, jitter
 from airflow_provider_airbyte_api.watch.waiters import Waiter, WatchedJob
@@ -199,7 +200,7 @@ class Poller:
         shown: set[int] = set()
         for offset in itertools.count(0, PAGE):
             page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
-            server_time = server_time or page.server_time or began
+            server_time = server_time or plausible(page.server_time, began) or began
             await self._show(page.rows, listed=True)
             ids = {job.job_id for job in page.rows}
             if page.is_last or ids <= shown:

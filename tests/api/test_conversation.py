@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.conversation import MOST_READINGS, call, call_for, fetch_token, pages
+from airflow_provider_airbyte_api.api.conversation import MOST_READINGS, call, call_for, fetch_token, pages, read_page
 from airflow_provider_airbyte_api.api.models import Job, Source
-from airflow_provider_airbyte_api.api.resources import list_jobs, list_sources
+from airflow_provider_airbyte_api.api.resources import list_jobs, list_sources, page_of_changes
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.tokens import Credentials
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
@@ -231,3 +231,16 @@ def test_a_workspace_that_is_no_uuid_is_refused_before_anything_is_sent() -> Non
 
 def test_the_reply_to_a_good_call_is_read() -> None:
     assert Talk([reply(200, job())]).perform(call_for(GET, Job.from_json)).job_id == 7
+
+
+def test_a_list_with_a_row_that_cannot_be_read_is_an_error() -> None:
+    rows = {"data": [job(7), {"jobId": None, "status": "running"}]}
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="jobId is None"):
+        Talk([reply(200, rows)]).perform(read_page(GET, 0, Job.from_json))
+
+
+def test_a_poll_for_many_skips_a_row_that_cannot_be_read_and_logs_it() -> None:
+    talk = Talk([reply(200, b'{"data": [{"jobId": 1e999, "status": "running"}, {"jobId": 8, "status": "running"}]}')])
+    page = talk.perform(page_of_changes(None, 0.0, 0))
+    assert [each.job_id for each in page.rows] == [8]
+    assert "skipped a row that cannot be read" in talk.said[0]

@@ -218,3 +218,21 @@ def test_a_cancel_whose_reply_is_lost_is_an_error_if_the_job_runs_on() -> None:
     with pytest.raises(errors.AirbyteServerError):
         talk.perform(jobs.cancel_job(7))
     assert talk.asked.count("DELETE /jobs/7") == 1
+
+
+# -- replies about something else ------------------------------------------------------------------------------
+
+
+def test_a_reply_that_shows_another_job_is_unexpected() -> None:
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="its job_id is 999, expected 7"):
+        Talk([reply(200, job(999, "succeeded"))]).perform(jobs.get_job(7))
+
+
+def test_another_jobs_success_does_not_end_a_wait() -> None:
+    talk = Talk([reply(200, job(7)), reply(200, job(999, "succeeded")), reply(200, job(7, "failed"))])
+    assert talk.perform(waiting(30)).job.status == "failed"
+
+
+def test_a_cancel_that_is_answered_with_another_job_is_looked_at_again() -> None:
+    talk = Talk([reply(200, job(7)), reply(200, job(999, "cancelled")), reply(200, job(7, "cancelled"))])
+    assert talk.perform(jobs.cancel_job(7)).job_id == 7

@@ -142,3 +142,10 @@ def test_the_connection_says_under_which_name_a_stream_lands(connection: dict[st
 def test_what_has_no_such_name_is_named_after_airbyte(kind: str, configuration: dict[str, Any]) -> None:
     assert read(kind, configuration) == DatasetName("airbyte://localhost:8000", "sources/s-1/crm/users")
     assert written(kind, configuration, LONELY) == DatasetName("airbyte://localhost:8000", "destinations/d-1/users")
+
+
+@pytest.mark.parametrize("configuration", [5, "text", ["x"], True, {"host": {}, "database": 5}])
+def test_a_configuration_of_another_type_says_too_little(configuration: Any) -> None:
+    for kind in ("postgres", "mysql", "snowflake", "bigquery", "redshift", "databricks", "s3", "duckdb"):
+        assert read(kind, configuration).name
+        assert written(kind, configuration, prefix=5).name

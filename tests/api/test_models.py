@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import pytest
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus, Source, valid_job_id, valid_uuid
+from airflow_provider_airbyte_api.api.models import (
+    Connection,
+    Destination,
+    Job,
+    JobStatus,
+    Source,
+    Tag,
+    Workspace,
+    expecting,
+    valid_job_id,
+    valid_uuid,
+)
 
+ODD: list[Any] = [None, True, 0, -1, 1.5, 1e999, 2**70, "", "x", "\ud83d", [], ["x"], [None], {}, {"x": 1}, [[[]]]]
 UUID = "9924bcd0-99be-453d-ba47-c2c9766f7da5"
 
 
@@ -57,7 +72,79 @@ def test_a_job_id_may_be_what_a_template_renders_to(value: object, job_id: int) 
     assert valid_job_id(value) == job_id
 
 
-@pytest.mark.parametrize("value", ["None", "", "7.0", 7.5, 0, -3, True, None, "١٢", [7]])
+@pytest.mark.parametrize("value", ["None", "", "7.0", 7.5, 0, -3, True, None, "١٢", [7], 2**63])
 def test_what_is_no_job_id_is_refused_by_value(value: object) -> None:
     with pytest.raises(AirbyteConfigError, match="expected a whole number"):
         valid_job_id(value)
+
+
+def test_a_job_id_of_5000_digits_is_refused_too() -> None:
+    with pytest.raises(AirbyteConfigError, match="job_id is a value of type int"):
+        valid_job_id(10**5000)
+
+
+@pytest.mark.parametrize("job_id", [2**63, "9" * 5000, True, 1.9, 1e999, 0, -1, "", "x", None, [], {}])
+def test_a_job_whose_id_is_no_positive_64_bit_integer_cannot_be_read(job_id: object) -> None:
+    with pytest.raises(ValueError, match="jobId is"):
+        Job.from_json({"jobId": job_id, "status": "running"})
+
+
+def test_a_jobs_id_may_be_written_as_text() -> None:
+    assert Job.from_json({"jobId": "5", "status": "running"}).job_id == 5
+
+
+@pytest.mark.parametrize("read", [Job, Connection, Source, Destination, Tag, Workspace])
+@pytest.mark.parametrize("value", ODD)
+def test_any_json_is_read_or_refused_with_a_documented_error(read: Any, value: Any) -> None:
+    fields = (
+        "jobId",
+        "status",
+        "connectionId",
+        "sourceId",
+        "destinationId",
+        "tagId",
+        "workspaceId",
+        "name",
+        "rowsSynced",
+    )
+    rows = [value, dict.fromkeys(fields, value), {**dict.fromkeys(fields, "1"), "duration": value, "startTime": value}]
+    for row in rows:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            read.from_json(row)
+
+
+@pytest.mark.parametrize("count", [2**63, -1, True, 1.5, "5", [], None])
+def test_a_count_that_is_no_64_bit_integer_is_absent(count: object) -> None:
+    job = Job.from_json({"jobId": 1, "status": "succeeded", "rowsSynced": count, "bytesSynced": count})
+    assert (job.rows_synced, job.bytes_synced) == (None, None)
+
+
+def test_what_is_shown_of_a_job_or_a_connection_is_one_bounded_line_of_utf_8() -> None:
+    odd = "a\x1b[2J\nb\ud83d" + "x" * 2000
+    job = Job.from_json({"jobId": 1, "status": odd, "jobType": odd, "connectionId": odd})
+    connection = Connection.from_json({"connectionId": odd, "name": odd})
+    for text in (job.status, job.job_type, job.connection_id, connection.name):
+        assert text.isprintable()
+        assert len(text.encode()) < 1100
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_a_schedule_tags_or_streams_of_another_type_count_as_absent(value: Any) -> None:
+    for raw in (
+        {"schedule": value, "tags": value, "configurations": value},
+        {"tags": [value], "configurations": {"streams": value}},
+        {"tags": [{"tagId": value}], "configurations": {"streams": [value]}},
+    ):
+        connection = Connection.from_json({"connectionId": UUID, **raw})
+        assert (connection.schedule_type, connection.streams) == ("manual", ())
+        assert all(isinstance(tag.tag_id, str) for tag in connection.tags)
+
+
+def test_a_reply_about_something_else_cannot_be_read() -> None:
+    parse = expecting(Job.from_json, job_id=1, connection_id=UUID)
+    assert parse({"jobId": 1, "status": "running", "connectionId": UUID.upper()}).job_id == 1
+    assert parse({"jobId": 1, "status": "running"}).job_id == 1
+    with pytest.raises(ValueError, match="its job_id is 999, expected 1"):
+        parse({"jobId": 999, "status": "succeeded"})
+    with pytest.raises(ValueError, match="its connection_id is x, expected"):
+        parse({"jobId": 1, "status": "succeeded", "connectionId": "x"})

@@ -385,3 +385,11 @@ def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_i
     inactive = reply(200, {**ACTIVE, "status": "inactive"})
     with pytest.raises(errors.AirbyteConnectionInactiveError, match="switch it on in Airbyte"):
         Talk([inactive, OLD, *QUIET, CONFLICT, inactive]).perform(starting.start(CONNECTION, "clear"))
+
+
+def test_a_start_that_is_answered_with_a_job_of_another_connection_is_unclear_and_looked_up() -> None:
+    foreign = reply(200, job(12, "pending", connectionId="00000000-0000-4000-8000-000000000000"))
+    talk = Talk([foreign, listed(job(13, "running"))])
+    started = talk.perform(start())
+    assert isinstance(started, Started)
+    assert (started.job.job_id, posts(talk)) == (13, 1)

@@ -4,7 +4,13 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_airbyte_api.api.times import parse_duration, parse_timestamp
+from airflow_provider_airbyte_api.api.times import (
+    format_timestamp,
+    parse_duration,
+    parse_http_date,
+    parse_timestamp,
+    plausible,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +44,39 @@ def test_durations_are_read_as_java_writes_them(text: str, seconds: float) -> No
 @pytest.mark.parametrize("value", [None, 5, "", "5 minutes", "P999999999999D"])
 def test_what_is_no_duration_is_none(value: object) -> None:
     assert parse_duration(value) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("Tue, 14 Nov 2023 22:13:20 GMT", 1_700_000_000.0), ("Tue, 14 Nov 2023 22:13:20 -0000", 1_700_000_000.0)],
+)
+def test_a_date_of_http_is_read_in_utc(text: str, seconds: float) -> None:
+    assert parse_http_date(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "Tue, 14 Nov 99999999999999999999 22:13:20 GMT",
+        "Tue, 14 Nov 2023 22:13:20 +9999999999",
+        "Tue, 14 Nov 2023 99:13:20 GMT",
+        "\x00",
+        ",",
+        "Tue, 14 Nov",
+    ],
+)
+def test_a_garbled_date_is_none(text: str) -> None:
+    assert parse_http_date(text) is None
+
+
+def test_a_clock_that_is_years_ahead_is_no_clock() -> None:
+    assert plausible(1_700_000_000.0, 1_700_000_000.0 + 3 * 86_400) == 1_700_000_000.0
+    assert plausible(1_700_000_000.0, 1_800_000_000.0) is None
+    assert plausible(None, 0.0) is None
+
+
+@pytest.mark.parametrize("moment", [-1e30, 1e30])
+def test_any_moment_can_be_written(moment: float) -> None:
+    assert format_timestamp(moment)[4] == "-"

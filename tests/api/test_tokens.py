@@ -93,3 +93,23 @@ def test_no_secret_is_in_any_repr() -> None:
 def test_the_cache_key_tells_hosts_and_secrets_apart() -> None:
     other_secret = Credentials(CREDENTIALS.token_url, "me", "changed")
     assert len({CREDENTIALS.key("https://a"), CREDENTIALS.key("https://b"), other_secret.key("https://a")}) == 3
+
+
+@pytest.mark.parametrize("value", ["a\nb", "\u2026", "\ud83d", "a\x00", "é", "\x7f"])
+def test_a_token_that_no_header_can_carry_is_refused(value: str) -> None:
+    with pytest.raises(AirbyteUnexpectedReplyError, match="characters that an HTTP header cannot carry"):
+        read_token(CREDENTIALS.token_request(), token_reply(value), NOW)
+
+
+@pytest.mark.parametrize(
+    "expires_in", [b"1e999", b"NaN", b"Infinity", b"1" + b"0" * 400, b"9" * 5000, b"true", b"[]", b"-1", b'"900"']
+)
+def test_an_odd_lifetime_counts_as_absent(expires_in: bytes) -> None:
+    response = reply(200, b'{"access_token": "t", "expires_in": %s}' % expires_in)
+    assert lifetime(response) == pytest.approx(150)
+
+
+@pytest.mark.parametrize("exp", [b"1e999", b"NaN", b"1" + b"0" * 400, b"[" * 100_000, b"true", b"[]", b"null"])
+def test_an_odd_end_of_a_jwt_counts_as_absent(exp: bytes) -> None:
+    payload = base64.urlsafe_b64encode(b'{"exp": %s}' % exp).rstrip(b"=").decode()
+    assert lifetime(token_reply(f"x.{payload}.x")) == pytest.approx(150)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.wire import Request, Response, error_for, json_of
+from airflow_provider_airbyte_api.api.wire import MAX_RETRY_AFTER, Request, Response, error_for, json_of
 from airflow_provider_airbyte_api.testing import replies
 from tests.api.talk import ROOT, reply, silence
 
@@ -117,3 +117,21 @@ def test_json_too_deep_to_read_is_no_json() -> None:
 
 def test_the_servers_own_words_are_cut_short() -> None:
     assert len(str(error_for(GET, reply(422, {"message": "x" * 50_000})))) < 1_500
+
+
+YEARS = "Tue, 14 Nov 99999999999999999999 22:13:20 GMT"
+
+
+def test_headers_with_impossible_years_count_as_absent() -> None:
+    response = reply(503, b"", date=YEARS, retry_after=YEARS)
+    assert response.server_time is None
+    error = error_for(GET, response)
+    assert isinstance(error, errors.AirbyteServerError)
+    assert error.retry_after is None
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_retry_after_is_bounded(value: str) -> None:
+    error = error_for(GET, reply(503, b"", retry_after=value))
+    assert isinstance(error, errors.AirbyteServerError)
+    assert error.retry_after == MAX_RETRY_AFTER
