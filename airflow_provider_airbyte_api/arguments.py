@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
@@ -14,6 +13,12 @@ if TYPE_CHECKING:
 
 WHICH_CONNECTION = ("connection_id", "connection_name", "workspace_id", "workspace_name")
 """The arguments that say which Airbyte connection is meant. All are templates."""
+
+
+BOOLEANS = frozenset(
+    {"wait_for_completion", "deferrable", "cancel_on_kill", "durable", "lineage_columns", "include_configuration"}
+)
+"""All arguments that are True or False, whatever class has them."""
 
 
 class NamesConnection(Protocol):
@@ -40,9 +45,11 @@ def require_one_of_two(connection_id: str | None, connection_name: str | None) -
     :raises AirbyteConfigError: if not.
     """
     if (connection_id is None) == (connection_name is None):
+        from airflow_provider_airbyte_api.api.safe import safe_repr
+
         refuse(
-            f"connection_id is {connection_id!r} and connection_name {connection_name!r}, expected one of the two: the "
-            "UUID of an Airbyte connection, or its name."
+            f"connection_id is {safe_repr(connection_id)} and connection_name {safe_repr(connection_name)}, expected "
+            "one of the two: the UUID of an Airbyte connection, or its name."
         )
 
 
@@ -75,25 +82,22 @@ def offer_name(context: Any, name: str) -> None:
     context["airbyte_connection_name"] = name
 
 
-def _text(value: object, name: str) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # Jinja's native types make a number of a name such as 2024
-    if not isinstance(value, str) or value.strip() in ("", "None"):
-        refuse(
-            f"{name} is {value!r}: a template rendered to nothing, or to no text. Expected an id or a name, as Airbyte "
-            "shows it."
-        )
-    return value
+def boolean(value: object, name: str) -> bool:
+    """Return ``value`` if it is True or False; see :func:`.api.checks.boolean`.
+
+    :raises AirbyteConfigError: if it is anything else, such as the text ``"False"`` or a template.
+    """
+    found: bool = _checked("boolean", value, name)
+    return found
 
 
 def positive_seconds(value: object, name: str) -> float:
     """Return ``value`` as a number of seconds.
 
-    :raises AirbyteConfigError: if it is none, or not above zero; ``name`` says whose value it is.
+    :raises AirbyteConfigError: if it is none, not above zero, or longer than 100 years.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        refuse(f"{name} is {value!r}, expected a number of seconds above 0, such as 30.")
-    return float(value)
+    found: float = _checked("seconds", value, name)
+    return found
 
 
 def positive_seconds_or_none(value: object, name: str) -> float | None:
@@ -101,29 +105,50 @@ def positive_seconds_or_none(value: object, name: str) -> float | None:
     return None if value is None else positive_seconds(value, name)
 
 
-def one_of(value: str, name: str, choices: Sequence[str]) -> str:
+def one_of(value: object, name: str, choices: Sequence[str]) -> str:
     """Return ``value``.
 
     :raises AirbyteConfigError: if it is none of ``choices``; ``name`` says whose value it is.
     """
-    if value not in choices:
-        refuse(f"{name} is {value!r}, expected one of {', '.join(choices)}.")
-    return value
+    found: str = _checked("one_of", value, name, choices)
+    return found
+
+
+def texts(value: object, name: str) -> tuple[str, ...]:
+    """Return ``value``, a text or several, as texts; None as none of them.
+
+    :raises AirbyteConfigError: if it is anything else; ``name`` says whose value it is.
+    """
+    found: tuple[str, ...] = _checked("texts", value, name)
+    return found
 
 
 def moment_or_none(value: datetime | str | None, name: str) -> datetime | None:
     """Return ``value`` as a moment, in UTC where it names no zone.
 
-    :raises AirbyteConfigError: if it is none; ``name`` says whose value it is.
+    :raises AirbyteConfigError: if it is none, or not in the years 1970 to 9998; ``name`` says whose value it is.
     """
-    if value is None or value == "":
-        return None
-    moment = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
-        except ValueError:
-            moment = value
-    if not isinstance(moment, datetime):
-        refuse(f"{name} is {value!r}, expected a datetime, or text such as 2026-11-23T10:00:00+00:00.")
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+    found: datetime | None = None if value is None or value == "" else _checked("moment", value, name)
+    return found
+
+
+def _checked(check: str, *arguments: object) -> Any:
+    """Return what that function of :mod:`.api.checks` does, and raise as :func:`refuse` does."""
+    from airflow_provider_airbyte_api.api import checks
+    from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+
+    with airflow_errors():
+        return getattr(checks, check)(*arguments)
+
+
+def _text(value: object, name: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # Jinja's native types make a number of a name such as 2024
+    if not isinstance(value, str) or value.strip() in ("", "None"):
+        from airflow_provider_airbyte_api.api.safe import safe_repr
+
+        refuse(
+            f"{name} is {safe_repr(value)}: a template rendered to nothing, or to no text. Expected an id or a name, "
+            "as Airbyte shows it."
+        )
+    return value

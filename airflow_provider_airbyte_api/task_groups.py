@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskGroup
 
+from airflow_provider_airbyte_api.arguments import BOOLEANS, boolean
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListConnectionsOperator, AirbyteSyncOperator
 
 
@@ -26,8 +27,13 @@ def sync_connections(
     :param sync: parameters of the :class:`~.operators.airbyte.AirbyteSyncOperator`, such as ``deferrable``, ``pool`` or
         ``max_active_tis_per_dagrun``.
     :param which: which ones, as :class:`~.operators.airbyte.AirbyteListConnectionsOperator` takes it: ``tags``,
-        ``name_pattern``, ``workspace_names`` and so on.
+        ``name_pattern``, ``workspace_names`` and so on. If Airflow may not map a task over so many
+        (``[core] max_map_length``, 1,024 by default), the list task fails before any sync is started.
+    :raises AirbyteConfigError: if a boolean parameter of ``sync`` is anything else.
     """
+    # A mapped operator is made when it runs; this much can be checked while the DAG is parsed.
+    for name in BOOLEANS.intersection(sync or {}):
+        boolean((sync or {})[name], name)
     where: dict[str, Any] = {} if airbyte_conn_id is None else {"airbyte_conn_id": airbyte_conn_id}
     given = {"map_index_template": "{{ airbyte_connection_name }}", **where, **(sync or {})}
     with TaskGroup(group_id) as group:

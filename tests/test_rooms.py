@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "triggers": {"api", "clients", "hooks", "triggers", "watch"},
     "operators": {"api", "arguments", "assets", "hooks", "links", "triggers", "operators"},
     "links": {"links"},
-    "task_groups": {"api", "operators"},
+    "task_groups": {"api", "arguments", "operators"},
     "sensors": {"api", "arguments", "hooks", "links", "triggers", "sensors"},
     "cli": {"api", "cli", "clients", "hooks"},
     "__main__": {"cli"},

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_airbyte_api.api.models import valid_job_id, valid_uuid
+from airflow_provider_airbyte_api.api import checks
+from airflow_provider_airbyte_api.api.models import JobStatus, valid_job_id, valid_uuid
 from airflow_provider_airbyte_api.api.times import format_timestamp
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.api.wire import Request
@@ -20,6 +21,12 @@ NEWEST_FIRST = "createdAt|DESC"
 
 LAST_CHANGED_FIRST = "updatedAt|DESC"
 """What changes while the pages are read goes to the top, and so is seen twice; oldest first, a row could be skipped."""
+
+JOB_STATUSES = tuple(status.value for status in JobStatus)
+"""What jobs can be filtered by; Airbyte answers 400 without a reason to another word."""
+
+JOB_TYPES = ("sync", "reset", "clear", "refresh")
+"""The same of types."""
 
 DISCOVERY = 600.0
 """Seconds to wait for the streams of a source: Airbyte runs a connector to find them."""
@@ -47,14 +54,18 @@ class Times:
     updated_before: datetime | None = None
 
     def given(self) -> list[tuple[str, datetime]]:
-        """Return Airbyte's names for those that are given."""
+        """Return Airbyte's names for those that are given, in UTC where they name no zone.
+
+        :raises AirbyteConfigError: if one is no datetime, or not in the years 1970 to 9998.
+        """
         names = {
-            "createdAtStart": self.created_after,
-            "createdAtEnd": self.created_before,
-            "updatedAtStart": self.updated_after,
-            "updatedAtEnd": self.updated_before,
+            "created_after": "createdAtStart",
+            "created_before": "createdAtEnd",
+            "updated_after": "updatedAtStart",
+            "updated_before": "updatedAtEnd",
         }
-        return [(name, moment) for name, moment in names.items() if moment is not None]
+        given = [(ours, theirs, getattr(self, ours)) for ours, theirs in names.items()]
+        return [(theirs, checks.moment(value, ours)) for ours, theirs, value in given if value is not None]
 
 
 def get_job(job_id: int) -> Request:
@@ -75,9 +86,9 @@ def list_jobs(
     if connection_id is not None:
         query.append(("connectionId", valid_uuid(connection_id, "connection_id")))
     if status is not None:
-        query.append(("status", status))
+        query.append(("status", checks.one_of(status, "status", JOB_STATUSES)))
     if job_type is not None:
-        query.append(("jobType", job_type))
+        query.append(("jobType", checks.one_of(job_type, "job_type", JOB_TYPES)))
     query += [(name, format_timestamp(moment.timestamp())) for name, moment in times.given()]
     query = [*_workspaces(workspace_ids), *query]
     return Request("GET", "/jobs", tuple(query), repeatable=True, max_bytes=MAX_JOBS_REPLY)
@@ -174,8 +185,7 @@ def valid_workspaces(workspace_ids: Iterable[str]) -> tuple[str, ...]:
 
     :raises AirbyteConfigError: if one is no UUID.
     """
-    ids = (workspace_ids,) if isinstance(workspace_ids, str) else workspace_ids
-    return tuple(valid_uuid(each, "workspace_ids") for each in ids)
+    return tuple(valid_uuid(each, "workspace_ids") for each in checks.texts(workspace_ids, "workspace_ids"))
 
 
 def _workspaces(workspace_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,7 @@ from airflow_provider_airbyte_api.api.safe import (
     list_or_empty,
     safe_id,
     safe_int,
+    safe_repr,
     safe_text,
 )
 from airflow_provider_airbyte_api.api.times import parse_duration, parse_timestamp
@@ -86,7 +87,7 @@ class Job:
         """
         job_id = safe_id(_field(value, "jobId"))
         if job_id is None:
-            raise ValueError(f"jobId is {_shown(value['jobId'])}, expected a positive 64-bit integer")
+            raise ValueError(f"jobId is {safe_repr(value['jobId'])}, expected a positive 64-bit integer")
         return cls(
             job_id=job_id,
             status=_required(value, "status"),
@@ -258,7 +259,7 @@ def valid_uuid(value: object, name: str) -> str:
         return str(uuid.UUID(str(value).strip()))
     except ValueError:
         raise AirbyteConfigError(
-            f"{name} is {value!r}, expected a UUID such as 9924bcd0-99be-453d-ba47-c2c9766f7da5. "
+            f"{name} is {safe_repr(value)}, expected a UUID such as 9924bcd0-99be-453d-ba47-c2c9766f7da5. "
             f"You find it in the address of its page in Airbyte's web app."
         ) from None
 
@@ -271,17 +272,10 @@ def valid_job_id(value: object) -> int:
     job_id = safe_id(value)
     if job_id is None:
         raise AirbyteConfigError(
-            f"job_id is {_shown(value)}, expected a whole number such as 12345. "
+            f"job_id is {safe_repr(value)}, expected a whole number such as 12345. "
             "An AirbyteSyncOperator pushes it to XCom under the key job_id."
         )
     return job_id
-
-
-def _shown(value: object) -> str:
-    try:
-        return safe_text(repr(value), 100)
-    except Exception:  # noqa: BLE001 - 5,000 digits, say
-        return f"a value of type {type(value).__name__}"
 
 
 def _field(value: Json, name: str) -> Any:
@@ -299,7 +293,7 @@ def _text_in(value: object, name: str) -> bool:
 def _required(value: Json, name: str) -> str:
     found = _field(value, name)
     if not isinstance(found, str) or not found:
-        raise ValueError(f"{name} is {_shown(found)}, expected a text")
+        raise ValueError(f"{name} is {safe_repr(found)}, expected a text")
     return safe_text(found, MAX_WORD)
 
 

@@ -26,6 +26,9 @@ MAX_DEPTH = 50
 MAX_TEXT = 1000
 """Length of one line of text from outside, in characters."""
 
+MAX_REPR = 200
+"""Length of an argument that is repeated in an error, in characters."""
+
 MAX_EVENT_ITEMS = 2000
 """Keys and list items in one value that is handed to Airflow."""
 
@@ -52,6 +55,15 @@ def safe_text(value: object, max_length: int = MAX_TEXT) -> str:
     """
     text = value if isinstance(value, str) else _text_of(value)
     return _CONTROL.sub(" ", _SURROGATE.sub(REPLACEMENT, _cut(text, max_length)))
+
+
+def safe_repr(value: object, max_length: int = MAX_REPR) -> str:
+    """Return what ``repr`` shows of ``value``, as :func:`safe_text` makes it; its type if it cannot be shown."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - too many digits, too deep, or a __repr__ that fails
+        text = f"a value of type {type(value).__name__}"
+    return safe_text(text, max_length)
 
 
 def safe_int(value: object, minimum: int = MIN_INT) -> int | None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_airbyte_api import form
-from airflow_provider_airbyte_api.api import jobs, resources, starting, updating
+from airflow_provider_airbyte_api.api import checks, jobs, resources, starting, updating
 from airflow_provider_airbyte_api.api.calls import Times
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError, AirbyteError
-from airflow_provider_airbyte_api.api.finding import Filter
+from airflow_provider_airbyte_api.api.finding import filter_of
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of, unknown_extras
@@ -98,7 +98,8 @@ class AirbyteHook(BaseHook):
         :param name_pattern: only those whose name matches, as ``prod-*``.
         :param source_type: only those of this type, as ``postgres``; it is empty for custom connectors.
         """
-        wanted = Filter(name=name, name_pattern=name_pattern, kind=source_type)
+        with airflow_errors():
+            wanted = filter_of(name=name, name_pattern=name_pattern, kind=source_type, kind_name="source_type")
         return self._iterate(resources.list_sources(workspace_ids, wanted))
 
     def list_destinations(
@@ -110,7 +111,10 @@ class AirbyteHook(BaseHook):
         destination_type: str | None = None,
     ) -> Iterator[Destination]:
         """Yield destinations; see :meth:`list_sources`."""
-        wanted = Filter(name=name, name_pattern=name_pattern, kind=destination_type)
+        with airflow_errors():
+            wanted = filter_of(
+                name=name, name_pattern=name_pattern, kind=destination_type, kind_name="destination_type"
+            )
         return self._iterate(resources.list_destinations(workspace_ids, wanted))
 
     def list_connections(
@@ -134,14 +138,15 @@ class AirbyteHook(BaseHook):
         :param source_id: only those from this source.
         :param destination_id: only those to this destination.
         """
-        wanted = Filter(
-            name=name,
-            name_pattern=name_pattern,
-            status=status,
-            tags=(tags,) if isinstance(tags, str) else tuple(tags),
-            source_id=source_id,
-            destination_id=destination_id,
-        )
+        with airflow_errors():
+            wanted = filter_of(
+                name=name,
+                name_pattern=name_pattern,
+                status=status,
+                tags=tags,
+                source_id=source_id,
+                destination_id=destination_id,
+            )
         return self._iterate(resources.list_connections(workspace_ids, wanted))
 
     def list_jobs(
@@ -160,10 +165,11 @@ class AirbyteHook(BaseHook):
 
         :param connection_id: only this Airbyte connection's jobs.
         :param workspace_ids: only these workspaces' jobs; Airbyte does not look at it if ``connection_id`` is given.
-        :param status: only jobs of this one status.
         :param job_type: only jobs of this one type: sync, reset, clear or refresh. By default what the server's
             version lists: syncs and resets up to 2.0, all four since.
-        :param created_after: only jobs that were created then or later; the others likewise. Airbyte counts in seconds.
+        :param status: only jobs of this one status.
+        :param created_after: only jobs that were created then or later, in UTC if it names no zone; the others
+            likewise. Airbyte counts in seconds.
         """
         return self._iterate(
             resources.list_jobs(
@@ -285,8 +291,8 @@ class AirbyteHook(BaseHook):
         :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
         :raises AirbyteJobTimeoutError: if it is not finished by then.
         """
-        if not poll_interval > 0:
-            raise as_airflow(AirbyteConfigError(f"poll_interval is {poll_interval!r}, expected seconds above 0."))
+        with airflow_errors():
+            checks.seconds(poll_interval, "poll_interval")
         patience = jobs.Patience(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
         return self.run(jobs.wait_for_job(job_id, patience)).job
 

@@ -23,6 +23,7 @@ from airflow_provider_airbyte_api.api.defaults import (
 )
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
+    boolean,
     given_to,
     one_of,
     positive_seconds,
@@ -143,16 +144,16 @@ class AirbyteJobOperator(BaseOperator):
         self.workspace_name = workspace_name
         self.given = given_to(self, WHICH_CONNECTION)
         self.airbyte_conn_id = airbyte_conn_id
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
+        self.wait_for_completion = boolean(wait_for_completion, "wait_for_completion")
+        self.deferrable = boolean(deferrable, "deferrable")
         self.poll_interval = positive_seconds(poll_interval, "poll_interval")
         self.timeout = positive_seconds_or_none(timeout, "timeout")
         self.queue_timeout = positive_seconds_or_none(queue_timeout, "queue_timeout")
         self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
         self.on_running = on_running
         self.on_inactive = one_of(on_inactive, "on_inactive", ("fail", "skip"))
-        self.cancel_on_kill = cancel_on_kill
-        self.durable = durable
+        self.cancel_on_kill = boolean(cancel_on_kill, "cancel_on_kill")
+        self.durable = boolean(durable, "durable")
         self._run: JobRun | None = None
         self.is_killed = False
 
@@ -232,7 +233,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         super().__init__(on_running=one_of(on_running, "on_running", ON_RUNNING), **kwargs)
         self.on_own_schedule = one_of(on_own_schedule, "on_own_schedule", ("warn", "fail", "ignore"))
         self.asset_events = one_of(asset_events, "asset_events", ("connection", "streams", "none"))
-        self.lineage_columns = lineage_columns
+        self.lineage_columns = boolean(lineage_columns, "lineage_columns")
         if self.asset_events != "none" and self.wait_for_completion:
             # Airflow lets a task change only what it has declared.
             self.outlets = [*self.outlets, AssetAlias(ASSET_ALIAS)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
+from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.arguments import WHICH_CONNECTION, find_connection, given_to, offer_name, refuse
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ class AirbyteCancelJobOperator(BaseOperator):
         super().__init__(**kwargs)
         if sum(each is not None for each in (job_id, connection_id, connection_name)) != 1:
             refuse(
-                f"job_id is {job_id!r}, connection_id {connection_id!r} and connection_name {connection_name!r}, "
-                "expected one of the three."
+                f"job_id is {safe_repr(job_id)}, connection_id {safe_repr(connection_id)} and connection_name "
+                f"{safe_repr(connection_name)}, expected one of the three."
             )
         if job_id is not None and (workspace_id is not None or workspace_name is not None):
-            refuse(f"job_id is {job_id!r}, which needs no workspace: leave workspace_id and workspace_name out.")
+            refuse(
+                f"job_id is {safe_repr(job_id)}, which needs no workspace: leave workspace_id and workspace_name out."
+            )
         self.job_id = job_id
         self.connection_id = connection_id
         self.connection_name = connection_name

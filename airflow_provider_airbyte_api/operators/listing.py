@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
-from airflow_provider_airbyte_api.arguments import given_to, moment_or_none, refuse
+from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
+from airflow_provider_airbyte_api.arguments import boolean, given_to, moment_or_none, refuse, texts
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -43,12 +44,28 @@ class _ListOperator(BaseOperator):
 
         for field in sorted(self.given):
             value = getattr(self, field)
-            if value in (None, "", "None") or (isinstance(value, list | tuple) and not value):
-                refuse(f"{field} is {value!r}: it rendered to nothing. Leave it out to let all pass.")
+            if value is None or (isinstance(value, Sized) and not value) or value == "None":
+                refuse(f"{field} is {safe_repr(value)}: it rendered to nothing. Leave it out to let all pass.")
         hook = AirbyteHook(self.airbyte_conn_id)
         rows = self.list_with(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
         self.log.info("Found %d %s.", len(rows), self.what)
+        self._require_mappable(len(rows))
         return rows
+
+    def _require_mappable(self, count: int) -> None:
+        """Refuse a list that a task is mapped over and that is longer than Airflow allows.
+
+        Airflow would refuse it as well, with an error of its API server that names neither the number nor the option.
+        """
+        limit = conf.getint("core", "max_map_length", fallback=1024)
+        has_dag: bool = self.has_dag()  # type: ignore[no-untyped-call] # Airflow's
+        if count <= limit or not has_dag or next(iter(self.iter_mapped_dependants()), None) is None:
+            return
+        refuse(
+            f"Found {count:,} {self.what}, but Airflow maps a task over at most {limit:,} items. Nothing was started. "
+            f"Set AIRFLOW__CORE__MAX_MAP_LENGTH={count} or higher (option max_map_length in section [core]) for all of "
+            "Airflow's services, or list fewer: split the list by tags, name_pattern or workspace, one group for each."
+        )
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
         """Return all rows; for those who make an operator of this class."""
@@ -69,7 +86,7 @@ class _ListNamedOperator(_ListOperator):
         super().__init__(**kwargs)
         self.name = name
         self.name_pattern = name_pattern
-        self.include_configuration = include_configuration
+        self.include_configuration = boolean(include_configuration, "include_configuration")
 
     def _shown(self, found: Iterable[Any]) -> list[dict[str, Any]]:
         """Return rows as the API shows them, by name, so that a mapped task has the same index each time."""
@@ -212,7 +229,7 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
             name=self.name,
             name_pattern=self.name_pattern,
             status=self.status,
-            tags=self.tags or (),
+            tags=() if self.tags is None else self.tags,
             source_id=source_id,
             destination_id=destination_id,
         )
@@ -276,8 +293,8 @@ class AirbyteListJobsOperator(_ListOperator):
         self.created_before = created_before
         self.updated_after = updated_after
         self.updated_before = updated_before
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            refuse(f"limit is {limit!r}, expected a whole number above 0.")
+        if safe_int(limit, 1) is None:
+            refuse(f"limit is {safe_repr(limit)}, expected a whole number above 0.")
         self.limit = limit
         self.given = given_to(self, self.template_fields)
 
@@ -302,11 +319,13 @@ class AirbyteListJobsOperator(_ListOperator):
 def _workspaces(
     hook: AirbyteHook, workspace_ids: str | Iterable[str] | None, workspace_names: str | Iterable[str] | None
 ) -> list[str]:
-    ids = [workspace_ids] if isinstance(workspace_ids, str) else list(workspace_ids or ())
-    names = [workspace_names] if isinstance(workspace_names, str) else list(workspace_names or ())
+    ids, names = texts(workspace_ids, "workspace_ids"), texts(workspace_names, "workspace_names")
     return [*ids, *(hook.workspaces_named(names) if names else ())]
 
 
 def _refuse_both(id_field: str, id_value: object, name_field: str, name_value: object) -> None:
     if id_value is not None and name_value is not None:
-        refuse(f"{id_field} is {id_value!r} and {name_field} {name_value!r}: they mean the same, give one.")
+        refuse(
+            f"{id_field} is {safe_repr(id_value)} and {name_field} {safe_repr(name_value)}: they mean the same, give "
+            "one."
+        )

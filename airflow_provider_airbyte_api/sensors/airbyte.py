@@ -23,6 +23,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, DEFERRAL_GRACE, UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
+    boolean,
     find_connection,
     given_to,
     moment_or_none,
@@ -73,7 +74,7 @@ class _AirbyteSensor(BaseSensorOperator):
             kwargs["poke_interval"] = positive_seconds(poll_interval, "poll_interval")
         super().__init__(**kwargs)
         self.airbyte_conn_id = airbyte_conn_id
-        self.deferrable = deferrable
+        self.deferrable = boolean(deferrable, "deferrable")
         self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
         self._away_since: float | None = None
         self._has_looked = False

@@ -99,3 +99,18 @@ def test_a_name_that_two_bear_is_an_error_with_their_ids() -> None:
 def test_workspaces_are_found_by_name_each() -> None:
     spaces = page({"workspaceId": ONE, "name": "a"}, {"workspaceId": TWO, "name": "b"})
     assert Talk([spaces, spaces]).perform(resources.workspaces_named(["b", "a"])) == [TWO, ONE]
+
+
+DECOMPOSED, COMPOSED = "Cafe\u0301", "Caf\u00e9"
+
+
+@pytest.mark.parametrize(("given", "shown"), [(DECOMPOSED, COMPOSED), (COMPOSED, DECOMPOSED)])
+def test_an_accent_may_be_a_character_of_its_own(given: str, shown: str) -> None:
+    row = connection(ONE, shown, tags=[{"tagId": TWO, "name": shown}])
+    for wanted in (Filter(name=given), Filter(name_pattern=f"{given}*"), Filter(tags=(given,))):
+        talk = Talk([page(row)])
+        talk.perform(resources.list_connections(wanted=wanted))
+        assert [each.connection_id for each in talk.rows] == [ONE], wanted
+    assert Talk([page(row)]).perform(resources.connection_named(given)).connection_id == ONE
+    with pytest.raises(errors.AirbyteNameError, match=f"The nearest are '{shown}'"):
+        Talk([page(row)]).perform(resources.connection_named(given.upper()))
