@@ -220,11 +220,15 @@ def fetch_token(
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list, and the server's clock (seconds since the epoch) if it tells."""
+    """Some rows of a list, and the server's clock (seconds since the epoch) if it tells.
+
+    ``unreadable`` has an error for each row that was skipped, since it cannot be parsed.
+    """
 
     rows: list[T]
     is_last: bool
     server_time: float | None
+    unreadable: tuple[AirbyteError, ...] = ()
 
 
 def read_page(
@@ -239,7 +243,7 @@ def read_page(
 
     Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters.
 
-    :param skip_unreadable: leave out a row that cannot be read, with a warning, instead of raising.
+    :param skip_unreadable: leave out rows that cannot be parsed, instead of raising.
     """
     page = request if offset is None else request.with_query(limit=PAGE, offset=offset)
     reply = yield from call(page, retry)
@@ -248,14 +252,15 @@ def read_page(
     if not isinstance(rows, list):
         raise unexpected(page, reply, "JSON without a list named data.")
     found: list[T] = []
+    unreadable: list[AirbyteError] = []
     for row in rows:
         try:
             found.append(_read(page, reply, row, parse))
         except AirbyteUnexpectedReplyError as error:
             if not skip_unreadable:
                 raise
-            yield Say("%s %s: skipped a row that cannot be read. %s", (page.method, page.path, error), logging.WARNING)
-    return Page(found, len(rows) < PAGE, reply.server_time)
+            unreadable.append(error)
+    return Page(found, len(rows) < PAGE, reply.server_time, tuple(unreadable))
 
 
 MOST_READINGS = 10

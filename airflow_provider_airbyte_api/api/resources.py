@@ -205,13 +205,18 @@ def _is_uuid(text: str) -> bool:
 
 
 def page_of_jobs(workspace_id: str | None, status: str, offset: int) -> Conversation[Page[Job]]:
-    """Return a page of the jobs of one status, the newest first; of all workspaces if ``workspace_id`` is None."""
+    """Return a page of the jobs of one status, the newest first; of all workspaces if ``workspace_id`` is None.
+
+    Rows that cannot be parsed are left out: they are no trouble of the other jobs.
+    """
     request = calls.list_jobs(workspace_ids=[workspace_id] if workspace_id else (), status=status)
     return (yield from read_page(request, offset, Job.from_json, ONCE, skip_unreadable=True))
 
 
 def page_of_changes(workspace_id: str | None, since: float, offset: int) -> Conversation[Page[Job]]:
     """Return a page of the jobs whose status changed at ``since`` or later, by the server's clock, the last one first.
+
+    Rows that cannot be parsed are left out.
 
     :param workspace_id: all workspaces if it is None.
     :param since: seconds since the epoch.

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import itertools
+import logging
 import math
 from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.calls import PAGE
-from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.conversation import Page
 from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.times import plausible
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.watch.poller import OVERLAP, Ask
 from airflow_provider_airbyte_api.watch.tasks import breathe, detached, jitter
+
+MAX_PAGES = 300
+"""Pages of a list that one poll reads at the most: after a long outage there may be many."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Feed:
         self._woken = asyncio.Event()
         self._outage = Outage()
         self._not_before = 0.0
+        self._has_warned = False
         self._serving = detached(self._serve())
 
     @property
@@ -102,10 +108,8 @@ class Feed:
         pause = 0.0
         try:
             said = await self._look([listener.since for listener in listeners])
-        except AirbyteError as error:
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, too: nobody shall listen for ever because of it
             pause, said = self._outage.missed(error, CLOCK.time()), error
-        except Exception as error:  # noqa: BLE001 - a mistake of ours: nobody shall listen for ever because of it
-            said = error
         else:
             self._outage.is_over()
         self._not_before = began + pause
@@ -127,15 +131,31 @@ class Feed:
         return batch
 
     async def _finished_since(self, since: float, began: float) -> Batch:
-        found: dict[int, Job] = {}
+        seen: set[int] = set()
+        finished: dict[int, Job] = {}
         server_time = 0.0
-        for offset in itertools.count(0, PAGE):
+        for offset in range(0, MAX_PAGES * PAGE, PAGE):
             page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
             server_time = server_time or plausible(page.server_time, began) or began
-            rows = {job.job_id: job for job in page.rows}
-            if page.is_last or rows.keys() <= found.keys():
-                found |= rows
+            self._warn_of(page)
+            ids = {job.job_id for job in page.rows}
+            finished |= {job.job_id: job for job in page.rows if job.is_finished}
+            if page.is_last or ids <= seen:
                 break
-            found |= rows
-        finished = [job for job in found.values() if job.is_finished]
-        return Batch(sorted(finished, key=lambda job: (job.ended_at, job.job_id)), server_time)
+            seen |= ids
+        else:
+            _LOG.warning(
+                "More than %d jobs have changed since the last poll. The oldest of them are left out: their syncs emit "
+                "no event.",
+                MAX_PAGES * PAGE,
+            )
+        return Batch(sorted(finished.values(), key=lambda job: (job.ended_at, job.job_id)), server_time)
+
+    def _warn_of(self, page: Page[Job]) -> None:
+        if page.unreadable and not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "Skipped %d rows of the list of jobs, which cannot be parsed: their syncs emit no event. %s",
+                len(page.unreadable),
+                page.unreadable[0],
+            )

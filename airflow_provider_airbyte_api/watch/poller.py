@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 from airflow_provider_airbyte_api.api import jobs, resources
 from airflow_provider_airbyte_api.api.calls import PAGE
-from airflow_provider_airbyte_api.api.conversation import Conversation
-from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError
+from airflow_provider_airbyte_api.api.conversation import Conversation, Page
+from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError, may_heal
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE
 from airflow_provider_airbyte_api.api.times import plausible
@@ -34,6 +34,9 @@ SWEEP_AFTER = 10
 
 SCANS = 2
 """How often a job that no list has shown is sought among the unfinished ones, before it is only asked for by its id."""
+
+MAX_PAGES = 50
+"""Pages of a list that one poll reads at the most; what they do not show is asked for by id."""
 
 ALWAYS_SCANNED = (JobStatus.RUNNING.value, JobStatus.INCOMPLETE.value, JobStatus.PENDING.value)
 """The unfinished statuses that every version of Airbyte knows."""
@@ -64,7 +67,7 @@ class Poller:
         self._changed_since: float | None = None
         self._by_id_until = 0.0
         self._outage = jobs.Outage()
-        self.broken: BaseException | None = None
+        self._has_warned = False
         self._spawn(self._serve())
 
     # -- who waits ---------------------------------------------------------------------------------------------
@@ -116,7 +119,11 @@ class Poller:
     async def _serve(self) -> None:
         while True:
             self._woken.clear()
-            self._wakes_at = self._look_where_due(CLOCK.time())
+            try:
+                self._wakes_at = self._look_where_due(CLOCK.time())
+            except Exception:  # noqa: BLE001 - a mistake of ours: nobody shall wait for ever because of it
+                _LOG.exception("Polling the jobs of workspace %s failed; polling goes on.", self._workspace_id)
+                self._wakes_at = CLOCK.time() + max(self._interval, 1.0)
             await CLOCK.wait(self._woken, max(self._wakes_at - CLOCK.time(), 0.0))
 
     def _look_where_due(self, moment: float) -> float:
@@ -154,12 +161,15 @@ class Poller:
         began = CLOCK.time()
         try:
             job = await self._ask(jobs.get_job(watched.job_id, ONCE))
-        except AirbyteError as error:
-            self._missed(watched, error, began)
-        else:
             watched.outage = None
             await self._show([job], listed=False, began=began)
             watched.due = CLOCK.time() + watched.interval * jitter()
+        except AirbyteError as error:
+            self._missed(watched, error, began)
+        except Exception as error:  # noqa: BLE001
+            # A mistake of ours concerns those alone who wait for this job.
+            _LOG.exception("Polling job %d failed.", watched.job_id)
+            self._missed(watched, AirbyteError(f"Polling job {watched.job_id} failed with {_named(error)}."), began)
         finally:
             watched.look = None
         self.wake_by(watched.due)
@@ -168,44 +178,55 @@ class Poller:
         began = CLOCK.time()
         try:
             await self._see_what_changed(began)
-        except AirbyteError as error:
-            await self._list_failed(error)
-        else:
             await self._look_for_the_unlisted(began)
             self._sweep_now_and_then(began)
             due = began + self._interval * jitter()
             for watched in self._jobs.values():
                 if watched.is_covered:
                     watched.due = due
+        except AirbyteError as error:
+            await self._list_failed(error)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours; the jobs can be asked for one by one
+            _LOG.exception("Polling the list of jobs failed.")
+            self._poll_by_id_for_a_while(_named(error))
         finally:
             self._poll = None
         self.wake_by(CLOCK.time())
 
     async def _list_failed(self, error: AirbyteError) -> None:
         """Ask for one job by its id, to tell an Airbyte that is away from one that only does not list."""
-        probe = next(iter(self._jobs.values()), None)
+        # One that could be asked for the last time: a job may have trouble of its own.
+        probe = min(self._jobs.values(), key=lambda watched: watched.is_away, default=None)
         if probe is None:
             return
         if not isinstance(error, AirbyteAuthenticationError):
             await self._look(probe)
-            if probe.outage is None or not probe.waiters:
-                _LOG.warning("Airbyte does not list the jobs; asking for each by its id for a while. %s", error)
-                self._by_id_until = CLOCK.time() + SWEEP_AFTER * self._interval
+            if probe.outage is None or not probe.waiters or not may_heal(error):
+                self._poll_by_id_for_a_while(str(error))
                 return
         await self._missed_by_all(error)
+
+    def _poll_by_id_for_a_while(self, reason: str) -> None:
+        _LOG.warning("Airbyte does not list the jobs as expected; asking for each by its id for a while. %s", reason)
+        self._by_id_until = CLOCK.time() + SWEEP_AFTER * self._interval
 
     async def _see_what_changed(self, began: float) -> None:
         since = self._changed_since or began - self._interval - OVERLAP
         server_time = 0.0
         shown: set[int] = set()
-        for offset in itertools.count(0, PAGE):
+        for offset in range(0, MAX_PAGES * PAGE, PAGE):
             page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
             server_time = server_time or plausible(page.server_time, began) or began
-            await self._show(page.rows, listed=True)
+            await self._show_page(page)
             ids = {job.job_id for job in page.rows}
             if page.is_last or ids <= shown:
                 break
             shown |= ids
+        else:
+            self._poll_by_id_for_a_while(
+                f"It lists more than {MAX_PAGES * PAGE} jobs that changed since the last poll."
+            )
+            return
         self._changed_since = server_time - OVERLAP
         for watched in self._jobs.values():
             # That one is not listed tells that it has not changed.
@@ -241,6 +262,8 @@ class Poller:
                 if watched.seen_at < began and watched.waiters:
                     self._look_by_id(watched)
                     await CLOCK.asleep(2 * self._interval / FEW)
+        except Exception:  # noqa: BLE001 - a mistake of ours
+            _LOG.exception("Sweeping over the unfinished jobs failed; the next sweep tries again.")
         finally:
             self._sweep = None
             self._swept_at = CLOCK.time()
@@ -251,7 +274,7 @@ class Poller:
         statuses = dict.fromkeys(
             (*ALWAYS_SCANNED, *(watched.job.status for watched in sought if watched.job is not None))
         )
-        pages_left = len(sought)
+        pages_left = min(len(sought), MAX_PAGES)
         # What goes wrong here is met again, and told, by the looks that follow.
         with contextlib.suppress(AirbyteError):
             for status in statuses:
@@ -261,10 +284,20 @@ class Poller:
                         return
                     page = await self._ask(resources.page_of_jobs(self._workspace_id, status, offset))
                     pages_left -= 1
-                    await self._show(page.rows, listed=True)
+                    await self._show_page(page)
                     await CLOCK.asleep(pause)
                     if page.is_last:
                         break
+
+    async def _show_page(self, page: Page[Job]) -> None:
+        if page.unreadable and not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "Skipped %d rows of the list of jobs, which cannot be parsed; their jobs are polled by id. %s",
+                len(page.unreadable),
+                page.unreadable[0],
+            )
+        await self._show(page.rows, listed=True)
 
     async def _show(self, found: Iterable[Job], *, listed: bool, began: float | None = None) -> None:
         """Take in what Airbyte shows, and wake who waits for what has changed.
@@ -325,15 +358,10 @@ class Poller:
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = detached(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            # A mistake of ours: nobody shall wait forever because of it.
-            self.broken = error
-            for watched in self._jobs.values():
-                for waiter in watched.waiters:
-                    waiter.fail(error)
+
+def _named(error: Exception) -> str:
+    """Return an unexpected exception as text; its own words may hold anything."""
+    return f"an unexpected {type(error).__name__}"

@@ -23,14 +23,14 @@ from airflow_provider_airbyte_api.api.conversation import (
     Step,
     drive,
 )
-from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNotFoundError
+from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNotFoundError, AirbyteUnreachableError
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.watch.feed import Feed, Listener
 from airflow_provider_airbyte_api.watch.poller import Poller
-from airflow_provider_airbyte_api.watch.tasks import detached, jitter
+from airflow_provider_airbyte_api.watch.tasks import acquired, detached, jitter
 from airflow_provider_airbyte_api.watch.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 CONNECTION_KEPT = 600.0
 """Seconds that a connection is taken to be as it was."""
+
+TURN_TIMEOUT = 300.0
+"""Seconds that a request waits for earlier ones to end."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,8 +84,7 @@ class Watch:
 
     async def ask(self, conversation: Conversation[T]) -> T:
         """Perform a conversation in its turn."""
-        async with self._slots:
-            client = await self._client()
+        async with self._turn() as client:
             return await client.run(conversation)
 
     async def run(self, conversation: Conversation[T], log: Log) -> T:
@@ -95,8 +97,7 @@ class Watch:
             if isinstance(step, Pause):
                 return await CLOCK.asleep(step.seconds * (jitter() if step.jitter else 1.0))
             if isinstance(step, Send | Authorize):
-                async with self._slots:
-                    client = await self._client()
+                async with self._turn() as client:
                     return await client.perform(step)
             return _perform(step, log)
 
@@ -179,6 +180,24 @@ class Watch:
         if self._opening is not None:
             with contextlib.suppress(Exception):
                 await (await self._opening).__aexit__(None, None, None)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[AsyncClient]:
+        """Wait for one of the slots, and hold it.
+
+        :raises AirbyteUnreachableError: if none is free within :data:`TURN_TIMEOUT`: so an Airbyte that answers nobody
+            counts as unreachable for all jobs that are waited for, and not for those alone that have a slot.
+        """
+        if not await acquired(self._slots, TURN_TIMEOUT):
+            raise AirbyteUnreachableError(
+                f"{self._settings.root.api}: the request was not sent, for {self._settings.max_in_flight} earlier "
+                f"requests took up all of max_in_flight for {TURN_TIMEOUT:.0f} s.",
+                maybe_processed=False,
+            )
+        try:
+            yield await self._client()
+        finally:
+            self._slots.release()
 
     async def _client(self) -> AsyncClient:
         if self._opening is None:

@@ -28,6 +28,24 @@ async def breathe(number: int) -> None:
         await asyncio.sleep(0)
 
 
+async def acquired(semaphore: asyncio.Semaphore, seconds: float) -> bool:
+    """Acquire ``semaphore`` and return True, or False if that takes longer than ``seconds``."""
+    if not semaphore.locked():
+        return await semaphore.acquire()
+    # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation, and what was acquired with it.
+    acquiring = asyncio.ensure_future(semaphore.acquire())
+    try:
+        await asyncio.wait({acquiring}, timeout=seconds)
+    except asyncio.CancelledError:
+        acquiring.add_done_callback(lambda task: None if task.cancelled() else semaphore.release())
+        acquiring.cancel()
+        raise
+    if acquiring.done():
+        return True
+    acquiring.cancel()
+    return False
+
+
 def jitter() -> float:
     """Return a factor for a pause, so that many watches do not poll together; never above 1, for that would be late."""
     return random.uniform(0.85, 1.0)  # noqa: S311 - no secret

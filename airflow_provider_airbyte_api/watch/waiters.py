@@ -7,15 +7,20 @@ import copy
 from typing import Protocol
 
 from airflow_provider_airbyte_api.api.conversation import News
-from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteUnreachableError
 from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+
+LAST_POLL_TIMEOUT = 60.0
+"""Seconds after a deadline within which one more poll may tell how the job is doing.
+
+It is less than ``DEFERRAL_GRACE``, after which Airflow itself would end the deferral.
+"""
 
 
 class PollLoop(Protocol):
     """What one who waits needs of the poll loop that looks for it."""
-
-    broken: BaseException | None
 
     @property
     def is_away(self) -> bool:
@@ -50,10 +55,12 @@ class Waiter:
 
     async def news(self, step: News) -> Job | AirbyteError:
         """Return the first news that :class:`~.api.conversation.News` asks for."""
-        if self.poller.broken is not None:
-            raise self.poller.broken
-        self._news = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
         self._known = step.known
+        alarm = None
+        if step.until is not None:
+            alarm = loop.call_later(max(step.until - CLOCK.time(), 0.0) + LAST_POLL_TIMEOUT, self._no_poll_in_time)
         self._set_until(step.until)
         if self.watched.job is not None and not (self.watched.is_away or self.poller.is_away):
             self.hear(self.watched.job)  # it may have changed while its last news was taken in
@@ -61,6 +68,8 @@ class Waiter:
             return await self._news
         finally:
             self._news = None
+            if alarm is not None:
+                alarm.cancel()
 
     def hear(self, outcome: Job | AirbyteError, *, moment: float | None = None) -> None:
         """Wake up if this is news, or if ``moment`` is when to wake up anyway."""
@@ -76,10 +85,17 @@ class Waiter:
             self._news.set_result(outcome if isinstance(outcome, Job) else copy.copy(outcome))
             self._set_until(None)
 
-    def fail(self, error: BaseException) -> None:
-        """Wake up for an error of ours."""
-        if self._news is not None and not self._news.done():
-            self._news.set_exception(error)
+    def _no_poll_in_time(self) -> None:
+        """Wake up at a deadline at which no poll of the job ends: whatever the poller does, the deadline holds."""
+        if self._news is None or self._news.done():
+            return
+        self._news.set_result(
+            AirbyteUnreachableError(
+                f"Job {self.watched.job_id}: no poll ended within {LAST_POLL_TIMEOUT:.0f} s after the deadline, for "
+                "Airbyte has not answered earlier requests."
+            )
+        )
+        self._set_until(None)
 
     def _set_until(self, moment: float | None) -> None:
         self._until = moment

@@ -239,8 +239,8 @@ def test_a_list_with_a_row_that_cannot_be_read_is_an_error() -> None:
         Talk([reply(200, rows)]).perform(read_page(GET, 0, Job.from_json))
 
 
-def test_a_poll_for_many_skips_a_row_that_cannot_be_read_and_logs_it() -> None:
+def test_a_poll_for_many_skips_a_row_that_cannot_be_read_and_says_why() -> None:
     talk = Talk([reply(200, b'{"data": [{"jobId": 1e999, "status": "running"}, {"jobId": 8, "status": "running"}]}')])
     page = talk.perform(page_of_changes(None, 0.0, 0))
     assert [each.job_id for each in page.rows] == [8]
-    assert "skipped a row that cannot be read" in talk.said[0]
+    assert "JSON of another shape" in str(page.unreadable[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_airbyte_api.api import jobs, resources
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAuthenticationError,
+    AirbyteError,
     AirbyteJobTimeoutError,
     AirbyteNotFoundError,
     AirbyteUnreachableError,
@@ -339,18 +340,70 @@ async def test_after_the_crowd_has_gone_the_few_that_stay_are_asked_for_again(cr
     assert (await asyncio.wait_for(crowd.tasks[8], timeout=20)).job.status == "succeeded"
 
 
-async def test_a_mistake_of_ours_leaves_nobody_waiting_for_ever(
+async def test_a_mistake_of_ours_about_the_list_ends_nobodys_wait(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def mistaken(*_: object) -> None:
         raise RuntimeError("a mistake")
 
     monkeypatch.setattr(resources, "page_of_changes", mistaken)
-    caplog.set_level(logging.CRITICAL)
     crowd.wait_for_many()
-    done, waiting = await asyncio.wait(crowd.tasks.values(), timeout=20)
-    assert not waiting
-    assert {str(task.exception()) for task in done} == {"a mistake"}
+    await crowd.until("is running")
+    assert "an unexpected RuntimeError" in caplog.text
+    for job_id in crowd.tasks:
+        crowd.airbyte.end_job(job_id)
+    assert {waited.job.status for waited in (await crowd.results()).values()} == {"succeeded"}
+
+
+@pytest.mark.parametrize("count", [3, MANY])
+async def test_a_mistake_of_ours_about_one_job_ends_the_wait_for_that_one_alone(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    right = jobs.get_job
+
+    def mistaken(job_id: int, *more: Any) -> Any:
+        if job_id == 2:
+            raise RuntimeError("a mistake")
+        return right(job_id, *more)
+
+    monkeypatch.setattr(jobs, "get_job", mistaken)
+    crowd.wait_for_many(count)
+    crowd.airbyte.next_reply(403, path=LIST, times=999)  # so that each is asked for by its id
+    with pytest.raises(AirbyteError, match="Polling job 2 failed with an unexpected RuntimeError"):
+        await asyncio.wait_for(crowd.tasks.pop(2), timeout=20)
+    del crowd.logs[2]
+    await crowd.until("is running")
+    for job_id in crowd.tasks:
+        crowd.airbyte.end_job(job_id)
+    assert len(await crowd.results()) == count - 1
+
+
+async def test_the_poll_loop_survives_a_mistake_of_its_own(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = poller.Poller._look_where_due
+    mistakes = iter([RuntimeError("a mistake")] * 2)
+
+    def mistaken(self: poller.Poller, moment: float) -> float:
+        for mistake in mistakes:
+            raise mistake
+        return right(self, moment)
+
+    monkeypatch.setattr(poller.Poller, "_look_where_due", mistaken)
+    crowd.wait_for_many(3)
+    await crowd.until("is running")
+
+
+async def test_a_row_that_cannot_be_parsed_hides_no_other(crowd: Crowd, caplog: pytest.LogCaptureFixture) -> None:
+    crowd.wait_for_many(8)
+    await crowd.until("is running")
+    rows = [{**job.as_json(with_stats=True), "status": "succeeded", "rowsSynced": 1} for job in crowd.airbyte.jobs]
+    rows[3] = {"jobId": None}
+    by_id = crowd.asked(ONE)
+    crowd.airbyte.next_reply(200, path=LIST, body=json.dumps({"data": rows}), times=3)
+    crowd.airbyte.end_job(4)
+    results = await crowd.results()
+    assert {waited.job.status for waited in results.values()} == {"succeeded"}
+    assert crowd.asked(ONE) - by_id <= poller.FEW, "only what no list shows"
+    assert caplog.text.count("Skipped 1 rows of the list of jobs") == 1
 
 
 async def test_the_lists_overlap_by_the_servers_clock(crowd: Crowd) -> None:

@@ -1,0 +1,166 @@
+"""Those who wait for an Airbyte that answers as badly as it can: each wait ends in time all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError, AirbyteUnreachableError
+from airflow_provider_airbyte_api.api.jobs import Patience, Waited
+from airflow_provider_airbyte_api.api.retry import Retry
+from airflow_provider_airbyte_api.api.urls import api_root
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.testing.seed import WORKSPACE_ID
+from airflow_provider_airbyte_api.watch import feed, poller, shared, waiters
+from airflow_provider_airbyte_api.watch.shared import watching
+from tests.clients.hostile import HostileServer, drip
+from tests.watch.test_watch import Lines
+
+Answer = Callable[[socket.socket, bytes], None]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.05, longest_pause=0.05))
+
+
+def dripping(sock: socket.socket, _: bytes) -> None:
+    drip(sock, iter([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b" "] * 100]))
+
+
+def answering(reply: Callable[[str], Any]) -> Answer:
+    """Answer the JSON that ``reply`` makes of a path with its query."""
+
+    def answer(sock: socket.socket, asked: bytes) -> None:
+        body = json.dumps(reply(asked.split()[1].decode().removeprefix("/api/public/v1"))).encode()
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    return answer
+
+
+async def wait(url: str, count: int, settings: dict[str, float] | None = None, **patience: Any) -> list[Any]:
+    """Return what came of waiting for ``count`` jobs, within 20 s."""
+    known = replace(Settings(api_root(url), connect_timeout=1.0), **(settings or {}))  # type: ignore[arg-type]
+
+    async def wait_for(job_id: int) -> Waited:
+        async with watching(known) as watch:
+            return await watch.wait_for_job(job_id, Patience(0.1, first_pause=0.1, **patience), WORKSPACE_ID, Lines())
+
+    waits = [wait_for(job_id) for job_id in range(1, count + 1)]
+    return await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), timeout=20)
+
+
+@pytest.mark.parametrize("count", [5, 20])
+async def test_a_deadline_holds_though_every_request_hangs(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Four replies that drip take up all that may be under way; the time-out of each is far away."""
+    monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
+    with HostileServer(dripping) as server:
+        outcomes = await wait(server.url, count, deadline=CLOCK.time() + 1.0)
+    assert {type(outcome) for outcome in outcomes} == {AirbyteJobTimeoutError}
+    assert len(server.requests) <= 4
+
+
+@pytest.mark.parametrize("count", [5, 20])
+async def test_unreachable_timeout_holds_though_every_request_hangs(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
+    monkeypatch.setattr(shared, "TURN_TIMEOUT", 0.5)
+    with HostileServer(dripping) as server:
+        outcomes = await wait(server.url, count, {"connect_timeout": 0.3, "read_timeout": 0.5}, unreachable_timeout=1.0)
+    assert {type(outcome) for outcome in outcomes} == {AirbyteUnreachableError}
+
+
+async def test_one_who_has_no_turn_counts_airbyte_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "TURN_TIMEOUT", 0.2)
+    with HostileServer(dripping) as server:
+        outcomes = await wait(server.url, 5, {"read_timeout": 1.5}, unreachable_timeout=1.0)
+    turned_away = [outcome for outcome in outcomes if "max_in_flight" in str(outcome)]
+    assert len(turned_away) == 1
+    assert isinstance(turned_away[0], AirbyteUnreachableError)
+
+
+def job(job_id: int, status: str = "running", **more: Any) -> dict[str, Any]:
+    return {"jobId": job_id, "status": status, "jobType": "sync", **more}
+
+
+async def test_a_list_without_an_end_does_not_keep_anybody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "MAX_PAGES", 3)
+    ids = itertools.count(1000)
+    lists: list[str] = []
+    looks: dict[str, int] = {}
+
+    def reply(path: str) -> Any:
+        if path.startswith("/jobs?"):
+            lists.append(path)
+            return {"data": [job(next(ids)) for _ in range(100)]}
+        looks[path] = looks.get(path, 0) + 1
+        return job(int(path.rsplit("/", 1)[1]), "succeeded" if looks[path] > 5 else "running")
+
+    with HostileServer(answering(reply)) as server:
+        outcomes = await wait(server.url, 8)
+    assert [outcome.job.status for outcome in outcomes] == ["succeeded"] * 8
+    assert len(lists) <= 2 * 2 * 3, "a poll, its scan, and perhaps one more after a while"
+
+
+async def test_a_feed_reads_a_list_without_an_end_only_so_far(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(feed, "MAX_PAGES", 3)
+    ids = itertools.count(1)
+
+    def reply(_: str) -> Any:
+        return {"data": [job(next(ids), "succeeded") for _ in range(100)]}
+
+    with HostileServer(answering(reply)) as server:
+        async with watching(Settings(api_root(server.url))) as watch:
+            with watch.finished_jobs(None, 0.0, 60.0) as listener:
+                batch = await asyncio.wait_for(listener.next(), timeout=20)
+    assert len(batch.jobs) == 300
+    assert "More than 300 jobs have changed" in caplog.text
+
+
+async def test_a_feed_leaves_out_rows_that_cannot_be_parsed(caplog: pytest.LogCaptureFixture) -> None:
+    def reply(_: str) -> Any:
+        return {"data": [job(1, "succeeded"), {"jobId": None}, "no job", job(4, "failed")]}
+
+    with HostileServer(answering(reply)) as server:
+        async with watching(Settings(api_root(server.url))) as watch:
+            with watch.finished_jobs(None, 0.0, 0.05) as listener:
+                for _ in range(3):
+                    batch = await asyncio.wait_for(listener.next(), timeout=20)
+    assert [each.job_id for each in batch.jobs] == [1, 4]
+    assert caplog.text.count("Skipped 2 rows of the list of jobs") == 1
+
+
+@pytest.mark.parametrize("count", [3, 20])
+async def test_a_job_whose_reply_cannot_be_parsed_is_no_trouble_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """It is an outage for those alone who wait for it, with pauses and an end."""
+    monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
+    asked: list[str] = []
+
+    def reply(path: str) -> Any:
+        asked.append(path)
+        if path.startswith("/jobs?"):
+            return {
+                "data": [{"jobId": 2}, *(job(each, "succeeded", rowsSynced=1) for each in (1, *range(3, count + 1)))]
+            }
+        job_id = int(path.rsplit("/", 1)[1])
+        return {"jobId": 2} if job_id == 2 else job(job_id, "succeeded", rowsSynced=1)
+
+    with HostileServer(answering(reply)) as server:
+        first, second, *others = await wait(server.url, count, unreachable_timeout=1.0)
+    assert isinstance(second, AirbyteUnreachableError)
+    assert {each.job.status for each in (first, *others)} == {"succeeded"}
+    assert asked.count("/jobs/2") <= 1.0 / 0.05 + 3
