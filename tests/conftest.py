@@ -33,6 +33,7 @@ os.environ.update(
 if AIRFLOW < (3, 0):
     os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"  # that of unit tests does not go with SQLite there
 
+from airflow_provider_airbyte_api.api import defaults  # noqa: E402
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E402
 from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
 from airflow_provider_airbyte_api.testing.dags import make_tables  # noqa: E402
@@ -42,6 +43,11 @@ from dev.stack import AirflowStack  # noqa: E402
 @pytest.fixture(autouse=True)
 def _no_tokens_from_before() -> None:
     TOKENS.clear()
+
+
+@pytest.fixture(autouse=True)
+def _polls_may_be_as_frequent_as_a_test_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "MIN_POLL_INTERVAL", 0.0)
 
 
 @pytest.fixture

@@ -6,6 +6,9 @@ AIRBYTE_CONN_ID = "airbyte_api_default"
 POLL_INTERVAL = 30.0
 """Between two looks at a job."""
 
+MIN_POLL_INTERVAL = 1.0
+"""The least time between two looks at a job. A shorter ``poll_interval`` counts as this one."""
+
 UNREACHABLE_TIMEOUT = 1800.0
 """How long Airbyte may be away while a job is waited for."""
 
@@ -23,3 +26,8 @@ ON_RUNNING_CLEAR = ("fail", "wait", "skip", "restart")
 
 ASSET_ALIAS = "airbyte_syncs"
 """The asset alias under which the events of all syncs come: a DAG may be scheduled on it."""
+
+
+def at_least_min_poll_interval(poll_interval: float) -> float:
+    """Return ``poll_interval``, or :data:`MIN_POLL_INTERVAL` if that is longer."""
+    return max(MIN_POLL_INTERVAL, poll_interval)

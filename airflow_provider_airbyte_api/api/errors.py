@@ -29,8 +29,9 @@ At the Airflow edge each of them is an ``AirflowException`` too (:mod:`..hooks.e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_float, safe_json, safe_text
 
 
 class AirbyteError(Exception):
@@ -55,6 +56,8 @@ class AirbyteUnreachableError(AirbyteError):
     """No reply came: DNS, refused, reset, TLS, time-out. ``trouble`` says which: see :class:`~.wire.Trouble`."""
 
     transient = True
+    url: str = ""
+    trouble: str = "other"
 
     def __init__(self, message: str, *, maybe_processed: bool = True, trouble: str = "other", url: str = "") -> None:
         super().__init__(message)
@@ -71,6 +74,14 @@ class AirbyteResponseError(AirbyteError):
     """
 
     advice: ClassVar[str] = ""
+
+    # An error that comes from a trigger of another version may lack any of these.
+    method: str = ""
+    url: str = ""
+    status: int = 0
+    detail: str = ""
+    own_advice: str | None = None
+    retry_after: float | None = None
 
     gateway_asks: bool = False
     """True if something before Airbyte asks for HTTP authentication of its own."""
@@ -187,6 +198,8 @@ class AirbyteConnectionInactiveError(AirbyteError):
 class AirbyteJobError(AirbyteError):
     """A job did not do what it was started for. ``job_id`` says which."""
 
+    job_id: int = 0
+
     def __init__(self, message: str, *, job_id: int) -> None:
         super().__init__(message)
         self.job_id = job_id
@@ -217,15 +230,32 @@ def may_heal(error: AirbyteError) -> bool:
 
 
 def dump(error: AirbyteError) -> dict[str, Any]:
-    """Return ``error`` as JSON, to be sent from a triggerer to a worker."""
-    return {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}
+    """Return ``error`` as JSON of bounded size that Airflow can encode, to be sent from a triggerer to a worker."""
+    dumped: dict[str, Any] = safe_json(
+        {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}
+    )
+    return dumped
 
 
-def load(value: Mapping[str, Any]) -> AirbyteError:
-    """Return the error that :func:`dump` wrote. A type that is not of this tree becomes its root."""
-    kind = globals().get(str(value.get("type")))
+def load(value: object) -> AirbyteError:
+    """Return the error that :func:`dump` wrote; of anything else, an error all the same.
+
+    A type that is not of this tree becomes its root, and a field of another type than it has here is left out.
+    """
+    dumped = dict_or_empty(value)
+    kind = globals().get(safe_text(dumped.get("type")))
     if not (isinstance(kind, type) and issubclass(kind, AirbyteError)):
         kind = AirbyteError
-    error = kind.__new__(kind, str(value.get("message")))
-    error.__dict__.update(value.get("fields") or {})
+    message = dumped.get("message")
+    error = kind.__new__(kind, message if isinstance(message, str) else safe_text(message))
+    for name, each in dict_or_empty(dumped.get("fields")).items():
+        if _fits(kind, name, each):
+            error.__dict__[name] = each
     return error
+
+
+def _fits(kind: type[AirbyteError], name: str, value: object) -> bool:
+    if name == "retry_after":
+        return value is None or safe_float(value) is not None
+    default = getattr(kind, name, None)
+    return default is None or type(value) is type(default)

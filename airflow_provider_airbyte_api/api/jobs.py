@@ -17,7 +17,7 @@ from airflow_provider_airbyte_api.api.conversation import (
     now,
     pause_before_next_try,
 )
-from airflow_provider_airbyte_api.api.defaults import POLL_INTERVAL, UNREACHABLE_TIMEOUT
+from airflow_provider_airbyte_api.api.defaults import POLL_INTERVAL, UNREACHABLE_TIMEOUT, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
     AirbyteConflictError,
@@ -42,13 +42,19 @@ IN_QUEUE = frozenset({JobStatus.PENDING.value, JobStatus.QUEUED.value})
 
 @dataclass(frozen=True)
 class Patience:
-    """How to wait: see :func:`wait_for_job`. Times are in seconds, deadlines in seconds since the epoch."""
+    """How to wait: see :func:`wait_for_job`. Times are in seconds, deadlines in seconds since the epoch.
+
+    A ``poll_interval`` below :data:`~.defaults.MIN_POLL_INTERVAL` counts as that one.
+    """
 
     poll_interval: float = POLL_INTERVAL
     deadline: float | None = None
     queue_deadline: float | None = None
     unreachable_timeout: float = UNREACHABLE_TIMEOUT
     first_pause: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "poll_interval", at_least_min_poll_interval(self.poll_interval))
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,13 @@ MAX_WORD = 100
 """Length of an id or of a word such as a status, in characters."""
 
 
+JOB_FIELDS = (
+    *("jobId", "status", "jobType", "connectionId"),
+    *("startTime", "lastUpdatedAt", "duration", "rowsSynced", "bytesSynced"),
+)
+"""The fields of the API's JSON that :meth:`Job.from_json` reads."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A sync, reset, clear or refresh. ``rows_synced`` and ``bytes_synced`` are None until Airbyte counts them."""

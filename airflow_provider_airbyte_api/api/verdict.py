@@ -11,6 +11,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteJobFailedError,
 )
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
+from airflow_provider_airbyte_api.api.safe import safe_json
 
 
 @dataclass(frozen=True)
@@ -24,27 +25,32 @@ class Seen:
 
 def result_of(job: Job, job_url: str | None) -> dict[str, Any]:
     """Return what a task hands on of a job: JSON only, None for what Airbyte does not say."""
-    return {
-        "job_id": job.job_id,
-        "status": job.status,
-        "connection_id": job.connection_id,
-        "job_type": job.job_type,
-        "rows_synced": job.rows_synced,
-        "bytes_synced": job.bytes_synced,
-        "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
-        "start_time": None if job.start_time is None else job.start_time.isoformat(),
-        "job_url": job_url,
-    }
+    result: dict[str, Any] = safe_json(
+        {
+            "job_id": job.job_id,
+            "status": job.status,
+            "connection_id": job.connection_id,
+            "job_type": job.job_type,
+            "rows_synced": job.rows_synced,
+            "bytes_synced": job.bytes_synced,
+            "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
+            "start_time": None if job.start_time is None else job.start_time.isoformat(),
+            "job_url": job_url,
+        }
+    )
+    return result
 
 
 def facts_of(job: Job, job_url: str | None, name: str, workspace_id: str | None) -> dict[str, Any]:
     """Return what an asset event tells of a finished job: JSON only, None for what Airbyte does not say."""
-    return {
-        **result_of(job, job_url),
-        "end_time": None if job.last_updated_at is None else job.last_updated_at.isoformat(),
-        "connection_name": name or None,
-        "workspace_id": workspace_id or None,
-    }
+    more = safe_json(
+        {
+            "end_time": None if job.last_updated_at is None else job.last_updated_at.isoformat(),
+            "connection_name": name or None,
+            "workspace_id": workspace_id or None,
+        }
+    )
+    return {**result_of(job, job_url), **more}
 
 
 def require_success(job: Job, seen: Seen = Seen()) -> None:

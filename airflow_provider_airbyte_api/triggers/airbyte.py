@@ -11,11 +11,18 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import AirbyteAuthenticationError, AirbyteError, AirbyteUnreachableError
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAuthenticationError,
+    AirbyteConfigError,
+    AirbyteError,
+    AirbyteUnreachableError,
+)
+from airflow_provider_airbyte_api.api.models import valid_job_id
+from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
 from airflow_provider_airbyte_api.api.verdict import Seen
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Settings
-from airflow_provider_airbyte_api.triggers import events
+from airflow_provider_airbyte_api.triggers import events, rows
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.shared import Watch, watching
 from airflow_provider_airbyte_api.watch.tasks import detached
@@ -52,18 +59,29 @@ class _AirbyteTrigger(BaseTrigger):
     """What all triggers of this package have in common."""
 
     airbyte_conn_id: str
+    poll_interval: float
+    deadline: float | None
     unreachable_timeout: float
     handed_on: dict[str, Any]
     job_id = 0
+    _problem: AirbyteError | None = None
+    """Why the arguments of this trigger's row cannot be used."""
     _fired = False
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event once the wait is over, or cannot go on."""
         settled_at = CLOCK.time() + SETTLING
         try:
+            if self._problem is not None:
+                raise self._problem  # noqa: TRY301 - it is reported as any other
             event = events.finished(await self._wait(), self.handed_on)
         except AirbyteError as error:
             event = events.failed(getattr(error, "job_id", self.job_id), error, self.handed_on)
+        except Exception as error:
+            # Airflow would fail the task without a word about the job.
+            self.log.exception("The trigger failed.")
+            what = f"The trigger failed: {type(error).__name__}: {error}. {self._what_becomes_of_it()}"
+            event = events.failed(self.job_id, AirbyteError(what), self.handed_on)
         if CLOCK.time() < settled_at:
             await CLOCK.asleep(settled_at - CLOCK.time())
         self._fired = True
@@ -71,6 +89,27 @@ class _AirbyteTrigger(BaseTrigger):
 
     async def _wait(self) -> jobs.Waited:
         raise NotImplementedError
+
+    def _what_becomes_of_it(self) -> str:
+        """Return what happens in Airbyte when this trigger gives up, and what to do."""
+        raise NotImplementedError
+
+    def _check(self, unknown: Mapping[str, Any], *, from_row: bool) -> None:
+        """Take over the arguments: see :func:`~.rows.check`."""
+        problem = rows.check(type(self).__name__, unknown, self._read_arguments, self.log, from_row=from_row)
+        if problem is not None:
+            self._problem = AirbyteConfigError(f"{problem} {self._what_becomes_of_it()}")
+
+    def _read_arguments(self) -> None:
+        self.airbyte_conn_id = rows.text(self.airbyte_conn_id, "airbyte_conn_id")
+        self.poll_interval = rows.interval(self.poll_interval)
+        self.deadline = rows.seconds_or_none(self.deadline, "deadline")
+        self.unreachable_timeout = rows.seconds(self.unreachable_timeout, "unreachable_timeout")
+
+    def _take_handed_on(self, handed_on: object) -> None:
+        # First, so that an event about the other arguments brings it back.
+        self.handed_on = {}
+        self.handed_on = rows.json_object(handed_on, "handed_on")
 
     async def _ask(self, ask: Callable[[Watch], Awaitable[T]]) -> T:
         """Return what the watch over this trigger's Airbyte answers."""
@@ -92,16 +131,21 @@ class _AirbyteTrigger(BaseTrigger):
         while True:
             try:
                 return await settings_for(self.airbyte_conn_id, other_than=other_than)
-            except (AirbyteError, AirflowNotFoundException):
+            except AirbyteError:
                 raise
+            except AirflowNotFoundException as error:
+                raise AirbyteConfigError(
+                    f"Airflow connection {self.airbyte_conn_id!r} was not found in the triggerer. Make it visible "
+                    "there: the environment variables and the secrets backend of the workers have to be set for the "
+                    f"triggerer, too. {self._what_becomes_of_it()}"
+                ) from error
             except Exception as error:
                 moment = CLOCK.time()
                 pause = outage.missed(error, moment)
                 what = f"Airflow cannot tell its connection {self.airbyte_conn_id!r}: {type(error).__name__}: {error}"
                 if moment - outage.since >= self.unreachable_timeout:
                     raise AirbyteUnreachableError(
-                        f"{what}. Look at Airflow's secrets backend and API server. Any sync goes on; clear the task "
-                        "to follow or start one."
+                        f"{what}. Look at Airflow's secrets backend and API server. {self._what_becomes_of_it()}"
                     ) from error
                 self.log.warning("%s. Trying again in %.0f s.", what, pause)
                 await CLOCK.asleep(pause)
@@ -112,7 +156,10 @@ class AirbyteJobTrigger(_AirbyteTrigger):
 
     It never blocks the event loop, and it holds no secret: what it is built of is stored in plain text.
 
-    :param job_id: the job.
+    An argument that cannot be used is an error here; in a row of Airflow's table it is an error event, since Airflow's
+    triggerer does not survive most exceptions of a constructor.
+
+    :param job_id: the job: a positive integer, or its text.
     :param connection_id: the Airbyte connection that the job syncs. It is for who reads the trigger's row: the job's
         id is enough to wait for it.
     :param airbyte_conn_id: the id of the Airflow connection.
@@ -123,12 +170,15 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     :param cancel_on_kill: cancel the job if the task is marked failed or succeeded, or cleared, while it is deferred.
         (Airflow 3.3 and newer call a trigger then.)
     :param handed_on: JSON that comes back in the event, for the task that waits.
+    :param from_row: whether :meth:`serialize` gave the arguments.
+    :param unknown: arguments of another version: ignored in a row.
+    :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
     """
 
     def __init__(
         self,
         job_id: int,
-        connection_id: str,
+        connection_id: str = "",
         airbyte_conn_id: str = AIRBYTE_CONN_ID,
         poll_interval: float = POLL_INTERVAL,
         deadline: float | None = None,
@@ -136,6 +186,9 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         unreachable_timeout: float = UNREACHABLE_TIMEOUT,
         cancel_on_kill: bool = False,
         handed_on: Mapping[str, Any] | None = None,
+        *,
+        from_row: bool = False,
+        **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's
         self.job_id = job_id
@@ -145,8 +198,20 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self.deadline = deadline
         self.queue_deadline = queue_deadline
         self.unreachable_timeout = unreachable_timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.handed_on = dict(handed_on or {})
+        self.cancel_on_kill = bool(cancel_on_kill)
+        self._given_handed_on = handed_on
+        self._check(unknown, from_row=from_row)
+
+    def _read_arguments(self) -> None:
+        given, self.job_id = self.job_id, 0
+        self._take_handed_on(self._given_handed_on)
+        self.job_id = valid_job_id(given)
+        super()._read_arguments()
+        self.queue_deadline = rows.seconds_or_none(self.queue_deadline, "queue_deadline")
+
+    def _what_becomes_of_it(self) -> str:
+        which = f"Job {self.job_id}" if self.job_id else "The job"
+        return f"{which} goes on in Airbyte; clear the task to follow it."
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what to build this trigger of again."""
@@ -162,6 +227,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
                 "unreachable_timeout": self.unreachable_timeout,
                 "cancel_on_kill": self.cancel_on_kill,
                 "handed_on": self.handed_on,
+                **rows.FROM_ROW,
             },
         )
 
@@ -185,7 +251,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         Airflow (3.3.2) cancels a trigger anew each second until it is gone, its ``on_kill`` included. So what is to be
         done is done by a task of its own.
         """
-        if not self.cancel_on_kill or self._fired:
+        if not self.cancel_on_kill or self._fired or self._problem is not None:
             return
         await asyncio.shield(detached(self._cancel_unless_waited_for()))
 
@@ -194,7 +260,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
             return
         try:
             await self._ask(lambda watch: watch.cancel_job(self.job_id))
-        except AirbyteError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job runs on
             self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
 
     async def _is_still_waited_for(self) -> bool:
@@ -237,6 +303,9 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
     :param deadline: when to give up, in seconds since the epoch; None: never.
     :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
     :param handed_on: JSON that comes back in the event, for the task that waits.
+    :param from_row: whether :meth:`serialize` gave the arguments.
+    :param unknown: arguments of another version: ignored in a row.
+    :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
     """
 
     def __init__(
@@ -251,6 +320,9 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         deadline: float | None = None,
         unreachable_timeout: float = UNREACHABLE_TIMEOUT,
         handed_on: Mapping[str, Any] | None = None,
+        *,
+        from_row: bool = False,
+        **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's
         self.connection_id = connection_id
@@ -262,7 +334,19 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         self.on_failed = on_failed
         self.deadline = deadline
         self.unreachable_timeout = unreachable_timeout
-        self.handed_on = dict(handed_on or {})
+        self._given_handed_on = handed_on
+        self._check(unknown, from_row=from_row)
+
+    def _read_arguments(self) -> None:
+        self._take_handed_on(self._given_handed_on)
+        super()._read_arguments()
+        self.max_age = rows.seconds_or_none(self.max_age, "max_age")
+        self.completed_after = rows.seconds_or_none(self.completed_after, "completed_after")
+        if self.min_rows is not None and safe_int(self.min_rows, 0) is None:
+            raise AirbyteConfigError(f"min_rows is {safe_repr(self.min_rows)}, expected a number of rows, such as 1.")
+
+    def _what_becomes_of_it(self) -> str:
+        return "Any sync goes on in Airbyte; clear the task to wait again."
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what to build this trigger of again."""
@@ -279,6 +363,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
                 "deadline": self.deadline,
                 "unreachable_timeout": self.unreachable_timeout,
                 "handed_on": self.handed_on,
+                **rows.FROM_ROW,
             },
         )
 

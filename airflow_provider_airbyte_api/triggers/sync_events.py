@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api.api import resources
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL
+from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAuthenticationError,
     AirbyteConfigError,
@@ -24,10 +25,11 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.finding import Filter
 from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import FINISHED, Connection, Job, valid_uuid
+from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.api.verdict import facts_of
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Settings
-from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+from airflow_provider_airbyte_api.triggers import rows
 from airflow_provider_airbyte_api.triggers.lookups import settings_for
 from airflow_provider_airbyte_api.watch.feed import Batch, Listener
 from airflow_provider_airbyte_api.watch.poller import OVERLAP
@@ -72,9 +74,12 @@ class Cursor:
         """Tell whether ``job`` has not been told of."""
         return job.job_id not in self.told and job.ended_at >= self.since - OVERLAP
 
-    def after(self, job: Job) -> Cursor:
-        """Return the cursor once ``job`` has been told of, and all that ended before it."""
-        return Cursor(self.since, {**self.told, job.job_id: job.ended_at}).at(job.ended_at)
+    def after(self, job: Job, server_time: float = math.inf) -> Cursor:
+        """Return the cursor once ``job`` has been told of, and all that ended before it.
+
+        A job that claims to have ended later than ``server_time`` does not take it beyond that.
+        """
+        return Cursor(self.since, {**self.told, job.job_id: job.ended_at}).at(min(job.ended_at, server_time))
 
     def at(self, server_time: float) -> Cursor:
         """Return the cursor once all is told of that had changed at ``server_time``."""
@@ -89,7 +94,7 @@ class Cursor:
     def load(cls, value: Any) -> Cursor | None:
         """Return what :meth:`dump` wrote; None if it is nothing of that kind."""
         try:
-            return cls(float(value["since"]), {int(name): float(moment) for name, moment in value["told"].items()})
+            return cls(_moment(value["since"]), {int(name): _moment(moment) for name, moment in value["told"].items()})
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
@@ -116,6 +121,9 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     :param job_types: which jobs: of ``sync``, ``reset``, ``clear`` and ``refresh``.
     :param airbyte_conn_id: the id of the Airflow connection.
     :param poll_interval: seconds between two looks.
+    :param from_row: whether :meth:`serialize` gave the arguments. What cannot be used is logged then.
+    :param unknown: arguments of another version: ignored in a row.
+    :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
     """
 
     def __init__(
@@ -130,6 +138,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         job_types: str | Iterable[str] = ("sync",),
         airbyte_conn_id: str = AIRBYTE_CONN_ID,
         poll_interval: float = POLL_INTERVAL,
+        from_row: bool = False,
+        **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's
         self.connection_id = connection_id
@@ -142,8 +152,11 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         self.airbyte_conn_id = airbyte_conn_id
         self.poll_interval = poll_interval
         self._tries: dict[int, int] = {}
-        with airflow_errors():
-            self._require_sense()
+        problem = rows.check(type(self).__name__, unknown, self._require_sense, self.log, from_row=from_row)
+        if problem is not None:
+            # A watcher that ends is started again at once, and again. So it does what it can.
+            self.log.error("%s", problem)
+            self.poll_interval = safe_float(poll_interval) or POLL_INTERVAL
 
     def _require_sense(self) -> None:
         for name in ("connection_id", "workspace_id"):
@@ -159,8 +172,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             raise AirbyteConfigError(
                 f"job_types is {self.job_types!r}, expected some of {', '.join(sorted(JOB_TYPES))}."
             )
-        if not isinstance(self.poll_interval, int | float) or not self.poll_interval > 0:
-            raise AirbyteConfigError(f"poll_interval is {self.poll_interval!r}, expected a number of seconds above 0.")
+        self.poll_interval = rows.interval(self.poll_interval)
+        rows.text(self.airbyte_conn_id, "airbyte_conn_id")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what to build this trigger of again. Airflow tells watchers apart by it."""
@@ -176,6 +189,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                 "job_types": self.job_types,
                 "airbyte_conn_id": self.airbyte_conn_id,
                 "poll_interval": self.poll_interval,
+                **rows.FROM_ROW,
             },
         )
 
@@ -219,6 +233,10 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         """The cursor's name. It does not depend on how often one looks, which may be changed."""
         return _digest({name: value for name, value in self.serialize()[1].items() if name != "poll_interval"})
 
+    @property
+    def _interval(self) -> float:
+        return at_least_min_poll_interval(self.poll_interval)
+
     # -- finding them --------------------------------------------------------------------------------------------
 
     async def happenings(self, cursor: Cursor | None) -> AsyncGenerator[Happening, None]:
@@ -236,7 +254,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                         yield facts, reached
             except Exception as error:  # noqa: BLE001 - see above
                 troubles += 1
-                pause = min(self.poll_interval * 2.0 ** min(troubles - 1, 10), LONGEST_PAUSE) * jitter()
+                pause = min(self._interval * 2.0 ** min(troubles - 1, 10), LONGEST_PAUSE) * jitter()
                 # Airflow's own errors name the connection, and ours hold no secret.
                 self.log.warning("Watching Airbyte has met trouble, next try in %.0f s. %s", pause, error)
                 await CLOCK.asleep(pause)
@@ -246,7 +264,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         connection, workspace_id = await self._whom_to_watch(watch)
         look_again_at = CLOCK.monotonic() + RESOLVED_FOR * jitter()
         since = None if cursor is None else cursor.since
-        with watch.finished_jobs(workspace_id, since, self.poll_interval) as listener:
+        with watch.finished_jobs(workspace_id, since, self._interval) as listener:
             while True:
                 batch = await self._next(listener, settings)
                 if batch is None:
@@ -257,7 +275,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                     cursor = Cursor(batch.server_time, {job.job_id: job.ended_at for job in wanted})
                 for job in filter(cursor.is_news, wanted):
                     facts = await self._facts(watch, job)
-                    cursor = cursor.after(job)
+                    cursor = cursor.after(job, batch.server_time)
                     if facts is not None:
                         yield facts, cursor
                 cursor = cursor.at(batch.server_time)
@@ -430,8 +448,17 @@ class _Producer(SharedStreamProducer):
         await self._store.save(cursor, self._trigger.log)
 
 
-def _words(value: str | Iterable[str] | None) -> list[str]:
-    return [value] if isinstance(value, str) else sorted({str(each) for each in value or ()})
+def _words(value: object) -> list[str]:
+    if value is None or isinstance(value, str):
+        return [] if value is None else [value]
+    return sorted({str(each) for each in value} if isinstance(value, Iterable) else [safe_repr(value)])
+
+
+def _moment(value: object) -> float:
+    moment = safe_float(value)
+    if moment is None:
+        raise ValueError(value)
+    return moment
 
 
 _STORES: dict[str, _Store] = {}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import jobs
@@ -158,10 +157,14 @@ async def test_a_secrets_backend_that_stays_away_is_an_event_that_says_so(
     assert "'airbyte_api_default': RuntimeError: the vault is sealed" in event["error"]["message"]
 
 
-async def test_an_airflow_connection_that_does_not_exist_is_an_error_each_time(airbyte: LocalAirbyte) -> None:
+async def test_an_airflow_connection_that_is_missing_in_the_triggerer_is_an_event_that_says_so(
+    airbyte: LocalAirbyte,
+) -> None:
     for _ in range(2):
-        with pytest.raises(AirflowNotFoundException):
-            await events(trigger(1, airbyte_conn_id="nobody"))
+        (event,) = await events(trigger(1, airbyte_conn_id="nobody"))
+        assert (event["status"], event["job_id"], event["error"]["type"]) == ("error", 1, "AirbyteConfigError")
+        assert "Airflow connection 'nobody' was not found in the triggerer" in event["error"]["message"]
+        assert "Job 1 goes on in Airbyte; clear the task to follow it." in event["error"]["message"]
 
 
 async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
