@@ -37,10 +37,10 @@ SLOW_START = 150.0
 Airbyte answers only once its workflow runs or has stopped: up to 60 s by design, and longer on a busy server.
 """
 
-MAX_JOBS_REPLY = 2**20
+MAX_JOBS_REPLY = 2**19
 """Bytes of the largest reply that is read about jobs; a page of 100 has about 40 KB.
 
-A triggerer polls them all the time, and nothing else runs there while it parses a reply: 20 ms for so many jobs.
+A triggerer polls them all the time, and nothing else runs there while it parses a reply.
 """
 
 

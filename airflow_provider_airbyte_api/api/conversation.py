@@ -263,6 +263,9 @@ def read_page(
     return Page(found, len(rows) < PAGE, reply.server_time, tuple(unreadable))
 
 
+MAX_ROWS = 100_000
+"""Rows of a list that are read at the most: a list may grow faster than it is read."""
+
 MOST_READINGS = 10
 """How often a list without an order is read at the most, for all of its rows to have been shown."""
 
@@ -279,6 +282,8 @@ def pages(
 
     Airbyte's lists of sources, destinations and connections have no order: a row may be on two pages, and then another
     one is on none. So where fewer rows were found than were shown, such a list is read again.
+
+    :raises AirbyteError: if it has more than :data:`MAX_ROWS`.
     """
     seen: set[object] = set()
     shown = 0
@@ -294,6 +299,11 @@ def pages(
             seen |= found.keys()
             if page.is_last or repeats_itself:
                 break
+            if shown >= MAX_ROWS:
+                raise AirbyteError(
+                    f"{request.method} {request.path} lists more than {MAX_ROWS} rows, and no more are read. List less "
+                    "at once: one workspace or connection, one status, or a span of time."
+                )
         if len(seen) >= shown:
             return
     if not is_ordered:

@@ -65,7 +65,7 @@ class Body:
         if max(len(self._content), self._received) <= self._max_bytes:
             return
         if not self._truncate:
-            raise BodyError(f"the reply is larger than {self._max_bytes / 2**20:.0f} MiB", Trouble.TOO_LARGE)
+            raise BodyError(f"the reply is larger than {self._max_bytes // 1024} KiB", Trouble.TOO_LARGE)
         del self._content[self._max_bytes :]
 
     def content(self) -> bytes:

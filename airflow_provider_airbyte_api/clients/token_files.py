@@ -11,9 +11,12 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
+import math
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -33,7 +36,20 @@ LOCK_PATIENCE = 30.0
 """Seconds to wait for the process that fetches a token now; after that everybody fetches for themselves."""
 
 LOCK_PAUSE = 0.05
+
+UNUSED_AFTER = 7 * 24 * 3600.0
+"""Seconds after which a file of a token that nobody has renewed is removed."""
+
+WRITING_TIMEOUT = 3600.0
+"""Seconds after which a temporary file is one of a writer that was killed."""
+
+MAX_FILES_SWEPT = 1000
+"""Files in the folder that one sweep looks at."""
+
+MAX_FILE_BYTES = 2**20
 SALT_BYTES = 16
+
+_FILE_NAME = re.compile(r"[0-9a-f]{64}(\.lock|\.\d+\.[0-9a-f]{8})?")
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +73,8 @@ class TokenFile:
         self._secret = client_secret
         self._clock = clock
         self.folder = folder or default_folder()
-        name = hashlib.sha256(f"{key.api}\0{key.token_url}\0{key.client_id}\0{key.secret_digest}".encode())
+        # Without the secret, which the file is encrypted with: so a new secret leaves no old file behind.
+        name = hashlib.sha256(f"{key.api}\0{key.token_url}\0{key.client_id}".encode())
         self.path = self.folder / name.hexdigest()
 
     def get(self, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
@@ -99,13 +116,15 @@ class TokenFile:
 
     def _read(self, rejected: Token | None) -> Token | None:
         try:
-            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-                _require_private(os.fstat(file.fileno()))
-                content = file.read()
+            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                _require_private(os.fstat(file.fileno()))  # a FIFO would block who reads it
+                content = file.read(MAX_FILE_BYTES)
             said = json.loads(self._cipher(content[:SALT_BYTES]).decrypt(content[SALT_BYTES:]))
             if said["for"] != self._whose:
                 return None
             token = Token(str(said["value"]), float(said["stale_at"]), float(said["expires_at"]))
+            if not (math.isfinite(token.stale_at) and math.isfinite(token.expires_at)):
+                return None
         except FileNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is of no use
@@ -129,6 +148,7 @@ class TokenFile:
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(content)
             new.replace(self.path)
+            self._sweep()
         except Exception as error:  # noqa: BLE001 - a token that cannot be kept is no error
             _LOG.warning(
                 "disk_cache is on, but tokens cannot be kept in %s (%s). Each process fetches its own.",
@@ -137,6 +157,20 @@ class TokenFile:
             )
             with contextlib.suppress(OSError):
                 new.unlink()
+
+    def _sweep(self) -> None:
+        """Remove what nobody uses any more: tokens of former applications, and what killed writers have left."""
+        with contextlib.suppress(OSError), os.scandir(self.folder) as files:
+            for each in itertools.islice(files, MAX_FILES_SWEPT):
+                if _FILE_NAME.fullmatch(each.name) and self._is_unused(each):
+                    Path(each.path).unlink(missing_ok=True)
+
+    def _is_unused(self, file: os.DirEntry[str]) -> bool:
+        age = self._clock() - file.stat(follow_symlinks=False).st_mtime
+        token_file, _, kind = file.name.partition(".")
+        if kind == "lock":  # it is written once, so that its own age tells nothing
+            return age > WRITING_TIMEOUT and not (self.folder / token_file).exists()
+        return age > (WRITING_TIMEOUT if kind else UNUSED_AFTER)
 
     @property
     def _whose(self) -> list[str]:
@@ -155,16 +189,23 @@ class TokenFile:
 
     @contextlib.contextmanager
     def _lock_file(self) -> Iterator[IO[bytes] | None]:
-        """Open the file that processes lock; None if there can be none. Closing it unlocks it."""
+        """Open the file that processes lock, and unlock it at the end; None if there can be none.
+
+        Closing it alone would leave it locked as long as a child lives that was forked meanwhile.
+        """
+        pid = os.getpid()
         lock: IO[bytes] | None = None
         with contextlib.suppress(OSError):
             self._private_folder()
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             lock = os.fdopen(os.open(self.path.with_suffix(".lock"), flags, 0o600), "wb")
         try:
             yield lock
         finally:
             if lock is not None:
+                with contextlib.suppress(OSError):
+                    if os.getpid() == pid:
+                        fcntl.flock(lock, fcntl.LOCK_UN)
                 lock.close()
 
     def _private_folder(self) -> None:

@@ -30,7 +30,7 @@ from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
 from airflow_provider_airbyte_api.watch.feed import Feed, Listener
 from airflow_provider_airbyte_api.watch.poller import Poller
-from airflow_provider_airbyte_api.watch.tasks import acquired, detached, jitter
+from airflow_provider_airbyte_api.watch.tasks import acquired, detached, forget_closed_loops, jitter
 from airflow_provider_airbyte_api.watch.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ async def watching(settings: Settings) -> AsyncIterator[Watch]:
     watches = _WATCHES.setdefault(asyncio.get_running_loop(), {})
     watch = watches.get(settings)
     if watch is None:
+        _forget_closed_loops()
         watch = watches[settings] = Watch(settings)
     watch.users += 1
     try:
@@ -62,6 +63,13 @@ async def watching(settings: Settings) -> AsyncIterator[Watch]:
         if watch.users == 0:
             del watches[settings]
             await asyncio.shield(detached(watch.close()))
+
+
+def _forget_closed_loops() -> None:
+    """Let go of the watches of event loops that were closed with triggers under way, and so of their sockets."""
+    forget_closed_loops()
+    for loop in [loop for loop in _WATCHES if loop.is_closed()]:
+        del _WATCHES[loop]
 
 
 class Watch:

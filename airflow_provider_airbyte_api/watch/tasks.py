@@ -22,6 +22,11 @@ def detached(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     return task
 
 
+def forget_closed_loops() -> None:
+    """Let go of tasks whose event loop was closed with them under way: nobody ends them any more."""
+    _TASKS.difference_update([task for task in _TASKS if task.get_loop().is_closed()])
+
+
 async def breathe(number: int) -> None:
     """Let the event loop turn, once in a while."""
     if number % SLICE == SLICE - 1:

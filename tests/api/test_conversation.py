@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.conversation import MOST_READINGS, call, call_for, fetch_token, pages, read_page
+from airflow_provider_airbyte_api.api import conversation, errors
+from airflow_provider_airbyte_api.api.conversation import (
+    MOST_READINGS,
+    call,
+    call_for,
+    fetch_token,
+    gathered,
+    pages,
+    read_page,
+)
 from airflow_provider_airbyte_api.api.models import Job, Source
 from airflow_provider_airbyte_api.api.resources import list_jobs, list_sources, page_of_changes
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
@@ -244,3 +252,10 @@ def test_a_poll_for_many_skips_a_row_that_cannot_be_read_and_says_why() -> None:
     page = talk.perform(page_of_changes(None, 0.0, 0))
     assert [each.job_id for each in page.rows] == [8]
     assert "JSON of another shape" in str(page.unreadable[0])
+
+
+def test_a_list_that_grows_for_ever_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "MAX_ROWS", 300)
+    replies = [reply(200, {"data": [job(each) for each in range(start, start + 100)]}) for start in range(1, 401, 100)]
+    with pytest.raises(errors.AirbyteError, match="GET /jobs lists more than 300 rows"):
+        Talk(replies).perform(gathered(list_jobs()))

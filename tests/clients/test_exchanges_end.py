@@ -168,7 +168,7 @@ def test_a_reply_that_is_too_large_is_not_read_on(driver: Driver, kind: str) -> 
         finally:
             tracemalloc.stop()
     assert isinstance(outcome, NoResponse)
-    assert outcome.reason == "the reply is larger than 1 MiB"
+    assert outcome.reason == "the reply is larger than 1024 KiB"
     assert outcome.trouble is Trouble.TOO_LARGE
     assert outcome.sent
     assert peak < 16 * MIB

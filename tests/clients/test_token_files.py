@@ -6,6 +6,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -166,6 +167,77 @@ def test_a_fetch_that_fails_leaves_no_lock(file: TokenFile) -> None:
         with pytest.raises(AssertionError, match="nothing to fetch"):
             file.get(None, never)
     assert file.get(None, token).value == "t0ken"
+
+
+def test_new_secrets_leave_one_file(file: TokenFile) -> None:
+    for number in range(5):
+        assert another(file, secret=f"secret {number}").get(None, lambda: token("own")).value == "own"
+    assert sorted(each.suffix for each in file.folder.iterdir()) == ["", ".lock"]
+
+
+def aged(path: Path, seconds: float) -> Path:
+    path.touch()
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+def test_what_nobody_uses_any_more_is_removed(file: TokenFile) -> None:
+    file.get(None, token)
+    name, other = "a" * 64, "b" * 64
+    gone = [
+        aged(file.folder / name, token_files.UNUSED_AFTER + 60),
+        aged(file.folder / f"{other}.lock", token_files.WRITING_TIMEOUT + 60),
+        aged(file.folder / f"{name}.1234.0a1b2c3d", token_files.WRITING_TIMEOUT + 60),
+        aged(file.folder / f"{file.path.name}.1234.0a1b2c3d", token_files.WRITING_TIMEOUT + 60),
+    ]
+    kept = [
+        aged(file.folder / "somebody's", token_files.UNUSED_AFTER + 60),
+        aged(file.folder / f"{name}.1234.00000000", 60),
+        aged(file.folder / ("c" * 64), 24 * 3600.0),
+        aged(file.folder / f"{'c' * 64}.lock", token_files.UNUSED_AFTER + 60),
+        aged(file.path.with_suffix(".lock"), token_files.UNUSED_AFTER + 60),
+    ]
+    file.get(file.get(None, never), lambda: token("new"))
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFO")
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+def test_a_fifo_blocks_nobody(file: TokenFile, suffix: str) -> None:
+    file.folder.mkdir(mode=0o700)
+    os.mkfifo(file.path.with_suffix(suffix), 0o600)
+    assert file.get(None, lambda: token("mine")).value == "mine"
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf")])
+def test_a_token_without_an_end_is_not_used(file: TokenFile, moment: float) -> None:
+    file.get(None, lambda: Token("endless", moment, moment))
+    assert file.get(None, lambda: token("new")).value == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_during_a_fetch_keeps_no_lock(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_files, "LOCK_PATIENCE", 10.0)
+    children = []
+
+    def fetch() -> Token:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            signal.pause()
+        children.append(child)
+        return token("old")
+
+    old = file.get(None, fetch)
+    began = time.monotonic()
+    try:
+        assert another(file).get(old, lambda: token("new")).value == "new"
+        assert time.monotonic() - began < token_files.LOCK_PATIENCE, "nobody was waited for"
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
 
 
 def _list_sources(kind: type[Driver], url: str, start: float) -> None:

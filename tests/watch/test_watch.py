@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -533,3 +534,35 @@ async def test_an_end_is_told_within_a_poll_interval(crowd: Crowd) -> None:
         await asyncio.sleep(0.02)
     await asyncio.gather(*notes)
     assert max(told[job_id] - ended[job_id] for job_id in told) <= 1.0 + 2.0
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted there")
+def test_event_loops_that_are_closed_with_a_trigger_under_way_leave_nothing_behind(airbyte: LocalAirbyte) -> None:
+    job_id = airbyte.add_job(STRIPE_TO_BIGQUERY, "running").job_id
+
+    def one() -> None:
+        loop = asyncio.new_event_loop()
+        crowd = Crowd(airbyte)
+
+        async def begin() -> None:
+            crowd.wait_for(job_id)
+            await crowd.until("is running")
+
+        loop.run_until_complete(begin())
+        loop.close()
+
+    def left() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    for _ in range(3):
+        one()
+    files, loops = left(), len(shared._WATCHES)
+    for _ in range(20):
+        one()
+    ends = time.monotonic() + 10
+    while left() > files + 10 and time.monotonic() < ends:
+        time.sleep(0.1)  # the server closes its end a moment later
+    assert len(shared._WATCHES) <= loops
+    assert left() <= files + 10, "of about 40"
