@@ -6,11 +6,13 @@ import argparse
 import sys
 
 from airflow_provider_airbyte_api.cli.definition import get_airbyte_cli_commands
+from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, results_to_stdout
 
 
 def main(arguments: list[str]) -> None:
     """Run one command."""
-    (group,) = get_airbyte_cli_commands()
+    with logs_to_stderr():  # it imports Airflow
+        (group,) = get_airbyte_cli_commands()
     parser = argparse.ArgumentParser("python -m airflow_provider_airbyte_api", description=group.help)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in group.subcommands:
@@ -23,4 +25,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with results_to_stdout():
+        main(sys.argv[1:])

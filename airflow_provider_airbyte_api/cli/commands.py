@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -9,20 +10,25 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from airflow.cli.simple_table import AirflowConsole
 from airflow.models.connection import Connection
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
+from rich.filesize import decimal
 
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.errors import AirbyteAlreadyRunningError, AirbyteError
 from airflow_provider_airbyte_api.api.jobs import Glance, Patience, get_after_a_pause
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.safe import safe_text
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
+from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, open_stdout
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
 if TYPE_CHECKING:
@@ -34,6 +40,9 @@ _LOG.setLevel(logging.WARNING)
 INTERRUPTED = 130
 """The exit status of a program that Ctrl-C ended."""
 
+PROGRESS_INTERVAL = 60.0
+"""Seconds between two lines about a job whose status does not change, where stderr is no terminal."""
+
 
 def prints(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Namespace], None]:
     """Let ``command`` work while all that is logged goes to stderr, and then print what it found to stdout.
@@ -43,16 +52,23 @@ def prints(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Name
 
     @functools.wraps(command)
     def wrapped(args: Namespace) -> None:
+        open_stdout()
         try:
-            with redirect_stdout(sys.stderr):
+            with logs_to_stderr():
                 show = command(args)
+        except (AirbyteError, AirflowException) as error:
+            sys.exit(_printable(error))
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        try:
             show()
             sys.stdout.flush()
-        except (AirbyteError, AirflowException) as error:
-            sys.exit(str(error))
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: `| head`
-            sys.exit(1)
+        except OSError as error:
+            # Python would try again at its end, and fail with a traceback.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            nobody_reads = isinstance(error, BrokenPipeError)  # `| head`
+            sys.exit(1 if nobody_reads else f"The result cannot be written: {error}.")
 
     return wrapped
 
@@ -62,8 +78,8 @@ def examine(args: Namespace) -> Callable[[], None]:
     """Say whether the connection works; exit with 1 if it does not."""
     finding = _hook(args).diagnose()
     if not finding.ok:
-        sys.exit(finding.text)
-    return lambda: print(finding.text)
+        sys.exit(_printable(finding.text))
+    return lambda: print(_printable(finding.text))
 
 
 @prints
@@ -84,9 +100,21 @@ def list_connections(args: Namespace) -> Callable[[], None]:
 @prints
 def list_jobs(args: Namespace) -> Callable[[], None]:
     """List jobs, the newest first."""
-    found = _hook(args).list_jobs(args.connection_id, workspace_ids=args.workspace_id, status=args.status)
-    rows = [job.raw for job in itertools.islice(found, args.limit)]
-    return _table(args, rows, "jobId", "status", "jobType", "startTime", "rowsSynced", "bytesSynced", "connectionId")
+    hook = _hook(args)
+    found = hook.list_jobs(args.connection_id, workspace_ids=args.workspace_id, status=args.status)
+    listed = list(itertools.islice(found, args.limit))
+    names = _names_of(hook, {job.connection_id for job in listed}, args.workspace_id)
+    rows = [
+        {
+            **job.raw,
+            "connectionName": names.get(job.connection_id),
+            "connection": names.get(job.connection_id) or job.connection_id,
+            "time": _length(job.duration),
+        }
+        for job in listed
+    ]
+    columns = ("jobId", "connection", "status", "jobType", "startTime", "time", "rowsSynced", "bytesSynced")
+    return _table(args, rows, *columns, hidden=("connection", "time"))
 
 
 @prints
@@ -102,7 +130,7 @@ def start_sync(args: Namespace) -> Callable[[], None]:
         print(f"A sync of {connection.name!r} may have been started: airflow airbyte jobs shows it.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     url = hook.job_url(connection.workspace_id, connection.connection_id, job.job_id)
-    print(f"Started job {job.job_id} of {connection.name!r}: {url}", file=sys.stderr)
+    print(f"Started job {job.job_id} of {connection.name!r}: {url}", file=sys.stderr, flush=True)
     if not args.wait:
         return _table(args, [result_of(job, url)], *RESULT)
     try:
@@ -130,18 +158,51 @@ def _hook(args: Namespace) -> AirbyteHook:
     return hook
 
 
-def _table(args: Namespace, rows: Iterable[Mapping[str, Any]], *columns: str) -> Callable[[], None]:
-    """Return what prints whole objects as JSON or YAML, or the ``columns`` of a table."""
+def _names_of(hook: AirbyteHook, connection_ids: set[str], workspace_ids: list[str]) -> dict[str, str]:
+    """Return the names of Airbyte connections, as far as Airbyte shows them: a job outlives its connection."""
+    names: dict[str, str] = {}
+    try:
+        for connection in hook.list_connections(workspace_ids) if connection_ids else ():
+            names[connection.connection_id] = connection.name
+            if connection_ids <= names.keys():
+                break
+    except AirbyteError as error:
+        print(_printable(f"The connections' names are not known. {error}"), file=sys.stderr)
+    return names
+
+
+def _table(
+    args: Namespace, rows: Iterable[Mapping[str, Any]], *columns: str, hidden: Iterable[str] = ()
+) -> Callable[[], None]:
+    """Return what prints whole objects as JSON or YAML, or the ``columns`` of a table.
+
+    :param hidden: keys that are for tables only.
+    """
 
     def show() -> None:
+        whole = [{name: value for name, value in row.items() if name not in hidden} for row in rows]
         if args.output == "json":
-            print(json.dumps([dict(row) for row in rows]))
+            print(json.dumps(whole))
         elif args.output == "yaml":
-            print(yaml.safe_dump([dict(row) for row in rows], sort_keys=False, allow_unicode=True), end="")
+            print(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), end="")
         else:
-            AirflowConsole().print_as([{name: row.get(name) for name in columns} for row in rows], args.output)
+            cells = [{name: _cell(row.get(name)) for name in columns} for row in rows]
+            AirflowConsole(markup=False, emoji=False).print_as(cells, args.output)
 
     return show
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else safe_text(value)
+
+
+def _printable(words: object) -> str:
+    """Return ``words`` without characters that a terminal would obey. Line breaks stay."""
+    return "\n".join(map(safe_text, str(words).splitlines()))
+
+
+def _length(duration: timedelta | None) -> str | None:
+    return None if duration is None else str(timedelta(seconds=round(duration.total_seconds())))
 
 
 def _look(show: Callable[[Job], None], glance: Glance) -> Conversation[Job]:
@@ -152,26 +213,41 @@ def _look(show: Callable[[Job], None], glance: Glance) -> Conversation[Job]:
 
 @contextmanager
 def _progress(job: Job) -> Iterator[Callable[[Job], None]]:
-    """Yield what shows how a job is doing: on one line that moves, or, where that is no terminal, a line per change."""
+    """Yield what shows how a job is doing: on one line that moves, or, where that is no terminal, a line a minute."""
     if not sys.stderr.isatty():
-        said = [""]
-
-        def say(job: Job) -> None:
-            if job.status != said[0]:
-                said[0] = job.status
-                print(f"Job {job.job_id} is {job.status}.", file=sys.stderr, flush=True)
-
-        yield say
+        yield _Lines().show
         return
     from rich.console import Console  # noqa: PLC0415 - only terminals need it
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        line = progress.add_task(f"Job {job.job_id} is {job.status}", total=None)
+        line = progress.add_task(_state(job), total=None)
+        yield lambda job: progress.update(line, description=_state(job))
 
-        def move(job: Job) -> None:
-            rows = "" if job.rows_synced is None else f", {job.rows_synced:,} rows"
-            progress.update(line, description=f"Job {job.job_id} is {job.status}{rows}")
 
-        yield move
+class _Lines:
+    """Prints a line for each change of a job's status, and one a minute in between."""
+
+    def __init__(self) -> None:
+        self._began = CLOCK.monotonic()
+        self._status = ""
+        self._printed_at = self._began
+
+    def show(self, job: Job) -> None:
+        """Print how the job is doing, if it is time."""
+        now = CLOCK.monotonic()
+        if job.status == self._status and now - self._printed_at < PROGRESS_INTERVAL:
+            return
+        self._status, self._printed_at = job.status, now
+        elapsed = timedelta(seconds=round(now - self._began))
+        print(f"{_state(job)} after {elapsed}.", file=sys.stderr, flush=True)
+
+
+def _state(job: Job) -> str:
+    """Return a job's status, and what it has moved so far."""
+    moved = [
+        "" if job.rows_synced is None else f"{job.rows_synced:,} rows",
+        "" if job.bytes_synced is None else decimal(job.bytes_synced),
+    ]
+    return ", ".join(filter(None, (f"Job {job.job_id} is {job.status}", *moved)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import pty
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import pytest
 import yaml
 
 from airflow_provider_airbyte_api.__main__ import main
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES, WORKSPACE_ID
 from tests.versions import since
@@ -111,7 +115,9 @@ def test_a_sync_is_waited_for_with_a_line_for_each_change(
     main(["sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.05", "-o", "json"])
     said = capsys.readouterr()
     lines = said.err.splitlines()
-    assert [line for line in lines if "Job 1 is" in line] == ["Job 1 is running.", "Job 1 is succeeded."]
+    states = [line.partition(" after ")[0] for line in lines if "Job 1 is" in line]
+    assert [state.partition(",")[0] for state in states] == ["Job 1 is running", "Job 1 is succeeded"]
+    assert states[-1].endswith(", 250,000 rows, 104.9 MB")
     assert "250,000 rows" in lines[-1]
     assert json.loads(plain(said.out))[0]["rows_synced"] == 250_000
 
@@ -129,24 +135,44 @@ def test_a_sync_that_does_not_succeed_is_told_by_the_exit_status(
     assert message in str(ended.value)
 
 
-def test_on_a_terminal_one_line_moves(slow_airbyte: LocalAirbyte) -> None:
+def on_a_terminal(*arguments: str, width: int = 200) -> tuple[int, str, str]:
+    """Run a command whose stderr is a terminal, and return its status, its stdout and what the terminal got."""
     ours, theirs = pty.openpty()
-    arguments = [*MODULE, "sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2", "-o", "json"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(width)}
+    process = subprocess.Popen([*MODULE, *arguments], stdout=subprocess.PIPE, stderr=theirs, env=environment)
     os.close(theirs)
     seen = b""
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        seen += piece
-    assert process.wait(60) == 0
-    text = plain(seen.decode())
-    assert "Job 1 is running" in text
+    with contextlib.suppress(OSError):  # that is how a terminal ends
+        while piece := os.read(ours, 4096):
+            seen += piece
+    os.close(ours)
+    out, _ = process.communicate(timeout=60)
+    return process.returncode, out.decode(), seen.decode()
+
+
+def test_on_a_terminal_one_line_moves(slow_airbyte: LocalAirbyte) -> None:
+    slow_airbyte.connections[0]["name"] = "[/foo] [bold]x"
+    status, out, seen = on_a_terminal(
+        "sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2", "-o", "json", width=120
+    )
+    assert status == 0, seen
+    text = plain(seen)
+    assert "of '[/foo] [bold]x'" in text
+    assert re.search(r"Job 1 is running, [\d,]+ rows, .*B", text), text
     assert re.search(r"0:00:0\d", text), "the time that has passed"
+    assert json.loads(out)[0]["status"] == "succeeded"
+
+
+def test_where_there_is_no_terminal_a_line_a_minute_says_how_a_sync_is_doing(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = itertools.count(0.0, 5.0)
+    monkeypatch.setattr(CLOCK, "monotonic", lambda: next(passed))
+    airbyte.script_jobs(*["running"] * 9, "succeeded")
+    main(["sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.01"])
+    lines = [line for line in capsys.readouterr().err.splitlines() if "Job 1 is running" in line]
+    assert 2 <= len(lines) < 9
+    assert re.search(r" after 0:0\d:\d\d\.$", lines[-1])
 
 
 def test_ctrl_c_leaves_the_sync_alone_and_says_so(slow_airbyte: LocalAirbyte) -> None:
@@ -201,3 +227,129 @@ def test_a_pipe_that_nobody_reads_on_is_no_traceback(airbyte: LocalAirbyte, monk
     command = f"{' '.join(MODULE)} sources -o yaml | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in done.stderr
+
+
+# -- what others wrote -------------------------------------------------------------------------------------------
+
+ODD_NAMES = ["[prod] x", "[bold]x[/bold]", "[/foo]", "a \x1b[31m red", ":warning: x", "tail\\"]
+
+
+@pytest.mark.parametrize("output", ["table", "plain"])
+def test_a_name_is_shown_as_it_is_and_commands_no_terminal(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    made = [{**airbyte.connections[0], "connectionId": str(uuid.uuid4()), "name": name} for name in ODD_NAMES]
+    airbyte.connections.extend(made)
+    main(["connections", "-o", output])
+    text = plain(capsys.readouterr().out)
+    assert all(name.replace("\x1b", "\ufffd") in text for name in ODD_NAMES)
+    assert "\x1b" not in text
+
+
+def test_an_error_in_airbytes_words_commands_no_terminal(airbyte: LocalAirbyte) -> None:
+    airbyte.next_reply(403, path="/connections", times=9, body=json.dumps({"message": "\x1b[2J gone\x00 [/foo]"}))
+    with pytest.raises(SystemExit) as ended:
+        main(["connections"])
+    assert "[/foo]" in str(ended.value)
+    assert "\x1b" not in str(ended.value)
+
+
+def test_jobs_are_shown_with_their_connections_names_and_how_long_they_took(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str]
+) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    airbyte.add_job(str(uuid.uuid4()), "failed")  # its connection has been deleted
+    main(["jobs"])
+    text = plain(capsys.readouterr().out)
+    assert "Stripe → BigQuery" in text
+    assert re.search(r"\b0:\d\d:\d\d\b", text)
+    main(["jobs", "-o", "json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["connectionName"] for row in rows] == [None, "Stripe → BigQuery"]
+    assert not {"connection", "time"} & rows[0].keys()
+
+
+def test_jobs_are_shown_without_names_where_connections_may_not_be_listed(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str]
+) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    airbyte.next_reply(403, path="/connections", times=9)
+    main(["jobs"])
+    said = capsys.readouterr()
+    assert STRIPE_TO_BIGQUERY in said.out
+    assert "The connections' names are not known." in said.err
+
+
+def test_a_status_that_does_not_exist_is_refused_with_those_that_do(airbyte: LocalAirbyte) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["jobs", "--status", "bogus"])
+    assert str(ended.value).startswith("status is 'bogus', expected one of pending, queued, running,")
+    assert airbyte.requests == []
+
+
+# -- where it is written to --------------------------------------------------------------------------------------
+
+
+def shell(command: str, monkeypatch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:
+    monkeypatch.delenv("AIRFLOW__CORE__UNIT_TEST_MODE")  # in which Airflow itself logs to stdout
+    return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "noise"),
+    [
+        ("connections", {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}),
+        ("jobs", {"AIRFLOW__CORE__FERNET_KEY": ""}),
+        (f"sync {STRIPE_TO_BIGQUERY} --wait --poll-interval 0.1", {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}),
+    ],
+)
+def test_json_is_all_that_is_on_stdout(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, arguments: str, noise: dict[str, str]
+) -> None:
+    for name, value in noise.items():
+        monkeypatch.setenv(name, value)
+    done = shell(f"{' '.join(MODULE)} {arguments} -o json", monkeypatch)
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), list)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed"),
+    [
+        ("doctor", ">&-"),
+        ("connections", ">&- 2>&-"),
+        ("connections -o json", "<&- >&- 2>&-"),
+        ("connections -o json", "2>&-"),
+        ("--help", ">&-"),
+    ],
+)
+def test_a_stream_that_is_closed_is_no_traceback(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, arguments: str, closed: str
+) -> None:
+    done = shell(f"{' '.join(MODULE)} {arguments} {closed}", monkeypatch)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
+@since("3.2", "it has no commands of providers")
+def test_a_stream_that_is_closed_is_no_traceback_of_airflows_command_either(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = shell(f"{' '.join(AIRFLOW)} connections -o json >&-", monkeypatch)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="This system has no /dev/full")
+def test_a_disk_that_is_full_is_said(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = shell(f"{' '.join(MODULE)} connections -o json > /dev/full", monkeypatch)
+    assert done.returncode == 1
+    assert "The result cannot be written: [Errno 28]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = shell(f"{' '.join(MODULE)} jobs --help", monkeypatch)
+    assert done.returncode == 0
+    assert "--status" in done.stdout
