@@ -28,7 +28,7 @@ AUTH_TYPES = ("client_credentials", "bearer", "basic", "none")
 EXTRAS: dict[str, dict[str, Any]] = {
     "auth_type": {
         "label": "Authentication",
-        "schema": {"type": ["string", "null"], "enum": [*AUTH_TYPES, None]},
+        "schema": {"type": ["string", "null"], "enum": list(AUTH_TYPES)},
         "description": "How to be known to Airbyte. Left empty: bearer if there is a static token, client_credentials "
         "if there is a client id, else none. basic: Client ID and secret are user and password of HTTP Basic.",
     },

@@ -19,7 +19,8 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-airbyte-api",
         "name": "Airbyte API",
-        "description": "Run `Airbyte <https://airbyte.com/>`__ syncs through Airbyte's public API.",
+        # Plain text: Airflow's page of providers takes a link apart, and glues its text to its address.
+        "description": "Run Airbyte syncs through Airbyte's public API.",
         "integrations": [
             {
                 "integration-name": "Airbyte API",

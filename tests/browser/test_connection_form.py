@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import presence_of_element_located, text_to_be_present_in_element
 from selenium.webdriver.support.wait import WebDriverWait
 
-from airflow_provider_airbyte_api.form import EXTRAS
+from airflow_provider_airbyte_api.form import AUTH_TYPES, EXTRAS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
 from tests.conftest import REPOSITORY
@@ -116,6 +116,27 @@ def test_a_wrong_secret_is_called_that(
     fill_in(browser, stack, "mistyped", airbyte_of_the_stack, "mistyped-secret")
     browser.button("Save").click()
     browser.button("Test Connection").click()
-    text = browser.wait_for("The client id or the client secret is wrong. Copy both anew")
+    text = browser.wait_for("The client id or the client secret is wrong. Copy both again")
     assert "mistyped-secret" not in text
     stack.delete("/connections/mistyped")
+
+
+def test_authentication_offers_its_ways_and_no_null(
+    browser: Browser, stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+) -> None:
+    fill_in(browser, stack, "choosing", airbyte_of_the_stack, airbyte_of_the_stack.client_secret)
+    browser.button("Extra Fields").click()
+    choice = browser.find("#element_auth_type")
+    assert "null" not in choice.text
+    browser.find("#element_auth_type input").send_keys(Keys.ARROW_DOWN)
+    browser.find("[role=option]")
+    browser.picture("connection-authentication.png")
+    options = browser.driver.find_elements(By.CSS_SELECTOR, "[role=option]")
+    assert [option.text for option in options] == list(AUTH_TYPES)
+
+
+def test_the_page_of_providers_says_what_this_one_does(browser: Browser, stack: AirflowStack) -> None:
+    browser.driver.get(f"{stack.url}/providers?limit=100")
+    text = browser.wait_for("airflow-provider-airbyte-api")
+    browser.picture("providers.png")
+    assert "Run Airbyte syncs through Airbyte's public API" in text
