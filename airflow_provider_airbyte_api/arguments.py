@@ -105,6 +105,20 @@ def positive_seconds_or_none(value: object, name: str) -> float | None:
     return None if value is None else positive_seconds(value, name)
 
 
+def whole_number(value: object, name: str, minimum: int = 0) -> int:
+    """Return ``value`` as a whole number of at least ``minimum``.
+
+    :raises AirbyteConfigError: if it is anything else; ``name`` says whose value it is.
+    """
+    found: int = _checked("whole_number", value, name, minimum)
+    return found
+
+
+def whole_number_or_none(value: object, name: str) -> int | None:
+    """Return ``value`` as a whole number that is not negative, or None; see :func:`whole_number`."""
+    return None if value is None else whole_number(value, name)
+
+
 def one_of(value: object, name: str, choices: Sequence[str]) -> str:
     """Return ``value``.
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import NoReturn
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
+from airflow_provider_airbyte_api.api.safe import safe_float, safe_int, safe_repr
 
 MAX_SECONDS = 100 * 365 * 86_400
 """The longest timeout: 100 years. A deadline that lies much later is no date any more."""
@@ -39,12 +39,19 @@ def boolean(value: object, name: str) -> bool:
     return value
 
 
-def seconds(value: object, name: str, minimum: float = 0.0) -> float:
-    """Return ``value`` as a number of seconds above 0, from ``minimum`` up to :data:`MAX_SECONDS`."""
-    found = safe_float(value, minimum, MAX_SECONDS)
-    if found is None or found <= 0:
-        least = f"of at least {minimum:g}" if minimum > 0 else "above 0"
-        refuse(name, value, f"a number of seconds {least}, such as 30, and at most {MAX_SECONDS:,} (100 years)")
+def seconds(value: object, name: str) -> float:
+    """Return ``value`` as a number of seconds above 0, up to :data:`MAX_SECONDS`."""
+    found = safe_float(value, 0.0, MAX_SECONDS)
+    if not found:
+        refuse(name, value, f"a number of seconds above 0, such as 30, and at most {MAX_SECONDS:,} (100 years)")
+    return found
+
+
+def whole_number(value: object, name: str, minimum: int = 0) -> int:
+    """Return ``value`` as a whole number from ``minimum`` up to the largest of 64 bits."""
+    found = safe_int(value, minimum)
+    if found is None:
+        refuse(name, value, f"a whole number of at least {minimum}")
     return found
 
 

@@ -93,7 +93,7 @@ class AirbyteJobOperator(BaseOperator):
     :param airbyte_conn_id: the id of the Airflow connection.
     :param wait_for_completion: wait for the end of the job; else the task is done once it is started.
     :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: seconds between two looks at the job.
+    :param poll_interval: seconds between two looks at the job. Less than 1 counts as 1.
     :param timeout: seconds from the start of the job within which it must be finished, else it is cancelled and the
         task fails. None: no limit. Default: 7 days.
     :param queue_timeout: seconds from the start within which the job must have begun, that is, be neither pending nor

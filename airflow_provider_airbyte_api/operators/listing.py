@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
-from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
-from airflow_provider_airbyte_api.arguments import boolean, given_to, moment_or_none, refuse, texts
+from airflow_provider_airbyte_api.api.safe import safe_repr
+from airflow_provider_airbyte_api.arguments import boolean, given_to, moment_or_none, refuse, texts, whole_number
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -293,9 +293,7 @@ class AirbyteListJobsOperator(_ListOperator):
         self.created_before = created_before
         self.updated_after = updated_after
         self.updated_before = updated_before
-        if safe_int(limit, 1) is None:
-            refuse(f"limit is {safe_repr(limit)}, expected a whole number above 0.")
-        self.limit = limit
+        self.limit = whole_number(limit, "limit", 1)
         self.given = given_to(self, self.template_fields)
 
     def list_with(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:

@@ -20,7 +20,12 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, DEFERRAL_GRACE, UNREACHABLE_TIMEOUT
+from airflow_provider_airbyte_api.api.defaults import (
+    AIRBYTE_CONN_ID,
+    DEFERRAL_GRACE,
+    UNREACHABLE_TIMEOUT,
+    at_least_min_poll_interval,
+)
 from airflow_provider_airbyte_api.arguments import (
     WHICH_CONNECTION,
     boolean,
@@ -33,6 +38,7 @@ from airflow_provider_airbyte_api.arguments import (
     positive_seconds_or_none,
     refuse,
     require_one_of_two,
+    whole_number_or_none,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_links
 
@@ -67,12 +73,15 @@ class _AirbyteSensor(BaseSensorOperator):
     ) -> None:
         if poll_interval is not None:
             if "poke_interval" in kwargs:
+                from airflow_provider_airbyte_api.api.safe import safe_repr
+
                 refuse(
-                    f"poll_interval is {poll_interval!r} and poke_interval {kwargs['poke_interval']!r}: they mean the "
-                    "same, give one."
+                    f"poll_interval is {safe_repr(poll_interval)} and poke_interval "
+                    f"{safe_repr(kwargs['poke_interval'])}: they mean the same, give one."
                 )
             kwargs["poke_interval"] = positive_seconds(poll_interval, "poll_interval")
         super().__init__(**kwargs)
+        self.poke_interval = at_least_min_poll_interval(float(self.poke_interval))
         self.airbyte_conn_id = airbyte_conn_id
         self.deferrable = boolean(deferrable, "deferrable")
         self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
@@ -172,7 +181,7 @@ class AirbyteJobSensor(_AirbyteSensor):
     :param airbyte_conn_id: the id of the Airflow connection.
     :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks: Airflow's ``poke_interval`` under the name that it has in all
-        classes of this package. Give one of the two.
+        classes of this package. Give one of the two. Less than 1 counts as 1.
     :param unreachable_timeout: seconds that Airbyte may be away meanwhile. With ``mode="reschedule"`` nothing is
         remembered from look to look, and the sensor's own ``timeout`` is the limit.
     """
@@ -304,9 +313,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
         self.max_age = positive_seconds_or_none(seconds, "max_age")
         self.completed_after = completed_after
-        if min_rows is not None and (isinstance(min_rows, bool) or not isinstance(min_rows, int) or min_rows < 0):
-            refuse(f"min_rows is {min_rows!r}, expected a whole number, or None.")
-        self.min_rows = min_rows
+        self.min_rows = whole_number_or_none(min_rows, "min_rows")
         self.on_failed = one_of(on_failed, "on_failed", ("wait", "fail"))
 
     def execute(self, context: Context) -> Any:

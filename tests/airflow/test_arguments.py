@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.api import defaults, errors
 from airflow_provider_airbyte_api.arguments import BOOLEANS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators import airbyte as operators
@@ -93,6 +93,12 @@ def test_a_time_that_no_clock_can_count_is_refused_by_name(name: str, value: Any
     arguments: dict[str, Any] = {"connection_id": STRIPE_TO_BIGQUERY, name: value}
     with pytest.raises(errors.AirbyteConfigError, match=f"^{name} is .*, expected a number of seconds"):
         AirbyteSyncOperator(task_id="t", **arguments)
+
+
+@pytest.mark.parametrize("given", [{"poll_interval": 1e-9}, {"poke_interval": 1e-9}])
+def test_a_sensor_polls_once_a_second_at_most(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
+    monkeypatch.setattr(defaults, "MIN_POLL_INTERVAL", 1.0)
+    assert AirbyteJobSensor(task_id="t", job_id=1, **given).poke_interval == 1.0
 
 
 EARLIEST = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
