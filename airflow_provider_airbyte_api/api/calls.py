@@ -10,7 +10,6 @@ from typing import Any
 from airflow_provider_airbyte_api.api import checks
 from airflow_provider_airbyte_api.api.models import JobStatus, valid_job_id, valid_uuid
 from airflow_provider_airbyte_api.api.times import format_timestamp
-from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.api.wire import Request
 
 PAGE = 100
@@ -175,9 +174,12 @@ def list_workspaces() -> Request:
     return Request("GET", "/workspaces", repeatable=True)
 
 
-def instance_configuration(root: ApiRoot) -> Request:
-    """Return the request for what a self-managed Airbyte says of itself to anybody. It is no part of the public API."""
-    return Request("GET", f"{root.ui}/api/v1/instance_configuration", repeatable=True, anonymous=True)
+def instance_configuration(ui: str) -> Request:
+    """Return the request for what a self-managed Airbyte, whose web app is at ``ui``, says of itself to anybody.
+
+    It is no part of the public API.
+    """
+    return Request("GET", f"{ui}/api/v1/instance_configuration", repeatable=True, anonymous=True)
 
 
 def valid_workspaces(workspace_ids: Iterable[str]) -> tuple[str, ...]:

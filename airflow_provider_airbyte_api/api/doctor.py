@@ -37,6 +37,9 @@ from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response,
 SKEW = 60.0
 """Seconds by which clocks may differ before it is said."""
 
+FIELD_URL, FIELD_ID, FIELD_SECRET = "Airbyte URL (Host)", "Client ID (Login)", "Client secret (Password)"
+"""Fields of the Airflow connection: as the form calls them, and as Airflow's API, URIs and command line do."""
+
 SHOWN = 3
 """How many workspaces are named."""
 
@@ -59,6 +62,7 @@ class Diagnosis(str, Enum):
     SWITCHED_OFF = "This Airbyte has authentication switched off"
     MISSING = "This Airbyte wants credentials"
     GATEWAY = "Something before Airbyte wants credentials of its own"
+    BLOCKED = "Something before Airbyte refuses the request"
     FRESH_TOKEN_REFUSED = "Airbyte refuses the token that it has just given"  # noqa: S105 - a heading
     FIXED_REFUSED = "Airbyte refuses what the connection holds"
     NO_ACCESS = "The application's user may not look into this Airbyte"
@@ -66,6 +70,12 @@ class Diagnosis(str, Enum):
     RATE_LIMITED = "Airbyte is being asked too often"
     SERVER = "Airbyte is in trouble"
     OTHER = "Airbyte does not accept the request"
+
+
+IDENTITY_PROXY = (
+    "The 401 is not Airbyte's: an identity proxy or a gateway has answered. Send what it expects in the extra "
+    "secret_headers (Google's IAP reads Proxy-Authorization)."
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,10 @@ def examine(root: ApiRoot, credentials: Credentials | None, fixed: Token | None)
     if not isinstance(outcome, Response) or not outcome.ok:
         if_refused = "" if token is None else token.if_refused
         refusal = error_for(request, outcome, with_token=token is not None, if_refused=if_refused)
+        if _is_airbytes(refusal, AirbyteAccessError) and (yield from _may_list_connections(token)):
+            instance = yield from _instance(root.ui, is_cloud=root.is_cloud)
+            sees = "The application's user may not list workspaces, but may list connections: tasks can run."
+            return Finding(f"Connected to {_who(root, instance)} at {root.api}. {sees}")
         return (yield from _why_no_list(root, refusal, token))
     try:
         names = _names(request, outcome)
@@ -108,8 +122,19 @@ def examine(root: ApiRoot, credentials: Credentials | None, fixed: Token | None)
             Diagnosis.NO_WORKSPACE,
             f"{root.api} accepts the credentials. Give the user who created the application a role in a workspace.",
         )
-    instance = yield from _instance(root)
+    instance = yield from _instance(root.ui, is_cloud=root.is_cloud)
     return Finding(" ".join(filter(None, _well(root, names, instance, token, began, outcome))))
+
+
+def _may_list_connections(token: Token | None) -> Conversation[bool]:
+    request = calls.list_connections().with_query(limit=1, offset=0)
+    outcome: Response | NoResponse = yield Send(request, token)
+    return isinstance(outcome, Response) and outcome.ok
+
+
+def _is_airbytes(error: AirbyteError, *kinds: type[AirbyteResponseError]) -> bool:
+    """Tell whether ``error`` is one of ``kinds``, and Airbyte itself has answered it."""
+    return isinstance(error, kinds) and error.in_airbytes_words
 
 
 def _names(request: Request, reply: Response) -> list[str]:
@@ -162,11 +187,11 @@ def _length(seconds: float) -> str:
     )
 
 
-def _instance(root: ApiRoot) -> Conversation[Mapping[str, Any]]:
-    """Return what a self-managed Airbyte says of itself to anybody; nothing, if it does not."""
-    if root.is_cloud:
+def _instance(ui: str, *, is_cloud: bool = False) -> Conversation[Mapping[str, Any]]:
+    """Return what a self-managed Airbyte below ``ui`` says of itself to anybody; nothing, if it does not."""
+    if is_cloud:
         return {}
-    request = calls.instance_configuration(root)
+    request = calls.instance_configuration(ui)
     outcome: Response | NoResponse = yield Send(request, None)
     if not isinstance(outcome, Response) or not outcome.ok:
         return {}
@@ -187,29 +212,66 @@ def _why_no_token(root: ApiRoot, error: AirbyteError) -> Conversation[Finding]:
     # These two may come of a wrong secret, or of there being nothing that gives tokens.
     if common is not None and common.diagnosis not in (Diagnosis.SERVER, Diagnosis.WEB_PAGE):
         return common
-    instance = yield from _instance(root)
+    instance = yield from _instance(root.ui, is_cloud=root.is_cloud)
     if _is_switched_off(instance):
-        return found(Diagnosis.SWITCHED_OFF, "Empty Login and Password in the Airflow connection.", _said(error))
-    if isinstance(error, AirbyteAuthenticationError) and error.in_airbytes_words:
         return found(
-            Diagnosis.WRONG_SECRET,
-            "Copy both anew from the application into Login and Password of the Airflow connection.",
-            _said(error),
+            Diagnosis.SWITCHED_OFF, f"Empty {FIELD_ID} and {FIELD_SECRET} in the Airflow connection.", _said(error)
         )
-    if isinstance(error, AirbyteServerError) and instance:
-        # Airbyte itself is well: some of its versions say 500 to a wrong secret.
+    status = error.status if isinstance(error, AirbyteResponseError) else 0
+    if status == 401 and root.ui != root.origin and not instance:  # noqa: PLR2004
+        return (yield from _wrong_path(root, error))
+    if _is_airbytes(error, AirbyteAuthenticationError):
+        return _wrong_secret(root, error)
+    if status == 500 and _is_airbytes(error, AirbyteServerError) and instance:  # noqa: PLR2004
         return found(
             Diagnosis.WRONG_SECRET,
-            "Airbyte answers, and its token endpoint fails, as some versions do for a wrong client id or secret: copy "
-            "both anew from the application.",
+            "Airbyte answers, and its token endpoint fails with 500, as some versions do for a wrong client id or "
+            f"secret: copy both again from the application into {FIELD_ID} and {FIELD_SECRET}.",
             _said(error),
         )
     if common is not None:
         return common
+    if isinstance(error, AirbyteAuthenticationError):
+        return found(Diagnosis.GATEWAY, IDENTITY_PROXY, _said(error))
     return found(
         Diagnosis.WEB_PAGE,
         f"Nothing there gives tokens in Airbyte's words. Check {_field(root, error)} in the Airflow connection, and "
         "that this Airbyte is 0.64 or newer; or something before it refuses the request.",
+        _said(error),
+    )
+
+
+def _wrong_path(root: ApiRoot, error: AirbyteError) -> Conversation[Finding]:
+    """Return what is wrong where a self-managed Airbyte asks for credentials at its token endpoint.
+
+    It answers 401 to each path that it does not know, and 400 to a wrong secret.
+    """
+    path = root.ui.removeprefix(root.origin)
+    at_origin = yield from _instance(root.origin)
+    advice = (
+        f"Airbyte is at {root.origin}, and not below {path}: write {root.origin} into {FIELD_URL}."
+        if at_origin
+        else f"Check the path in {FIELD_URL}, which was taken for {root.api}. Airbyte answers 401 to a path that it "
+        "does not know, and 400 to a wrong client secret."
+    )
+    return found(Diagnosis.WEB_PAGE, advice, _said(error))
+
+
+def _wrong_secret(root: ApiRoot, error: AirbyteError) -> Finding:
+    if "grant_type" in str(error):
+        return found(
+            Diagnosis.WEB_PAGE,
+            f"The token URL, from {_field(root, error)}, is an OAuth 2 endpoint that expects a form, as Keycloak's is, "
+            "and not Airbyte's own, which expects JSON. Remove the extra auth_url; for Airbyte Cloud, write "
+            f"https://api.airbyte.com/v1 into {FIELD_URL}.",
+            _said(error),
+        )
+    own = f"{root.api}/applications/token"
+    other_url = "If they are right, check the path in the extra auth_url: Airbyte answers 401 to one it does not know."
+    return found(
+        Diagnosis.WRONG_SECRET,
+        f"Copy both again from the application into {FIELD_ID} and {FIELD_SECRET} of the Airflow connection.",
+        "" if getattr(error, "url", own) == own else other_url,
         _said(error),
     )
 
@@ -219,26 +281,36 @@ def _why_no_list(root: ApiRoot, error: AirbyteError, token: Token | None) -> Con
     if common is not None:
         return common
     if isinstance(error, AirbyteAuthenticationError):
-        if token is None:
-            advice = "Set Login (client id) and Password (client secret) of an Airbyte application."
-            return found(Diagnosis.MISSING, advice, _said(error))
-        if token.if_refused:
-            return found(Diagnosis.FIXED_REFUSED, token.if_refused, _said(error))
-        return found(
-            Diagnosis.FRESH_TOKEN_REFUSED,
-            "Its servers' clocks may differ, or a gateway before it checks tokens that it did not give. Tell whoever "
-            "runs this Airbyte.",
-            _said(error),
-        )
+        return _why_unauthenticated(error, token)
     if isinstance(error, AirbyteNotFoundError):
-        return found(Diagnosis.WEB_PAGE, f"Check Host, which was taken for {root.api}.", _said(error))
+        return found(Diagnosis.WEB_PAGE, f"Check {FIELD_URL}, which was taken for {root.api}.", _said(error))
     if isinstance(error, AirbyteAccessError):
-        instance = yield from _instance(root)
+        instance = yield from _instance(root.ui, is_cloud=root.is_cloud)
         if instance or root.is_cloud:
             advice = "Give the user who created the application a role in a workspace."
             return found(Diagnosis.NO_ACCESS, advice, _said(error))
-        return found(Diagnosis.WEB_PAGE, "Some versions say 403 to a path that is not there: check Host.", _said(error))
+        return found(
+            Diagnosis.WEB_PAGE,
+            f"Some versions answer 403 to a path that is not there: check {FIELD_URL}.",
+            _said(error),
+        )
     return found(Diagnosis.OTHER, str(error))
+
+
+def _why_unauthenticated(error: AirbyteAuthenticationError, token: Token | None) -> Finding:
+    if token is not None and token.if_refused:
+        return found(Diagnosis.FIXED_REFUSED, token.if_refused, _said(error))
+    if not error.in_airbytes_words:
+        return found(Diagnosis.GATEWAY, IDENTITY_PROXY, _said(error))
+    if token is None:
+        advice = f"Set {FIELD_ID} and {FIELD_SECRET} to those of an Airbyte application."
+        return found(Diagnosis.MISSING, advice, _said(error))
+    return found(
+        Diagnosis.FRESH_TOKEN_REFUSED,
+        "The clocks of its servers may differ, or a gateway before it checks tokens that it did not issue. Ask the "
+        "administrator of this Airbyte.",
+        _said(error),
+    )
 
 
 def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | None:
@@ -250,25 +322,14 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
     if not isinstance(error, AirbyteResponseError):
         return found(Diagnosis.OTHER, str(error))
     if re.search(r"https (port|server)", error.detail, re.IGNORECASE):
-        return found(Diagnosis.WANTS_TLS, "Write https:// in Host.", _said(error))
-    if isinstance(error, AirbyteUnexpectedReplyError):
-        if 300 <= error.status < 400:  # noqa: PLR2004
-            advice = (
-                "Write the address that it leads to into Host. If that is a login page, an identity proxy stands "
-                "before Airbyte: give it what it wants in the extra secret_headers."
-            )
-            return found(Diagnosis.REDIRECT, advice, _said(error))
-        return found(
-            Diagnosis.WEB_PAGE,
-            f"Check {_field(root, error)}. Host was taken for {root.api}; it has to be https://api.airbyte.com/v1 for "
-            "Cloud, or the address of a self-managed Airbyte's web page.",
-            _said(error),
-        )
+        return found(Diagnosis.WANTS_TLS, f"Write https:// in {FIELD_URL}.", _said(error))
+    if isinstance(error, AirbyteUnexpectedReplyError) or (error.status == 403 and not error.in_airbytes_words):  # noqa: PLR2004
+        return _not_airbytes(root, error)
     if error.gateway_asks:
         advice = (
             "A proxy or an old installation asks for HTTP Basic: set the extra auth_type to basic, with user and "
-            "password in Login and Password. Where Airbyte wants a token too, let the proxy read another header "
-            "(secret_headers)."
+            f"password in {FIELD_ID} and {FIELD_SECRET}. Where Airbyte wants a token too, let the proxy read another "
+            "header (secret_headers)."
         )
         return found(Diagnosis.GATEWAY, advice, _said(error))
     if isinstance(error, AirbyteRateLimitError):
@@ -276,6 +337,28 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
     if isinstance(error, AirbyteServerError):
         return found(Diagnosis.SERVER, "Try again later, or look at its log.", _said(error))
     return None
+
+
+def _not_airbytes(root: ApiRoot, error: AirbyteResponseError) -> Finding:
+    """Return what a reply means that something else than Airbyte has sent."""
+    if error.status == 403:  # noqa: PLR2004
+        advice = (
+            "The 403 is not Airbyte's: a firewall, an ingress or an identity proxy has answered. Let it admit this "
+            "machine, or send what it expects in the extra secret_headers."
+        )
+        return found(Diagnosis.BLOCKED, advice, _said(error))
+    if 300 <= error.status < 400:  # noqa: PLR2004
+        advice = (
+            f"Write the address that it leads to into {FIELD_URL}. If that is a login page, an identity proxy stands "
+            "before Airbyte: send what it expects in the extra secret_headers."
+        )
+        return found(Diagnosis.REDIRECT, advice, _said(error))
+    return found(
+        Diagnosis.WEB_PAGE,
+        f"Check {_field(root, error)}. {FIELD_URL} was taken for {root.api}; it has to be https://api.airbyte.com/v1 "
+        "for Cloud, or the address of a self-managed Airbyte's web page.",
+        _said(error),
+    )
 
 
 def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
@@ -292,7 +375,7 @@ def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
         ),
         Trouble.TLS: (
             Diagnosis.UNTRUSTED,
-            "If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in Host.",
+            f"If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in {FIELD_URL}.",
         ),
         Trouble.PROXY: (
             Diagnosis.PROXY,
@@ -305,9 +388,10 @@ def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
     }[Trouble(error.trouble)]
     words = str(error).lower()
     if diagnosis is Diagnosis.UNTRUSTED and ("wrong version" in words or "record layer" in words):
-        diagnosis, advice = (
-            Diagnosis.NO_TLS,
-            f"Write http:// in Host (the secret then travels in the clear), or the port that speaks https: {root.ui}.",
+        diagnosis = Diagnosis.NO_TLS
+        advice = (
+            f"Write http:// in {FIELD_URL} (the secret then travels in the clear), or the port that speaks https: "
+            f"{root.ui}."
         )
     return found(diagnosis, advice, _said(error))
 
@@ -315,7 +399,7 @@ def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
 def _field(root: ApiRoot, error: AirbyteError) -> str:
     """Return the field of the Airflow connection that says where the request went."""
     asked = urlsplit(getattr(error, "url", "") or root.api)
-    return "Host" if asked.netloc == urlsplit(root.api).netloc else "the extra auth_url"
+    return FIELD_URL if asked.netloc == urlsplit(root.api).netloc else "the extra auth_url"
 
 
 def _said(error: AirbyteError) -> str:

@@ -20,7 +20,7 @@ _PUBLIC = "/api/public/v1"
 _OLD_API_SERVER_PORT = 8006
 """Up to 0.63 a server of its own answered the public API, below /v1 of this port."""
 
-_EXPECTED = (
+EXPECTED_ADDRESS = (
     f"Expected {CLOUD_API} for Airbyte Cloud, http://localhost:8000 for a local Airbyte, "
     "or the address of your Airbyte's web page."
 )
@@ -37,6 +37,12 @@ class ApiRoot:
     def is_cloud(self) -> bool:
         """True for Airbyte Cloud."""
         return self.api == CLOUD_API
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        parts = urlsplit(self.ui)
+        return f"{parts.scheme}://{parts.netloc}"
 
     @property
     def authority(self) -> str:
@@ -71,14 +77,14 @@ def api_root(address: str, port: int | None = None) -> ApiRoot:
     """
     text = address.strip()
     if not text:
-        raise AirbyteConfigError(f"The Airflow connection's Host is empty. {_EXPECTED}")
+        raise AirbyteConfigError(f"The Airflow connection has no Airbyte URL (Host). {EXPECTED_ADDRESS}")
     parts = _split(text)
     host = (parts.hostname or "").lower()
     if host in _CLOUD_HOSTS:
         return ApiRoot(api=CLOUD_API, ui=CLOUD_UI)
     port = parts.port or port
     if port is not None and not 0 < port < 65_536:  # noqa: PLR2004
-        raise AirbyteConfigError(f"Port is {port}, expected a number from 1 to 65535, or nothing. {_EXPECTED}")
+        raise AirbyteConfigError(f"Port is {port}, expected a number from 1 to 65535, or nothing. {EXPECTED_ADDRESS}")
     netloc = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{netloc}" + (f":{port}" if port else "")
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
@@ -91,8 +97,9 @@ def api_root(address: str, port: int | None = None) -> ApiRoot:
 def _split(text: str) -> SplitResult:
     if "@" in text:
         raise AirbyteConfigError(
-            "Host holds an '@', and so perhaps a password. Put the client id into Login and the client secret into "
-            f"Password, and the bare address into Host. {_EXPECTED}"
+            "Airbyte URL (Host) contains an '@', and so perhaps a password. Put the client id into Client ID (Login), "
+            "the client secret into Client secret (Password), and the bare address into Airbyte URL (Host). "
+            f"{EXPECTED_ADDRESS}"
         )
     if "://" not in text:
         text = f"{_scheme_for(text)}://{text}"
@@ -100,9 +107,9 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text)
         port_is_a_number = parts.port is None or parts.port > 0
     except ValueError:
-        raise AirbyteConfigError(f"Host {text!r} is no URL. {_EXPECTED}") from None
+        raise AirbyteConfigError(f"Airbyte URL (Host) is {text!r}, which is no URL. {EXPECTED_ADDRESS}") from None
     if parts.scheme not in ("http", "https") or not _is_host(parts.hostname or "") or not port_is_a_number:
-        raise AirbyteConfigError(f"Host {text!r} is no http or https URL. {_EXPECTED}")
+        raise AirbyteConfigError(f"Airbyte URL (Host) is {text!r}, which is no http or https URL. {EXPECTED_ADDRESS}")
     return parts
 
 

@@ -48,9 +48,9 @@ ON_KILL_SECONDS = 4.0
 class AirbyteHook(BaseHook):
     """Talks to one Airbyte, Cloud or self-managed.
 
-    The Airflow connection holds the address in Host (any reasonable spelling), an application's client id in Login
-    and its client secret in Password. Both empty: that Airbyte has authentication switched off. All else is an extra:
-    see :data:`~..form.EXTRAS`.
+    The Airflow connection holds the address in Airbyte URL (Host) in any reasonable spelling, and an application's
+    client id and secret in Client ID (Login) and Client secret (Password). Both empty: that Airbyte has authentication
+    switched off. All else is an extra: see :data:`~..form.EXTRAS`.
 
     Every method raises an :class:`~airflow_provider_airbyte_api.api.errors.AirbyteError` that is an
     ``AirflowException`` too. Nothing is looked up or sent before the first call.
@@ -392,7 +392,6 @@ class AirbyteHook(BaseHook):
 def _within_seconds(seconds: float, settings: Settings) -> Finding:
     """Examine the way to Airbyte, in a thread of its own: looking up a name may take longer than anybody waits."""
     from airflow_provider_airbyte_api.api import doctor  # noqa: PLC0415 - as above
-    from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - as above
 
     findings: list[Finding] = []
     hasty = replace(
@@ -403,6 +402,8 @@ def _within_seconds(seconds: float, settings: Settings) -> Finding:
     )
 
     def examine() -> None:
+        from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - it counts as well
+
         try:
             with Client(hasty, logging.getLogger(__name__)) as client:
                 findings.append(client.run(doctor.examine(hasty.root, hasty.credentials, hasty.fixed)))
@@ -418,7 +419,7 @@ def _within_seconds(seconds: float, settings: Settings) -> Finding:
         return findings[0]
     return doctor.found(
         doctor.Diagnosis.NO_ANSWER,
-        f"{settings.root.api} has not answered for {seconds:.0f} s. Check Host, DNS and proxies.",
+        f"{settings.root.api} has not answered for {seconds:.0f} s. Check Airbyte URL (Host), DNS and proxies.",
     )
 
 

@@ -8,13 +8,19 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, fixed_token
-from airflow_provider_airbyte_api.api.urls import ApiRoot, api_root
+from airflow_provider_airbyte_api.api.urls import EXPECTED_ADDRESS, ApiRoot, api_root
 from airflow_provider_airbyte_api.clients.settings import Settings, Tls
-from airflow_provider_airbyte_api.form import AUTH_TYPES
+from airflow_provider_airbyte_api.form import AUTH_TYPES, CONNECTION_TYPE
 from airflow_provider_airbyte_api.hooks.extras import Extras
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
+
+OWN_TYPES = (CONNECTION_TYPE, "airbyte", "http", "https", "generic", "")
+"""Types of Airflow connections that may hold an Airbyte: this one, the official provider's, and those that say nothing.
+
+Before there was a provider for it, people called the API with Airflow's HTTP operators, by a connection of that type.
+"""
 
 TOKEN_PATH = "/applications/token"  # noqa: S105 - a path
 
@@ -26,6 +32,7 @@ def settings_of(connection: Connection) -> Settings:
 
     :raises AirbyteConfigError: naming the field that cannot be used.
     """
+    _require_airbyte(connection)
     # The connection's own extra_dejson would block the event loop of a triggerer.
     extras = Extras(connection.conn_id, connection.extra)
     # The official provider hides the port, and so does not mean it.
@@ -62,9 +69,24 @@ def unknown_extras(connection: Connection) -> list[str]:
     return Extras(connection.conn_id, connection.extra).unknown
 
 
+def _require_airbyte(connection: Connection) -> None:
+    """Refuse a connection that is meant for something else: its login and password would be sent to its host."""
+    if (connection.conn_type or "") not in OWN_TYPES:
+        raise AirbyteConfigError(
+            f"Airflow connection {connection.conn_id!r} is of type {connection.conn_type!r}, expected "
+            f"{CONNECTION_TYPE!r}. Nothing was sent. Correct airbyte_conn_id, or the connection's type."
+        )
+
+
 def _address(connection: Connection) -> str:
     """Return the host, with the scheme that a URI such as ``airbyte-api://id:secret@localhost:8000/http`` ends in."""
-    host = connection.host or ""
+    host = (connection.host or "").strip()
+    if not host:
+        # Python takes no scheme with an underscore for one, and Airflow then finds no field at all.
+        hint = "" if connection.conn_type else " If it is a URI, begin it with airbyte-api://, with a hyphen."
+        raise AirbyteConfigError(
+            f"Airflow connection {connection.conn_id!r} has no Airbyte URL (Host).{hint} {EXPECTED_ADDRESS}"
+        )
     if connection.schema in ("http", "https") and "://" not in host:
         return f"{connection.schema}://{host}"
     return host
@@ -72,12 +94,14 @@ def _address(connection: Connection) -> str:
 
 def _who_we_are(connection: Connection, extras: Extras, root: ApiRoot) -> tuple[Credentials | None, Token | None]:
     """Return the credentials that earn tokens, or what is sent instead of a token, or neither."""
-    login, password, api_token = connection.login, connection.password, extras.secret("api_token")
+    # What is copied from a web page or a terminal often ends in a space or a line break.
+    login, password = (connection.login or "").strip(), (connection.password or "").strip()
+    api_token = extras.secret("api_token")
     auth_type = extras.choice("auth_type", AUTH_TYPES)
     if auth_type is None and api_token and (login or password):
         raise AirbyteConfigError(
-            f"Airflow connection {connection.conn_id!r} has the extra api_token, and a Login or Password too. Remove "
-            "one of the two, or say in the extra auth_type which one counts."
+            f"Airflow connection {connection.conn_id!r} has the extra api_token, and a Client ID (Login) or Client "
+            "secret (Password) too. Remove one of the two, or say in the extra auth_type which one counts."
         )
     auth_type = auth_type or ("bearer" if api_token else "client_credentials" if login or password else "none")
     if auth_type == "none":
@@ -90,19 +114,23 @@ def _who_we_are(connection: Connection, extras: Extras, root: ApiRoot) -> tuple[
         return None, fixed_token(
             api_token,
             "Check the extra api_token: tokens of Airbyte's own expire after 15 minutes, and nobody renews this one. "
-            "A client id (Login) and secret (Password) earn a new one each time.",
+            "With Client ID (Login) and Client secret (Password) a new one is fetched each time.",
         )
     if not login or not password:
-        missing, given = ("Password", "Login") if login else ("Login", "Password")
-        without = f"a {given} but no {missing}" if login or password else "neither Login nor Password"
+        fields = ("Client ID (Login)", "Client secret (Password)")
+        given, missing = fields if login else fields[::-1]
+        without = f"a {given} but no {missing}" if login or password else f"neither {given} nor {missing}"
         raise AirbyteConfigError(
-            f"Airflow connection {connection.conn_id!r} has {without}. Login is the client id and Password the client "
-            "secret of an Airbyte application, or user and password with auth_type basic; leave both empty only if "
-            "that Airbyte has authentication switched off."
+            f"Airflow connection {connection.conn_id!r} has {without}. They are those of an Airbyte application, or "
+            "user and password with auth_type basic. Leave both empty only if that Airbyte has authentication switched "
+            "off."
         )
     if auth_type == "basic":
         encoded = base64.b64encode(f"{login}:{password}".encode()).decode()
-        advice = "Check Login and Password, which are sent as HTTP Basic, for the extra auth_type is basic."
+        advice = (
+            "Check Client ID (Login) and Client secret (Password), which are sent as HTTP Basic because the extra "
+            "auth_type is basic."
+        )
         return None, fixed_token(encoded, advice, "Basic")
     return Credentials(_token_url(connection, extras, root), login, password), None
 

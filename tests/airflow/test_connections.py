@@ -106,11 +106,14 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
             "auth_type .* is 'oauth', expected one of client_credentials, bearer, basic",
         ),
         ({"extra": {"auth_type": "bearer"}}, "auth_type .* is bearer, but there is no api_token"),
-        ({"extra": {"auth_type": "basic"}}, "has neither Login nor Password"),
-        ({"extra": {"auth_type": "client_credentials"}, "login": "me"}, "has a Login but no Password"),
+        ({"extra": {"auth_type": "basic"}}, r"has neither Client secret \(Password\) nor Client ID \(Login\)"),
+        (
+            {"extra": {"auth_type": "client_credentials"}, "login": "me"},
+            r"has a Client ID \(Login\) but no Client secret \(Password\)",
+        ),
         (
             {"extra": {"api_token": "t"}, "login": "me", "password": "a-phrase"},
-            "api_token, and a Login or Password too",
+            r"api_token, and a Client ID \(Login\) or Client secret \(Password\) too",
         ),
         ({"extra": {"api_token": 7}}, "Extra api_token .* cannot be used, expected text"),
         ({"extra": {"verify": "perhaps"}}, "verify .* is 'perhaps', expected true or false"),
@@ -255,6 +258,53 @@ def test_what_a_form_leaves_empty_counts_as_nothing(monkeypatch: pytest.MonkeyPa
 
     assert settings(monkeypatch, extra=dict.fromkeys(EXTRAS, "")) == settings(monkeypatch)
     assert settings(monkeypatch, extra=dict.fromkeys(EXTRAS)) == settings(monkeypatch)
+
+
+@pytest.mark.parametrize("conn_type", ["postgres", "ssh", "airbyte_cloud"])
+@both
+def test_a_connection_of_another_type_is_refused_and_nothing_is_sent(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str, conn_type: str
+) -> None:
+    declare(monkeypatch, airbyte, conn_type=conn_type, login=airbyte.client_id, password=airbyte.client_secret)
+    expected = f"Airflow connection 'mine' is of type '{conn_type}', expected 'airbyte_api'. Nothing was sent."
+    if kind == "worker":
+        with pytest.raises(errors.AirbyteConfigError, match=expected):
+            AirbyteHook("mine").get_job(1)
+    else:
+
+        async def wait() -> str:
+            (event,) = [each async for each in AirbyteJobTrigger(1, STRIPE_TO_BIGQUERY, "mine", 0.01).run()]
+            return str(event.payload["error"]["message"])
+
+        assert expected in asyncio.run(wait())
+    assert airbyte.requests == []
+
+
+@pytest.mark.parametrize("conn_type", ["airbyte_api", "airbyte", "http", "generic", ""])
+def test_types_that_may_hold_an_airbyte(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, conn_type: str) -> None:
+    declare(monkeypatch, airbyte, conn_type=conn_type, login=airbyte.client_id, password=airbyte.client_secret)
+    ask(airbyte, "worker")
+
+
+@both
+def test_white_space_around_login_and_password_is_not_sent(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    declare(monkeypatch, airbyte, login=f" {airbyte.client_id}\n", password=f"\t{airbyte.client_secret} \r\n")
+    ask(airbyte, kind)
+
+
+def test_credentials_of_white_space_are_none(open_airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, open_airbyte, login=" ", password="\n")
+    ask(open_airbyte, "worker")
+
+
+def test_a_uri_with_an_underscore_says_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", "airbyte_api://me:hidden-phrase@localhost:8000/http")
+    ok, text = AirbyteHook("mine").test_connection()
+    assert not ok
+    assert "has no Airbyte URL (Host). If it is a URI, begin it with airbyte-api://, with a hyphen." in text
+    assert "hidden" not in text
 
 
 # -- other ways to write it ------------------------------------------------------------------------------------

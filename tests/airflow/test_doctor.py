@@ -82,11 +82,16 @@ ROWS = [
     Row(
         "authentication off, and credentials sent",
         Diagnosis.SWITCHED_OFF,
-        ("Empty Login and Password",),
+        ("Empty Client ID (Login) and Client secret (Password)",),
         airbyte={"auth": False},
     ),
-    Row("no credentials", Diagnosis.MISSING, ("Set Login",), lambda _: {"login": "", "password": ""}),
-    Row("half of the credentials", Diagnosis.UNUSABLE, ("no Password",), lambda _: {"password": ""}),
+    Row(
+        "no credentials",
+        Diagnosis.MISSING,
+        ("Set Client ID (Login) and Client secret (Password)",),
+        lambda _: {"login": "", "password": ""},
+    ),
+    Row("half of the credentials", Diagnosis.UNUSABLE, ("no Client secret (Password)",), lambda _: {"password": ""}),
     Row("a gateway that wants Basic", Diagnosis.GATEWAY, ("auth_type to basic",), arrange=reply(401, TOKEN, **BASIC)),
     Row(
         "a gateway before an Airbyte without authentication",
@@ -103,18 +108,30 @@ ROWS = [
         ("Check the extra api_token", "15 minutes"),
         lambda _: {"login": "", "password": "", "extra": {"api_token": SECRET}},
     ),
-    Row("no access", Diagnosis.NO_ACCESS, ("a role in a workspace",), arrange=reply(403, "/workspaces")),
+    Row("no access", Diagnosis.NO_ACCESS, ("a role in a workspace",), arrange=reply(403, "/workspaces|/connections")),
+    Row("no access to workspaces alone", None, ("may list connections",), arrange=reply(403, "/workspaces")),
     Row("no workspace", Diagnosis.NO_WORKSPACE, ("a role",), arrange=lambda airbyte: airbyte.workspaces.clear()),
     Row(
         "a wrong password for HTTP Basic",
         Diagnosis.FIXED_REFUSED,
-        ("Check Login and Password, which are sent as HTTP Basic",),
+        ("Check Client ID (Login) and Client secret (Password), which are sent as HTTP Basic",),
         lambda _: {"extra": {"auth_type": "basic"}},
         reply(401, "/workspaces", **BASIC),
         {"auth": False},
     ),
     # Where it is
-    Row("no host", Diagnosis.UNUSABLE, ("Host is empty",), lambda _: {"host": ""}),
+    Row(
+        "a connection of another type",
+        Diagnosis.UNUSABLE,
+        ("is of type 'postgres', expected 'airbyte_api'. Nothing was sent.",),
+        lambda _: {"conn_type": "postgres"},
+    ),
+    Row(
+        "no host",
+        Diagnosis.UNUSABLE,
+        ("has no Airbyte URL (Host)", "http://localhost:8000 for a local Airbyte"),
+        lambda _: {"host": ""},
+    ),
     Row("a host that does not exist", Diagnosis.UNKNOWN_HOST, ("DNS",), lambda _: {"host": "http://nobody.invalid"}),
     Row(
         "a port where nothing listens",
@@ -141,8 +158,8 @@ ROWS = [
     Row(
         "403 of an Airbyte that does not know the path",
         Diagnosis.WEB_PAGE,
-        ("check Host",),
-        arrange=reply(403, "/workspaces|/api/v1/instance_configuration"),
+        ("check Airbyte URL (Host)",),
+        arrange=reply(403, "/workspaces|/connections|/api/v1/instance_configuration"),
     ),
     Row(
         "an identity proxy",
@@ -153,14 +170,69 @@ ROWS = [
     Row(
         "http to a port that speaks https",
         Diagnosis.WANTS_TLS,
-        ("Write https:// in Host",),
+        ("Write https:// in Airbyte URL (Host)",),
         arrange=reply(400, TOKEN, body="<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"),
     ),
-    Row("a firewall's 403", Diagnosis.WEB_PAGE, ("something before it",), arrange=reply(403, TOKEN, **HTML)),
+    Row("a firewall's 403", Diagnosis.BLOCKED, ("The 403 is not Airbyte's",), arrange=reply(403, TOKEN, **HTML)),
+    Row(
+        "a service mesh's 403",
+        Diagnosis.BLOCKED,
+        ("RBAC: access denied", "secret_headers"),
+        arrange=reply(403, "/workspaces", body="RBAC: access denied"),
+    ),
+    Row(
+        "an identity proxy's 401 at the token endpoint",
+        Diagnosis.GATEWAY,
+        ("Invalid IAP credentials", "secret_headers"),
+        arrange=reply(401, TOKEN, body="Invalid IAP credentials: empty token"),
+    ),
+    Row(
+        "an identity proxy's 401 after the token",
+        Diagnosis.GATEWAY,
+        ("Invalid IAP credentials", "secret_headers"),
+        arrange=reply(401, "/workspaces", body="Invalid IAP credentials: empty token"),
+    ),
+    Row(
+        "an identity proxy's 401 where no credentials are sent",
+        Diagnosis.GATEWAY,
+        ("secret_headers",),
+        lambda _: {"login": "", "password": ""},
+        reply(401, "/workspaces", body="Invalid IAP credentials: empty token"),
+    ),
+    Row(
+        "a typo in the path",
+        Diagnosis.WEB_PAGE,
+        ("and not below /api/publik: write http://127.0.0.1",),
+        lambda airbyte: {"host": f"{airbyte.url}/api/publik/v1"},
+    ),
+    Row(
+        "a typo in the path of an Airbyte that hides what it is",
+        Diagnosis.WEB_PAGE,
+        ("Check the path in Airbyte URL (Host)", "400 to a wrong client secret"),
+        lambda airbyte: {"host": f"{airbyte.url}/api/publik/v1"},
+        reply(404, ".*instance_configuration"),
+    ),
+    Row(
+        "Keycloak's own endpoint",
+        Diagnosis.WEB_PAGE,
+        ("expects a form", "Remove the extra auth_url"),
+        lambda airbyte: {"extra": {"auth_url": f"{airbyte.api_url}/realms/token"}},
+        reply(
+            400,
+            "/realms/token",
+            body='{"error":"invalid_request","error_description":"Missing form parameter: grant_type"}',
+        ),
+    ),
+    Row(
+        "a typo in the token URL",
+        Diagnosis.WRONG_SECRET,
+        ("check the path in the extra auth_url",),
+        lambda airbyte: {"extra": {"auth_url": f"{airbyte.api_url}/applikations/token"}},
+    ),
     Row(
         "a gateway that does not know the path",
         Diagnosis.WEB_PAGE,
-        ("Check Host",),
+        ("Check Airbyte URL (Host)",),
         arrange=reply(404, "/workspaces", body='{"message": "no Route matched with those values"}'),
     ),
     Row(
@@ -172,12 +244,19 @@ ROWS = [
     # How it is doing
     Row("rate limited", Diagnosis.RATE_LIMITED, ("in a minute",), arrange=reply(429, TOKEN)),
     Row("in trouble", Diagnosis.SERVER, ("Try again later",), arrange=reply(503, ".*")),
+    Row(
+        "a gateway's 502 at the token endpoint",
+        Diagnosis.SERVER,
+        ("titled 'Airbyte'",),
+        arrange=reply(502, TOKEN, **HTML),
+    ),
+    Row("a gateway's 500 at the token endpoint", Diagnosis.SERVER, (), arrange=reply(500, TOKEN, **HTML)),
     Row("a request that is refused", Diagnosis.OTHER, ("422",), arrange=reply(422, "/workspaces")),
     # The way to it
     Row(
         "https to a port that speaks http",
         Diagnosis.NO_TLS,
-        ("Write http:// in Host",),
+        ("Write http:// in Airbyte URL (Host)",),
         lambda airbyte: {"host": airbyte.url.replace("http:", "https:")},
     ),
     Row(
@@ -222,7 +301,7 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_change(row: Row, monkey
         tokens = {asked.token for asked in airbyte.requests if asked.token}
         for secret in {airbyte.client_secret, SECRET, *tokens}:
             assert secret not in text
-        assert len(airbyte.requests) <= 3
+        assert len(airbyte.requests) <= 4
 
 
 def test_every_diagnosis_has_a_row() -> None:
@@ -314,7 +393,7 @@ class TestTls:
         host = airbyte.url.replace("127.0.0.1", "localhost")
         finding = connect(monkeypatch, airbyte, {"host": host, "extra": {"ca_bundle": str(authority.path)}}).diagnose()
         assert finding.diagnosis is Diagnosis.UNTRUSTED
-        assert "Check the name in Host" in finding.text
+        assert "Check the name in Airbyte URL (Host)" in finding.text
 
     def test_no_verification_is_warned_of(
         self, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture

@@ -206,8 +206,12 @@ def test_a_wrong_secret_is_refused(airbyte: LocalAirbyte) -> None:
 @pytest.mark.parametrize(
     ("host", "kind", "words"),
     [
-        ("", errors.AirbyteConfigError, "Host is empty"),
-        ("ftp://airbyte", errors.AirbyteConfigError, "Host 'ftp://airbyte' is no http or https URL"),
+        ("", errors.AirbyteConfigError, r"has no Airbyte URL \(Host\)"),
+        (
+            "ftp://airbyte",
+            errors.AirbyteConfigError,
+            r"Airbyte URL \(Host\) is 'ftp://airbyte', which is no http or https URL",
+        ),
         ("{url}/somewhere/else", errors.AirbyteUnexpectedReplyError, "Check Host in the Airflow connection"),
     ],
 )
