@@ -35,7 +35,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteServerError,
     AirbyteUnexpectedReplyError,
 )
-from airflow_provider_airbyte_api.api.retry import Retry
+from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, read_token
 from airflow_provider_airbyte_api.api.wire import (
     NoResponse,
@@ -47,6 +47,9 @@ from airflow_provider_airbyte_api.api.wire import (
 )
 
 T = TypeVar("T")
+
+ANSWERS_AGAIN = "Airbyte answers again."
+"""What the log has when an outage is over."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,14 @@ def pause_before_next_try(retry: Retry, failures: int, since: float, error: Airb
     moment = yield from now()
     pause = retry.pause_after(failures, moment - since, error)
     if pause is None:
+        if retry.rides_out:
+            yield Say("Airbyte was unreachable for %.0f s; giving up.", (moment - since,), logging.WARNING)
         raise error
-    yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
+    if not retry.rides_out:
+        yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
+    elif failures == 1:
+        minutes = max(retry.patience / 60, 1)
+        yield Say("Airbyte is unreachable; retrying for up to %.0f min. %s", (minutes, error), logging.WARNING)
     yield Pause(pause)
 
 
@@ -159,8 +168,8 @@ def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  #
     """Return the 2xx reply to ``request``.
 
     The token is checked before each try. A 401 earns one new token and one replay, and a second 401 is an error.
-    What failed and may heal is repeated within ``retry`` if that does no harm: any repeatable request, and any other
-    that Airbyte surely did not process.
+    What failed and may heal is repeated within ``retry`` if that does no harm: getting the token, any repeatable
+    request, and any other that Airbyte surely did not process.
 
     :raises AirbyteError: what the last reply, or its absence, means.
     """
@@ -168,20 +177,28 @@ def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  #
     rejected: Token | None = None
     failures = 0
     while True:
-        token: Token | None = None if request.anonymous else (yield Authorize(rejected))
-        outcome: Response | NoResponse = yield Send(request, token)
-        if isinstance(outcome, Response):
-            if outcome.ok:
-                return outcome
-            renewable = token is not None and token.expires_at < math.inf
-            if outcome.status == 401 and renewable and rejected is None:  # noqa: PLR2004
-                rejected = token
-                continue
-        error = error_for(request, outcome, with_token=token is not None, if_refused=token.if_refused if token else "")
-        if not _may_repeat(request, error):
+        try:
+            token: Token | None = None if request.anonymous else (yield Authorize(rejected))
+        except AirbyteError as trouble:
+            error = trouble
+        else:
+            outcome: Response | NoResponse = yield Send(request, token)
+            if isinstance(outcome, Response):
+                if outcome.ok:
+                    if failures and retry.rides_out:
+                        yield Say(ANSWERS_AGAIN)
+                    return outcome
+                renewable = token is not None and token.expires_at < math.inf
+                if outcome.status == 401 and renewable and rejected is None:  # noqa: PLR2004
+                    rejected = token
+                    continue
+            error = error_for(
+                request, outcome, with_token=token is not None, if_refused=token.if_refused if token else ""
+            )
+        if not _may_repeat(request, error, retry):
             raise error
         failures += 1
-        yield from pause_before_next_try(retry, failures, started, error)
+        yield from pause_before_next_try(retry.limits_after(error), failures, started, error)
 
 
 def call_for(
@@ -199,9 +216,9 @@ def call_for(
 
 def fetch_token(
     credentials: Credentials,
-    retry: Retry = Retry(attempts=3, patience=60.0),  # noqa: B008 - it is frozen
+    retry: Retry = ONCE,
 ) -> Conversation[Token]:
-    """Return a new token.
+    """Return a new token. Whoever needs it repeats this: see :func:`call`.
 
     :raises AirbyteAuthenticationError: if the client id or the secret is wrong. Airbyte says so with 400, 401 or
         500, depending on how it authenticates.
@@ -348,8 +365,8 @@ def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mappin
         raise unexpected(request, reply, detail) from None
 
 
-def _may_repeat(request: Request, error: AirbyteError) -> bool:
-    return error.transient and (request.repeatable or not error.maybe_processed)
+def _may_repeat(request: Request, error: AirbyteError, retry: Retry) -> bool:
+    return retry.may_help(error) and (request.repeatable or not error.maybe_processed)
 
 
 def _about_credentials(error: AirbyteResponseError) -> AirbyteResponseError:

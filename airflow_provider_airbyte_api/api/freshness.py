@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 
 from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.conversation import Conversation, Say, now, read_page
+from airflow_provider_airbyte_api.api.conversation import ANSWERS_AGAIN, Conversation, Say, now, read_page
 from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteJobTimeoutError, may_heal
 from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, get_job, pause_within
 from airflow_provider_airbyte_api.api.models import Job, JobStatus
@@ -69,7 +69,7 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
         if job.ended_at < since:
             continue
         if demand.min_rows is not None and job.rows_synced is None:  # some servers leave it out of lists
-            job = yield from get_job(job.job_id, ONCE)  # noqa: PLW2901 - the same job, whole
+            job = yield from get_job(job.job_id, ONCE, is_seen=True)  # noqa: PLW2901 - the same job, whole
         if demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows:
             return Look(job, job)
     newest = max(page.rows, key=lambda job: job.job_id, default=None)
@@ -132,7 +132,7 @@ class _Lookout:
             yield from self._missed(error)
             return None
         if self.trouble is not None:
-            yield Say("Airbyte answers again.")
+            yield Say(ANSWERS_AGAIN)
             self.trouble = None
             self.outage.is_over()
         moment = yield from now()

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import (
+    ANSWERS_AGAIN,
     Conversation,
     News,
     Pause,
@@ -24,14 +25,36 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
     AirbyteJobTimeoutError,
     AirbyteNotFoundError,
+    AirbyteResponseError,
     AirbyteUnreachableError,
     may_heal,
 )
 from airflow_provider_airbyte_api.api.models import KNOWN, Job, JobStatus, expecting
-from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE, Retry
+from airflow_provider_airbyte_api.api.retry import LONGEST_RETRY_AFTER, ONCE, Retry, while_unreachable
 
-AWAY = Retry(first_pause=2.0, longest_pause=60.0)
+AWAY = while_unreachable(UNREACHABLE_TIMEOUT)
 """The pauses between two looks while Airbyte is away."""
+
+CANCEL_PATIENCE = 120.0
+"""Seconds for a job that was cancelled to stop, and for attempts to cancel it."""
+
+CANCEL_AGAIN = 15.0
+"""Seconds after which a job that was cancelled, and still runs, is cancelled again."""
+
+CANCEL_PAUSE = 2.0
+"""Seconds between two looks at a job that was cancelled."""
+
+CANCEL = Retry(attempts=12, patience=CANCEL_PATIENCE, longest_pause=15.0, is_known=True)
+"""Attempts to cancel a job."""
+
+GRACE = 30.0
+"""Seconds from the beginning of a wait within which Airbyte may say, once, that there is no job that it has shown.
+
+It may read its database from a replica that lags behind.
+"""
+
+GRACE_PAUSE = 5.0
+"""Seconds before it is asked again then."""
 
 HEARTBEAT = 600.0
 """Seconds after which one who waits says that nothing has changed."""
@@ -52,6 +75,8 @@ class Patience:
     queue_deadline: float | None = None
     unreachable_timeout: float = UNREACHABLE_TIMEOUT
     first_pause: float = 0.0
+    is_seen: bool = False
+    """True if Airbyte has shown the job before this wait, as it has to whoever started it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "poll_interval", at_least_min_poll_interval(self.poll_interval))
@@ -65,20 +90,36 @@ class Waited:
     looks: int
 
 
-def get_job(job_id: int, retry: Retry = Retry()) -> Conversation[Job]:  # noqa: B008 - it is frozen
+def get_job(
+    job_id: int,
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+    *,
+    is_seen: bool = False,
+) -> Conversation[Job]:
     """Return the job.
 
+    :param is_seen: True if Airbyte has shown the job before.
     :raises AirbyteNotFoundError: for a job that does not exist or may not be seen. Airbyte says that with 403, 404
         or 409, depending on its edition.
     """
     try:
         return (yield from call_for(calls.get_job(job_id), expecting(Job.from_json, job_id=job_id), retry))
     except (AirbyteAccessError, AirbyteNotFoundError, AirbyteConflictError) as error:
-        raise error.rephrased(
+        not_found = error.rephrased(
             f"There is no job {job_id}, or the user who created the application may not see it. Check job_id, and "
             "that it belongs to the Airbyte that the Airflow connection names.",
             kind=AirbyteNotFoundError,
-        ) from None
+        )
+        raise (no_longer_visible(job_id, not_found) if is_seen else not_found) from None
+
+
+def no_longer_visible(job_id: int, error: AirbyteResponseError) -> AirbyteResponseError:
+    """Return ``error``, which says that there is no job, as it is to be said of a job that Airbyte has shown."""
+    return error.rephrased(
+        f"Job {job_id} is no longer visible: it was deleted in Airbyte, or the user who created the application lost "
+        "access to its workspace. Check both in Airbyte; the job may still be running.",
+        kind=AirbyteNotFoundError,
+    )
 
 
 @dataclass
@@ -165,41 +206,73 @@ def await_news(glance: Glance) -> Conversation[Job]:
 
 def cancel_job(
     job_id: int,
-    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+    retry: Retry = CANCEL,
     read_timeout: float = calls.SLOW_START,
 ) -> Conversation[Job]:
     """Cancel the job if it is not finished, and return it as it is then.
 
-    Airbyte's cancel stops *whatever runs on the job's connection*, so a job that is finished is left alone: a newer
-    one may be running. That Airbyte finds nothing to cancel is as good.
+    Airbyte's cancel stops *whatever runs on the job's connection*, so before each request the job is looked at, and one
+    that is finished is left alone: a newer one may be running. That Airbyte finds nothing to cancel is as good. A
+    request that failed is repeated while the job still runs.
+
+    :param retry: the attempts, and the delays between them.
+    :raises AirbyteNotFoundError: for a job that does not exist or may not be seen.
+    :raises AirbyteError: if the last attempt failed, or cannot succeed, and the job still runs.
     """
     began = yield from now()
-    failures = 0
+    failures, is_seen = 0, False
     while True:
-        job = yield from get_job(job_id, retry)
-        if job.is_finished:
-            return job
         try:
-            # Once: whatever time passes before a second try, the job has to be looked at again.
-            parse = expecting(Job.from_json, job_id=job_id)
-            job = yield from call_for(calls.cancel_job(job_id, read_timeout), parse, ONCE)
-            break
-        except AirbyteConflictError:
-            job = yield from get_job(job_id, retry)
-            break
+            job = yield from get_job(job_id, ONCE, is_seen=is_seen)
+            is_seen = True
+            return job if job.is_finished else (yield from _request_cancel(job_id, read_timeout))
         except AirbyteError as error:
-            if error.maybe_processed:
-                # It was our job that ran a moment ago: what it became tells.
-                job = yield from get_job(job_id, retry)
-                if not job.is_finished:
-                    raise
-                break
-            if not error.transient:
+            if not _is_worth_another_cancel(error, is_seen=is_seen):
                 raise
-            failures += 1
-            yield from pause_before_next_try(retry, failures, began, error)
-    yield Say("Asked Airbyte to cancel job %d; its status is %s.", (job.job_id, job.status))
+            failure = error
+        failures += 1
+        yield from pause_before_next_try(retry, failures, began, failure)
+
+
+def _request_cancel(job_id: int, read_timeout: float) -> Conversation[Job]:
+    """Send one cancel request for a job that runs, and return the job as it is then."""
+    try:
+        job = yield from call_for(calls.cancel_job(job_id, read_timeout), expecting(Job.from_json, job_id=job_id), ONCE)
+    except AirbyteError as error:
+        if not (error.maybe_processed or isinstance(error, AirbyteConflictError)):
+            raise
+        # Airbyte may have obeyed, or there was nothing to cancel any more: the job tells.
+        job = yield from get_job(job_id, ONCE, is_seen=True)
+        if not job.is_finished:
+            raise
+    yield Say("Asked Airbyte to cancel job %d; its status is %s.", (job_id, job.status))
     return job
+
+
+def _is_worth_another_cancel(error: AirbyteError, *, is_seen: bool) -> bool:
+    if not is_seen:
+        return error.transient
+    return may_heal(error) or isinstance(error, AirbyteConflictError)
+
+
+def cancel_and_wait(job_id: int) -> Conversation[Job]:
+    """Cancel the job unless it is finished, and return it once it is, or as it is after :data:`CANCEL_PATIENCE`.
+
+    If it still runs a while after Airbyte accepted the request, it is cancelled again.
+
+    :raises AirbyteError: as :func:`cancel_job`.
+    """
+    began = yield from now()
+    while True:
+        job = yield from cancel_job(job_id)
+        asked_at = yield from now()
+        moment = asked_at
+        while not job.is_finished and moment < asked_at + CANCEL_AGAIN and moment < began + CANCEL_PATIENCE:
+            yield Pause(CANCEL_PAUSE)
+            job = yield from get_job(job_id, CANCEL, is_seen=True)
+            moment = yield from now()
+        if job.is_finished or moment >= began + CANCEL_PATIENCE:
+            return job
 
 
 def nothing_new(job: Job, moment: float) -> Say:
@@ -222,6 +295,8 @@ class _Lookout:
     said_at: float = 0.0
     looks: int = 0
     has_begun: bool = False
+    began: float | None = None
+    has_had_grace: bool = False
 
     def __post_init__(self) -> None:
         self.outage = Outage()
@@ -232,17 +307,21 @@ class _Lookout:
         glance = Glance(self.job_id, self.pause, self._next_limit, known)
         self.pause = self.patience.poll_interval
         self.looks += 1
+        if self.began is None:
+            self.began = yield from now()
         try:
             job = yield from self.look(glance)
+        except AirbyteNotFoundError as error:
+            yield from self._not_visible(error)
+            return None
         except AirbyteError as error:
             # An odd page is no reason to wait for a job that nobody has seen before.
-            seen_before = self.status != "unknown" or self.patience.first_pause > 0
-            if not (may_heal(error) if seen_before else error.transient):
+            if not (may_heal(error) if self._is_seen else error.transient):
                 raise
             yield from self._missed(error)
             return None
         if self.outage.failures:
-            yield Say("Airbyte answers again.")
+            yield Say(ANSWERS_AGAIN)
             self.outage.is_over()
         moment = yield from now()
         if job.status != self.status:
@@ -263,6 +342,10 @@ class _Lookout:
             )
 
     @property
+    def _is_seen(self) -> bool:
+        return self.status != "unknown" or self.patience.is_seen or self.patience.first_pause > 0
+
+    @property
     def _deadline(self) -> float | None:
         """The deadline that counts now: a job that has begun has left the queue for good."""
         return _earliest(self.patience.deadline, None if self.has_begun else self.patience.queue_deadline)
@@ -272,6 +355,22 @@ class _Lookout:
         """The moment at which the wait may be over, whatever the job does."""
         patience_ends = self.outage.since + self.patience.unreachable_timeout if self.outage.failures else None
         return _earliest(self._deadline, patience_ends)
+
+    def _not_visible(self, error: AirbyteNotFoundError) -> Conversation[None]:
+        """Raise ``error``, unless the job is so young that Airbyte may not show it yet."""
+        if not self._is_seen:
+            raise error
+        moment = yield from now()
+        is_young = moment - (self.began or moment) <= GRACE
+        if self.has_had_grace or not is_young:
+            raise no_longer_visible(self.job_id, error)
+        self.has_had_grace = True
+        self.pause = min(self.pause, GRACE_PAUSE)
+        yield Say(
+            "Airbyte does not show job %d at present; polling it once more. It answered %d: %s",
+            (self.job_id, error.status, error.detail),
+            logging.WARNING,
+        )
 
     def _missed(self, error: AirbyteError) -> Conversation[None]:
         moment = yield from now()

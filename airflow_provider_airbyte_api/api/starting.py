@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import (
+    ANSWERS_AGAIN,
     Conversation,
     Pause,
     Say,
@@ -30,10 +31,10 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteConnectionInactiveError,
     AirbyteError,
 )
-from airflow_provider_airbyte_api.api.jobs import cancel_job, get_job
+from airflow_provider_airbyte_api.api.jobs import cancel_and_wait
 from airflow_provider_airbyte_api.api.models import Connection, Job, expecting
 from airflow_provider_airbyte_api.api.resources import get_connection
-from airflow_provider_airbyte_api.api.retry import ONCE, Retry
+from airflow_provider_airbyte_api.api.retry import ONCE, Retry, while_unreachable
 
 LOOK_UP_PATIENCE = 180.0
 """Seconds during which a job may yet appear whose start brought no reply: Airbyte goes on creating it."""
@@ -45,9 +46,6 @@ MOST_STARTS = 3
 
 NOTHING_RUNS_PATIENCE = 300.0
 """Seconds to go on trying where Airbyte says that a job runs and shows none: it does so just after a clear."""
-
-CANCEL_PATIENCE = 120.0
-"""Seconds for a job that was cancelled to stop before another one is started."""
 
 RECENT = 10
 """Jobs of a connection to look through for the one that runs."""
@@ -64,6 +62,9 @@ NEEDS_A_ROLE = (
     "Airbyte says this of things that do not exist, too. Check connection_id, and the role in the workspace of the "
     "user who created the application: a clear needs an editor's, a reset (job_type) a runner's."
 )
+
+HIDES_ITS_REASON = ("could not fulfill request", "state conflict")
+"""Airbyte's words for a conflict whose reason it does not tell: the default message, or the title alone."""
 
 CLEARS = ("clear", "reset")
 """Airbyte's two words for one thing, which it answers with a job of the type ``reset``."""
@@ -146,32 +147,40 @@ def require_not_gone(connection: Connection) -> None:
         )
 
 
-def newest_job_id(connection_id: str) -> Conversation[int]:
+def newest_job_id(connection_id: str, retry: Retry = Retry()) -> Conversation[int]:  # noqa: B008 - it is frozen
     """Return the id of a connection's newest job, 0 if it never had one."""
-    jobs = yield from _recent(connection_id, limit=1)
+    jobs = yield from _recent(connection_id, retry, limit=1)
     newest = _newest(jobs)
     return 0 if newest is None else newest.job_id
 
 
-def job_after(connection_id: str, job_id: int, wish: Wish) -> Conversation[Job | None]:
+def job_after(
+    connection_id: str,
+    job_id: int,
+    wish: Wish,
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+) -> Conversation[Job | None]:
     """Return the newest job of a connection that is as wished for and newer than ``job_id``, whatever its status."""
-    jobs = yield from _recent(connection_id)
+    jobs = yield from _recent(connection_id, retry)
     return _newest(job for job in jobs if job.job_id > job_id and wish.is_met_by(job))
 
 
-def appeared(connection_id: str, newest: int, wish: Wish, until: float) -> Conversation[Job | None]:
-    """Return the job of a start whose outcome nobody knows; None if it is not there at ``until``.
+def appeared(
+    connection_id: str,
+    newest: int,
+    wish: Wish,
+    until: float,
+    unreachable_timeout: float = LOOK_UP_PATIENCE,
+) -> Conversation[Job | None]:
+    """Return the job of a start whose outcome nobody knows; None if Airbyte does not show it at ``until``, or later.
 
     :param newest: the connection's newest job before that start.
     :param until: seconds since the epoch.
+    :param unreachable_timeout: seconds that Airbyte may be unreachable meanwhile.
     """
+    retry = while_unreachable(unreachable_timeout, is_known=True)
     while True:
-        try:
-            job = yield from job_after(connection_id, newest, wish)
-        except AirbyteError as error:
-            if not error.transient:
-                raise
-            job = None
+        job = yield from job_after(connection_id, newest, wish, retry)
         if job is not None:
             return job
         moment = yield from now()
@@ -180,22 +189,27 @@ def appeared(connection_id: str, newest: int, wish: Wish, until: float) -> Conve
         yield Pause(LOOK_UP_PAUSE)
 
 
-def job_since(connection_id: str, moment: float, wish: Wish) -> Conversation[Job | None]:
+def job_since(
+    connection_id: str,
+    moment: float,
+    wish: Wish,
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+) -> Conversation[Job | None]:
     """Return the newest such job that was created at ``moment`` (seconds since the epoch) or later."""
-    jobs = yield from _recent(connection_id)
+    jobs = yield from _recent(connection_id, retry)
     return _newest(
         job for job in jobs if wish.is_met_by(job) and job.start_time and job.start_time.timestamp() >= moment
     )
 
 
-def running_job(connection_id: str) -> Conversation[Job | None]:
+def running_job(connection_id: str, retry: Retry = Retry()) -> Conversation[Job | None]:  # noqa: B008 - it is frozen
     """Return the newest job of a connection that is not finished.
 
     More than one may be listed after a crash of Airbyte; only the newest is real. Up to 2.0 Airbyte lists refreshes and
     clears only if asked for them by name.
     """
     for job_type in (None, "refresh", "clear"):
-        jobs = yield from _recent(connection_id, job_type=job_type)
+        jobs = yield from _recent(connection_id, retry, job_type=job_type)
         running = _newest(job for job in jobs if not job.is_finished)
         if running is not None:
             return running
@@ -223,26 +237,27 @@ def start_or_adopt(
     connection: Connection,
     newest: int,
     wish: Wish = Wish(),
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
 ) -> Conversation[Started | Busy | NotStarted]:
     """Start one job of ``connection``, whose newest job was ``newest``, or take up the one that runs.
 
     ``wait``, and ``attach`` where what runs is no sync, return :class:`Busy`: waiting is for the caller, who then
     begins anew.
 
+    :param retry: for what surely started nothing.
     :raises AirbyteAlreadyRunningError: with ``fail``, or if Airbyte says so for long and shows no such job.
     :raises AirbyteBusyError: with ``fail``, before a clear.
     :raises AirbyteConnectionInactiveError: if the connection turned out to be inactive, locked or deleted.
     :raises AirbyteError: if it could not be started, or nothing tells whether it was.
     """
-    began = yield from now()
-    attempts = _Start(connection, newest, wish, began)
+    attempts = _Start(connection, newest, wish, retry)
     outcome: Started | Busy | NotStarted | None = None
     try:
         while outcome is None:
             outcome = yield from attempts.attempt()
     except AirbyteError as error:
-        # Whatever became of the last attempt, an earlier one may yet have been obeyed.
-        error.maybe_processed = error.maybe_processed or attempts.unclear > 0
+        # Whatever became of the last request, an earlier one may yet have been obeyed.
+        error.maybe_processed = attempts.unclear > 0
         raise
     return outcome
 
@@ -255,42 +270,30 @@ def cancel_running_job(connection_id: str) -> Conversation[Job | None]:
     return (yield from cancel_and_wait(running.job_id))
 
 
-def cancel_and_wait(job_id: int) -> Conversation[Job]:
-    """Cancel the job unless it is finished, and return it once it is, or after :data:`CANCEL_PATIENCE`."""
-    began = yield from now()
-    job = yield from cancel_job(job_id)
-    while not job.is_finished:
-        moment = yield from now()
-        if moment - began >= CANCEL_PATIENCE:
-            break
-        yield Pause(2.0)
-        job = yield from get_job(job_id)
-    return job
-
-
 @dataclass
 class _Start:
     """Attempts to start a job.
 
-    ``failures`` counts those that surely were not obeyed, ``unclear`` those that may have been, though no job shows.
+    ``failures`` counts those that surely were not obeyed, ``unclear`` those that may have been.
     """
 
     connection: Connection
     newest: int
     wish: Wish
-    began: float
+    retry: Retry
     unclear: int = 0
     failures: int = 0
     failing_since: float | None = None
+    nothing_runs_since: float | None = None
 
     def attempt(self) -> Conversation[Started | Busy | NotStarted | None]:
         """Ask once for the job, and return what came of it; None to ask again."""
         if self.wish.is_a_clear:
-            running = yield from running_job(self.connection.connection_id)
+            running = yield from running_job(self.connection.connection_id, self.retry)
             if running is not None:
                 return (yield from self._runs_already(running, None))
         # Whatever time passes before a second try, what runs has to be looked at again before a clear.
-        retry = ONCE if self.wish.is_a_clear else Retry()
+        retry = ONCE if self.wish.is_a_clear else self.retry
         try:
             request = calls.start_job(self.connection.connection_id, self.wish.job_type)
             parse = expecting(Job.from_json, connection_id=self.connection.connection_id)
@@ -298,40 +301,56 @@ class _Start:
         except AirbyteAlreadyRunningError as error:
             return (yield from self._already_running(error))
         except AirbyteError as error:
-            if self.wish.is_a_clear and error.transient and not error.maybe_processed:
+            if self.wish.is_a_clear and self.retry.may_help(error) and not error.maybe_processed:
                 yield from self._try_later(error)
                 return None
             if self.wish.is_a_clear and isinstance(error, AirbyteAccessError):
                 raise error.rephrased(NEEDS_A_ROLE) from None
-            yield from _require_unclear(self.connection, error)
+            yield from self._require_unclear(error)
             return (yield from self._look_up(error))
-        if job.job_id <= self.newest and not job.is_finished:
-            # Airbyte (since 2026) answers with the job that waits in its queue, as if that had been started.
+        if self.failures and self.retry.rides_out:
+            yield Say(ANSWERS_AGAIN)
+        if self.wish.is_met_by(job) and job.job_id > self.newest:
+            return Started(job, owned=True)
+        # Airbyte (since 2026) answers with the job that waits in its queue, as if that had been started.
+        if not job.is_finished:
             return (yield from self._runs_already(job, None))
-        if not self.wish.is_met_by(job):
-            yield Say(
-                "Airbyte runs a %s first, which was pending for this connection: job %d.",
-                (job.job_type, job.job_id),
-                logging.WARNING,
-            )
-        return Started(job, owned=True)
+        yield from self._already_finished(job)
+        return None
 
     def _try_later(self, error: AirbyteError) -> Conversation[None]:
         if self.failing_since is None:
             self.failing_since = yield from now()
         self.failures += 1
-        yield from pause_before_next_try(Retry(), self.failures, self.failing_since, error)
+        yield from pause_before_next_try(self.retry, self.failures, self.failing_since, error)
 
     def _already_running(self, error: AirbyteAlreadyRunningError) -> Conversation[Started | Busy | NotStarted | None]:
-        running = yield from running_job(self.connection.connection_id)
+        running = yield from running_job(self.connection.connection_id, self.retry)
         if running is None:
-            moment = yield from now()
-            if moment - self.began >= NOTHING_RUNS_PATIENCE:
+            if (yield from self._nothing_runs_for_long()):
                 raise error
             yield Say("%s None is to be found, so it should be over soon.", (error,))
             yield Pause(LOOK_UP_PAUSE)
             return None
         return (yield from self._runs_already(running, error))
+
+    def _already_finished(self, job: Job) -> Conversation[None]:
+        """Wait a little before another attempt: ``job``, which Airbyte answered with, is not the requested one."""
+        said = (
+            f"Airbyte answered the request for a {self.wish.job_type} of connection {self.connection.name!r} with job "
+            f"{job.job_id}, a {job.job_type} that had already {job.status}."
+        )
+        if (yield from self._nothing_runs_for_long()):
+            raise AirbyteBusyError(f"{said} No {self.wish.job_type} was started: check the connection in Airbyte.")
+        yield Say("%s Requesting it again.", (said,), logging.WARNING)
+        yield Pause(LOOK_UP_PAUSE)
+
+    def _nothing_runs_for_long(self) -> Conversation[bool]:
+        """Tell whether Airbyte has named jobs that do not run for :data:`NOTHING_RUNS_PATIENCE`."""
+        moment = yield from now()
+        if self.nothing_runs_since is None:
+            self.nothing_runs_since = moment
+        return moment - self.nothing_runs_since >= NOTHING_RUNS_PATIENCE
 
     def _runs_already(
         self, running: Job, error: AirbyteAlreadyRunningError | None
@@ -364,7 +383,10 @@ class _Start:
     def _refusal(self, running: Job, error: AirbyteAlreadyRunningError | None) -> AirbyteError:
         if not self.wish.is_a_clear:
             error = error or AirbyteAlreadyRunningError(
-                method="POST", url="/jobs", status=200, detail="a job of this connection is in the queue already."
+                method="POST",
+                url="/jobs",
+                status=200,
+                detail=f"a {running.job_type} of this connection is pending already, and it has to end first.",
             )
             return error.rephrased(
                 f"It is job {running.job_id}, a {running.job_type}. Wait for it or cancel it in Airbyte; an operator "
@@ -378,38 +400,46 @@ class _Start:
 
     def _look_up(self, error: AirbyteError) -> Conversation[Started | None]:
         yield Say("%s Looking whether the job was started all the same.", (error,), logging.WARNING)
+        self.unclear += 1
+        self.failures, self.failing_since = 0, None
         moment = yield from now()
         until = moment + LOOK_UP_PATIENCE
-        found = yield from appeared(self.connection.connection_id, self.newest, self.wish, until)
+        timeout = max(self.retry.patience, LOOK_UP_PATIENCE)
+        found = yield from appeared(self.connection.connection_id, self.newest, self.wish, until, timeout)
         if found is not None:
             yield Say("It was: job %d.", (found.job_id,))
             return Started(found, owned=True)
-        self.unclear += 1
-        self.failures, self.failing_since = 0, None
         if self.unclear >= MOST_STARTS:
             raise error
         yield Say("It was not. Starting it again.", level=logging.WARNING)
         return None
 
+    def _require_unclear(self, error: AirbyteError) -> Conversation[None]:
+        """Raise ``error``, or what is behind it, unless it leaves open whether the job was started.
 
-def _require_unclear(connection: Connection, error: AirbyteError) -> Conversation[None]:
-    """Raise ``error``, or what is behind it, unless it leaves open whether the job was started.
-
-    A 409 that hides its reason means that the connection is inactive, locked or deleted, or else that Airbyte waited
-    60 s for a job that it goes on creating. The connection itself tells which.
-    """
-    if isinstance(error, AirbyteConflictError):
-        latest = yield from get_connection(connection.connection_id)
-        require_active(latest)
-        if "is deleted" in error.detail:
+        A 409 that hides its reason means that the connection is inactive, locked or deleted, or else that Airbyte
+        waited 60 s for a job that it goes on creating. The connection itself tells which. One that names its reason is
+        a refusal.
+        """
+        if isinstance(error, AirbyteConflictError):
+            is_open = not error.in_airbytes_words or error.detail.lower().startswith(HIDES_ITS_REASON)
+            try:
+                latest = yield from get_connection(self.connection.connection_id, self.retry)
+            except AirbyteError:
+                self.unclear += is_open
+                raise
+            require_active(latest)
+            if not is_open:
+                raise error
+        elif not error.maybe_processed and getattr(error, "status", None) != 409:  # noqa: PLR2004
             raise error
-    elif not error.maybe_processed:
-        raise error
 
 
-def _recent(connection_id: str, *, job_type: str | None = None, limit: int = RECENT) -> Conversation[list[Job]]:
+def _recent(
+    connection_id: str, retry: Retry, *, job_type: str | None = None, limit: int = RECENT
+) -> Conversation[list[Job]]:
     request = calls.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=limit)
-    return (yield from call_for(request, _jobs_in))
+    return (yield from call_for(request, _jobs_in, retry))
 
 
 def _newest(jobs: Iterable[Job]) -> Job | None:

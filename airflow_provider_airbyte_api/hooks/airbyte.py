@@ -21,7 +21,7 @@ from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTE
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.api.finding import filter_of
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
-from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.retry import Retry
 from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of, unknown_extras
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.hooks.masking import mask_secret
@@ -43,6 +43,9 @@ DOCTOR_PATIENCE = 4.0
 
 ON_KILL_SECONDS = 4.0
 """Airflow kills a process 5 s after it called ``on_kill``."""
+
+ON_KILL = Retry(attempts=9, patience=ON_KILL_SECONDS, first_pause=0.2, longest_pause=0.5, is_known=True)
+"""Attempts to cancel a job in that time."""
 
 
 class AirbyteHook(BaseHook):
@@ -299,7 +302,8 @@ class AirbyteHook(BaseHook):
     def cancel_job(self, job_id: int) -> Job:
         """Cancel the job unless it is finished, and return it as it is then.
 
-        A newer job of the same Airbyte connection is never touched.
+        A request that failed is repeated for 2 minutes while the job still runs. A newer job of the same Airbyte
+        connection is never touched.
         """
         return self.run(jobs.cancel_job(job_id))
 
@@ -430,4 +434,4 @@ def _cancel_quickly(settings: Settings, job_id: int) -> None:
     tokens = TokenCache() if settings.token_key is None else TOKENS.copy_of(settings.token_key)
     # A logger of Airflow's may talk to the supervisor, which must not happen here.
     with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:
-        client.run(jobs.cancel_job(job_id, ONCE, read_timeout=settings.read_timeout))
+        client.run(jobs.cancel_job(job_id, ON_KILL, read_timeout=settings.read_timeout))

@@ -64,7 +64,7 @@ class AirbyteCancelJobOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel it unless it is finished, and return what became of it."""
-        from airflow_provider_airbyte_api.api import starting
+        from airflow_provider_airbyte_api.api import jobs, starting
         from airflow_provider_airbyte_api.api.models import Job, JobStatus, valid_job_id
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
         from airflow_provider_airbyte_api.hooks.errors import airflow_errors
@@ -75,7 +75,7 @@ class AirbyteCancelJobOperator(BaseOperator):
             offer_name(context, f"job {self.job_id}")
             with airflow_errors():
                 job_id = valid_job_id(self.job_id)
-            job = hook.run(starting.cancel_and_wait(job_id))
+            job = hook.run(jobs.cancel_and_wait(job_id))
         else:
             connection = hook.run(find_connection(self))
             offer_name(context, connection.name)

@@ -20,6 +20,7 @@ from airflow_provider_airbyte_api.api.errors import (
 )
 from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
+from airflow_provider_airbyte_api.api.retry import Retry, while_unreachable
 from airflow_provider_airbyte_api.api.verdict import Seen, describe, facts_of, require_success, result_of
 from airflow_provider_airbyte_api.arguments import find_connection, offer_name
 from airflow_provider_airbyte_api.assets import make_alias_known
@@ -50,13 +51,18 @@ class JobRun:
 
     def begin(self) -> dict[str, Any]:
         """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        connection = self.hook.run(find_connection(self._task))
-        offer_name(self._context, connection.name)
         memory = Memory(self._context, durable=self._task.durable)
+        is_known = memory.recall() is not None or self._has_waited
+        connection = self.hook.run(find_connection(self._task, self._retry(is_known=is_known)))
+        offer_name(self._context, connection.name)
         job = self._job_of_an_earlier_try(connection, memory)
         if job is None:
             job = self._start(connection, memory)
         return self._follow(connection, job, memory)
+
+    def _retry(self, *, is_known: bool = True) -> Retry:
+        """Return how to repeat what surely starts nothing: for ``unreachable_timeout``, from the first request on."""
+        return while_unreachable(self._task.unreachable_timeout, is_known=is_known)
 
     def _heed_its_own_schedule(self, connection: Connection) -> None:
         """Do what ``on_own_schedule`` says if Airbyte starts syncs of ``connection`` as well."""
@@ -108,7 +114,7 @@ class JobRun:
 
     def _job_of_an_earlier_try(self, connection: Connection, memory: Memory) -> Job | None:
         """Return the job to follow, or None if a new one is to be started."""
-        record = memory.recall()
+        record = memory.record
         if record is None:
             job = self._job_since_the_dag_run_began(connection, memory)
         elif record.connection_id != connection.connection_id:
@@ -132,9 +138,13 @@ class JobRun:
             # Airbyte would refuse a second sync while the first one is about to run, but let a second clear cancel it.
             patience = calls.SLOW_START + starting.LOOK_UP_PATIENCE if self._wish.is_a_clear else 0.0
             until = record.started_at + patience
-            return self.hook.run(starting.appeared(record.connection_id, record.newest, self._wish, until))
+            return self.hook.run(
+                starting.appeared(
+                    record.connection_id, record.newest, self._wish, until, self._task.unreachable_timeout
+                )
+            )
         try:
-            return self.hook.get_job(record.job_id)
+            return self.hook.run(jobs.get_job(record.job_id, self._retry(), is_seen=True))
         except AirbyteNotFoundError as error:
             self._log.warning("%s Starting a new one.", error)
             return None
@@ -151,7 +161,7 @@ class JobRun:
         if not self._task.durable or memory.is_kept or not is_a_retry or dag_run is None or dag_run.start_date is None:
             return None
         since = dag_run.start_date.timestamp()
-        job = self.hook.run(starting.job_since(connection.connection_id, since, self._wish))
+        job = self.hook.run(starting.job_since(connection.connection_id, since, self._wish, self._retry()))
         return None if job is None or job.is_finished else job
 
     def _cancel_before_a_new_sync(self, job: Job, record: Record) -> None:
@@ -159,22 +169,24 @@ class JobRun:
         if job.is_finished or not record.owned:
             return
         self._log.info("The task was cleared: cancelling job %d of before, for a new one.", job.job_id)
-        self.hook.run(starting.cancel_and_wait(job.job_id))
+        self.hook.run(jobs.cancel_and_wait(job.job_id))
 
     def _start(self, connection: Connection, memory: Memory) -> Job:
         """Start a job, or take up the one that runs; wait first for what has to end before, or defer for that."""
         while True:
             if self._task.is_killed:
                 raise AirflowException("The task was killed before it started a job.")
+            is_intended = False
             try:
                 with airflow_errors():
                     starting.require_startable(connection, self._wish)
                 self._heed_its_own_schedule(connection)
-                newest = self.hook.run(starting.newest_job_id(connection.connection_id))
+                newest = self.hook.run(starting.newest_job_id(connection.connection_id, self._retry()))
                 memory.intend(connection.connection_id, newest)
-                outcome = self.hook.run(starting.start_or_adopt(connection, newest, self._wish))
+                is_intended = True
+                outcome = self.hook.run(starting.start_or_adopt(connection, newest, self._wish, self._retry()))
             except AirbyteError as error:
-                if not error.maybe_processed:
+                if is_intended and not error.maybe_processed:
                     memory.forget()
                 if isinstance(error, AirbyteConnectionInactiveError) and self._task.on_inactive == "skip":
                     raise AirflowSkipException(str(error)) from error
@@ -189,7 +201,13 @@ class JobRun:
 
     def _wait_for_other(self, connection: Connection, job: Job) -> None:
         deadline = None if self._task.timeout is None else time.time() + self._task.timeout
-        patience = Patience(self._task.poll_interval, deadline, unreachable_timeout=self._task.unreachable_timeout)
+        patience = Patience(
+            self._task.poll_interval,
+            deadline,
+            unreachable_timeout=self._task.unreachable_timeout,
+            # As in the triggerer: whatever Airbyte answers, there is a delay between two attempts to start.
+            first_pause=self._task.poll_interval,
+        )
         if self._task.deferrable:
             self._defer(job, connection, patience, "execute_after_other", owned=False)
         try:
@@ -232,6 +250,7 @@ class JobRun:
             None if self._task.timeout is None else started_at + self._task.timeout,
             None if self._task.queue_timeout is None else started_at + self._task.queue_timeout,
             self._task.unreachable_timeout,
+            is_seen=True,
         )
         if self._task.deferrable:
             self._defer(job, connection, patience, "execute_complete", owned=owned)
@@ -320,7 +339,7 @@ class JobRun:
         fate = "It was started elsewhere, and so it is left running."
         if owned:
             try:
-                job = self.hook.cancel_job(error.job_id)
+                job = self.hook.run(jobs.cancel_and_wait(error.job_id))
             except AirbyteError as trouble:
                 fate = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
             else:
@@ -336,7 +355,7 @@ class JobRun:
         record = Memory(self._context, durable=self._task.durable).recall()
         job_id = ti.xcom_pull(task_ids=self._task.task_id, key="job_id", map_indexes=ti.map_index)
         if isinstance(job_id, int) and (record is None or record.job_id != job_id or record.owned):
-            job = self.hook.cancel_job(job_id)
+            job = self.hook.run(jobs.cancel_and_wait(job_id))
             self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)
 
     def _job_url(self, job: Job, workspace_id: str | None) -> str | None:

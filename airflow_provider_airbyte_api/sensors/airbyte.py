@@ -95,8 +95,15 @@ class _AirbyteSensor(BaseSensorOperator):
 
         return AirbyteHook(self.airbyte_conn_id)
 
+    def _retry(self) -> Retry:
+        """Return how to repeat the requests before a deferral."""
+        from airflow_provider_airbyte_api.api.retry import while_unreachable
+
+        return while_unreachable(min(self.unreachable_timeout, float(self.timeout)))
+
     def _look(self, conversation: Conversation[T]) -> T | None:
         """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
+        from airflow_provider_airbyte_api.api.conversation import ANSWERS_AGAIN
         from airflow_provider_airbyte_api.api.errors import AirbyteError, may_heal
 
         try:
@@ -109,8 +116,12 @@ class _AirbyteSensor(BaseSensorOperator):
             may_pass = may_heal(error) if self._has_looked else error.transient
             if not may_pass or moment - self._away_since >= self.unreachable_timeout:
                 raise
-            self.log.warning("Airbyte is away; waiting all the same. %s", error)
+            if self._away_since == moment:
+                minutes = max(self.unreachable_timeout / 60, 1)
+                self.log.warning("Airbyte is unreachable; retrying for up to %.0f min. %s", minutes, error)
             return None
+        if self._away_since is not None:
+            self.log.info(ANSWERS_AGAIN)
         self._away_since, self._has_looked = None, True
         return found
 
@@ -199,9 +210,11 @@ class AirbyteJobSensor(_AirbyteSensor):
 
     def execute(self, context: Context) -> Any:
         """Wait for the job here, or leave that to the trigger unless it is finished already."""
+        from airflow_provider_airbyte_api.api import jobs
+
         if not self.deferrable:
             return super().execute(context)
-        job = self.hook.get_job(self._valid_job_id())
+        job = self.hook.run(jobs.get_job(self._valid_job_id(), self._retry()))
         connection = self._connection_of(context, job)
         if job.is_finished:
             return self._finish(job, connection)
@@ -212,7 +225,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.api import jobs
         from airflow_provider_airbyte_api.api.retry import ONCE
 
-        job = self._look(jobs.get_job(self._valid_job_id(), ONCE))
+        job = self._look(jobs.get_job(self._valid_job_id(), ONCE, is_seen=self._has_looked))
         if job is None:
             return PokeReturnValue(is_done=False)
         if job.is_finished:
@@ -383,11 +396,10 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         )
 
     def _defer(self, context: Context) -> None:
-        from airflow_provider_airbyte_api.api.retry import Retry
         from airflow_provider_airbyte_api.triggers import events
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
 
-        connection, demand = self.hook.run(self._find(Retry())), self._demand(context)
+        connection, demand = self.hook.run(self._find(self._retry())), self._demand(context)
         self.defer(
             trigger=AirbyteFreshnessTrigger(
                 connection_id=connection.connection_id,

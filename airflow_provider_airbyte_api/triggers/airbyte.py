@@ -259,7 +259,9 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         if await self._is_still_waited_for():
             return
         try:
-            await self._ask(lambda watch: watch.cancel_job(self.job_id))
+            job = await self._ask(lambda watch: watch.cancel_job(self.job_id, self.log))
+            if not job.is_finished:
+                self.log.warning("Job %d was cancelled and is still %s: check it in Airbyte.", job.job_id, job.status)
         except Exception as error:  # noqa: BLE001 - whatever it is, the job runs on
             self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
 

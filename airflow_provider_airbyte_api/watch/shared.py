@@ -95,26 +95,26 @@ class Watch:
         async with self._turn() as client:
             return await client.run(conversation)
 
-    async def run(self, conversation: Conversation[T], log: Log) -> T:
+    async def run(self, conversation: Conversation[T], log: Log, *, first: asyncio.Semaphore | None = None) -> T:
         """Perform a conversation that waits: it takes its turn each time that it asks.
 
         :param log: where it says what happens.
+        :param first: what it takes before its turn, so that others get one, too.
         """
 
         async def perform(step: Step) -> Any:
             if isinstance(step, Pause):
                 return await CLOCK.asleep(step.seconds * (jitter() if step.jitter else 1.0))
             if isinstance(step, Send | Authorize):
-                async with self._turn() as client:
+                async with first or contextlib.nullcontext(), self._turn() as client:
                     return await client.perform(step)
             return _perform(step, log)
 
         return await drive(conversation, perform)
 
-    async def cancel_job(self, job_id: int) -> Job:
-        """Cancel a job; see :func:`~.api.jobs.cancel_job`. It is a slow request: cancels leave room for polls."""
-        async with self._cancel_slots:
-            return await self.ask(jobs.cancel_job(job_id))
+    async def cancel_job(self, job_id: int, log: Log = _LOG) -> Job:
+        """Cancel a job; see :func:`~.api.jobs.cancel_and_wait`. It is a slow request: cancels leave room for polls."""
+        return await self.run(jobs.cancel_and_wait(job_id), log, first=self._cancel_slots)
 
     async def wait_for_job(
         self, job_id: int, patience: jobs.Patience, workspace_id: str | None, log: Log

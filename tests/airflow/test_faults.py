@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -83,6 +84,36 @@ def start_reply(status: int | None = None, **more: Any) -> Callable[[LocalAirbyt
     return reply(status, method="POST", path="/jobs", **more)
 
 
+def pending_reset(airbyte: LocalAirbyte) -> None:
+    """A reset is in the queue when the sync is requested, and was not when the newest job was looked for."""
+    reset = airbyte.add_job(STRIPE_TO_BIGQUERY, "pending", job_type="reset")
+    reset.script = ["pending", "running", "running", "succeeded"]
+    airbyte.next_reply(200, method="GET", path="/jobs", body='{"data": []}')
+    answered = {"jobId": reset.job_id, "status": "pending", "jobType": "reset", "connectionId": STRIPE_TO_BIGQUERY}
+    airbyte.next_reply(200, method="POST", path="/jobs", body=json.dumps(answered))
+
+
+def lost_in_an_outage(airbyte: LocalAirbyte) -> None:
+    airbyte.next_reply(200, method="GET", path="/jobs", body='{"data": []}')
+    airbyte.next_reply(502, method="POST", path="/jobs", after=True)
+    airbyte.next_reply(503, method="GET", path="/jobs", times=14)
+
+
+def not_cancelled_at_once(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
+    def arrange(airbyte: LocalAirbyte) -> None:
+        airbyte.script_jobs("running")
+        airbyte.next_reply(status, method="DELETE", path=POLL, **more)
+
+    return arrange
+
+
+def restart_in_trouble(airbyte: LocalAirbyte) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(method="DELETE", path=POLL, lost=True, times=2)
+
+
+RESTART = {"on_running": "restart"}
+NOT_READY = json.dumps({"title": "actor-not-ready", "status": 409, "detail": "The connector has to be set up first."})
 ALREADY_RUNNING = replies.already_running(STRIPE_TO_BIGQUERY).body.decode()
 CONFLICT = replies.state_conflict().body.decode()
 
@@ -101,7 +132,30 @@ CASES = [
     Case("three times 500 without a job", start_reply(500, times=3), "failed", made=0),
     Case("429 without Retry-After", start_reply(429, times=2)),
     Case("429 with Retry-After", start_reply(429, headers={"Retry-After": "7"}, times=2)),
-    Case("a redirect", start_reply(302, headers={"Location": "http://127.0.0.1:9/v1/jobs"}), "failed", made=0),
+    Case("a redirect", start_reply(302, headers={"Location": "http://127.0.0.1:9/v1/jobs"}, times=5)),
+    Case("a redirect for good", start_reply(302, headers={"Location": "/sign-in"}, times=999), "failed", made=0),
+    Case("409 that names its reason", start_reply(409, body=NOT_READY, times=9), "failed", made=0),
+    Case("answered with a pending reset: attach", pending_reset),
+    Case("answered with a pending reset: wait", pending_reset, arguments={"on_running": "wait"}),
+    Case("answered with a pending reset: skip", pending_reset, "skipped", made=0, arguments={"on_running": "skip"}),
+    Case("answered with a pending reset: fail", pending_reset, "failed", made=0, arguments={"on_running": "fail"}),
+    Case("answered with a pending reset: restart", pending_reset, cancelled=1, arguments={"on_running": "restart"}),
+    # Airbyte is away at the start
+    Case("away for ten minutes before the first reply", reply(503, path="/connections/.*", times=14)),
+    Case("away for ten minutes before the look at the newest job", reply(502, path="/jobs", method="GET", times=14)),
+    Case("away for ten minutes after the look", start_reply(429, headers={"Retry-After": "60"}, times=10)),
+    Case("away for ten minutes just after the request", lost_in_an_outage),
+    Case("no token for ten minutes", reply(502, path="/applications/token", times=14)),
+    Case("no token for good", reply(503, path="/applications/token", times=999), "failed", made=0),
+    Case("away for good", reply(503, path="/connections/.*", times=999), "failed", made=0),
+    Case(
+        "away for longer than unreachable_timeout",
+        reply(503, path="/connections/.*", times=14),
+        "failed",
+        made=0,
+        arguments={"unreachable_timeout": 300},
+    ),
+    Case("a wrong secret", lambda airbyte: setattr(airbyte, "client_secret", "changed"), "failed", made=0),
     Case("401 once", start_reply(401)),
     Case("401 for good", reply(401, path="/jobs.*", times=99), "failed", made=0),
     Case("403", start_reply(403), "failed", made=0),
@@ -138,8 +192,10 @@ CASES = [
     Case("500 of the token endpoint while polling", reply(401, path=POLL)),
     Case("a token that dies before its time", short_lived_tokens),
     Case("401 for good while polling", reply(401, path=POLL, times=99), "failed", polls=2),
-    Case("403 while polling", reply(403, path=POLL, times=99), "failed", polls=1),
-    Case("404 while polling", reply(404, path=POLL, times=99), "failed", polls=1),
+    Case("403 once, just after the start", reply(403, path=POLL)),
+    Case("404 once, just after the start", reply(404, path=POLL)),
+    Case("403 while polling", reply(403, path=POLL, times=99), "failed", polls=2),
+    Case("404 while polling", reply(404, path=POLL, times=99), "failed", polls=2),
     Case("away for more than half an hour", reply(503, path=POLL, times=9999), "failed", polls=60),
     Case(
         "away for more than unreachable_timeout",
@@ -158,6 +214,28 @@ CASES = [
         cancelled=1,
         arguments={"timeout": 600},
     ),
+    Case(
+        "out of time, and the cancel is lost",
+        not_cancelled_at_once(lost=True, times=2),
+        "failed",
+        cancelled=1,
+        arguments={"timeout": 600},
+    ),
+    Case(
+        "out of time, and the cancel is answered 502",
+        not_cancelled_at_once(502, times=3),
+        "failed",
+        cancelled=1,
+        arguments={"timeout": 600},
+    ),
+    Case(
+        "out of time, and the cancel is accepted and not obeyed",
+        not_cancelled_at_once(200, body='{"jobId": 1, "status": "running"}'),
+        "failed",
+        cancelled=1,
+        arguments={"timeout": 600},
+    ),
+    Case("a sync runs: restart, and the cancel is lost", restart_in_trouble, cancelled=1, arguments=RESTART),
     Case(
         "out of time in the queue",
         lambda airbyte: airbyte.script_jobs("queued"),
@@ -230,7 +308,7 @@ def test_a_retry_follows_the_sync_of_the_try_before_unless_it_failed(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, statuses: list[str], made: int
 ) -> None:
     airbyte.script_jobs(*statuses)
-    airbyte.next_reply(403, method="GET", path=POLL)  # ends the first try, with its sync left running
+    airbyte.next_reply(403, method="GET", path=POLL, times=2)  # ends the first try, with its sync left running
     AirbyteSyncOperator(
         task_id="sync",
         connection_id=STRIPE_TO_BIGQUERY,
@@ -249,7 +327,7 @@ def test_a_retry_follows_the_sync_of_the_try_before_unless_it_failed(
 
 def test_without_durable_a_retry_knows_nothing(dag: DAG, airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("succeeded")
-    airbyte.next_reply(403, method="GET", path=POLL)
+    airbyte.next_reply(403, method="GET", path=POLL, times=2)
     AirbyteSyncOperator(
         task_id="sync",
         connection_id=STRIPE_TO_BIGQUERY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from airflow_provider_airbyte_api.api.conversation import (
@@ -14,13 +15,16 @@ from airflow_provider_airbyte_api.api.conversation import (
     Pause,
     Say,
     Send,
+    fetch_token,
     resume,
 )
-from airflow_provider_airbyte_api.api.tokens import Token
+from airflow_provider_airbyte_api.api.errors import AirbyteError
+from airflow_provider_airbyte_api.api.tokens import Credentials, Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
 
 T = TypeVar("T")
 ROOT = "https://airbyte.example/api/public/v1"
+TOKEN_URL = f"{ROOT}/applications/token"
 
 
 class Talk:
@@ -29,6 +33,8 @@ class Talk:
     def __init__(self, answers: Iterable[Response | NoResponse], *, credentials: bool = True) -> None:
         self.answers = list(answers)
         self.credentials = credentials
+        self.token_replies: list[Response | NoResponse] = []
+        """What the token endpoint answers next; once they are used up, and by default, there is a token."""
         self.clock = 1_000.0
         self.sent: list[Request] = []
         self.tokens_sent: list[str | None] = []
@@ -62,6 +68,8 @@ class Talk:
             case Authorize(rejected=rejected):
                 if not self.credentials:
                     return None
+                if self.token_replies:
+                    return self._fetch_token(self.token_replies.pop(0))
                 if rejected is not None or self.tokens_fetched == 0:
                     self.tokens_fetched += 1
                 return Token(f"token-{self.tokens_fetched}", stale_at=1e12, expires_at=1e12)
@@ -72,6 +80,12 @@ class Talk:
             case _:
                 raise AssertionError(step)
         return None
+
+    def _fetch_token(self, answer: Response | NoResponse) -> Token | AirbyteError:
+        try:
+            return Talk([replace(answer, url=TOKEN_URL)]).perform(fetch_token(Credentials(TOKEN_URL, "me", "hunter2")))
+        except AirbyteError as error:
+            return error
 
     @property
     def asked(self) -> list[str]:

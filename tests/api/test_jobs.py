@@ -170,6 +170,38 @@ def test_the_time_in_the_queue_counts_also_while_airbyte_is_away() -> None:
         talk.perform(waiting(60, deadline=1_000 + 30))
 
 
+# -- a job that Airbyte does not show --------------------------------------------------------------------------
+
+UNKNOWN = [
+    answer(replies.forbidden("WORKSPACE_READER")),
+    answer(replies.not_found("JOB", "7")),
+    answer(replies.state_conflict("Job is not currently running")),
+]
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
+def test_a_job_that_airbyte_does_not_show_yet_is_asked_for_once_more(unknown: Response) -> None:
+    talk = Talk([unknown, reply(200, job(7)), reply(200, job(7, "succeeded"))])
+    assert talk.perform(waiting(30, is_seen=True)).job.status == "succeeded"
+    assert talk.pauses == [jobs.GRACE_PAUSE, 30]
+    assert "no job" not in talk.said[0]
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
+@pytest.mark.parametrize("before", [[], [reply(200, job(7))] * 4], ids=["twice at the start", "later"])
+def test_a_job_that_is_gone_is_no_longer_visible(unknown: Response, before: list[Response]) -> None:
+    answers = [*before, unknown] if before else [unknown, unknown]
+    with pytest.raises(errors.AirbyteNotFoundError, match="Job 7 is no longer visible") as caught:
+        Talk(answers).perform(waiting(30, is_seen=True))
+    assert "no job" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
+def test_a_job_that_nobody_has_seen_is_not_found_at_once(unknown: Response) -> None:
+    with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 7"):
+        Talk([unknown]).perform(waiting(30))
+
+
 # -- cancelling ------------------------------------------------------------------------------------------------
 
 
@@ -202,9 +234,10 @@ def test_before_a_cancel_is_tried_again_the_job_is_looked_at_again(refusal: Any)
 
 
 def test_a_cancel_that_is_refused_for_long_is_an_error() -> None:
-    talk = Talk([each for _ in range(5) for each in (reply(200, job(7)), reply(429))])
+    talk = Talk([each for _ in range(99) for each in (reply(200, job(7)), reply(429))])
     with pytest.raises(errors.AirbyteRateLimitError):
         talk.perform(jobs.cancel_job(7))
+    assert sum(talk.pauses) >= jobs.CANCEL_PATIENCE
 
 
 def test_a_cancel_whose_reply_is_lost_is_no_error_if_the_job_is_over() -> None:
@@ -213,11 +246,74 @@ def test_a_cancel_whose_reply_is_lost_is_no_error_if_the_job_is_over() -> None:
     assert talk.asked.count("DELETE /jobs/7") == 1
 
 
-def test_a_cancel_whose_reply_is_lost_is_an_error_if_the_job_runs_on() -> None:
-    talk = Talk([reply(200, job(7)), reply(500), reply(200, job(7))])
-    with pytest.raises(errors.AirbyteServerError):
-        talk.perform(jobs.cancel_job(7))
+NOT_OBEYED = [
+    (silence(), True),
+    (silence(sent=False), False),
+    (reply(500), True),
+    (reply(502), True),
+    (reply(504), True),
+    (reply(200, b"<html>"), True),
+    (reply(404, b"<html>"), False),
+    (answer(replies.state_conflict("Job is not currently running")), True),
+]
+
+
+@pytest.mark.parametrize(("trouble", "looks_at_once"), NOT_OBEYED)
+def test_a_cancel_that_was_not_obeyed_is_repeated_after_another_look(trouble: Any, looks_at_once: bool) -> None:
+    still = reply(200, job(7))
+    looks = 2 if looks_at_once else 1
+    talk = Talk([still, trouble, *[still] * looks, reply(200, job(7, "cancelled"))])
+    assert talk.perform(jobs.cancel_job(7)).status == "cancelled"
+    assert talk.asked.count("DELETE /jobs/7") == 2
+    deletes = [number for number, asked in enumerate(talk.asked) if asked.startswith("DELETE")]
+    assert all(talk.asked[number - 1] == "GET /jobs/7" for number in deletes)
+
+
+def test_a_cancel_that_was_not_obeyed_spares_the_job_that_came_after() -> None:
+    talk = Talk([reply(200, job(7)), reply(502), reply(200, job(7)), reply(200, job(7, "failed"))])
+    assert talk.perform(jobs.cancel_job(7)).status == "failed"
     assert talk.asked.count("DELETE /jobs/7") == 1
+
+
+def test_the_looks_of_a_cancel_ride_out_what_the_request_does() -> None:
+    talk = Talk(
+        [reply(503), reply(200, job(7)), reply(502), reply(503), reply(200, job(7)), reply(200, job(7, "cancelled"))]
+    )
+    assert talk.perform(jobs.cancel_job(7)).status == "cancelled"
+    assert talk.asked.count("DELETE /jobs/7") == 2
+
+
+@pytest.mark.parametrize("refusal", [reply(403, {"title": "forbidden", "status": 403}), reply(401)])
+def test_a_cancel_that_airbyte_refuses_is_an_error_at_once(refusal: Response) -> None:
+    talk = Talk([reply(200, job(7)), refusal, refusal])
+    with pytest.raises(errors.AirbyteResponseError):
+        talk.perform(jobs.cancel_job(7))
+    talk.answers.clear()
+    assert talk.pauses == []
+
+
+def test_a_cancel_of_a_job_that_is_not_there_deletes_nothing() -> None:
+    talk = Talk([answer(replies.not_found("JOB", "7"))])
+    with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 7"):
+        talk.perform(jobs.cancel_job(7))
+    assert talk.asked == ["GET /jobs/7"]
+
+
+def test_a_job_that_runs_on_though_its_cancel_was_accepted_is_cancelled_again() -> None:
+    runs = reply(200, job(7))
+    polls = int(jobs.CANCEL_AGAIN / jobs.CANCEL_PAUSE) + 1
+    talk = Talk([runs, runs, *[runs] * polls, runs, reply(200, job(7, "cancelled"))])
+    assert talk.perform(jobs.cancel_and_wait(7)).status == "cancelled"
+    assert talk.asked.count("DELETE /jobs/7") == 2
+
+
+def test_a_job_that_no_cancel_stops_is_given_back_as_it_is_after_a_while() -> None:
+    talk = Talk([reply(200, job(7))] * 999)
+    made = jobs.cancel_and_wait(7)
+    with pytest.raises(AssertionError, match="never asked for"):
+        talk.perform(made)
+    assert jobs.CANCEL_PATIENCE <= sum(talk.pauses) < jobs.CANCEL_PATIENCE + jobs.CANCEL_PAUSE
+    assert talk.asked.count("DELETE /jobs/7") == 8
 
 
 # -- replies about something else ------------------------------------------------------------------------------

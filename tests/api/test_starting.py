@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_airbyte_api.api import errors, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.models import Connection, Job
+from airflow_provider_airbyte_api.api.retry import while_unreachable
 from airflow_provider_airbyte_api.api.starting import Busy, NotStarted, Started, Wish
 from airflow_provider_airbyte_api.api.wire import NoResponse, Response
 from airflow_provider_airbyte_api.testing import replies
@@ -84,10 +85,61 @@ def test_a_job_in_the_queue_is_cancelled_for_a_new_one_if_told_so() -> None:
     assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 2)
 
 
-def test_a_pending_reset_that_runs_instead_is_said() -> None:
-    talk = Talk([reply(200, {**job(12, "pending"), "jobType": "reset"})])
-    assert started(talk).job.job_type == "reset"
-    assert "Airbyte runs a reset first" in talk.said[0]
+OTHER_KIND = {"sync": {**job(12, "pending"), "jobType": "reset"}, "clear": job(12, "pending")}
+"""A job of the other kind, which was not there yet before the request, as Airbyte may answer with."""
+
+
+@pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
+@pytest.mark.parametrize(
+    ("on_running", "outcome"),
+    [("attach", Busy), ("wait", Busy), ("skip", NotStarted), ("fail", errors.AirbyteError)],
+)
+def test_a_200_with_a_job_of_another_kind_is_no_start(
+    job_type: str, before: int, on_running: str, outcome: type
+) -> None:
+    answered = OTHER_KIND[job_type]
+    talk = Talk([*[NOTHING] * before, reply(200, answered)])
+    request = starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, on_running))
+    if issubclass(outcome, Exception):
+        with pytest.raises((errors.AirbyteAlreadyRunningError, errors.AirbyteBusyError), match="job 12"):
+            talk.perform(request)
+    else:
+        made = talk.perform(request)
+        assert isinstance(made, outcome)
+        assert not isinstance(made, Busy) or made.job == Job.from_json(answered)
+    assert posts(talk) == 1
+    assert not any("DELETE" in each for each in talk.asked)
+
+
+def test_a_pending_reset_is_cancelled_for_a_sync_only_if_told_so() -> None:
+    pending = {**job(12, "pending"), "jobType": "reset"}
+    stopping = [reply(200, pending), reply(200, {**pending, "status": "cancelled"})]
+    talk = Talk([reply(200, pending), *stopping, reply(200, job(13))])
+    assert (started(talk, "restart").job.job_id, posts(talk)) == (13, 2)
+
+
+def test_the_hook_says_which_job_of_another_kind_comes_first() -> None:
+    talk = Talk([reply(200, ACTIVE), OLD, reply(200, OTHER_KIND["sync"])])
+    with pytest.raises(errors.AirbyteAlreadyRunningError, match="It is job 12, a reset"):
+        talk.perform(starting.start(CONNECTION))
+
+
+@pytest.mark.parametrize(
+    "finished", [job(NEWEST, "succeeded"), job(12, "succeeded", jobType="reset")], ids=["of before", "a reset"]
+)
+def test_a_200_with_a_finished_job_that_was_not_asked_for_is_no_sync(finished: dict[str, Any]) -> None:
+    talk = Talk([reply(200, finished), reply(200, job(13))])
+    assert (started(talk).job.job_id, posts(talk)) == (13, 2)
+    assert "with job" in talk.said[0]
+    again = 1 + int(starting.NOTHING_RUNS_PATIENCE / starting.LOOK_UP_PAUSE)
+    with pytest.raises(errors.AirbyteBusyError, match="No sync was started"):
+        Talk([reply(200, finished)] * again).perform(start())
+
+
+def test_a_200_with_a_job_of_another_connection_leaves_open_what_was_started() -> None:
+    other = job(12, connectionId="00000000-0000-4000-8000-000000000000")
+    talk = Talk([reply(200, other), listed(job(13))])
+    assert (started(talk).job.job_id, posts(talk)) == (13, 1)
 
 
 @pytest.mark.parametrize("harmless", [silence(sent=False), reply(429)])
@@ -241,6 +293,40 @@ def test_a_conflict_of_an_active_connection_may_be_a_job_that_is_yet_to_come() -
     assert posts(talk) == 1
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"title": "actor-not-ready", "detail": "Complete the setup of the connector first."},
+        {"title": "Connection is locked", "type": "error:connection/locked", "detail": "The connection is locked."},
+        {"title": "state-conflict", "data": {"message": "Whatever else is in the way"}},
+    ],
+    ids=["actor-not-ready", "locked", "any other"],
+)
+@pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
+def test_a_conflict_that_names_its_reason_is_reported_at_once(body: dict[str, Any], job_type: str, before: int) -> None:
+    talk = Talk([*[NOTHING] * before, reply(409, {"status": 409, **body}), reply(200, ACTIVE)])
+    with pytest.raises(errors.AirbyteConflictError) as caught:
+        talk.perform(starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, "fail")))
+    assert (posts(talk), talk.pauses, caught.value.maybe_processed) == (1, [], False)
+
+
+NO_REASON = [CONFLICT, reply(409, {"title": "state-conflict", "detail": "State conflict"}), reply(409, b"<html>")]
+
+
+@pytest.mark.parametrize("conflict", NO_REASON, ids=["hidden", "without a message", "a page"])
+def test_a_conflict_that_hides_its_reason_or_is_not_airbytes_leaves_the_outcome_open(conflict: Response) -> None:
+    talk = Talk([conflict, reply(200, ACTIVE), listed(job(12))])
+    outcome = started(talk)
+    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 1)
+
+
+@pytest.mark.parametrize("trouble", [silence(sent=False), reply(503)])
+def test_a_hidden_conflict_is_remembered_though_the_look_that_follows_fails(trouble: Response | NoResponse) -> None:
+    with pytest.raises(errors.AirbyteError) as caught:
+        Talk([CONFLICT, *[trouble] * 5]).perform(start())
+    assert caught.value.maybe_processed
+
+
 def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
     message = (
         "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
@@ -249,6 +335,60 @@ def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
     talk = Talk([deleted, reply(200, ACTIVE)])
     with pytest.raises(errors.AirbyteConflictError, match="is deleted"):
         talk.perform(start())
+
+
+# -- an outage -------------------------------------------------------------------------------------------------
+
+
+def patient(job_type: str = "sync") -> Conversation[Started | Busy | NotStarted]:
+    """As an operator starts."""
+    retry = while_unreachable(1800, is_known=True)
+    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, "fail"), retry)
+
+
+@pytest.mark.parametrize(
+    "away",
+    [silence(sent=False), reply(429), reply(302, location="https://sign-in.example"), reply(404, b"<html>")],
+    ids=["refused", "429", "redirect", "a page"],
+)
+@pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
+def test_what_surely_started_nothing_is_repeated_for_as_long_as_airbyte_may_be_away(
+    away: Response | NoResponse, job_type: str, before: int
+) -> None:
+    quiet = [NOTHING] * before
+    made = job(12) if job_type == "sync" else {**job(12), "jobType": "reset"}
+    talk = Talk([*[*quiet, away] * 12, *quiet, reply(200, made)])
+    outcome = talk.perform(patient(job_type))
+    assert isinstance(outcome, Started)
+    assert (outcome.job.job_id, posts(talk)) == (12, 13)
+    assert 300 < sum(talk.pauses) < 1800
+    assert [line.split(";")[0] for line in talk.said] == ["Airbyte is unreachable", "Airbyte answers again."]
+
+
+@pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
+def test_an_outage_of_a_start_ends_when_the_time_is_over_and_is_not_remembered(job_type: str, before: int) -> None:
+    talk = Talk([*[NOTHING] * before, silence(sent=False)] * 99)
+    with pytest.raises(errors.AirbyteUnreachableError) as caught:
+        talk.perform(patient(job_type))
+    assert sum(talk.pauses) == 1800
+    assert not caught.value.maybe_processed
+
+
+def test_an_outage_after_a_lost_reply_starts_no_second_job() -> None:
+    """Nothing tells that the job is not there until Airbyte answers."""
+    talk = Talk([reply(502), *[silence(sent=False)] * 15, listed(job(12, "succeeded"))])
+    outcome = talk.perform(patient())
+    assert isinstance(outcome, Started)
+    assert sum(talk.pauses) > starting.LOOK_UP_PATIENCE
+    assert (outcome.job.job_id, posts(talk)) == (12, 1)
+
+
+def test_an_outage_after_a_lost_reply_that_does_not_end_is_remembered() -> None:
+    talk = Talk([reply(502), *[silence(sent=False)] * 99])
+    with pytest.raises(errors.AirbyteUnreachableError) as caught:
+        talk.perform(patient())
+    assert caught.value.maybe_processed
+    assert posts(talk) == 1
 
 
 # -- looking ---------------------------------------------------------------------------------------------------

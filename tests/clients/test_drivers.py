@@ -16,7 +16,6 @@ import requests
 from airflow_provider_airbyte_api.api import errors, jobs, resources, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation, Emit, Say, Send
 from airflow_provider_airbyte_api.api.models import Source
-from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
 from airflow_provider_airbyte_api.clients import sync
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
@@ -312,7 +311,7 @@ def test_an_error_while_a_token_is_fetched_reaches_the_conversation(driver: Driv
     """Waiting has to ride out a token endpoint that is away as it does a server that is."""
     driver.airbyte.next_reply(503, method="POST", path=TOKEN_PATH, times=1, headers={"Retry-After": "0"})
     job = driver.airbyte.add_job(STRIPE_TO_BIGQUERY)
-    assert driver.run(jobs.get_job(job.job_id, ONCE)).job_id == job.job_id
+    assert driver.run(jobs.get_job(job.job_id)).job_id == job.job_id
 
 
 def test_a_list_is_read_only_as_far_as_it_is_asked_for(airbyte: LocalAirbyte) -> None:
