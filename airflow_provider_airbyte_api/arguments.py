@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -78,8 +79,12 @@ def given_to(task: object, names: Iterable[str]) -> frozenset[str]:
 
 
 def offer_name(context: Any, name: str) -> None:
-    """Offer an Airbyte connection's name to the task's ``map_index_template``."""
+    """Offer an Airbyte connection's name to the task's ``map_index_template``, and show it while the task runs."""
+    from airflow_provider_airbyte_api import _airflow_compat
+
     context["airbyte_connection_name"] = name
+    with contextlib.suppress(Exception):  # no template of a user's, and no Airflow, may fail a task by a label
+        _airflow_compat.show_map_index(context)
 
 
 def boolean(value: object, name: str) -> bool:

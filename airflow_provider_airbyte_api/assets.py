@@ -1,13 +1,15 @@
 """Airbyte's connections as assets of Airflow: ``airbyte://<host>/<connection id>``, and a stream's path behind it.
 
+The path of an Airbyte that lives below one comes behind the host: ``airbyte://<host>/<path>/<connection id>``.
+
 Nothing is asked of Airbyte here: an asset is declared while a DAG is parsed.
 """
 
 from __future__ import annotations
 
-import contextlib
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 from airflow_provider_airbyte_api.api.models import valid_uuid
@@ -16,6 +18,8 @@ from airflow_provider_airbyte_api.api.urls import ASSET_SCHEME, api_root
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
     from airflow.providers.common.compat.sdk import Asset
+
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 def connection_asset(host: str, connection_id: str, *stream: str, **more: Any) -> Asset:
@@ -41,16 +45,24 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
     :raises ValueError: if it does not name a host and a connection.
     """
-    connection_id, *stream = (unquote(part) for part in uri.path.strip("/").split("/"))
+    below, connection_id, *stream = _parts(uri.path)
     try:
-        root = api_root(uri.netloc)
-        path = [valid_uuid(connection_id, "its path"), *stream]
+        root = api_root(uri.netloc + below)
+        asset_uri = root.asset_uri(valid_uuid(connection_id, "its path"), *stream)
     except AirbyteConfigError as error:
         raise ValueError(
             f"Asset {uri.geturl()!r} is none of Airbyte's, expected {ASSET_SCHEME}://<host>/<UUID of a connection> and "
             f"a stream's namespace and name behind it if one is meant. {error}"
         ) from None
-    return uri._replace(netloc=root.authority, path="/" + "/".join(quote(part, safe="") for part in path), query="")
+    return urlsplit(asset_uri)
+
+
+def _parts(path: str) -> list[str]:
+    """Return the path below which that Airbyte lives, the connection's id, and a stream's namespace and name."""
+    parts = path.strip("/").split("/")
+    uuids = (index for index, part in enumerate(parts) if re.fullmatch(_UUID, part))
+    index = next(uuids, 0)
+    return ["".join(f"/{part}" for part in parts[:index]), *map(unquote, parts[index:])]
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLineageDataset:  # noqa: ARG001 - Airflow's
@@ -59,22 +71,3 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLine
 
     parts = urlsplit(asset.uri)
     return Dataset(namespace=f"{ASSET_SCHEME}://{parts.netloc}", name=unquote(parts.path.strip("/")))
-
-
-def make_alias_known(name: str) -> None:
-    """Do nothing on Airflow 3, which knows an alias once it is used; Airflow 2 fails unless it has seen it in a DAG.
-
-    There, an operator that is mapped has none until it runs.
-    """
-    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS  # noqa: PLC0415 - as above
-
-    if AIRFLOW_V_3_0_PLUS:
-        return
-    from airflow.models.dataset import DatasetAliasModel  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
-    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
-    from sqlalchemy.exc import IntegrityError  # noqa: PLC0415 - as above
-
-    # Another task may make it known at the same moment.
-    with contextlib.suppress(IntegrityError), create_session() as session:
-        if session.query(DatasetAliasModel).filter(DatasetAliasModel.name == name).first() is None:
-            session.add(DatasetAliasModel(name=name))

@@ -24,8 +24,8 @@ ON_RUNNING = ("attach", "wait", "skip", "fail", "restart")
 ON_RUNNING_CLEAR = ("fail", "wait", "skip", "restart")
 """The same for a task that clears a connection. ``fail`` is the default."""
 
-ASSET_ALIAS = "airbyte_syncs"
-"""The asset alias under which the events of all syncs come: a DAG may be scheduled on it."""
+SYNCS_ASSET = "airbyte_syncs"
+"""The name of the asset that stands for all syncs: a DAG may be scheduled on it."""
 
 
 def at_least_min_poll_interval(poll_interval: float) -> float:

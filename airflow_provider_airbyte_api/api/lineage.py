@@ -59,7 +59,7 @@ def _namespace_there(connection: Connection, stream: Stream) -> str:
 
 
 def _by_airbyte(root: ApiRoot, kind: str, its_id: str, stream: Stream) -> DatasetName:
-    return DatasetName(f"{ASSET_SCHEME}://{root.authority}", "/".join((kind, its_id, *stream.path)))
+    return DatasetName(f"{ASSET_SCHEME}://{root.address}", "/".join((kind, its_id, *stream.path)))
 
 
 def _named(kind: str, configuration: Configuration, schema: str, table: str) -> DatasetName | None:

@@ -52,10 +52,16 @@ class ApiRoot:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
         return host if parts.port in (None, standard) else f"{host}:{parts.port}"
 
+    @property
+    def address(self) -> str:
+        """Host and port, and the path below which this Airbyte lives if it has one: what tells two Airbytes apart."""
+        path = urlsplit(self.api).path
+        return self.authority + (path.removesuffix(_PUBLIC) if path.endswith(_PUBLIC) else "")
+
     def asset_uri(self, connection_id: str, *stream: str) -> str:
         """Return the URI that stands for a connection as an asset, or for one of its streams: namespace, name."""
         path = "/".join(quote(part, safe="") for part in (connection_id, *stream))
-        return f"{ASSET_SCHEME}://{self.authority}/{path}"
+        return f"{ASSET_SCHEME}://{self.address}/{path}"
 
     def connection_url(self, workspace_id: str, connection_id: str) -> str:
         """Return the page of a connection in the web app."""

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_airbyte_api.api.defaults import (
     AIRBYTE_CONN_ID,
-    ASSET_ALIAS,
     ON_RUNNING,
     POLL_INTERVAL,
     TIMEOUT,
@@ -29,6 +28,7 @@ from airflow_provider_airbyte_api.arguments import (
     positive_seconds,
     positive_seconds_or_none,
     require_one_of_two,
+    whole_number_or_none,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
 
@@ -111,6 +111,7 @@ class AirbyteJobOperator(BaseOperator):
     job_type = "sync"
     on_own_schedule = "ignore"
     asset_events = "none"
+    min_rows: int | None = None
 
     template_fields: Sequence[str] = (*WHICH_CONNECTION, "airbyte_conn_id")
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
@@ -168,22 +169,34 @@ class AirbyteJobOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        return self._job_run(context).begin()
+        return self._slice(context, "begin")
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
-        return self._job_run(context).complete(event)
+        return self._slice(context, "complete", event)
 
     def execute_after_other(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
-        return self._job_run(context).begin_after_other(event)
+        return self._slice(context, "begin_after_other", event)
+
+    def _slice(self, context: Context, do: str, *event: dict[str, Any] | None) -> dict[str, Any]:
+        """Let this package's errors leave without its frames: what failed is not here but in Airbyte."""
+        from airflow_provider_airbyte_api.api.errors import AirbyteError
+
+        try:
+            result: dict[str, Any] = getattr(self._job_run(context), do)(*event)
+        except AirbyteError as error:
+            self.log.debug("%s raised", do, exc_info=True)
+            error.__cause__ = error.__context__ = None
+            raise error.with_traceback(None) from None
+        return result
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Do as Airflow does, and cancel the job if Airflow has ended the deferral because its time was over."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
-            if type(error).__name__ == "TaskDeferralTimeout":  # it lives in another module on Airflow 2
+            if _is_timeout_of_a_deferral(error, next_kwargs):
                 self._job_run(context).cancel_what_was_waited_for()
             raise
 
@@ -204,6 +217,13 @@ class AirbyteJobOperator(BaseOperator):
         return self._run
 
 
+def _is_timeout_of_a_deferral(error: Exception, next_kwargs: dict[str, Any] | None) -> bool:
+    """Tell whether Airflow has ended a deferral because its time was over."""
+    name = type(error).__name__  # they live in another module on Airflow 2
+    reason = str((next_kwargs or {}).get("error", ""))
+    return name == "TaskDeferralTimeout" or (name == "TaskDeferralError" and "timeout" in reason.lower())
+
+
 class AirbyteSyncOperator(AirbyteJobOperator):
     """Runs one sync of an Airbyte connection, and fails unless it succeeds.
 
@@ -212,9 +232,13 @@ class AirbyteSyncOperator(AirbyteJobOperator):
     :param on_running: what to do if a job of the connection runs already: ``attach`` to a sync, that is wait for it
         instead of starting one; ``wait`` for its end, then start; ``skip`` the task; ``fail``; or ``restart``: cancel
         it, then start. What is no sync (a clear, say) is waited for by ``attach`` too.
-    :param asset_events: what Airflow is told to have changed once the sync has succeeded: ``connection``, the asset
-        ``airbyte://<host>/<connection id>``; ``streams``, that and each of its streams
-        (``…/<namespace>/<stream>``); or ``none``. The ``outlets`` that you declare get the same facts either way.
+    :param asset_events: which assets have an event once the sync has succeeded, if a DAG names them in its schedule,
+        inlets or outlets: ``connection``, the asset ``airbyte://<host>/<connection id>``; ``streams``, that and each
+        of its streams (``…/<namespace>/<stream>``); or ``none``. With the first two, so has the asset
+        ``airbyte_syncs``. One sync is one event for each asset, however many tasks attached to it. The ``outlets``
+        that you declare get the same facts either way.
+    :param min_rows: fail the task if the sync succeeded with fewer rows, or with an unknown number of them; there is
+        no asset event then, and a retry starts a new sync. Default: None, any number is enough.
     :param lineage_columns: tell OpenLineage of the columns, too. Airbyte may look into the source for that, for
         minutes; without OpenLineage nothing is asked.
     :param on_own_schedule: ``warn`` in the log, ``fail`` or ``ignore`` if Airbyte, too, starts syncs of the connection
@@ -228,15 +252,14 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         on_own_schedule: str = "warn",
         asset_events: str = "connection",
         lineage_columns: bool = False,
+        min_rows: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(on_running=one_of(on_running, "on_running", ON_RUNNING), **kwargs)
         self.on_own_schedule = one_of(on_own_schedule, "on_own_schedule", ("warn", "fail", "ignore"))
         self.asset_events = one_of(asset_events, "asset_events", ("connection", "streams", "none"))
         self.lineage_columns = boolean(lineage_columns, "lineage_columns")
-        if self.asset_events != "none" and self.wait_for_completion:
-            # Airflow lets a task change only what it has declared.
-            self.outlets = [*self.outlets, AssetAlias(ASSET_ALIAS)]
+        self.min_rows = whole_number_or_none(min_rows, "min_rows")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Return what was read and written. Only OpenLineage asks for it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, Asset, AssetAlias
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
 from airflow_provider_airbyte_api.api import calls, jobs, starting
-from airflow_provider_airbyte_api.api.defaults import ASSET_ALIAS, DEFERRAL_GRACE
+from airflow_provider_airbyte_api.api.defaults import DEFERRAL_GRACE
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteConfigError,
     AirbyteConnectionInactiveError,
@@ -21,11 +21,21 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.jobs import Patience
 from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
 from airflow_provider_airbyte_api.api.retry import Retry, while_unreachable
-from airflow_provider_airbyte_api.api.verdict import Seen, describe, facts_of, require_success, result_of
+from airflow_provider_airbyte_api.api.verdict import (
+    Seen,
+    describe,
+    facts_of,
+    has_no_statistics,
+    has_too_few_rows,
+    may_be_a_false_success,
+    require_rows,
+    require_success,
+    result_of,
+)
 from airflow_provider_airbyte_api.arguments import find_connection, offer_name
-from airflow_provider_airbyte_api.assets import make_alias_known
 from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
 from airflow_provider_airbyte_api.links.airbyte import push_links
+from airflow_provider_airbyte_api.operators.asset_events import AssetEvents
 from airflow_provider_airbyte_api.operators.memory import Memory, Record
 from airflow_provider_airbyte_api.triggers import events
 
@@ -33,6 +43,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
+
+
+OWNED_JOB = "owned_job_id"
+"""The XCom with the id of a job that its task started: what Airflow hands on to a deferral that it ends has no room."""
 
 
 class JobRun:
@@ -87,7 +101,7 @@ class JobRun:
         offer_name(self._context, woken.handed_on.get("name", ""))
         job = woken.job
         if isinstance(woken.error, AirbyteJobTimeoutError):
-            job = self._out_of_time(woken.error, owned=bool(woken.handed_on.get("owned", True)))
+            job = self._out_of_time(woken.error, owned=woken.handed_on.get("owned") is True)
         elif woken.error is not None:
             raise as_airflow(woken.error)
         return self._finish(job or self.hook.get_job(woken.job_id), woken.handed_on, woken.looks)
@@ -124,13 +138,16 @@ class JobRun:
             if job is not None and not memory.is_of_this_run(record):
                 self._cancel_before_a_new_sync(job, record)
                 job = None
-        if job is None or (job.is_finished and job.status != JobStatus.SUCCEEDED):
+        if job is None or (job.is_finished and not self._is_well(job)):
             return None
         self._log.info("Following job %d of an earlier try of this task; it is %s.", job.job_id, job.status)
         if record is None:
             memory.intend(connection.connection_id, job.job_id - 1)
         memory.made(job.job_id, owned=record is not None and record.owned)
         return job
+
+    def _is_well(self, job: Job) -> bool:
+        return job.status == JobStatus.SUCCEEDED and not has_too_few_rows(job, self._task.min_rows)
 
     def _job_of(self, record: Record) -> Job | None:
         """Return the job of ``record``; if its try died while it started the sync, the one that came of that."""
@@ -236,7 +253,10 @@ class JobRun:
         if self._task.is_killed:
             self.kill()
         job_url = self._job_url(job, connection.workspace_id)
-        self._log.info("Job %d (%s) of Airbyte connection %r: %s", job.job_id, job.job_type, connection.name, job_url)
+        verb = "Started" if owned else "Attached to"
+        self._log.info("%s %s: job %d of Airbyte connection %r.", verb, job.job_type, job.job_id, connection.name)
+        if job_url is not None:
+            self._log.info("%s", job_url)
         self._context["ti"].xcom_push(key="job_id", value=job.job_id)
         connection_url = self.hook.connection_url(connection.workspace_id, connection.connection_id)
         push_links(self._context["ti"], job_url, connection_url)
@@ -253,6 +273,8 @@ class JobRun:
             is_seen=True,
         )
         if self._task.deferrable:
+            if owned:
+                self._context["ti"].xcom_push(key=OWNED_JOB, value=job.job_id)
             self._defer(job, connection, patience, "execute_complete", owned=owned)
         try:
             waited = self.hook.run(jobs.wait_for_job(job.job_id, patience))
@@ -292,71 +314,97 @@ class JobRun:
 
     def _about(self, connection: Connection, *, owned: bool) -> dict[str, Any]:
         """Return what is to be known at the end, and so is handed on to a trigger."""
-        about = {"workspace_id": connection.workspace_id, "name": connection.name, "owned": owned}
-        if self._task.asset_events == "streams":
-            about["streams"] = [list(stream.path) for stream in connection.streams]
-        return about
+        return {"workspace_id": connection.workspace_id, "name": connection.name, "owned": owned}
 
     def _finish(self, job: Job, about: Mapping[str, Any], looks: int) -> dict[str, Any]:
+        is_a_sync = job.job_type not in starting.CLEARS
+        if is_a_sync and job.status == JobStatus.SUCCEEDED and has_no_statistics(job):
+            job = self._with_statistics(job)
         self.job = job
         workspace_id, name = about.get("workspace_id"), about.get("name", "")
         seen = Seen(name, self._job_url(job, workspace_id), looks)
         with airflow_errors():
             require_success(job, seen)
+            if is_a_sync:
+                require_rows(job, self._task.min_rows, seen)
         self._log.info("%s.", describe(job, seen))
-        if job.job_type not in starting.CLEARS:
-            self._tell_of_new_data(facts_of(job, seen.job_url, name, workspace_id), about.get("streams") or ())
+        if is_a_sync:
+            self._warn_of_no_data(job, seen)
+            self._emit_asset_events(job, seen, workspace_id, owned=about.get("owned") is True)
         return result_of(job, seen.job_url)
 
-    def _tell_of_new_data(self, facts: dict[str, Any], streams: Iterable[Sequence[str]]) -> None:
-        """Let Airflow record an event for each asset that stands for this connection, and tell the user's own."""
-        everything: Any = self._context
-        events = everything.get("outlet_events")
-        if events is None:
+    def _with_statistics(self, job: Job) -> Job:
+        """Return ``job`` with rows and bytes, which some servers leave out of lists; as it is if there are none."""
+        try:
+            return self.hook.get_job(job.job_id)
+        except AirbyteError as error:
+            self._log.warning("Job %d: rows and bytes are unknown. %s", job.job_id, error)
+            return job
+
+    def _warn_of_no_data(self, job: Job, seen: Seen) -> None:
+        """Warn of a success that may be none: Airbyte reports one as well if the sync's container never started."""
+        if not may_be_a_false_success(job):
             return
-        declared = [outlet for outlet in self._task.outlets if isinstance(outlet, Asset)]
-        for asset in declared:
-            events[asset].extra.update(facts)
-        if self._task.asset_events == "none":
+        moved = "no statistics" if has_no_statistics(job) else "0 rows and 0 bytes"
+        self._log.warning(
+            "Check job %d: Airbyte reports success with %s, as it does too if nothing ran. If that is no empty "
+            "sync, look at the job's log. Set min_rows to let the task fail.%s",
+            job.job_id,
+            moved,
+            f"\n{seen.job_url}" if seen.job_url else "",
+        )
+
+    def _emit_asset_events(self, job: Job, seen: Seen, workspace_id: str | None, *, owned: bool) -> None:
+        facts = facts_of(job, seen.job_url, seen.name, workspace_id)
+        of_connection = None if self._task.asset_events == "none" else self.hook.asset_uri(job.connection_id)
+        AssetEvents(self._task, self._context, facts, owned=owned).emit(of_connection, self._stream_uris(job))
+
+    def _stream_uris(self, job: Job) -> Iterator[str]:
+        """Yield the assets that stand for the streams, which are not asked for before."""
+        if self._task.asset_events != "streams":
             return
-        told = {asset.uri for asset in declared}
-        make_alias_known(ASSET_ALIAS)
-        for stream in ((), *streams):
-            uri = self.hook.asset_uri(facts["connection_id"], *stream)
-            try:
-                asset = Asset(uri=uri)
-            except ValueError as error:  # a stream's name may be longer than Airflow takes
-                self._log.warning("There is no event on %s. %s", uri, error)
-                continue
-            if asset.uri not in told:
-                events[AssetAlias(ASSET_ALIAS)].add(asset, extra=facts)
+        try:
+            connection = self.hook.get_airbyte_connection(job.connection_id)
+        except AirbyteError as error:
+            self._log.warning("Asset events of the streams skipped: Airbyte does not list them. %s", error)
+            return
+        for stream in connection.streams:
+            yield self.hook.asset_uri(job.connection_id, *stream.path)
 
     def _out_of_time(self, error: AirbyteJobTimeoutError, *, owned: bool) -> Job:
         """Cancel the job if it is ours, and raise ``error`` with what became of it; return it if it has succeeded."""
         limits = ", ".join(
             f"{name}={getattr(self._task, name)}" for name in ("timeout", "queue_timeout", "execution_timeout")
         )
-        fate = "It was started elsewhere, and so it is left running."
-        if owned:
-            try:
-                job = self.hook.run(jobs.cancel_and_wait(error.job_id))
-            except AirbyteError as trouble:
-                fate = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
-            else:
-                if job.status == JobStatus.SUCCEEDED:
-                    self._log.warning("%s But by now it has succeeded.", error)
-                    return job
-                fate = "It was cancelled." if job.status == JobStatus.CANCELLED else f"It is {job.status} now."
+        try:
+            job = self.hook.run(jobs.cancel_and_wait(error.job_id)) if owned else self.hook.get_job(error.job_id)
+        except AirbyteError as trouble:
+            fate = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
+        else:
+            if job.status == JobStatus.SUCCEEDED:
+                self._log.warning("%s But by now it has succeeded.", error)
+                return job
+            fate = "It was cancelled." if job.status == JobStatus.CANCELLED else f"It is {job.status} now."
+        if not owned:
+            fate = "It was started elsewhere, and so it is left running."
         raise as_airflow(AirbyteJobTimeoutError(f"{error} {fate} The limits: {limits}.", job_id=error.job_id)) from None
 
     def cancel_what_was_waited_for(self) -> None:
-        """Cancel the job of a deferral that Airflow has ended, if it is ours."""
+        """Cancel the job of a deferral that Airflow has ended, if it is ours. What is not known to be ours is not."""
         ti: Any = self._context["ti"]
         record = Memory(self._context, durable=self._task.durable).recall()
         job_id = ti.xcom_pull(task_ids=self._task.task_id, key="job_id", map_indexes=ti.map_index)
-        if isinstance(job_id, int) and (record is None or record.job_id != job_id or record.owned):
+        if not isinstance(job_id, int):
+            return
+        if record is not None and record.job_id == job_id:
+            owned = record.owned
+        else:
+            owned = ti.xcom_pull(task_ids=self._task.task_id, key=OWNED_JOB, map_indexes=ti.map_index) == job_id
+        if owned:
             job = self.hook.run(jobs.cancel_and_wait(job_id))
             self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)
+        else:
+            self._log.warning("Airflow ended the wait for job %d, which was started elsewhere: it runs on.", job_id)
 
     def _job_url(self, job: Job, workspace_id: str | None) -> str | None:
         return self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset
+from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api.api import errors, jobs, starting
+from airflow_provider_airbyte_api.api.defaults import SYNCS_ASSET
 from airflow_provider_airbyte_api.assets import connection_asset, sanitize_uri
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators import asset_events
 from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteClearOperator,
     AirbyteListConnectionsOperator,
@@ -18,14 +22,14 @@ from airflow_provider_airbyte_api.operators.airbyte import (
 )
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.airflow.conftest import run
-from tests.versions import since
+from tests.airflow.conftest import XComs, run
+from tests.versions import AIRFLOW, since
 
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
 
 def sync(connection_id: str = STRIPE_TO_BIGQUERY, **more: Any) -> AirbyteSyncOperator:
-    return AirbyteSyncOperator(task_id="sync", connection_id=connection_id, **{"poll_interval": 0.02, **more})
+    return AirbyteSyncOperator(**{"task_id": "sync", "connection_id": connection_id, "poll_interval": 0.02, **more})
 
 
 def kind_of_event() -> Any:
@@ -55,10 +59,72 @@ def _no_events_yet(dag: DAG) -> None:
 
     with create_session() as session:
         session.query(kind_of_event()).delete()
+    name_in_no_dag(SYNCS_ASSET)
+
+
+@pytest.fixture(autouse=True)
+def _others_come_first_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("HEAD_START", 0.05), ("SPREAD", 0.0), ("POLL_INTERVAL", 0.02), ("CLAIM_SETTLES", 0.05)):
+        monkeypatch.setattr(asset_events, name, seconds)
+
+
+def name_in_a_dag(*assets: str) -> None:
+    """Write what Airflow's database has of assets that a DAG names in its schedule."""
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        for uri in assets:
+            if AIRFLOW < (3, 0):
+                from airflow.models.dataset import DatasetModel
+
+                row = session.query(DatasetModel).filter(DatasetModel.uri == uri).first() or DatasetModel(uri=uri)
+                row.is_orphaned = False
+                session.add(row)
+                continue
+            from airflow.models.asset import AssetActive, AssetModel
+
+            row = session.query(AssetModel).filter(AssetModel.uri == uri).first()
+            if row is None:
+                row = AssetModel(name=uri, uri=uri, group="asset")
+                session.add(row)
+                session.flush()
+            if session.query(AssetActive).filter(AssetActive.uri == uri).first() is None:
+                session.add(AssetActive.for_asset(row))
+
+
+def name_in_no_dag(uri: str) -> None:
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        if AIRFLOW < (3, 0):
+            from airflow.models.dataset import DatasetModel
+
+            session.query(DatasetModel).filter(DatasetModel.uri == uri).update({"is_orphaned": True})
+            return
+        from airflow.models.asset import AssetActive
+
+        session.query(AssetActive).filter(AssetActive.uri == uri).delete()
+
+
+def is_known(uri: str) -> bool:
+    """Tell whether Airflow's database has a row of an asset."""
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.asset import AssetModel
+    except ImportError:  # Airflow 2
+        from airflow.models.dataset import DatasetModel as AssetModel  # type: ignore[no-redef]
+    with create_session() as session:
+        return session.query(AssetModel).filter(AssetModel.uri == uri).first() is not None
+
+
+def asset_of(airbyte: LocalAirbyte, connection_id: str = STRIPE_TO_BIGQUERY, *stream: str) -> str:
+    return connection_asset(airbyte.url, connection_id, *stream).uri
 
 
 @BOTH_MODES
 def test_a_finished_sync_is_one_event_with_what_it_moved(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    name_in_a_dag(asset_of(airbyte))
     sync(deferrable=deferrable)
     done = run(dag)
     assert done.succeeded
@@ -90,20 +156,124 @@ def test_the_users_own_outlets_get_the_same_facts_and_no_event_twice(
 def test_each_stream_is_an_asset_if_asked_for(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
     row["configurations"]["streams"][0].update(namespace="billing/eu", name="Rechnungen 1")
+    base = asset_of(airbyte)
+    expected = {base, f"{base}/billing%2Feu/Rechnungen%201", f"{base}/customers"}
+    name_in_a_dag(*expected)
     sync(deferrable=deferrable, asset_events="streams")
     assert run(dag).succeeded
-    base = connection_asset(airbyte.url, STRIPE_TO_BIGQUERY).uri
-    assert set(events()) == {base, f"{base}/billing%2Feu/Rechnungen%201", f"{base}/customers"}
-    assert connection_asset(airbyte.url, STRIPE_TO_BIGQUERY, "billing/eu", "Rechnungen 1").uri in events()
+    assert set(events()) == expected
+    assert asset_of(airbyte, STRIPE_TO_BIGQUERY, "billing/eu", "Rechnungen 1") in events()
+
+
+@BOTH_MODES
+def test_streams_that_cannot_be_listed_fail_no_sync(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    name_in_a_dag(asset_of(airbyte))
+    before = AirbyteHook.get_airbyte_connection
+    with pytest.MonkeyPatch.context() as patch:
+
+        def refuse(hook: AirbyteHook, connection_id: str) -> Any:
+            airbyte.next_reply(403, method="GET", path="/connections/")
+            return before(hook, connection_id)
+
+        patch.setattr(AirbyteHook, "get_airbyte_connection", refuse)
+        sync(deferrable=deferrable, asset_events="streams")
+        assert run(dag).succeeded
+    assert set(events()) == {asset_of(airbyte)}
+
+
+def test_a_trigger_is_told_nothing_of_the_streams(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs("running")
+    task = AirbyteSyncOperator(
+        task_id="sync", connection_id=STRIPE_TO_BIGQUERY, asset_events="streams", deferrable=True, poll_interval=1
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(cast("Any", {"ti": XComs()}))
+    assert "customers" not in json.dumps(deferred.value.trigger.serialize())
+
+
+@BOTH_MODES
+def test_an_asset_that_no_dag_names_costs_no_event_and_is_not_created(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool
+) -> None:
+    """To create it, in the transaction that sets the task's state, is what fails one of two tasks that end together."""
+    sync(deferrable=deferrable, asset_events="streams")
+    assert run(dag).succeeded
+    assert events() == {}
+    assert not is_known(asset_of(airbyte))
+
+
+@BOTH_MODES
+def test_a_dag_may_wait_for_any_sync(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    name_in_a_dag(SYNCS_ASSET)
+    sync(deferrable=deferrable)
+    assert run(dag).succeeded
+    ((uri, (facts,)),) = events().items()
+    assert (uri, facts["connection_id"]) == (SYNCS_ASSET, STRIPE_TO_BIGQUERY)
+
+
+@BOTH_MODES
+def test_tasks_that_attached_to_a_sync_of_nobody_here_are_one_event(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airbyte's own schedule started it, say. The DAGs that wait for it are to start, once."""
+    name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: adopted(job.job_id))
+    first, second = sync(deferrable=deferrable), sync(deferrable=deferrable, task_id="second")
+    first >> second
+    assert run(dag).succeeded
+    assert {uri: len(found) for uri, found in events().items()} == {asset_of(airbyte): 1, SYNCS_ASSET: 1}
+    assert len(airbyte.jobs) == 1
+
+
+@BOTH_MODES
+def test_a_task_that_attached_leaves_the_event_of_its_own_outlet_too_to_who_emitted_it(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Asset("s3://lake/stripe")
+    name_in_a_dag(own.uri)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: adopted(job.job_id))
+    first = sync(deferrable=deferrable, outlets=[own])
+    first >> sync(deferrable=deferrable, task_id="second", outlets=[own])
+    assert run(dag).succeeded
+    assert {uri: len(found) for uri, found in events().items()} == {own.uri: 1}
+
+
+@BOTH_MODES
+def test_each_sync_is_an_event(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    name_in_a_dag(asset_of(airbyte))
+    sync(deferrable=deferrable) >> sync(deferrable=deferrable, task_id="second")
+    assert run(dag).succeeded
+    assert [facts["job_id"] for facts in events()[asset_of(airbyte)]] == [1, 2]
+
+
+def adopted(job_id: int) -> Any:
+    """What ``start_or_adopt`` comes to where a job of somebody else runs, which here has ended by now."""
+    job = yield from jobs.get_job(job_id)
+    return starting.Started(job, owned=False)
+
+
+@BOTH_MODES
+def test_an_airflow_that_cannot_be_asked_fails_no_sync(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: Any) -> None:
+        raise OSError("no reply")
+
+    monkeypatch.setattr(_airflow_compat, "active_asset", broken)
+    sync(deferrable=deferrable)
+    assert run(dag).succeeded
 
 
 @since("3.0", "it takes longer names")
 def test_a_stream_whose_name_is_too_long_fails_no_sync(dag: DAG, airbyte: LocalAirbyte) -> None:
     row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
     row["configurations"]["streams"][0]["name"] = "ü" * 400
+    base = asset_of(airbyte)
+    name_in_a_dag(base, f"{base}/customers")
     sync(asset_events="streams")
     assert run(dag).succeeded
-    base = connection_asset(airbyte.url, STRIPE_TO_BIGQUERY).uri
     assert set(events()) == {base, f"{base}/customers"}
 
 
@@ -149,12 +319,13 @@ def test_a_reset_that_runs_instead_of_the_sync_is_no_news_of_data(dag: DAG, airb
 
 @BOTH_MODES
 def test_mapped_syncs_are_an_event_each(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    expected = {connection_asset(airbyte.url, each).uri for each in (STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES)}
+    name_in_a_dag(*expected)
     found = AirbyteListConnectionsOperator(task_id="list")
     AirbyteSyncOperator.partial(task_id="sync", poll_interval=0.02, deferrable=deferrable).expand(
         connection_id=found.output.map(lambda each: each["connectionId"])
     )
     assert run(dag).succeeded
-    expected = {connection_asset(airbyte.url, each).uri for each in (STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES)}
     assert set(events()) == expected
 
 
@@ -180,6 +351,14 @@ def test_mapped_syncs_are_an_event_each(dag: DAG, airbyte: LocalAirbyte, deferra
             "airbyte://[::1]:8000/9924bcd0-99be-453d-ba47-c2c9766f7da5/a%2Fb",
             "[::1]:8000/9924bcd0-99be-453d-ba47-c2c9766f7da5/a%2Fb",
         ),
+        (
+            "airbyte://A.example//eu/airbyte/9924BCD0-99be-453d-ba47-c2c9766f7da5/public/users",
+            "a.example/eu/airbyte/9924bcd0-99be-453d-ba47-c2c9766f7da5/public/users",
+        ),
+        (
+            "airbyte://a.example/api/public/v1/9924bcd0-99be-453d-ba47-c2c9766f7da5",
+            "a.example/9924bcd0-99be-453d-ba47-c2c9766f7da5",
+        ),
     ],
 )
 def test_a_uri_has_one_spelling(typed: str, uri: str) -> None:
@@ -203,6 +382,9 @@ def test_what_is_no_uri_of_a_connection_is_refused(typed: str) -> None:
         ("localhost:8000", "localhost:8000"),
         ("http://localhost:8000/api/public/v1/", "localhost:8000"),
         ("https://airbyte.example.com/workspaces/1", "airbyte.example.com"),
+        ("https://example.com/eu/api/public/v1", "example.com/eu"),
+        ("https://example.com/us", "example.com/us"),
+        ("http://airbyte.example.com:8006/v1", "airbyte.example.com:8006"),
     ],
 )
 def test_an_asset_is_made_of_what_people_type_as_host(host: str, authority: str) -> None:

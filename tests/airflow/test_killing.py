@@ -23,7 +23,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 from tests.airflow.conftest import XComs
-from tests.versions import since
+from tests.versions import AIRFLOW, since
 
 
 class Store(dict[str, Any]):
@@ -375,16 +375,46 @@ async def test_without_a_task_instance_a_trigger_cancels_nothing(airbyte: LocalA
 # -- a deferral that Airflow ends ------------------------------------------------------------------------------
 
 
-@since("3.0", "a deferral that is out of time is no error of its own")
-def test_a_deferral_that_runs_out_of_time_cancels_the_job(airbyte: LocalAirbyte) -> None:
-    store = Store()
-    airbyte.script_jobs("running")
-    context = Context(store)
-    defer(sync(deferrable=True), context)
+OUT_OF_TIME = {"error": "Trigger timeout" if AIRFLOW >= (3, 0) else "Trigger/execution timeout"}
+"""What Airflow says when it ends a deferral, by its timeout or, on 2.11, by ``execution_timeout``."""
+
+MEMORIES = pytest.mark.parametrize("store", [Store, lambda: None], ids=["remembered", "without a memory"])
+
+
+def end_of_deferral(context: Context, **more: Any) -> AirflowException:
     with pytest.raises(AirflowException) as caught:
-        sync(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, cast("Any", context))
-    assert type(caught.value).__name__ == "TaskDeferralTimeout"
+        sync(deferrable=True, **more).resume_execution("__fail__", OUT_OF_TIME, cast("Any", context))
+    return caught.value
+
+
+@MEMORIES
+def test_a_deferral_that_runs_out_of_time_cancels_the_job(
+    airbyte: LocalAirbyte, store: Callable[[], Store | None]
+) -> None:
+    airbyte.script_jobs("running")
+    context = Context(store())
+    defer(sync(deferrable=True), context)
+    assert type(end_of_deferral(context)).__name__ in ("TaskDeferralTimeout", "TaskDeferralError")
     assert airbyte.cancelled == [1]
+
+
+@MEMORIES
+def test_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_the_task_only_attached_to(
+    airbyte: LocalAirbyte, store: Callable[[], Store | None]
+) -> None:
+    other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    context = Context(store())
+    assert defer(sync(deferrable=True), context).job_id == other.job_id
+    end_of_deferral(context)
+    assert not airbyte.asked("DELETE", ".*")
+
+
+def test_a_timeout_that_does_not_say_whose_job_it_is_leaves_it_alone(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": job.job_id}}
+    with pytest.raises(errors.AirbyteJobTimeoutError, match="started elsewhere"):
+        sync().execute_complete(cast("Any", Context()), {"job_id": job.job_id, "status": "timeout", "error": late})
+    assert not airbyte.asked("DELETE", ".*")
 
 
 def test_a_trigger_that_crashed_leaves_the_sync_to_the_retry(airbyte: LocalAirbyte) -> None:

@@ -39,7 +39,14 @@ def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
     waited = stack.links(DAG_ID, run_id, "wait_for_second")
     assert waited["Airbyte job"] == stack.xcom(DAG_ID, run_id, "wait_for_second")["job_url"] != ""
     assert len(airbyte_of_the_stack.jobs) == before + 2
-    for words in ("of Airbyte connection 'Stripe → BigQuery': http", "is running", "succeeded (250,000 rows"):
+    for words in (
+        "Started sync: job",
+        "is running",
+        "Sync succeeded: job",
+        f"\n{result['job_url']}\n",
+        "of 'Stripe → BigQuery'",
+        ": 250,000 rows",
+    ):
         assert words in log
     assert airbyte_of_the_stack.client_secret not in log
 

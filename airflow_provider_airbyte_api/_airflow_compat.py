@@ -1,0 +1,104 @@
+"""All that this package touches of Airflow's inside, and that differs from version to version.
+
+Each function has a test that runs on each supported Airflow. Call them in a running task only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Asset
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+def active_asset(*, name: str | None = None, uri: str | None = None) -> Asset | None:
+    """Return the asset of this name or URI that a DAG names in its schedule, inlets or outlets; None if none does."""
+    if not AIRFLOW_V_3_0_PLUS:
+        dataset: Asset | None = _active_dataset(uri or name or "")
+        return dataset
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415 - Airflow 3
+    from airflow.sdk.execution_time.context import OutletEventAccessors  # noqa: PLC0415 - as above
+
+    try:
+        found: Asset = OutletEventAccessors._get_asset_from_db(name=name, uri=uri)  # noqa: SLF001 - no other way
+    except AirflowRuntimeError as error:
+        if error.error.error == ErrorType.ASSET_NOT_FOUND:
+            return None
+        raise
+    return found
+
+
+def can_limit_events() -> bool:
+    """Tell whether :func:`event_extras` asks for the events since a moment, and not for all there ever were."""
+    if not AIRFLOW_V_3_0_PLUS:
+        return True
+    from airflow.sdk.execution_time.comms import GetAssetEventByAsset  # noqa: PLC0415 - Airflow 3
+
+    return "after" in GetAssetEventByAsset.model_fields
+
+
+def event_extras(asset: Asset, since: datetime) -> list[Mapping[str, Any]]:
+    """Return the extras of the asset's events, those since a moment at the least."""
+    if not AIRFLOW_V_3_0_PLUS:
+        return _dataset_event_extras(asset.uri, since)
+    from airflow.sdk.execution_time.context import InletEventsAccessors  # noqa: PLC0415 - Airflow 3
+
+    events: Any = InletEventsAccessors([asset])[asset]
+    if can_limit_events():
+        events = events.after(since.isoformat())
+    return [event.extra or {} for event in events]
+
+
+def asset_state(asset: Asset) -> Any:
+    """Return what Airflow keeps for an asset between tasks, with ``get(key)`` and ``set(key, value)``; None before 3.3.
+
+    (It has no transactions: the last one to write a key wins.)
+    """
+    try:
+        from airflow.sdk.execution_time.context import AssetStateStoreAccessor  # noqa: PLC0415 - 3.3 and newer
+    except ImportError:
+        return None
+    return AssetStateStoreAccessor(uri=asset.uri)
+
+
+def show_map_index(context: Context) -> None:
+    """Let Airflow's UI show what the task's ``map_index_template`` says by now, and not only once the task is done.
+
+    Airflow before 3.2 offers no way to do so.
+    """
+    try:
+        from airflow.sdk.execution_time.comms import SetRenderedMapIndex  # noqa: PLC0415 - 3.2 and newer
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists in a task only
+    except ImportError:
+        return
+    everything: Any = context
+    template, ti = everything.get("map_index_template"), everything["ti"]
+    if template is None:
+        return
+    shown = ti.task.dag.get_template_env().from_string(template).render(context)
+    if shown and shown != getattr(ti, "rendered_map_index", None):
+        ti.rendered_map_index = shown
+        SUPERVISOR_COMMS.send(msg=SetRenderedMapIndex(rendered_map_index=shown))
+
+
+def _active_dataset(uri: str) -> Any:
+    from airflow.models.dataset import DatasetModel  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+
+    with create_session() as session:
+        found = session.query(DatasetModel).filter(DatasetModel.uri == uri, ~DatasetModel.is_orphaned).first()
+        return None if found is None else Asset(uri=uri)
+
+
+def _dataset_event_extras(uri: str, since: datetime) -> list[Mapping[str, Any]]:
+    from airflow.models.dataset import DatasetEvent, DatasetModel  # noqa: PLC0415 - Airflow 2
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+
+    with create_session() as session:
+        rows = session.query(DatasetEvent.extra).join(DatasetModel, DatasetModel.id == DatasetEvent.dataset_id)
+        return [extra or {} for (extra,) in rows.filter(DatasetModel.uri == uri, DatasetEvent.timestamp >= since)]

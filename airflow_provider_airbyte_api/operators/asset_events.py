@@ -1,0 +1,144 @@
+"""The asset events of a sync that has succeeded: one for each asset, however many tasks waited for the sync.
+
+An event is emitted by declaring its asset as an outlet of the task at its end. Airflow does that without ever creating
+an asset, so that nothing can conflict. (Events under an asset alias create the asset in the transaction that sets the
+task's state: of two tasks that end together on an asset that is new to Airflow, one is failed by that.) Only assets
+that a DAG names are known to Airflow, and a DAG names each asset that it waits for: no DAG misses an event.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Asset
+
+from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api.api.defaults import SYNCS_ASSET
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
+
+HEAD_START = 5.0
+"""Seconds that a task which only attached to the sync leaves to the task that started it."""
+
+SPREAD = 5.0
+"""Seconds over which attached tasks spread out, so that the first one is seen by the others."""
+
+POLL_INTERVAL = 1.0
+"""Seconds between two polls for an event of another task."""
+
+CLAIM_SETTLES = 1.5
+"""Seconds after which a claim that was written at the same moment as another one can be seen to have lost."""
+
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""How far the clocks of Airbyte and Airflow may be apart."""
+
+
+class AssetEvents:
+    """The events of one job, which has succeeded.
+
+    :param facts: what the events tell of the job: see :func:`~..api.verdict.facts_of`.
+    :param owned: True if this task started the job; False if it attached to it, so that others emit its events, too.
+    """
+
+    def __init__(self, task: AirbyteJobOperator, context: Context, facts: Mapping[str, Any], *, owned: bool) -> None:
+        everything: Any = context
+        self._task = task
+        self._outlet_events = everything.get("outlet_events")
+        self._ti = everything["ti"]
+        self._facts = dict(facts)
+        self._owned = owned
+
+    def emit(self, connection_uri: str | None, stream_uris: Iterable[str] = ()) -> None:
+        """Let Airflow record the events that no other task has emitted. It never raises.
+
+        :param connection_uri: the asset that stands for the connection; None: only the task's own ``outlets``.
+        :param stream_uris: the assets that stand for its streams.
+        """
+        if self._outlet_events is None:
+            return
+        declared = [outlet for outlet in self._task.outlets if isinstance(outlet, Asset)]
+        self._tell(declared)
+        try:
+            known = {asset.uri for asset in declared}
+            named = [] if connection_uri is None else list(_named(connection_uri, stream_uris, known))
+            emitted_before = self._emitted_before([*declared, *named[:1]])
+        except Exception as error:  # noqa: BLE001 - the sync has succeeded, whatever else fails
+            self._task.log.warning(
+                "Asset events skipped: Airflow cannot tell which DAGs wait for them. The sync itself succeeded. %s: %s",
+                type(error).__name__,
+                error,
+            )
+            return
+        if named and named[0] in emitted_before:
+            named = []  # they come together
+        self._tell(named)
+        self._task.outlets = [*(each for each in self._task.outlets if each not in emitted_before), *named]
+        if emitted_before:
+            self._task.log.info("Asset events of job %d are emitted by another task.", self._facts["job_id"])
+
+    def _tell(self, assets: Iterable[Asset]) -> None:
+        for asset in assets:
+            self._outlet_events[asset].extra.update(self._facts)
+
+    def _emitted_before(self, assets: Sequence[Asset]) -> list[Asset]:
+        """Return which of ``assets`` need no event of this task, because another task emits it.
+
+        A task that started the job looks once. One that attached to it waits for that task first. Several that
+        attached, to a job that no task has started, agree on one of them.
+        """
+        pollable = [asset for asset in assets if _airflow_compat.can_limit_events() or asset.name != SYNCS_ASSET]
+        until = time.monotonic() + (0.0 if self._owned else HEAD_START + random.uniform(0, SPREAD))  # noqa: S311
+        while True:
+            found = [asset for asset in pollable if self._has_event(asset)]
+            if len(found) == len(pollable) or time.monotonic() >= until:
+                break
+            time.sleep(POLL_INTERVAL)
+        if self._owned:
+            return found
+        return found + self._claimed_by_others([asset for asset in pollable if asset not in found])
+
+    def _has_event(self, asset: Asset) -> bool:
+        ended = self._facts["end_time"]
+        now = datetime.now(tz=timezone.utc)
+        since = (now if ended is None else min(datetime.fromisoformat(ended), now)) - CLOCK_TOLERANCE
+        keys = ("job_id", "connection_id")
+        return any(
+            all(extra.get(key) == self._facts[key] for key in keys)
+            for extra in _airflow_compat.event_extras(asset, since)
+        )
+
+    def _claimed_by_others(self, assets: Sequence[Asset]) -> list[Asset]:
+        """Return which of ``assets`` another task that attached has claimed; claim the others for this one.
+
+        That is Fischer's mutual exclusion: write, wait longer than a write takes, and see whether it still stands.
+        """
+        stores = [(asset, store) for asset in assets if (store := _airflow_compat.asset_state(asset)) is not None]
+        if not stores:
+            return []
+        key = f"airbyte_events_{self._facts['connection_id']}"
+        ti, job = self._ti, [self._facts["job_id"], self._facts["start_time"]]
+        claim = {"job": job, "task": f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"}
+        lost = []
+        for asset, store in stores:
+            standing = store.get(key)
+            if isinstance(standing, dict) and standing.get("job") == job and standing != claim:
+                lost.append(asset)
+            else:
+                store.set(key, claim)
+        if len(lost) < len(stores):
+            time.sleep(CLAIM_SETTLES)
+        return [asset for asset, store in stores if asset in lost or store.get(key) != claim or self._has_event(asset)]
+
+
+def _named(connection_uri: str, stream_uris: Iterable[str], known: set[str]) -> Iterator[Asset]:
+    """Yield the assets that a DAG names: the connection, what stands for all syncs, and the streams; none twice."""
+    by_uri = (_airflow_compat.active_asset(uri=uri) for uri in (connection_uri, *stream_uris) if uri not in known)
+    all_syncs = None if SYNCS_ASSET in known else _airflow_compat.active_asset(name=SYNCS_ASSET)
+    yield from (asset for asset in (next(by_uri, None), all_syncs, *by_uri) if asset is not None)
