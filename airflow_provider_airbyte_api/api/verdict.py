@@ -10,7 +10,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteJobError,
     AirbyteJobFailedError,
 )
-from airflow_provider_airbyte_api.api.models import Job, JobStatus
+from airflow_provider_airbyte_api.api.models import FINISHED, Job, JobStatus
 from airflow_provider_airbyte_api.api.safe import safe_json
 
 
@@ -64,36 +64,73 @@ def require_success(job: Job, seen: Seen = Seen()) -> None:
         return
     if job.status == JobStatus.FAILED:
         raise AirbyteJobFailedError(
-            f"{describe(job, seen)}. Airbyte's API does not tell why; its log does{_at(seen)}.", job_id=job.job_id
+            f"{describe(job, seen)}. Airbyte's API does not report why; the job's log does.{_url(seen)}",
+            job_id=job.job_id,
         )
     if job.status == JobStatus.CANCELLED:
         raise AirbyteJobCancelledError(
-            f"{describe(job, seen)}: by a user, by a clear of the connection, or because it waited too long for "
-            f"capacity. See its timeline{_at(seen)}.",
+            f"{describe(job, seen)}. A user cancelled it, or a clear of the connection did, or it waited too long for "
+            f"capacity: see its timeline.{_url(seen)}",
             job_id=job.job_id,
         )
-    raise AirbyteJobError(f"{describe(job, seen)}, which is not the end of it{_at(seen)}.", job_id=job.job_id)
+    raise AirbyteJobError(f"{describe(job, seen)}. It has not ended.{_url(seen)}", job_id=job.job_id)
+
+
+def has_no_statistics(job: Job) -> bool:
+    """Return whether Airbyte says neither how many rows nor how many bytes the job moved."""
+    return job.rows_synced is None and job.bytes_synced is None
+
+
+def may_be_a_false_success(job: Job) -> bool:
+    """Return whether a job that succeeded moved nothing, as far as Airbyte says.
+
+    That is what an empty sync looks like, and also one whose container never started.
+    """
+    return not job.rows_synced and not job.bytes_synced
+
+
+def has_too_few_rows(job: Job, min_rows: int | None) -> bool:
+    """Return whether a job moved fewer rows than ``min_rows``, None being no limit; an unknown number counts as 0."""
+    return min_rows is not None and (job.rows_synced or 0) < min_rows
+
+
+def require_rows(job: Job, min_rows: int | None, seen: Seen = Seen()) -> None:
+    """Do nothing if ``job``, which succeeded, moved at least ``min_rows`` rows; None: any number is enough.
+
+    :raises AirbyteJobError: if it moved fewer, or if Airbyte does not say how many.
+    """
+    if not has_too_few_rows(job, min_rows):
+        return
+    moved = "an unknown number of" if job.rows_synced is None else f"{job.rows_synced:,}"
+    raise AirbyteJobError(
+        f"Too few rows: job {job.job_id} of {_connection(job, seen)} moved {moved} rows, min_rows is {min_rows:,}. The "
+        "sync itself succeeded in Airbyte. A retry starts a new sync. Look at the source and at the job's log, or "
+        f"lower min_rows.{_url(seen)}",
+        job_id=job.job_id,
+    )
 
 
 def describe(job: Job, seen: Seen = Seen()) -> str:
-    """Return a job in half a sentence, with what it moved."""
+    """Return how a job ended and what it moved, the verb first and without a full stop."""
     facts = [
         f"{job.rows_synced:,} rows" if job.rows_synced is not None else "",
         f"{job.bytes_synced:,} bytes" if job.bytes_synced is not None else "",
         f"{job.duration.total_seconds():,.0f} s" if job.duration is not None else "",
-        f"looked at {'once' if seen.looks == 1 else f'{seen.looks} times'}" if seen.looks else "",
+        f"polled {'once' if seen.looks == 1 else f'{seen.looks} times'}" if seen.looks else "",
     ]
-    connection = f"{seen.name!r} ({job.connection_id})" if seen.name else job.connection_id
     moved = ", ".join(filter(None, facts))
-    return f"Job {job.job_id} ({job.job_type}) of Airbyte connection {connection} {_ended(job)}" + (
-        f" ({moved})" if moved else ""
+    return f"{job.job_type.capitalize()} {_ended(job)}: job {job.job_id} of {_connection(job, seen)}" + (
+        f": {moved}" if moved else ""
     )
 
 
+def _connection(job: Job, seen: Seen) -> str:
+    return f"{seen.name!r} ({job.connection_id})" if seen.name else job.connection_id
+
+
 def _ended(job: Job) -> str:
-    words = {"succeeded": "succeeded", "failed": "failed", "cancelled": "was cancelled"}
-    return words.get(job.status, f"is {job.status}")
+    return job.status if job.status in FINISHED else f"is {job.status}"
 
 
-def _at(seen: Seen) -> str:
-    return f": {seen.job_url}" if seen.job_url else ""
+def _url(seen: Seen) -> str:
+    return f"\n{seen.job_url}" if seen.job_url else ""

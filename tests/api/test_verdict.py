@@ -5,8 +5,14 @@ import json
 import pytest
 
 from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.models import Job, JobStatus
-from airflow_provider_airbyte_api.api.verdict import Seen, require_success, result_of
+from airflow_provider_airbyte_api.api.models import FINISHED, Job, JobStatus
+from airflow_provider_airbyte_api.api.verdict import (
+    Seen,
+    may_be_a_false_success,
+    require_rows,
+    require_success,
+    result_of,
+)
 from tests.api.talk import CONNECTION, job
 
 URL = "https://airbyte.example/job"
@@ -33,8 +39,11 @@ def test_every_status_has_a_verdict_and_only_one_is_success(status: str) -> None
     with pytest.raises(errors.AirbyteJobError) as caught:
         require_success(finished, SEEN)
     assert type(caught.value) is verdict
-    for words in ("Job 7", CONNECTION, "1,200 rows", "5,000 bytes", "60 s", URL, "'Mine'", "looked at 17 times"):
-        assert words in str(caught.value)
+    text = str(caught.value)
+    for words in ("job 7", CONNECTION, "1,200 rows", "5,000 bytes", "60 s", "'Mine'", "polled 17 times"):
+        assert words in text
+    assert text.startswith(f"Sync {word if word in FINISHED else f'is {word}'}: job 7 of 'Mine'"), "what happened first"
+    assert text.splitlines()[-1] == URL, "a line of its own"
 
 
 def test_a_result_is_json_with_none_for_what_airbyte_does_not_say() -> None:
@@ -50,3 +59,44 @@ def test_a_result_is_json_with_none_for_what_airbyte_does_not_say() -> None:
         "start_time": None,
         "job_url": URL,
     }
+
+
+@pytest.mark.parametrize(
+    ("moved", "suspicious"),
+    [
+        ({"rowsSynced": 0, "bytesSynced": 0}, True),
+        ({}, True),
+        ({"rowsSynced": 1, "bytesSynced": 0}, False),
+        ({"bytesSynced": 9}, False),
+    ],
+    ids=str,
+)
+def test_a_success_that_moved_nothing_may_be_none(moved: dict[str, int], suspicious: bool) -> None:
+    assert may_be_a_false_success(Job.from_json(job(7, "succeeded", **moved))) is suspicious
+
+
+@pytest.mark.parametrize(
+    ("moved", "min_rows", "words"),
+    [
+        ({"rowsSynced": 9}, 10, "moved 9 rows, min_rows is 10"),
+        ({}, 1, "moved an unknown number of rows, min_rows is 1"),
+        ({"rowsSynced": 10}, 10, None),
+        ({}, 0, None),
+        ({}, None, None),
+    ],
+    ids=str,
+)
+def test_too_few_rows_are_an_error_that_says_that_the_sync_succeeded(
+    moved: dict[str, int], min_rows: int | None, words: str | None
+) -> None:
+    finished = Job.from_json(job(7, "succeeded", **moved))
+    if words is None:
+        require_rows(finished, min_rows, SEEN)
+        return
+    with pytest.raises(errors.AirbyteJobError) as caught:
+        require_rows(finished, min_rows, SEEN)
+    text = str(caught.value)
+    assert text.startswith("Too few rows: job 7 of 'Mine'")
+    assert words in text
+    assert "The sync itself succeeded" in text
+    assert text.splitlines()[-1] == URL

@@ -1,0 +1,150 @@
+"""What a task says of a sync that has ended, and what it makes of one that moved too little."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from typing import Any, cast
+
+import pytest
+
+from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteJobOperator, AirbyteSyncOperator
+from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
+from tests.airflow.conftest import XComs
+
+BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+
+
+class Store(dict[str, Any]):
+    """What ``context["task_state_store"]`` is to an operator."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+def sync(**more: Any) -> AirbyteSyncOperator:
+    return AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, **{"poll_interval": 0.02, **more})
+
+
+def context(store: Store | None = None, attempt: int = 1) -> Any:
+    return cast("Any", {"ti": XComs(attempt, 1), "task_state_store": store})
+
+
+def end(task: AirbyteSyncOperator, job: LocalJob, deferrable: bool) -> dict[str, Any]:
+    """Let a task that follows ``job``, which has ended, come to its own end: in the worker, or woken by a trigger."""
+    job.created_at = job.updated_at = time.time()
+    if not deferrable:
+        return task.execute(context(memory_of(job)))
+    event = {
+        "status": job.status,
+        "job_id": job.job_id,
+        "job": job.as_json(with_stats=True),
+        "handed_on": {"name": "Stripe → BigQuery", "workspace_id": WORKSPACE_ID},
+    }
+    return task.execute_complete(context(), event)
+
+
+def memory_of(job: LocalJob) -> Store:
+    record = {"connection_id": job.connection_id, "newest": 0, "started_at": 0.0, "max_tries": 1, "job_id": job.job_id}
+    return Store(airbyte_job=record)
+
+
+def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno >= level]
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_caught(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's own loggers do not hand on to pytest's."""
+    monkeypatch.setattr(AirbyteJobOperator, "log", logging.getLogger("task"))
+    caplog.set_level(logging.INFO)
+
+
+@BOTH_MODES
+def test_a_sync_that_moved_nothing_is_green_with_a_warning(
+    airbyte: LocalAirbyte, deferrable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    job.rows = job.size = 0
+    assert end(sync(), job, deferrable)["rows_synced"] == 0
+    (warning,) = messages(caplog, logging.WARNING)
+    assert warning.startswith("Check job 1: Airbyte reports success with 0 rows and 0 bytes")
+    assert warning.splitlines()[1].startswith("http"), "a line of its own"
+
+
+@BOTH_MODES
+def test_a_sync_that_moved_something_has_no_warning(
+    airbyte: LocalAirbyte, deferrable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    end(sync(min_rows=1), airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded"), deferrable)
+    assert messages(caplog, logging.WARNING) == []
+
+
+@BOTH_MODES
+def test_fewer_rows_than_min_rows_fail_the_task_though_the_sync_succeeded(
+    airbyte: LocalAirbyte, deferrable: bool
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    job.rows = 9
+    with pytest.raises(errors.AirbyteJobError, match=r"^Too few rows: .* The sync itself succeeded"):
+        _ = end(sync(min_rows=10), job, True) if deferrable else sync(min_rows=10**9).execute(context())
+
+
+def test_a_retry_after_too_few_rows_starts_a_new_sync(airbyte: LocalAirbyte) -> None:
+    store = Store()
+    with pytest.raises(errors.AirbyteJobError, match="Too few rows"):
+        sync(min_rows=10**9).execute(context(store))
+    with pytest.raises(errors.AirbyteJobError, match="Too few rows: job 2"):
+        sync(min_rows=10**9).execute(context(store, attempt=2))
+    assert len(airbyte.jobs) == 2
+
+
+@pytest.mark.parametrize("value", [-1, "10", True, 1.5])
+def test_min_rows_is_a_whole_number(value: object) -> None:
+    with pytest.raises(errors.AirbyteConfigError, match=r"min_rows is .*, expected a whole number"):
+        sync(min_rows=value)
+
+
+@BOTH_MODES
+def test_rows_that_an_event_leaves_out_are_asked_for(airbyte: LocalAirbyte, deferrable: bool) -> None:
+    """Some servers leave statistics out of lists, which a trigger polls."""
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    raw = job.as_json(with_stats=False)
+    event = {"status": "succeeded", "job_id": job.job_id, "job": raw, "handed_on": {}}
+    assert sync(deferrable=deferrable, min_rows=1).execute_complete(context(), event)["rows_synced"] == job.rows
+
+
+@BOTH_MODES
+def test_a_failed_sync_is_a_short_traceback_with_the_reason_first(airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.script_jobs("failed")
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
+    with pytest.raises(errors.AirbyteJobFailedError) as caught:
+        _ = end(sync(), job, deferrable) if deferrable else sync().execute(context())
+    assert str(caught.value).startswith("Sync failed: job ")
+    frames = [each for each in traceback.extract_tb(caught.value.__traceback__) if "airflow_provider" in each.filename]
+    assert len(frames) <= 2, frames
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def test_a_log_line_has_the_verb_first_and_the_address_on_a_line_of_its_own(
+    airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture
+) -> None:
+    sync().execute(context())
+    sync().execute(context(memory_of(airbyte.jobs[0]), attempt=2))
+    AirbyteClearOperator(task_id="clear", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02).execute(context())
+    said = messages(caplog, logging.INFO)
+    for start in (
+        "Started sync: job 1 of Airbyte connection 'Stripe → BigQuery'",
+        "Following job 1 of an earlier try",
+        "Sync succeeded: job 1 of 'Stripe → BigQuery'",
+        "Started reset: job 2 of",
+        "Reset succeeded: job 2 of",
+    ):
+        assert any(each.startswith(start) for each in said), (start, said)
+    assert all(each.startswith("http") for each in said if "http" in each)
