@@ -8,6 +8,7 @@ import threading
 from typing import get_args
 
 from airflow_provider_airbyte_api.testing.server import LocalAirbyte
+from airflow_provider_airbyte_api.testing.versions import NEWEST
 from airflow_provider_airbyte_api.testing.world import Edition
 
 
@@ -30,6 +31,7 @@ def main() -> None:
         default="community",
         help="whose words to refuse things in (default: %(default)s)",
     )
+    parser.add_argument("--version", default=NEWEST, help="the Airbyte version to answer as (default: %(default)s)")
     arguments = parser.parse_args()
     airbyte = LocalAirbyte(
         port=arguments.port,
@@ -38,6 +40,7 @@ def main() -> None:
         job_seconds=arguments.job_seconds,
         auth=not arguments.no_auth,
         edition=arguments.edition,
+        version=arguments.version,
     )
     stopped = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopped.set())

@@ -28,6 +28,11 @@ class Asked:
         scheme, _, value = self.headers.get("authorization", "").partition(" ")
         return value if scheme == "Bearer" else None
 
+    @property
+    def is_form(self) -> bool:
+        """True if the body is a form."""
+        return self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
     def values(self, name: str) -> list[str]:
         """Return all values of a query parameter, repeated or, if it is a list of ids, joined by commas."""
         given = [value for key, value in self.query if key == name]
@@ -56,7 +61,7 @@ class Fault:
 
     method: str | None
     path: str | None
-    times: int
+    times: float
     reply: Reply | None
     after: bool
     delay: float

@@ -78,7 +78,8 @@ def of_connection(body: dict[str, Any]) -> dict[str, Any] | Reply:
     """Return what a PATCH changes, or the refusal. Fields that Airbyte does not know are passed over."""
     change = {name: body[name] for name in _FIELDS if name in body}
     if not all(_FIELDS[name](value) for name, value in change.items()):
-        return replies.error_id(400)
+        name = next(name for name, value in change.items() if not _FIELDS[name](value))
+        return replies.invalid_input(f"publicPatchConnection.{name}", change[name], "is not valid")
     schedule = change.get("schedule")
     if schedule is None:
         return change

@@ -8,10 +8,21 @@ from typing import Any
 
 from airflow_provider_airbyte_api.api.models import FINISHED
 
+ROWS = 250_000
+SIZE = 104_857_600
+
+_SHARES = {"pending": 0.0, "queued": 0.0, "failed": 0.0, "succeeded": 1.0}
+"""A failed job mostly shows nothing moved, as jobs of real servers do in public reports."""
+
 
 @dataclass
 class LocalJob:
-    """A job. Either its ``script`` says its status at each look, or its ``seconds`` do by the clock."""
+    """A job. Either its ``script`` says its status at each look, or its ``seconds`` do by the clock.
+
+    ``rows`` and ``size`` (in bytes) are what it moves if it succeeds; None leaves that number out of its replies.
+    ``share`` is the part of them that it has moved, from 0 to 1; None lets its status decide: all if it succeeded,
+    nothing if it has failed or not begun, else a half.
+    """
 
     job_id: int
     connection_id: str
@@ -21,8 +32,9 @@ class LocalJob:
     status: str = "pending"
     script: list[str] = field(default_factory=list)
     seconds: float | None = None
-    rows: int = 250_000
-    size: int = 104_857_600
+    rows: int | None = ROWS
+    size: int | None = SIZE
+    share: float | None = None
     looks: int = 0
 
     @property
@@ -63,9 +75,10 @@ class LocalJob:
             shown["lastUpdatedAt"] = timestamp(self.updated_at)
         if self.status != "pending":
             shown["duration"] = java_duration(self.updated_at - self.created_at)
-        if with_stats and self.status not in ("pending", "queued"):
-            share = 1.0 if self.status == "succeeded" else 0.5
-            shown["bytesSynced"], shown["rowsSynced"] = int(self.size * share), int(self.rows * share)
+        if with_stats:
+            share = _SHARES.get(self.status, 0.5) if self.share is None else self.share
+            moved = {"bytesSynced": self.size, "rowsSynced": self.rows}
+            shown.update({name: int(number * share) for name, number in moved.items() if number is not None})
         return shown
 
 

@@ -27,8 +27,10 @@ INT32 = 2**31
 def refusal(asked: Asked, *names: str) -> Reply | None:
     """Return the 400 for a query that has a value of the wrong type among ``names``, or in its paging."""
     for name in (*names, "limit", "offset"):
-        if not all(_TAKES[name](value) for value in asked.values(name)):
-            return replies.error_id(400)
+        wrong = next((value for value in asked.values(name) if not _TAKES[name](value)), None)
+        if wrong is not None:
+            operation = f"publicList{asked.path.strip('/').capitalize()}"
+            return replies.invalid_input(f"{operation}.{name}", wrong, _MESSAGES.get(name, "is not valid"))
     return None
 
 
@@ -78,6 +80,10 @@ def _is_integer(text: str, lowest: int, highest: int) -> bool:
     return re.fullmatch(r"-?[0-9]{1,10}", text) is not None and lowest <= int(text) <= highest
 
 
+_MESSAGES = {
+    "limit": f"must be greater than or equal to 1 and less than or equal to {MOST_ROWS}",
+    "offset": "must be greater than or equal to 0",
+}
 _TAKES: dict[str, Callable[[str], bool]] = {
     "limit": lambda text: _is_integer(text, 1, MOST_ROWS),
     "offset": lambda text: _is_integer(text, 0, INT32 - 1),

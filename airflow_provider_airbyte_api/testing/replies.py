@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Literal
+
+from airflow_provider_airbyte_api.testing.versions import Version
+
+Gateway = Literal["html", "json", "text", "empty"]
+"""What the body of a reply is that something in front of Airbyte gives in its stead."""
 
 _REFERENCE = "https://reference.airbyte.com/reference/errors"
 
@@ -19,13 +25,21 @@ WEB_APP = (
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, the seconds to wait before it is sent, and whether it gets lost on the way."""
+    """An answer, the seconds to wait before it is sent, and whether it gets lost on the way.
+
+    ``earlier`` has what versions of Airbyte before the one beside it say in its stead, the oldest first.
+    """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     lost: bool = False
+    earlier: tuple[tuple[Version, Reply], ...] = ()
+
+    def as_of(self, version: Version) -> Reply:
+        """Return what that version of Airbyte says."""
+        return next((reply for before, reply in self.earlier if version < before), self)
 
 
 def as_json(value: Any, status: int = 200) -> Reply:
@@ -39,18 +53,20 @@ def html(status: int = 200, body: str = WEB_APP) -> Reply:
 
 
 def problem(status: int, title: str, detail: str, data: dict[str, Any] | None, fragment: str = "") -> Reply:
-    """Return a problem object. Its content type is plain JSON, and nulls are written out."""
-    return as_json(
-        {
-            "status": status,
-            "type": _REFERENCE + (f"#{fragment}" if fragment else ""),
-            "title": title,
-            "detail": detail,
-            "documentationUrl": None,
-            "data": data,
-        },
+    """Return a problem object. Its content type is plain JSON, and nulls are written out.
+
+    Up to 0.61 the message is in ``detail``, and there is no ``data`` (server source; the order of its fields is
+    inferred).
+    """
+    kind = _REFERENCE + (f"#{fragment}" if fragment else "")
+    message = (data or {}).get("message", detail)
+    body = json.dumps({"type": kind, "title": title, "status": status, "detail": message}).encode()
+    earlier = Reply(status, body, {"Content-Type": "application/problem+json"})
+    reply = as_json(
+        {"status": status, "type": kind, "title": title, "detail": detail, "documentationUrl": None, "data": data},
         status,
     )
+    return replace(reply, earlier=(((0, 62), earlier),))
 
 
 def hateoas(status: int, message: str, path: str, error: str) -> Reply:
@@ -65,14 +81,102 @@ def hateoas(status: int, message: str, path: str, error: str) -> Reply:
     )
 
 
-def error_id(status: int) -> Reply:
-    """Return all that Airbyte 2.0 and later say of an error that it did not catch."""
-    return as_json({"errorId": str(uuid.uuid4())}, status)
+def error_id(
+    status: int,
+    message: str = "Internal Server Error: null",
+    java_class: str = "java.lang.NullPointerException",
+    **more: Any,
+) -> Reply:
+    """Return what Airbyte says of an error that it did not catch: an id since 2.0 (server source).
+
+    Up to 1.8 it is the exception, with empty stacks, as pasted in public reports; up to 0.63 a problem without words.
+    """
+    exception = {
+        "message": message,
+        "exceptionClassName": java_class,
+        "exceptionStack": [],
+        **(more or {"rootCauseExceptionStack": []}),
+    }
+    reply = as_json({"errorId": str(uuid.uuid4())}, status)
+    return replace(reply, earlier=(((0, 64), about_blank(status)), ((2, 0), as_json(exception, status))))
+
+
+def invalid_input(path: str, value: Any, message: str) -> Reply:
+    """Return the 400 for a value that the declared types refuse. Its words up to 1.8 are those of a public report."""
+    return error_id(
+        400,
+        "Some properties contained invalid input.",
+        "jakarta.validation.ConstraintViolationException",
+        validationErrors=[{"propertyPath": path, "invalidValue": value, "message": message}],
+    )
+
+
+def unreadable_body() -> Reply:
+    """Return the 422 for a body that is no JSON object. Its words up to 1.8 are inferred."""
+    return error_id(422, "Invalid json input.", "com.fasterxml.jackson.core.JsonParseException")
+
+
+def healthy() -> Reply:
+    """Return what the public API's health says: a bare string that calls itself JSON (server source)."""
+    return Reply(200, b"Successful operation", {"Content-Type": "application/json"})
+
+
+def about_blank(status: int) -> Reply:
+    """Return the problem without words of the API server up to 0.63 (public reports)."""
+    return as_json({"type": "about:blank", "status": status}, status)
+
+
+def unauthorized(path: str) -> Reply:
+    """Return the 401 of a self-managed Airbyte."""
+    return hateoas(401, "Unauthorized", path, "Unauthorized")
 
 
 def gateway(status: int, message: str) -> Reply:
     """Return an error of the gateway in front of Airbyte Cloud."""
     return as_json({"code": status, "message": message}, status)
+
+
+def bad_jwt(url: str, message: str) -> Reply:
+    """Return the 401 of the gateway in front of Airbyte Cloud.
+
+    The body is that of a public report; the header is what Envoy sends by default, and Cloud's server is Envoy.
+    """
+    challenge = f'Bearer realm="{url}"'
+    if message != JWT_MISSING:
+        challenge += ', error="invalid_token"'
+    reply = gateway(401, message)
+    return replace(reply, headers={**reply.headers, "WWW-Authenticate": challenge})
+
+
+JWT_FOREIGN = "Jwt issuer is not configured"  # from a public report
+JWT_MISSING = "Jwt is missing"  # Envoy's words, not seen of Cloud
+JWT_EXPIRED = "Jwt is expired"  # Envoy's words, not seen of Cloud
+
+
+def not_defined() -> Reply:
+    """Return the 404 of the gateway in front of Airbyte Cloud for a path that is not of its API (public report)."""
+    return as_json({"message": "The current request is not defined by this API.", "code": 404}, 404)
+
+
+def no_access(path: str) -> Reply:
+    """Return the 403 for an unknown path. The status is from a public report, the body inferred from the 401's."""
+    return hateoas(403, "Forbidden", path, "Forbidden")
+
+
+def of_gateway(status: int, kind: Gateway) -> Reply:
+    """Return what something in front of Airbyte says in its stead: generic bodies of nginx, Kong and Envoy."""
+    phrase = HTTPStatus(status).phrase
+    if kind == "html":
+        page = f"<html><head><title>{status} {phrase}</title></head><body><center>nginx</center></body></html>"
+        return html(status, page)
+    if kind == "json":
+        return as_json({"message": _GATEWAY_JSON.get(status, phrase)}, status)
+    text = "" if kind == "empty" else _GATEWAY_TEXT.get(status, phrase)
+    return Reply(status, text.encode(), {"Content-Type": "text/plain"} if text else {})
+
+
+_GATEWAY_JSON = {404: "no Route matched with those values"}
+_GATEWAY_TEXT = {403: "RBAC: access denied", 404: "404 page not found", 503: "upstream connect error"}
 
 
 def already_running(connection_id: str) -> Reply:
@@ -140,10 +244,12 @@ def no_route() -> Reply:
     return Reply(404, b"Object not found.", {"Content-Type": "application/json"})
 
 
-def of_status(status: int, body: str | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+def of_status(
+    status: int, body: str | None = None, headers: Mapping[str, str] | None = None, gateway: Gateway | None = None
+) -> Reply:
     """Return the usual reply of ``status``, for a test that wants just one of these."""
     usual = {
-        401: hateoas(401, "Unauthorized", "", "Unauthorized"),
+        401: unauthorized(""),
         403: forbidden("WORKSPACE_READER"),
         404: not_found("STANDARD_SYNC", str(uuid.uuid4())),
         409: state_conflict(),
@@ -153,8 +259,13 @@ def of_status(status: int, body: str | None = None, headers: Mapping[str, str] |
         503: html(503, "<html><head><title>503 Service Temporarily Unavailable</title></head></html>"),
     }
     reply = usual.get(status) or error_id(status)
-    content = reply.body if body is None else body.encode()
-    return Reply(status, content, {**reply.headers, **(headers or {})})
+    if gateway is not None:
+        reply = of_gateway(status, gateway)
+    if body is not None:
+        reply = Reply(status, body.encode(), reply.headers)
+    more = dict(headers or {})
+    earlier = tuple((before, replace(old, headers={**old.headers, **more})) for before, old in reply.earlier)
+    return replace(reply, headers={**reply.headers, **more}, earlier=earlier)
 
 
 def date_header(now: float) -> str:

@@ -17,7 +17,24 @@ NIGHTLY = "d2b0c5a4-1e3f-4a6b-8c7d-9e0f1a2b3c4d"
 
 def workspaces() -> list[dict[str, Any]]:
     """Return the workspaces."""
-    return [{"workspaceId": WORKSPACE_ID, "name": "Local", "dataResidency": "auto", "notifications": {}}]
+    return [
+        {
+            "workspaceId": WORKSPACE_ID,
+            "name": "Local",
+            "dataResidency": "auto",
+            "notifications": {
+                event: {"email": {"enabled": True}, "webhook": {"enabled": False}}
+                for event in (
+                    "failure",
+                    "success",
+                    "connectionUpdate",
+                    "connectionUpdateActionRequired",
+                    "syncDisabled",
+                    "syncDisabledWarning",
+                )
+            },
+        }
+    ]
 
 
 def sources() -> list[dict[str, Any]]:
@@ -31,7 +48,6 @@ def sources() -> list[dict[str, Any]]:
             "workspaceId": WORKSPACE_ID,
             # No `credentials`: Airbyte's SDK 1.0 tries the models of all connectors, and trips over it in another one.
             "configuration": {
-                "sourceType": "snowflake",
                 "host": "acme.snowflakecomputing.com",
                 "role": "AIRBYTE",
                 "database": "SALES",
@@ -47,7 +63,6 @@ def sources() -> list[dict[str, Any]]:
             "definitionId": "e094cb9a-26de-4645-8761-65c0c425d1de",
             "workspaceId": WORKSPACE_ID,
             "configuration": {
-                "sourceType": "stripe",
                 "account_id": "acct_1",
                 "start_date": "2023-07-01T00:00:00Z",
                 "client_secret": "**********",
@@ -67,7 +82,6 @@ def destinations() -> list[dict[str, Any]]:
             "definitionId": "22f6c74f-5699-40ff-833c-4a879ea40133",
             "workspaceId": WORKSPACE_ID,
             "configuration": {
-                "destinationType": "bigquery",
                 "project_id": "acme",
                 "dataset_id": "raw",
                 "dataset_location": "EU",
@@ -82,7 +96,6 @@ def destinations() -> list[dict[str, Any]]:
             "definitionId": "25c5221d-dce2-4163-ade9-739ef790f503",
             "workspaceId": WORKSPACE_ID,
             "configuration": {
-                "destinationType": "postgres",
                 "host": "db.acme.example",
                 "port": 5432,
                 "database": "raw",
@@ -96,13 +109,14 @@ def destinations() -> list[dict[str, Any]]:
 
 
 def connections() -> list[dict[str, Any]]:
-    """Return two active connections and an inactive one."""
+    """Return two active connections, and an inactive one that has a schedule of the kind that the web app makes."""
     return [
         _connection(STRIPE_TO_BIGQUERY, "Stripe → BigQuery", STRIPE, BIGQUERY, "invoices", "customers"),
         _connection(SNOWFLAKE_TO_POSTGRES, "Snowflake → Postgres", SNOWFLAKE, POSTGRES, "orders"),
         {
             **_connection(STRIPE_TO_POSTGRES, "Stripe → Postgres", STRIPE, POSTGRES, "invoices"),
             "status": "inactive",
+            "schedule": {"scheduleType": "basic", "basicTiming": "Every 24 HOURS"},
         },
     ]
 

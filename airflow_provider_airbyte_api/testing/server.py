@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +22,9 @@ from aiohttp.http import HttpProcessingError
 
 from airflow_provider_airbyte_api.testing import replies
 from airflow_provider_airbyte_api.testing.asked import Asked, Fault
-from airflow_provider_airbyte_api.testing.jobs import LocalJob
+from airflow_provider_airbyte_api.testing.jobs import ROWS, SIZE, LocalJob
+from airflow_provider_airbyte_api.testing.replies import Gateway
+from airflow_provider_airbyte_api.testing.versions import NEWEST
 from airflow_provider_airbyte_api.testing.world import API, Edition, World
 
 BACKLOG = 4096
@@ -42,9 +46,14 @@ class LocalAirbyte:
     :param client_id: what its one application is called.
     :param client_secret: that application's secret.
     :param auth: False for an Airbyte whose authentication is switched off: no token endpoint, no 401.
-    :param edition: "community" or "cloud": they refuse wrong secrets and unknown ids in different words.
+    :param edition: "community", "enterprise" (self-managed with Keycloak and roles) or "cloud" (a gateway before the
+        API): they refuse wrong secrets, tokens, unknown ids and unknown paths in different words.
+    :param version: the Airbyte version to answer as, such as "0.63", "1.0", "1.8", "2.0" or "2.1", which stands for all
+        that came after 2.0 and is the default. Without effect on the edition "cloud", which is always the newest.
+        Before "0.63.9" there is no token endpoint: give ``auth=False``.
     :param job_seconds: how long a job takes that has no script.
-    :param token_seconds: how long a token lives, and what ``expires_in`` says.
+    :param token_seconds: how long a token lives, in seconds, and what ``expires_in`` says. None: as the version has it,
+        900, and before 1.6 a day with an ``expires_in`` of 180.
     :param tls: whose certificate to show; None for plain http.
     :param jwt_seconds: how long it really lives, for a server whose ``expires_in`` is wrong.
     """
@@ -57,8 +66,9 @@ class LocalAirbyte:
         client_secret: str = "local-client-secret",  # noqa: S107 - it opens nothing
         auth: bool = True,
         edition: Edition = "community",
+        version: str = NEWEST,
         job_seconds: float = 0.0,
-        token_seconds: float = 900.0,
+        token_seconds: float | None = None,
         jwt_seconds: float | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -67,6 +77,7 @@ class LocalAirbyte:
             client_secret=client_secret,
             auth=auth,
             edition=edition,
+            version=version,
             job_seconds=job_seconds,
             token_seconds=token_seconds,
             jwt_seconds=jwt_seconds,
@@ -187,7 +198,10 @@ class LocalAirbyte:
     def add_job(
         self, connection_id: str, status: str = "running", *, job_type: str = "sync", age: float = 0.0
     ) -> LocalJob:
-        """Put a job there that somebody else started ``age`` seconds ago. It keeps ``status`` until it is ended."""
+        """Put a job there that somebody else started ``age`` seconds ago. It keeps ``status`` until it is ended.
+
+        One that is pending or queued is what the next request for a sync is answered with, whatever its type.
+        """
         return self._world.add_job(connection_id, at=self._now() - age, status=status, job_type=job_type)
 
     def end_job(self, job_id: int, status: str = "succeeded") -> None:
@@ -197,9 +211,26 @@ class LocalAirbyte:
             job.script.clear()
             job.become(status, self._now())
 
-    def script_jobs(self, *statuses: str) -> None:
-        """Let every job from now on take ``statuses``, one at each look at it, after ``pending`` at its start."""
-        self._world.script = list(statuses)
+    def script_jobs(self, *statuses: str, rows: int | None = ROWS, size: int | None = SIZE) -> None:
+        """Let every job from now on take ``statuses``, one at each look at it, after ``pending`` at its start.
+
+        :param rows: the rows that it moves if it succeeds; 0 for a success that moved nothing, None for a reply without
+            that number.
+        :param size: the same in bytes.
+        """
+        with self._world.lock:
+            self._world.script, self._world.rows, self._world.size = list(statuses), rows, size
+
+    def next_job_type(self, job_type: str) -> None:
+        """Make the next job one of this type (sync, reset, refresh or clear), whatever type is asked for.
+
+        Airbyte does so if resets or refreshes of streams are pending.
+        """
+        self._world.next_job_type = job_type
+
+    def ignore_cancels(self, times: int = 1) -> None:
+        """Answer the next cancel requests with 200, and let the job run on."""
+        self._world.ignored_cancels = times
 
     # -- what befalls it ---------------------------------------------------------------------------------------
 
@@ -211,6 +242,7 @@ class LocalAirbyte:
         path: str | None = None,
         body: str | None = None,
         headers: Mapping[str, str] | None = None,
+        gateway: Gateway | None = None,
         after: bool = False,
         delay: float = 0.0,
         lost: bool = False,
@@ -219,14 +251,43 @@ class LocalAirbyte:
         """Script the next reply that matches ``method`` and ``path`` (a regular expression, below the API root).
 
         :param status: answer this, in the server's usual words unless ``body`` is given. None: what it would say.
+        :param gateway: "html", "json", "text" or "empty": the body is of that kind, as something in front of Airbyte
+            gives it, and says nothing that Airbyte says.
         :param after: only once the request was obeyed, so that for example a job was made.
         :param delay: seconds to wait before the reply.
         :param lost: cut the connection instead of replying.
         :param times: how many requests this is for.
         """
-        reply = None if status is None else replies.of_status(status, body, headers)
+        reply = None if status is None else replies.of_status(status, body, headers, gateway)
         with self._world.lock:
             self._world.faults.append(Fault(method, path, times, reply, after, delay, lost))
+
+    @contextmanager
+    def outage(
+        self,
+        status: int | None = 502,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        gateway: Gateway | None = "html",
+        lost: bool = False,
+    ) -> Iterator[None]:
+        """Give the same reply to all requests that match, for the length of a ``with`` block.
+
+        ``outage(path="/applications/token")`` is an outage of the token endpoint, ``outage(403, gateway="text")`` a
+        gateway that lets nobody through, and ``outage(lost=True)`` cuts each connection. See :meth:`next_reply`.
+        """
+        reply = None if status is None else replies.of_status(status, body, headers, gateway)
+        fault = Fault(method, path, math.inf, reply, after=False, delay=0.0, lost=lost)
+        with self._world.lock:
+            self._world.faults.append(fault)
+        try:
+            yield
+        finally:
+            with self._world.lock:
+                self._world.faults = [each for each in self._world.faults if each is not fault]
 
     def lose_next_reply(self, method: str = "POST", path: str = "/jobs") -> None:
         """Obey the next such request, a new job by default, and cut the connection before the reply."""

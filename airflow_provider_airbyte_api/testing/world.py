@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import itertools
-import json
 import random
 import re
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from airflow_provider_airbyte_api.testing import changes, queries, replies, seed
 from airflow_provider_airbyte_api.testing.asked import Asked, Fault
-from airflow_provider_airbyte_api.testing.jobs import LocalJob
+from airflow_provider_airbyte_api.testing.jobs import ROWS, SIZE, LocalJob
 from airflow_provider_airbyte_api.testing.replies import Reply
+from airflow_provider_airbyte_api.testing.tokens import NOBODY, Refusal, Tokens
+from airflow_provider_airbyte_api.testing.versions import NEWEST, Version, parse_version, row_as_of
 
 API = "/api/public/v1"
+DOCS = "https://reference.airbyte.com/"
 
-Edition = Literal["community", "cloud"]
+Edition = Literal["community", "enterprise", "cloud"]
+
+_JWT = {
+    Refusal.MISSING: replies.JWT_MISSING,
+    Refusal.FOREIGN: replies.JWT_FOREIGN,
+    Refusal.EXPIRED: replies.JWT_EXPIRED,
+}
+
+_SYNC_MODES = (
+    "full_refresh_overwrite",
+    "full_refresh_append",
+    "full_refresh_overwrite_deduped",
+    "incremental_append",
+    "incremental_deduped_history",
+)
+"""What the sources and destinations here support between them."""
+
+_ILLEGAL_ARGUMENT = "java.lang.IllegalArgumentException"
 
 
 class World:
@@ -42,8 +58,9 @@ class World:
         client_secret: str,
         auth: bool,
         edition: Edition,
+        version: str = NEWEST,
         job_seconds: float,
-        token_seconds: float,
+        token_seconds: float | None,
         jwt_seconds: float | None,
     ) -> None:
         self.lock = threading.RLock()
@@ -51,6 +68,7 @@ class World:
         self.client_secret = client_secret
         self.auth = auth
         self.edition = edition
+        self.version: Version = parse_version(version)
         self.job_seconds = job_seconds
         self.token_seconds = token_seconds
         self.jwt_seconds = jwt_seconds
@@ -61,13 +79,15 @@ class World:
         self.tags = seed.tags()
         self.jobs: dict[int, LocalJob] = {}
         self.script: list[str] | None = None
+        self.rows: int | None = ROWS
+        self.size: int | None = SIZE
+        self.next_job_type: str | None = None
+        self.ignored_cancels = 0
         self.faults: list[Fault] = []
         self.requests: list[Asked] = []
         self.cancelled: list[int] = []
         self._job_ids = itertools.count(1)
-        self._token_ids = itertools.count(1)
-        self._signature = uuid.uuid4().bytes
-        self._revoked_up_to = 0
+        self.tokens = Tokens()
         self._routes = self._all_routes()
 
     # -- answering ---------------------------------------------------------------------------------------------
@@ -84,34 +104,82 @@ class World:
                 job.settle(now)
             fault = next((each for each in self.faults if each.matches(asked)), None)
             if fault is None:
-                return self._obey(asked, raw_path)
+                return self._obey(asked, raw_path).as_of(self._version)
             fault.times -= 1
             if fault.times <= 0:
                 self.faults.remove(fault)
             obeyed = self._obey(asked, raw_path) if fault.after or (fault.reply is None and not fault.lost) else None
             reply = fault.reply or obeyed or replies.error_id(500)
-            return replace(reply, delay=fault.delay, lost=fault.lost)
+            return replace(reply.as_of(self._version), delay=fault.delay, lost=fault.lost)
+
+    @property
+    def _version(self) -> Version:
+        return parse_version(NEWEST) if self.edition == "cloud" else self.version
+
+    def _is_before(self, *version: int) -> bool:
+        return self._version < version
 
     def _obey(self, asked: Asked, raw_path: str) -> Reply:
+        public = self._public(asked, raw_path)
+        if public is not None:
+            return public
+        handler = self._handler(asked, raw_path)
+        if self.edition == "cloud" and handler is None:
+            return replies.not_defined()
         if not raw_path.startswith("/api"):
             return replies.html() if asked.method == "GET" else replies.html(405, "<html>405</html>")
-        if raw_path == "/api/v1/instance_configuration":
-            mode = "simple" if self.auth else "none"
-            return replies.as_json({"version": "2.1.0", "edition": self.edition, "auth": {"mode": mode}})
-        if raw_path.startswith(API + "/"):
-            if asked.path == "/health":
-                return Reply(200, b"Successful operation", {"Content-Type": "text/plain"})
-            if (asked.method, asked.path) == ("POST", "/applications/token") and self.auth:
-                return self._give_token(asked)
-        return self._refusal(asked) or self._route(asked, raw_path)
+        refused = self._refusal(asked, raw_path)
+        if refused is not None:
+            return refused
+        if handler is not None:
+            return handler()
+        return replies.no_access(raw_path) if self.auth else replies.no_route()
 
-    def _route(self, asked: Asked, raw_path: str) -> Reply:
+    def _public(self, asked: Asked, raw_path: str) -> Reply | None:
+        """Return the answer to what needs no token, or None."""
+        public: dict[tuple[str, str], Callable[[], Reply]] = {
+            ("GET", API): lambda: Reply(302, b"", {"Location": DOCS}),
+            ("GET", f"{API}/health"): replies.healthy,
+        }
+        if self.auth:
+            public["POST", f"{API}/applications/token"] = lambda: self._give_token(asked, raw_path)
+        if self.edition != "cloud":
+            public["GET", "/api/v1/health"] = lambda: replies.as_json({"available": True})
+            public["GET", "/api/v1/instance_configuration"] = lambda: self._instance_configuration(asked)
+        if self.edition != "cloud" and self.auth:
+            public["POST", "/api/v1/applications/token"] = lambda: self._give_internal_token(asked, raw_path)
+        if self.auth and self._is_before(0, 63, 9):
+            public["POST", f"{API}/applications/token"] = lambda: replies.about_blank(404)  # from a public report
+        answer = public.get((asked.method, raw_path.rstrip("/") if raw_path == API + "/" else raw_path))
+        return None if answer is None else answer()
+
+    def _handler(self, asked: Asked, raw_path: str) -> Callable[[], Reply] | None:
+        """Return what answers a path of the public API, or None for another path."""
         if raw_path.startswith(API + "/"):
+            if asked.path == "/tags" and self._is_before(1, 6):
+                return None
             for method, pattern, handler in self._routes:
                 match = re.fullmatch(pattern, asked.path)
                 if method == asked.method and match:
-                    return handler(asked, *match.groups())
-        return replies.forbidden("INSTANCE_ADMIN") if self.auth else replies.no_route()
+                    return partial(handler, asked, *match.groups())
+        return None
+
+    def _instance_configuration(self, asked: Asked) -> Reply:
+        """Answer as the server's source does. What is null there is absent."""
+        mode = "none" if not self.auth else "simple" if self.edition == "community" else "oidc"
+        return replies.as_json(
+            {
+                "airbyteUrl": _origin(asked),
+                "edition": "community" if self.edition == "community" else "pro",
+                "version": ".".join(map(str, (*self.version, 0)[:3])),
+                "auth": {"mode": mode},
+                "initialSetupComplete": True,
+                "defaultUserId": NOBODY,
+                "defaultOrganizationId": NOBODY,
+                "defaultOrganizationEmail": "local@example.com",
+                "trackingStrategy": "logging",
+            }
+        )
 
     def _all_routes(self) -> list[tuple[str, str, Callable[..., Reply]]]:
         return [
@@ -150,65 +218,61 @@ class World:
 
     # -- tokens ------------------------------------------------------------------------------------------------
 
-    def _give_token(self, asked: Asked) -> Reply:
-        form = dict(parse_qsl(asked.body.decode("utf-8", "replace")))
-        given = asked.json() or form
-        known = (given.get("client_id"), given.get("client_secret")) == (self.client_id, self.client_secret)
-        if not known:
-            if self.edition == "cloud":
-                return replies.error_id(401)
-            return replies.hateoas(400, "Bad Request", API + asked.path, "Invalid client id or token")
-        expires_at = asked.at + (self.jwt_seconds or self.token_seconds)
-        return replies.as_json(
-            {
-                "access_token": self._jwt(expires_at),
-                "token_type": "Bearer",
-                "expires_in": int(self.token_seconds),
-            }
-        )
+    @property
+    def _lifetimes(self) -> tuple[float, float]:
+        """What ``expires_in`` says and how long a token really lives: before 1.6, three minutes and a day."""
+        is_old = self._is_before(1, 6) and self.token_seconds is None
+        said = self.token_seconds or (180.0 if is_old else 900.0)
+        return said, self.jwt_seconds or (86_400.0 if is_old else said)
 
-    def _jwt(self, expires_at: float) -> str:
-        header = {"alg": "HS256", "typ": "JWT"}
-        claims = {
-            "iss": "http://localhost:8000",
-            "aud": "airbyte-server",
-            "sub": str(uuid.UUID(int=0)),
-            "roles": ["ADMIN"],
-            "exp": int(expires_at),
-            "until": expires_at,  # the fraction that `exp` lacks, for tests with tokens of less than a second
-            "jti": next(self._token_ids),
-        }
-        signed = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
-        return f"{signed}.{self._sign(signed)}"
+    def _new_token(self, asked: Asked) -> str:
+        keycloak = self.edition != "community"
+        return self.tokens.issue(self.client_id, asked.at + self._lifetimes[1], now=asked.at, keycloak=keycloak)
 
-    def _sign(self, text: str) -> str:
-        return _base64(hmac.new(self._signature, text.encode(), hashlib.sha256).digest())
+    def _give_token(self, asked: Asked, raw_path: str) -> Reply:
+        if asked.is_form and self._is_before(1, 6, 3):  # from public reports
+            return replies.unauthorized(raw_path)
+        refused = self._refuse_credentials(asked, raw_path)
+        if refused is not None:
+            return refused
+        lifetime = int(self._lifetimes[0])
+        return replies.as_json({"access_token": self._new_token(asked), "token_type": "Bearer", "expires_in": lifetime})
+
+    def _give_internal_token(self, asked: Asked, raw_path: str) -> Reply:
+        """Answer the endpoint of the internal API: JSON only, and a token only (from public reports)."""
+        if asked.is_form:
+            return replies.unauthorized(raw_path)
+        refused = self._refuse_credentials(asked, raw_path)
+        return replies.as_json({"access_token": self._new_token(asked)}) if refused is None else refused
+
+    def _refuse_credentials(self, asked: Asked, raw_path: str) -> Reply | None:
+        given = asked.json() or dict(parse_qsl(asked.body.decode("utf-8", "replace")))
+        if (given.get("client_id"), given.get("client_secret")) == (self.client_id, self.client_secret):
+            return None
+        if self.edition == "community":
+            return replies.hateoas(400, "Bad Request", raw_path, "Invalid client id or token")
+        return replies.error_id(500 if self._is_before(2, 1) else 401)  # Keycloak's
 
     def revoke_tokens(self) -> None:
         """Let every token given so far bring 401."""
         with self.lock:
-            self._revoked_up_to = next(self._token_ids)
+            self.tokens.revoke_all()
 
-    def _refusal(self, asked: Asked) -> Reply | None:
+    def _refusal(self, asked: Asked, raw_path: str) -> Reply | None:
         """Return the 401 for a request without a token that counts."""
-        if not self.auth:
+        refusal = self.tokens.refusal(asked.token, asked.at) if self.auth else None
+        if refusal is None:
             return None
-        signed, _, signature = (asked.token or "").rpartition(".")
-        if signed.isascii() and signature.isascii() and hmac.compare_digest(signature, self._sign(signed)):
-            payload = signed.split(".")[1]
-            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-            if claims["until"] > asked.at and claims["jti"] > self._revoked_up_to:
-                return None
         if self.edition == "cloud":
-            return replies.gateway(401, "Jwt is expired" if asked.token else "Jwt is missing")
-        return replies.hateoas(401, "Unauthorized", API + asked.path, "Unauthorized")
+            return replies.bad_jwt(f"{_origin(asked)}{raw_path}", _JWT[refusal])
+        return replies.unauthorized(raw_path)
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
     def add_job(self, connection_id: str, *, at: float, status: str = "pending", job_type: str = "sync") -> LocalJob:
         """Put a job there, as if Airbyte or somebody else had started it."""
         with self.lock:
-            job = LocalJob(next(self._job_ids), connection_id, job_type, at, at, status)
+            job = LocalJob(next(self._job_ids), connection_id, job_type, at, at, status, rows=self.rows, size=self.size)
             if status == "pending" and self.script is not None:
                 job.script = list(self.script)
             elif status == "pending":
@@ -224,10 +288,10 @@ class World:
     def _create_job(self, asked: Asked) -> Reply:
         wanted = asked.json_object()
         if wanted is None:
-            return replies.error_id(422)
+            return replies.unreadable_body()
         connection_id, job_type = wanted.get("connectionId"), wanted.get("jobType")
         if not isinstance(connection_id, str) or job_type not in queries.JOB_TYPES:
-            return replies.error_id(400)
+            return replies.invalid_input("publicCreateJob.jobCreateRequest", job_type, "is not valid")
         connection = self._find(self.connections, "connectionId", connection_id)
         if connection is None:
             return self._unknown("STANDARD_SYNC", connection_id, "WORKSPACE_RUNNER")
@@ -237,13 +301,18 @@ class World:
             return replies.state_conflict()
         running = self.running_job(connection_id)
         if job_type == "sync" and running is not None:
-            if running.job_type == "sync" and running.status in ("pending", "queued"):
-                # As the real server from mid-2026 on: who asks before the first attempt is told of the same job.
+            if running.status in ("pending", "queued") and not self._is_before(2, 1):
+                # As the real server from mid-2026 on: who asks before the first attempt is told of that same job,
+                # whatever its type.
                 return replies.as_json(running.as_json(with_stats=False))
             return replies.already_running(connection_id)
         if running is not None:
             running.become("cancelled", asked.at)
-        job = self.add_job(connection_id, at=asked.at, job_type="sync" if job_type == "sync" else "reset")
+        usual = "sync" if job_type == "sync" else "reset"
+        job = self.add_job(connection_id, at=asked.at, job_type=self.next_job_type or usual)
+        self.next_job_type = None
+        if self._is_before(2, 1):  # it answers once the first attempt has begun
+            job.become("running", asked.at)
         return replies.as_json(job.as_json(with_stats=False))
 
     def _get_job(self, asked: Asked, key: str) -> Reply:
@@ -261,6 +330,9 @@ class World:
         running = self.running_job(job.connection_id)
         if running is None:
             return replies.state_conflict("Job is not currently running")
+        if self.ignored_cancels:
+            self.ignored_cancels -= 1
+            return replies.as_json(job.as_json(with_stats=False))
         running.become("cancelled", asked.at)
         self.cancelled.append(running.job_id)
         return replies.as_json(job.as_json(with_stats=False))
@@ -269,7 +341,7 @@ class World:
         return self.jobs.get(int(key)) if re.fullmatch("[0-9]{1,18}", key) else None
 
     def _unknown_job(self) -> Reply:
-        if self.edition == "cloud":
+        if self.edition != "community":
             return replies.forbidden("WORKSPACE_READER")
         return replies.state_conflict("Job is not currently running")
 
@@ -287,10 +359,12 @@ class World:
             "status": lambda job: job.status,
             "jobType": lambda job: job.job_type,
         }
+        listed = queries.JOB_TYPES if asked.value("jobType") or not self._is_before(2, 1) else ("sync", "reset")
         found = [
             job
             for job in self.jobs.values()
-            if all(asked.value(name) in (None, of(job)) for name, of in wanted.items())
+            if job.job_type in listed
+            and all(asked.value(name) in (None, of(job)) for name, of in wanted.items())
             and (connection_id or not workspace_ids or workspace_of.get(job.connection_id) in workspace_ids)
             and queries.is_within(asked, "createdAt", job.created_at)
             and queries.is_within(asked, "updatedAt", job.updated_at)
@@ -315,7 +389,10 @@ class World:
         if refused is not None:
             return refused
         found = self._in_workspaces(asked, rows)
-        return replies.as_json(queries.page(asked, found, dict, ("workspaceIds", "includeDeleted")))
+        return replies.as_json(queries.page(asked, found, self._show, ("workspaceIds", "includeDeleted")))
+
+    def _show(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row_as_of(self._version, row)
 
     def _list_connections(self, asked: Asked) -> Reply:
         tag_ids = set(asked.values("tagIds"))
@@ -331,9 +408,13 @@ class World:
         return self._refused(asked, "workspaceIds") or replies.as_json({"data": self._in_workspaces(asked, self.tags)})
 
     def _refused(self, asked: Asked, *filters: str) -> Reply | None:
-        """Return the 400 for a query of the wrong types, and Cloud's 403 for one workspace that is not known."""
+        """Return the 400 for a query of the wrong types, and the 403 for one workspace that is not known.
+
+        The server's source has that 403 for all but instance administrators. Of Cloud a public report shows an empty
+        list, though not the request that brought it.
+        """
         known = {each["workspaceId"] for each in self.workspaces}
-        if self.edition == "cloud" and not known.issuperset(asked.values("workspaceIds")):
+        if self.edition == "enterprise" and not known.issuperset(asked.values("workspaceIds")):
             return replies.forbidden("WORKSPACE_READER")
         return queries.refusal(asked, *filters)
 
@@ -355,7 +436,7 @@ class World:
             )
         body = asked.json_object()
         if body is None:
-            return replies.error_id(422)
+            return replies.unreadable_body()
         change = changes.of_connection(body)
         if isinstance(change, Reply):
             return change
@@ -364,13 +445,13 @@ class World:
         for job in self.jobs.values():
             if job.connection_id == connection_id and job.status == "queued":
                 job.become("cancelled", asked.at)
-        return replies.as_json(connection)
+        return replies.as_json(self._show(connection))
 
     def _streams(self, asked: Asked) -> Reply:
         source_id = asked.value("sourceId")
         refused = queries.refusal(asked, "sourceId", "destinationId")
         if source_id is None or refused is not None:
-            return replies.error_id(400)
+            return refused or replies.invalid_input("publicGetStreamProperties.sourceId", None, "must not be null")
         if self._find(self.sources, "sourceId", source_id) is None:
             return self._unknown("SOURCE_CONNECTION", source_id, "WORKSPACE_READER")
         names = {
@@ -383,7 +464,9 @@ class World:
             [
                 {
                     "streamName": name,
-                    "syncModes": [stream["syncMode"]],
+                    # Spelled so, and absent for a source without namespaces.
+                    **({"streamnamespace": stream["namespace"]} if "namespace" in stream else {}),
+                    "syncModes": list(_SYNC_MODES),
                     "defaultCursorField": stream["cursorField"],
                     "sourceDefinedCursorField": False,
                     "sourceDefinedPrimaryKey": stream["primaryKey"],
@@ -395,7 +478,7 @@ class World:
 
     def _one(self, kind: str, rows: Iterable[dict[str, Any]], id_name: str, key: str) -> Reply:
         row = self._find(rows, id_name, key)
-        return self._unknown(kind, key, "WORKSPACE_READER") if row is None else replies.as_json(row)
+        return self._unknown(kind, key, "WORKSPACE_READER") if row is None else replies.as_json(self._show(row))
 
     @staticmethod
     def _find(rows: Iterable[dict[str, Any]], id_name: str, key: str) -> dict[str, Any] | None:
@@ -403,9 +486,11 @@ class World:
 
     def _unknown(self, kind: str, key: str, permission: str) -> Reply:
         """Return the answer to an id that is not known: it depends on who asks, and on whether it is an id at all."""
-        if self.edition == "cloud":
+        if self.edition != "community":
             return replies.forbidden(permission)
-        return replies.not_found(kind, key) if queries.is_uuid(key) else replies.error_id(500)
+        if queries.is_uuid(key):
+            return replies.not_found(kind, key)
+        return replies.error_id(500, f"Internal Server Error: Invalid UUID string: {key}", _ILLEGAL_ARGUMENT)
 
     def _in_workspaces(self, asked: Asked, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         ids = asked.values("workspaceIds")
@@ -415,5 +500,5 @@ class World:
         return found
 
 
-def _base64(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+def _origin(asked: Asked) -> str:
+    return f"http://{asked.headers.get('host', 'localhost')}"

@@ -161,7 +161,7 @@ def test_headers_for_a_gateway_do_not_go_to_whoever_gives_tokens(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     with LocalAirbyte() as elsewhere:
-        elsewhere._world._signature = airbyte._world._signature
+        elsewhere._world.tokens.key = airbyte._world.tokens.key
         extra = {"auth_url": f"{elsewhere.api_url}/applications/token", "secret_headers": {"X-Gate": " hidden "}}
         declare(monkeypatch, airbyte, login=airbyte.client_id, password=airbyte.client_secret, extra=extra)
         ask(airbyte, kind)

@@ -45,8 +45,14 @@ def page(of: Schema) -> Schema:
 
 # PublicAccessTokenResponse
 TOKEN = thing({"access_token": TEXT, "token_type": word("Bearer"), "expires_in": COUNT})
-# RFC 7519: NumericDate; `until` and `jti` are the local Airbyte's own
-CLAIMS = thing({"iss": TEXT, "aud": TEXT, "sub": ID, "exp": COUNT}, roles=rows(TEXT), jti=COUNT, until={})
+# RFC 7519: NumericDate. Airbyte's own token, and that of Keycloak's client credentials
+CLAIMS = thing({"iss": TEXT, "aud": TEXT, "sub": ID, "exp": COUNT, "roles": rows(TEXT)})
+KEYCLOAK_CLAIMS = thing(
+    {"exp": COUNT, "iat": COUNT, "jti": ID, "iss": TEXT, "aud": TEXT, "sub": ID, "typ": word("Bearer"), "azp": TEXT},
+    acr=TEXT,
+    scope=TEXT,
+    client_id=TEXT,
+)
 
 # NotificationConfig, NotificationsConfig, WorkspaceResponse
 NOTIFICATION = thing({}, email=thing({}, enabled=FLAG), webhook=thing({}, enabled=FLAG, url=TEXT))

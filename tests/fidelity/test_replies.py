@@ -29,6 +29,7 @@ NOWHERE = "00000000-0000-4000-8000-000000000000"
 EDITIONS: dict[str, dict[str, Any]] = {
     "community": {"edition": "community"},
     "no-auth": {"edition": "community", "auth": False},
+    "enterprise": {"edition": "enterprise"},
     "cloud": {"edition": "cloud"},
 }
 
@@ -68,7 +69,8 @@ def one_running(airbyte: LocalAirbyte) -> None:
 
 
 def refused(status: int, community: Schema, cloud: Answers = FORBIDDEN) -> dict[str, Answers]:
-    return {"community": Answers(status, community), "no-auth": Answers(status, community), "cloud": cloud}
+    admin = Answers(status, community)
+    return {"community": admin, "no-auth": admin, "enterprise": FORBIDDEN, "cloud": cloud}
 
 
 def by_fault(status: int, schema: Schema | None) -> Case:
@@ -137,9 +139,19 @@ CASES = [
         "an unknown workspace",
         "GET",
         f"/sources?workspaceIds={NOWHERE}",
-        refused(200, schemas.page(schemas.SOURCE)),
+        refused(200, schemas.page(schemas.SOURCE), Answers(200, schemas.page(schemas.SOURCE))),
     ),
-    Case("an unknown path", "GET", "/nowhere", {"community": FORBIDDEN, "cloud": FORBIDDEN, "no-auth": NO_ROUTE}),
+    Case(
+        "an unknown path",
+        "GET",
+        "/nowhere",
+        {
+            "community": Answers(403, schemas.HATEOAS),
+            "enterprise": Answers(403, schemas.HATEOAS),
+            "cloud": Answers(404, schemas.GATEWAY),
+            "no-auth": NO_ROUTE,
+        },
+    ),
     by_fault(401, schemas.HATEOAS),
     by_fault(404, schemas.PROBLEM),
     by_fault(429, schemas.LOAD_SHED),
@@ -184,13 +196,14 @@ def test_a_reply_has_its_shape(airbyte: LocalAirbyte, edition: str, case: Case) 
     claim_shape(reply, case.answers if isinstance(case.answers, Answers) else case.answers[edition])
 
 
-@pytest.mark.parametrize("edition", ["community", "cloud"], indirect=True)
-def test_a_token_has_its_shape_and_its_expiry_is_in_whole_seconds(airbyte: LocalAirbyte) -> None:
+@pytest.mark.parametrize("edition", ["community", "enterprise", "cloud"], indirect=True)
+def test_a_token_has_its_shape_and_its_expiry_is_in_whole_seconds(airbyte: LocalAirbyte, edition: str) -> None:
     reply = log_in(airbyte)
     claim_shape(reply, Answers(200, schemas.TOKEN))
     payload = reply.json()["access_token"].split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    assert [error.message for error in Draft202012Validator(schemas.CLAIMS).iter_errors(claims)] == []
+    schema = schemas.CLAIMS if edition == "community" else schemas.KEYCLOAK_CLAIMS
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(claims)] == []
     assert type(claims["exp"]) is int
 
 
@@ -198,6 +211,7 @@ def test_a_token_has_its_shape_and_its_expiry_is_in_whole_seconds(airbyte: Local
     ("wanted", "wrong_secret", "no_token"),
     [
         ("community", Answers(400, schemas.HATEOAS), Answers(401, schemas.HATEOAS)),
+        ("enterprise", Answers(401, schemas.ERROR_ID), Answers(401, schemas.HATEOAS)),
         ("cloud", Answers(401, schemas.ERROR_ID), Answers(401, schemas.GATEWAY)),
     ],
 )

@@ -1,0 +1,98 @@
+"""The access tokens that a local Airbyte gives, and which of those that come back it takes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import uuid
+from enum import Enum
+from typing import Any
+
+URL = "http://localhost:8000"
+REALM = "_airbyte-application-clients"
+NOBODY = str(uuid.UUID(int=0))
+ROLES = ("ADMIN", "EDITOR", "READER", "AUTHENTICATED_USER")
+"""Of an instance administrator. The real list goes on with the roles in organizations and workspaces."""
+
+
+class Refusal(Enum):
+    """Why a token is not taken."""
+
+    MISSING = "missing"
+    FOREIGN = "foreign"
+    EXPIRED = "expired"
+
+
+class Tokens:
+    """Issues JSON Web Tokens and checks them.
+
+    The claims are those of Airbyte's own tokens, or of Keycloak's defaults (inferred). ``exp`` is in whole seconds, so
+    that the real expiry of a token that lives for less is kept here. All are signed with one secret key, those of
+    Keycloak too, which says RS256: clients cannot check a signature whose key they do not have.
+    """
+
+    def __init__(self) -> None:
+        self.key = uuid.uuid4().bytes
+        self._expires_at: dict[str, float] = {}
+
+    def issue(self, client_id: str, expires_at: float, *, now: float, keycloak: bool) -> str:
+        """Return a new token."""
+        if keycloak:
+            header = {"alg": "RS256", "typ": "JWT", "kid": "local-airbyte"}
+            claims = _keycloak_claims(client_id, int(expires_at), int(now))
+        else:
+            header = {"alg": "HS256"}
+            claims = {
+                "iss": URL,
+                "aud": "airbyte-server",
+                "sub": NOBODY,
+                "roles": list(ROLES),
+                "exp": int(expires_at),
+            }
+        signed = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
+        token = f"{signed}.{self._sign(signed)}"
+        self._expires_at[token] = expires_at
+        return token
+
+    def refusal(self, token: str | None, now: float) -> Refusal | None:
+        """Return why a token is not taken, or None if it is."""
+        if not token:
+            return Refusal.MISSING
+        signed, _, signature = token.rpartition(".")
+        if not (token.isascii() and hmac.compare_digest(signature, self._sign(signed))):
+            return Refusal.FOREIGN
+        expires_at = self._expires_at.get(token)
+        if expires_at is None:  # of another local Airbyte that has the same key
+            payload = signed.split(".")[1]
+            expires_at = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
+        return None if expires_at > now else Refusal.EXPIRED
+
+    def revoke_all(self) -> None:
+        """Refuse all tokens so far, as an Airbyte does whose signing key was changed."""
+        self.key = uuid.uuid4().bytes
+        self._expires_at.clear()
+
+    def _sign(self, text: str) -> str:
+        return _base64(hmac.new(self.key, text.encode(), hashlib.sha256).digest())
+
+
+def _keycloak_claims(client_id: str, expires_at: int, now: int) -> dict[str, Any]:
+    return {
+        "exp": expires_at,
+        "iat": now,
+        "jti": str(uuid.uuid4()),
+        "iss": f"{URL}/auth/realms/{REALM}",
+        "aud": "account",
+        "sub": NOBODY,
+        "typ": "Bearer",
+        "azp": client_id,
+        "acr": "1",
+        "scope": "profile email",
+        "client_id": client_id,
+    }
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
