@@ -159,6 +159,8 @@ BODIES = some.one_of(
     some.binary(max_size=40),
     some.sampled_from([b"{", b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe", b'"\\ud800"', b"NaN", b"1" * 5000]),
 )
+CALLED_JSON = (b"Object not found.", b"Successful operation")
+"""Text that the real server calls JSON, too."""
 METHODS = some.one_of(some.sampled_from(["GET", "POST", "PATCH", "DELETE"]), some.sampled_from(["PUT", "HEAD", "BREW"]))
 AUTHORIZATIONS = ["", "Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5", "Bearer \xe9.\xe9.\xe9", "bearer"]
 
@@ -235,7 +237,7 @@ def test_any_request_is_answered_in_airbytes_words(server: Server) -> None:
             assert status == 500, body
             assert request.names_no_id, body
             assert list(json.loads(body)) == ["errorId"]
-        elif content_type.startswith("application/json") and body and body != b"Object not found.":
+        elif content_type.startswith("application/json") and body and body not in CALLED_JSON:
             json.loads(body, parse_constant=pytest.fail)
 
     claim()
