@@ -38,23 +38,26 @@ class Tokens:
         self._expires_at: dict[str, float] = {}
 
     def issue(self, client_id: str, expires_at: float, *, now: float, keycloak: bool) -> str:
-        """Return a new token."""
-        if keycloak:
-            header = {"alg": "RS256", "typ": "JWT", "kid": "local-airbyte"}
-            claims = _keycloak_claims(client_id, int(expires_at), int(now))
-        else:
-            header = {"alg": "HS256"}
-            claims = {
-                "iss": URL,
-                "aud": "airbyte-server",
-                "sub": NOBODY,
-                "roles": list(ROLES),
-                "exp": int(expires_at),
-            }
-        signed = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
-        token = f"{signed}.{self._sign(signed)}"
+        """Return a new token.
+
+        Two that Airbyte itself gives within a second are the same. Here ``exp`` is moved on by a second, so that a test
+        can tell them apart.
+        """
+        exp = int(expires_at)
+        while (token := self._token(client_id, exp, now=int(now), keycloak=keycloak)) in self._expires_at:
+            exp += 1
         self._expires_at[token] = expires_at
         return token
+
+    def _token(self, client_id: str, exp: int, *, now: int, keycloak: bool) -> str:
+        if keycloak:
+            header = {"alg": "RS256", "typ": "JWT", "kid": "local-airbyte"}
+            claims = _keycloak_claims(client_id, exp, now)
+        else:
+            header = {"alg": "HS256"}
+            claims = {"iss": URL, "aud": "airbyte-server", "sub": NOBODY, "roles": list(ROLES), "exp": exp}
+        signed = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
+        return f"{signed}.{self._sign(signed)}"
 
     def refusal(self, token: str | None, now: float) -> Refusal | None:
         """Return why a token is not taken, or None if it is."""

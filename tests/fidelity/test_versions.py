@@ -536,6 +536,11 @@ def test_a_success_may_have_moved_nothing_or_be_without_statistics(rows: int | N
         assert "rowsSynced" not in shown or rows is not None
 
 
+def test_two_tokens_of_one_second_can_be_told_apart() -> None:
+    with client(login=False) as curl:
+        assert len({curl.log_in().json()["access_token"] for _ in range(3)}) == 3
+
+
 def test_a_revoked_token_is_refused_and_a_new_one_taken_within_the_same_second() -> None:
     with client() as curl:
         curl.airbyte.revoke_tokens()
