@@ -378,6 +378,9 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
             first_pause=self.poll_interval,
         )
         seen = Seen(self.handed_on.get("name", ""))
-        return await self._ask(
-            lambda watch: watch.run(freshness.wait_for_fresh_data(self.connection_id, demand, patience, seen), self.log)
-        )
+
+        def wait(watch: Watch) -> Awaitable[jobs.Waited]:
+            waiting = freshness.wait_for_fresh_data(self.connection_id, demand, patience, seen)
+            return watch.run(waiting, self.log, deadline=self.deadline)
+
+        return await self._ask(wait)

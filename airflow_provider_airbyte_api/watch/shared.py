@@ -28,9 +28,10 @@ from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
+from airflow_provider_airbyte_api.watch import waiters
 from airflow_provider_airbyte_api.watch.feed import Feed, Listener
 from airflow_provider_airbyte_api.watch.poller import Poller
-from airflow_provider_airbyte_api.watch.tasks import acquired, detached, forget_closed_loops, jitter
+from airflow_provider_airbyte_api.watch.tasks import acquired, detached, forget_closed_loops, jitter, within
 from airflow_provider_airbyte_api.watch.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -95,20 +96,40 @@ class Watch:
         async with self._turn() as client:
             return await client.run(conversation)
 
-    async def run(self, conversation: Conversation[T], log: Log, *, first: asyncio.Semaphore | None = None) -> T:
+    async def run(
+        self,
+        conversation: Conversation[T],
+        log: Log,
+        *,
+        first: asyncio.Semaphore | None = None,
+        deadline: float | None = None,
+    ) -> T:
         """Perform a conversation that waits: it takes its turn each time that it asks.
 
         :param log: where it says what happens.
         :param first: what it takes before its turn, so that others get one, too.
+        :param deadline: seconds since the epoch; what it asks then, or has asked, has
+            :data:`~.waiters.LAST_POLL_TIMEOUT` to be answered. None: as long as it takes.
         """
+
+        async def send(step: Step) -> Any:
+            async with first or contextlib.nullcontext(), self._turn() as client:
+                return await client.perform(step)
 
         async def perform(step: Step) -> Any:
             if isinstance(step, Pause):
                 return await CLOCK.asleep(step.seconds * (jitter() if step.jitter else 1.0))
-            if isinstance(step, Send | Authorize):
-                async with first or contextlib.nullcontext(), self._turn() as client:
-                    return await client.perform(step)
-            return _perform(step, log)
+            if not isinstance(step, Send | Authorize):
+                return _perform(step, log)
+            if deadline is None:
+                return await send(step)
+            left = max(deadline - CLOCK.time(), 0.0) + waiters.LAST_POLL_TIMEOUT
+            try:
+                return await within(left, send(step))
+            except TimeoutError:
+                raise AirbyteUnreachableError(
+                    f"{self._settings.root.api}: no reply within {waiters.LAST_POLL_TIMEOUT:.0f} s after the deadline."
+                ) from None
 
         return await drive(conversation, perform)
 

@@ -51,6 +51,23 @@ async def acquired(semaphore: asyncio.Semaphore, seconds: float) -> bool:
     return False
 
 
+async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what ``coroutine`` returns; it is cancelled if that takes longer than ``seconds``.
+
+    :raises TimeoutError: if it does.
+    """
+    # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
+    task = asyncio.ensure_future(coroutine)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+    if not task.done():
+        raise TimeoutError
+    return task.result()
+
+
 def jitter() -> float:
     """Return a factor for a pause, so that many watches do not poll together; never above 1, for that would be late."""
     return random.uniform(0.85, 1.0)  # noqa: S311 - no secret

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import threading
@@ -21,6 +22,7 @@ from airflow_provider_airbyte_api.hooks import airbyte as hooks
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.certificates import Authority
+from tests.clients.hostile import HostileServer, drip
 
 TOKEN = "/applications/token"
 SECRET = "a-secret-that-nobody-may-read"
@@ -350,6 +352,24 @@ def test_it_takes_15_seconds_at_the_most_whatever_hangs(airbyte: LocalAirbyte, m
     assert time.monotonic() - began < 2.5
     assert finding.diagnosis is Diagnosis.NO_ANSWER
     assert hooks.DOCTOR_PATIENCE * 3 < 14, "three requests in their time"
+
+
+def test_the_time_of_the_doctor_counts_from_the_call(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Airflow that is slow to tell its connection takes it from the time of a server that drips."""
+    monkeypatch.setattr(hooks, "DOCTOR_SECONDS", 4.0)
+    with HostileServer(lambda sock, _: drip(sock, itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n", 100))) as server:
+        hook = connect(monkeypatch, airbyte, {"host": server.url})
+        found = hook.get_connection("patient")
+
+        def slow(_: str) -> object:
+            time.sleep(3.0)
+            return found
+
+        monkeypatch.setattr(hook, "get_connection", slow)
+        began = time.monotonic()
+        finding = hook.diagnose()
+    assert time.monotonic() - began < 3.0 + 4.0 - 1.0
+    assert finding.diagnosis is Diagnosis.NO_ANSWER
 
 
 @pytest.mark.parametrize(("shift", "way"), [(300.0, "ahead of"), (-300.0, "behind")])

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError, AirbyteUnreachableError
 from airflow_provider_airbyte_api.api.jobs import Patience, Waited
 from airflow_provider_airbyte_api.api.retry import Retry
 from airflow_provider_airbyte_api.api.urls import api_root
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Settings
-from airflow_provider_airbyte_api.testing.seed import WORKSPACE_ID
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.watch import feed, poller, shared, waiters
 from airflow_provider_airbyte_api.watch.shared import watching
 from tests.clients.hostile import HostileServer, drip
@@ -87,6 +87,16 @@ async def test_one_who_has_no_turn_counts_airbyte_as_away(monkeypatch: pytest.Mo
     turned_away = [outcome for outcome in outcomes if "max_in_flight" in str(outcome)]
     assert len(turned_away) == 1
     assert isinstance(turned_away[0], AirbyteUnreachableError)
+
+
+async def test_a_deadline_holds_for_who_waits_for_fresh_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
+    deadline = CLOCK.time() + 1.0
+    waiting = freshness.wait_for_fresh_data(STRIPE_TO_BIGQUERY, freshness.Demand(60.0), Patience(0.1, deadline))
+    with HostileServer(dripping) as server:
+        async with watching(Settings(api_root(server.url))) as watch:
+            with pytest.raises(AirbyteJobTimeoutError, match="no reply within"):
+                await asyncio.wait_for(watch.run(waiting, Lines(), deadline=deadline), timeout=20)
 
 
 def job(job_id: int, status: str = "running", **more: Any) -> dict[str, Any]:
