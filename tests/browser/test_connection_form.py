@@ -130,7 +130,6 @@ def test_authentication_offers_its_ways_and_no_null(
     assert "null" not in choice.text
     browser.find("#element_auth_type input").send_keys(Keys.ARROW_DOWN)
     browser.find("[role=option]")
-    browser.picture("connection-authentication.png")
     options = browser.driver.find_elements(By.CSS_SELECTOR, "[role=option]")
     assert [option.text for option in options] == list(AUTH_TYPES)
 
@@ -138,5 +137,4 @@ def test_authentication_offers_its_ways_and_no_null(
 def test_the_page_of_providers_says_what_this_one_does(browser: Browser, stack: AirflowStack) -> None:
     browser.driver.get(f"{stack.url}/providers?limit=100")
     text = browser.wait_for("airflow-provider-airbyte-api")
-    browser.picture("providers.png")
     assert "Run Airbyte syncs through Airbyte's public API" in text
