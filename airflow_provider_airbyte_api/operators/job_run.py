@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
 from airflow_provider_airbyte_api.api import calls, jobs, starting
-from airflow_provider_airbyte_api.api.defaults import DEFERRAL_GRACE
+from airflow_provider_airbyte_api.api.defaults import DEFERRAL_GRACE, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteConfigError,
     AirbyteConnectionInactiveError,
@@ -223,7 +223,7 @@ class JobRun:
             deadline,
             unreachable_timeout=self._task.unreachable_timeout,
             # As in the triggerer: whatever Airbyte answers, there is a delay between two attempts to start.
-            first_pause=self._task.poll_interval,
+            first_pause=at_least_min_poll_interval(self._task.poll_interval),
         )
         if self._task.deferrable:
             self._defer(job, connection, patience, "execute_after_other", owned=False)

@@ -39,6 +39,21 @@ def test_a_finished_job_is_left_alone_and_so_is_a_newer_one(airbyte: LocalAirbyt
     assert airbyte.cancelled == []
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [{"status": 502, "times": 3}, {"lost": True}, {"status": 200, "body": '{"jobId": 1, "status": "running"}'}],
+    ids=["502", "lost", "accepted and not obeyed"],
+)
+@pytest.mark.parametrize("which", [{"job_id": 1}, {"connection_id": STRIPE_TO_BIGQUERY}], ids=["job", "connection"])
+def test_a_cancel_that_was_not_obeyed_is_repeated(
+    airbyte: LocalAirbyte, fast_clock: None, trouble: dict[str, Any], which: dict[str, Any]
+) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(method="DELETE", path=".*", **trouble)
+    assert cancel(**which)["cancelled"]
+    assert airbyte.cancelled == [1]
+
+
 def test_that_nothing_runs_is_no_failure(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     assert cancel(connection_id=STRIPE_TO_BIGQUERY) == {"job_id": None, "status": None, "cancelled": False}

@@ -107,6 +107,32 @@ def test_a_clear_starts_a_new_sync_and_first_cancels_the_old_one(airbyte: LocalA
     assert airbyte.cancelled == [1]
 
 
+def test_a_clear_repeats_the_cancel_of_the_old_sync_until_it_is_obeyed(airbyte: LocalAirbyte, fast_clock: None) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True), Context(store))
+    airbyte.script_jobs("succeeded")
+    airbyte.next_reply(502, method="DELETE", path=".*", times=2)
+    assert execute(sync(), Context(store, try_number=2, max_tries=2))["job_id"] == 2
+    assert airbyte.cancelled == [1]
+
+
+@pytest.mark.parametrize("path", ["/applications/token", "/connections/.*", "/jobs/1"])
+def test_an_outage_at_a_retry_leaves_the_record_of_the_job_as_it_is(
+    airbyte: LocalAirbyte, fast_clock: None, path: str
+) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True), Context(store))
+    before = dict(store[KEY])
+    TOKENS.clear()
+    airbyte.next_reply(503, path=path, times=999)
+    with pytest.raises(errors.AirbyteServerError):
+        execute(sync(), Context(store, try_number=2))
+    assert store[KEY] == before
+    assert len(airbyte.jobs) == 1
+
+
 def test_a_clear_of_a_task_that_succeeded_starts_a_new_sync(airbyte: LocalAirbyte) -> None:
     store = Store()
     assert execute(sync(), Context(store))["job_id"] == 1
@@ -296,6 +322,38 @@ def test_a_kill_while_a_token_is_being_fetched_cancels_the_job_all_the_same(airb
     assert airbyte.cancelled == [job.job_id]
 
 
+@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}])
+def test_a_kill_repeats_a_cancel_that_was_not_obeyed(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(method="DELETE", path=".*", times=2, **trouble)
+    AirbyteHook().cancel_job_on_kill(job.job_id)
+    assert airbyte.cancelled == [job.job_id]
+
+
+@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}])
+def test_a_kill_repeats_the_look_before_a_cancel(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(method="GET", path=".*", times=2, **trouble)
+    AirbyteHook().cancel_job_on_kill(job.job_id)
+    assert airbyte.cancelled == [job.job_id]
+
+
+def test_a_repeated_cancel_of_a_kill_spares_the_job_that_came_after(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(502, method="DELETE", path=".*", delay=0.5)
+
+    def end() -> None:
+        wait_until(lambda: bool(airbyte.asked("DELETE", ".*")))
+        airbyte.end_job(job.job_id, "failed")
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+
+    other = threading.Thread(target=end)
+    other.start()
+    AirbyteHook().cancel_job_on_kill(job.job_id)
+    other.join()
+    assert airbyte.cancelled == []
+
+
 @pytest.mark.parametrize("trouble", [{"delay": 30.0}, {"lost": True}, {"status": 500}])
 def test_a_kill_takes_no_longer_than_airflow_allows(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
@@ -336,6 +394,30 @@ async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
     monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", answer)
     await trigger.on_kill()
     assert airbyte.cancelled == cancelled
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"status": 502, "times": 2},
+        {"lost": True, "times": 2},
+        {"status": 200, "body": '{"jobId": 1, "status": "running"}'},
+    ],
+    ids=["502", "lost", "accepted and not obeyed"],
+)
+async def test_a_trigger_repeats_a_cancel_that_was_not_obeyed(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, fast_clock: None, trouble: dict[str, Any]
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(method="DELETE", path=".*", **trouble)
+    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True)
+
+    async def moved_on(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", moved_on)
+    await trigger.on_kill()
+    assert airbyte.cancelled == [job.job_id]
 
 
 async def test_a_cancel_goes_on_though_airflow_cancels_the_trigger_anew(

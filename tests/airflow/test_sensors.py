@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSensorTimeout
+from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
@@ -98,6 +99,34 @@ def test_an_unknown_job_fails_at_once(dag: DAG, airbyte: LocalAirbyte, mode: str
     AirbyteJobSensor(task_id="wait", job_id="999", **MODES[mode])
     assert run(dag).states == {"wait": "failed"}
     assert len(airbyte.asked("GET", "/jobs/999")) == 1
+
+
+@pytest.mark.parametrize("path", ["/applications/token", r"/jobs/\d+"])
+def test_an_outage_at_the_first_poll_of_a_deferred_sensor_is_ridden_out(
+    dag: DAG, airbyte: LocalAirbyte, fast_clock: None, path: str
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY)
+    job.script = ["running", "succeeded"]
+    airbyte.next_reply(502, path=path, times=14)
+    wait_for(job, "deferred")
+    assert run(dag).states == {"wait": "success"}
+
+
+def test_an_outage_of_a_poking_sensor_is_said_when_it_begins_and_when_it_is_over(
+    airbyte: LocalAirbyte, mocker: MockerFixture
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    task = wait_for(job, "poke")
+    airbyte.next_reply(502, path=r"/jobs/\d+", times=3)
+    log = mocker.patch.object(AirbyteJobSensor, "log")
+    for _ in range(4):
+        task.poke({"ti": XComs()})  # type: ignore[typeddict-item]
+    said = [call.args[0] for call in (*log.warning.call_args_list, *log.info.call_args_list)]
+    assert [line.split(";")[0] for line in said] == [
+        "Airbyte is unreachable",
+        "Airbyte answers again.",
+        "Job %d is %s.",
+    ]
 
 
 def test_an_unknown_job_is_told_with_what_to_do(airbyte: LocalAirbyte) -> None:
