@@ -64,8 +64,9 @@ def lineage_of(run: JobRun | None, *, columns: bool) -> OperatorLineage[Any, Any
         if columns:
             found = _columns(run.hook, source.source_id, destination.destination_id)
             lineage.inputs, lineage.outputs = _datasets(run.job, names, found)
-    except AirbyteError as error:
-        run.hook.log.warning("OpenLineage is not told all of what this sync has read and written. %s", error)
+    except Exception as error:  # noqa: BLE001 - OpenLineage would drop the whole event
+        what = error if isinstance(error, AirbyteError) else f"{type(error).__name__}: {error}"
+        run.hook.log.warning("OpenLineage is not told all of what this sync has read and written. %s", what)
     return lineage
 
 

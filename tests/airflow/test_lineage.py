@@ -119,6 +119,13 @@ def test_without_the_columns_there_are_still_the_datasets(airbyte: LocalAirbyte)
     assert lineage.outputs[0].facets == {}
 
 
+def test_columns_of_another_shape_leave_the_datasets(airbyte: LocalAirbyte) -> None:
+    task = execute(connection_id=SNOWFLAKE_TO_POSTGRES, lineage_columns=True)
+    airbyte.next_reply(200, path="/streams", body='[{"streamName": "orders", "propertyFields": [5]}]')
+    lineage = task.get_openlineage_facets_on_complete(None)
+    assert [each.name for each in lineage.outputs] == ["raw.public.orders"]
+
+
 def test_a_task_that_never_got_to_a_job_has_no_lineage(airbyte: LocalAirbyte) -> None:
     task = AirbyteSyncOperator(task_id="sync", connection_id=SNOWFLAKE_TO_POSTGRES)
     assert task.get_openlineage_facets_on_failure(None).outputs == []
