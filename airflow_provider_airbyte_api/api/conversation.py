@@ -32,7 +32,6 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteAuthenticationError,
     AirbyteError,
     AirbyteResponseError,
-    AirbyteServerError,
     AirbyteUnexpectedReplyError,
 )
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
@@ -371,16 +370,24 @@ def _may_repeat(request: Request, error: AirbyteError, retry: Retry) -> bool:
 
 def _about_credentials(error: AirbyteResponseError) -> AirbyteResponseError:
     """Return what an error of the token endpoint means for who set up the Airflow connection."""
-    if error.status in (400, 401, 403, 422) and error.in_airbytes_words:
-        return error.rephrased(kind=AirbyteAuthenticationError)
     if error.status == 404:  # noqa: PLR2004
         return error.rephrased(
-            "There is no token endpoint. If this Airbyte has authentication switched off, leave Login and Password "
-            "empty; else check Host in the Airflow connection."
+            "There is no token endpoint. If this Airbyte has authentication switched off, leave Client ID (Login) and "
+            "Client secret (Password) empty; else check Airbyte URL (Host) in the Airflow connection."
         )
-    if isinstance(error, AirbyteServerError):
+    if not error.from_airbyte or error.own_advice is not None:
+        return error
+    if error.status in (401, 403):
         return error.rephrased(
-            "Some versions of Airbyte answer this to a wrong client id or secret: if Airbyte is well, check Login and "
-            "Password in the Airflow connection."
+            "Check Client ID (Login) and Client secret (Password) in the Airflow connection, and the path in Airbyte "
+            "URL (Host): Airbyte answers this to a path that does not exist, too.",
+            kind=AirbyteAuthenticationError,
+        )
+    if error.status in (400, 422):
+        return error.rephrased(kind=AirbyteAuthenticationError)
+    if error.status == 500:  # noqa: PLR2004
+        return error.rephrased(
+            "Some versions of Airbyte answer this to a wrong client id or secret: if Airbyte is well, check Client ID "
+            "(Login) and Client secret (Password) in the Airflow connection."
         )
     return error

@@ -23,6 +23,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
     AirbyteNotFoundError,
     AirbyteRateLimitError,
+    AirbyteRequestError,
     AirbyteResponseError,
     AirbyteServerError,
     AirbyteUnexpectedReplyError,
@@ -32,7 +33,16 @@ from airflow_provider_airbyte_api.api.models import Workspace
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token
 from airflow_provider_airbyte_api.api.urls import ApiRoot
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble, error_for, json_of, unexpected
+from airflow_provider_airbyte_api.api.wire import (
+    OAUTH_ADVICE,
+    NoResponse,
+    Request,
+    Response,
+    Trouble,
+    error_for,
+    json_of,
+    unexpected,
+)
 
 SKEW = 60.0
 """Seconds by which clocks may differ before it is said."""
@@ -134,7 +144,7 @@ def _may_list_connections(token: Token | None) -> Conversation[bool]:
 
 def _is_airbytes(error: AirbyteError, *kinds: type[AirbyteResponseError]) -> bool:
     """Tell whether ``error`` is one of ``kinds``, and Airbyte itself has answered it."""
-    return isinstance(error, kinds) and error.in_airbytes_words
+    return isinstance(error, kinds) and error.from_airbyte
 
 
 def _names(request: Request, reply: Response) -> list[str]:
@@ -218,6 +228,8 @@ def _why_no_token(root: ApiRoot, error: AirbyteError) -> Conversation[Finding]:
             Diagnosis.SWITCHED_OFF, f"Empty {FIELD_ID} and {FIELD_SECRET} in the Airflow connection.", _said(error)
         )
     status = error.status if isinstance(error, AirbyteResponseError) else 0
+    if _is_airbytes(error, AirbyteRequestError) and OAUTH_ADVICE in str(error):
+        return found(Diagnosis.WEB_PAGE, OAUTH_ADVICE, _said(error))
     if status == 401 and root.ui != root.origin and not instance:  # noqa: PLR2004
         return (yield from _wrong_path(root, error))
     if _is_airbytes(error, AirbyteAuthenticationError):
@@ -231,8 +243,6 @@ def _why_no_token(root: ApiRoot, error: AirbyteError) -> Conversation[Finding]:
         )
     if common is not None:
         return common
-    if isinstance(error, AirbyteAuthenticationError):
-        return found(Diagnosis.GATEWAY, IDENTITY_PROXY, _said(error))
     return found(
         Diagnosis.WEB_PAGE,
         f"Nothing there gives tokens in Airbyte's words. Check {_field(root, error)} in the Airflow connection, and "
@@ -258,14 +268,6 @@ def _wrong_path(root: ApiRoot, error: AirbyteError) -> Conversation[Finding]:
 
 
 def _wrong_secret(root: ApiRoot, error: AirbyteError) -> Finding:
-    if "grant_type" in str(error):
-        return found(
-            Diagnosis.WEB_PAGE,
-            f"The token URL, from {_field(root, error)}, is an OAuth 2 endpoint that expects a form, as Keycloak's is, "
-            "and not Airbyte's own, which expects JSON. Remove the extra auth_url; for Airbyte Cloud, write "
-            f"https://api.airbyte.com/v1 into {FIELD_URL}.",
-            _said(error),
-        )
     own = f"{root.api}/applications/token"
     other_url = "If they are right, check the path in the extra auth_url: Airbyte answers 401 to one it does not know."
     return found(
@@ -277,6 +279,8 @@ def _wrong_secret(root: ApiRoot, error: AirbyteError) -> Finding:
 
 
 def _why_no_list(root: ApiRoot, error: AirbyteError, token: Token | None) -> Conversation[Finding]:
+    if token is not None and token.if_refused and getattr(error, "status", 0) == 401:  # noqa: PLR2004
+        return found(Diagnosis.FIXED_REFUSED, token.if_refused, _said(error))
     common = _what_any_request_may_meet(root, error)
     if common is not None:
         return common
@@ -298,10 +302,6 @@ def _why_no_list(root: ApiRoot, error: AirbyteError, token: Token | None) -> Con
 
 
 def _why_unauthenticated(error: AirbyteAuthenticationError, token: Token | None) -> Finding:
-    if token is not None and token.if_refused:
-        return found(Diagnosis.FIXED_REFUSED, token.if_refused, _said(error))
-    if not error.in_airbytes_words:
-        return found(Diagnosis.GATEWAY, IDENTITY_PROXY, _said(error))
     if token is None:
         advice = f"Set {FIELD_ID} and {FIELD_SECRET} to those of an Airbyte application."
         return found(Diagnosis.MISSING, advice, _said(error))
@@ -323,7 +323,7 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
         return found(Diagnosis.OTHER, str(error))
     if re.search(r"https (port|server)", error.detail, re.IGNORECASE):
         return found(Diagnosis.WANTS_TLS, f"Write https:// in {FIELD_URL}.", _said(error))
-    if isinstance(error, AirbyteUnexpectedReplyError) or (error.status == 403 and not error.in_airbytes_words):  # noqa: PLR2004
+    if isinstance(error, AirbyteUnexpectedReplyError):
         return _not_airbytes(root, error)
     if error.gateway_asks:
         advice = (
@@ -341,6 +341,8 @@ def _what_any_request_may_meet(root: ApiRoot, error: AirbyteError) -> Finding | 
 
 def _not_airbytes(root: ApiRoot, error: AirbyteResponseError) -> Finding:
     """Return what a reply means that something else than Airbyte has sent."""
+    if error.status == 401:  # noqa: PLR2004
+        return found(Diagnosis.GATEWAY, IDENTITY_PROXY, _said(error))
     if error.status == 403:  # noqa: PLR2004
         advice = (
             "The 403 is not Airbyte's: a firewall, an ingress or an identity proxy has answered. Let it admit this "
@@ -356,7 +358,7 @@ def _not_airbytes(root: ApiRoot, error: AirbyteResponseError) -> Finding:
     return found(
         Diagnosis.WEB_PAGE,
         f"Check {_field(root, error)}. {FIELD_URL} was taken for {root.api}; it has to be https://api.airbyte.com/v1 "
-        "for Cloud, or the address of a self-managed Airbyte's web page.",
+        "for Cloud, or the address of a self-managed Airbyte's web page (0.64 or newer).",
         _said(error),
     )
 

@@ -6,7 +6,7 @@
     ├── AirbyteConfigError                an argument or a field of the connection cannot be used; nothing was sent
     ├── AirbyteUnreachableError           no reply came: DNS, refused, reset, TLS, time-out
     ├── AirbyteResponseError              a reply came, and it is not what was asked for
-    │   ├── AirbyteUnexpectedReplyError   not the API's words: a web page, a redirect, JSON of another shape
+    │   ├── AirbyteUnexpectedReplyError   not from Airbyte: a web page, a redirect, a gateway's refusal, other JSON
     │   ├── AirbyteAuthenticationError    credentials refused, or missing (401, and the token endpoint's 400)
     │   ├── AirbyteAccessError            the application's user may not do this (403)
     │   ├── AirbyteNotFoundError          no such thing, or not visible to this application's user (404, and more)
@@ -86,8 +86,9 @@ class AirbyteResponseError(AirbyteError):
     gateway_asks: bool = False
     """True if something before Airbyte asks for HTTP authentication of its own."""
 
-    in_airbytes_words: bool = True
-    """False if the reply was no JSON object, and so is likely to be from something before Airbyte."""
+    from_airbyte: bool = True
+    """True if the reply has a form that Airbyte's servers use for errors. False if it came from something in between,
+    such as a gateway or an identity proxy; it then says nothing about a job, an id or a permission."""
 
     def __init__(
         self,
@@ -120,24 +121,28 @@ class AirbyteResponseError(AirbyteError):
             advice=advice or self.own_advice,
             retry_after=self.retry_after,
         )
-        error.gateway_asks, error.in_airbytes_words = self.gateway_asks, self.in_airbytes_words
+        error.gateway_asks, error.from_airbyte = self.gateway_asks, self.from_airbyte
         return error
 
 
 class AirbyteUnexpectedReplyError(AirbyteResponseError):
-    """The reply is not the API's: a web page, a redirect, no JSON, or JSON of another shape."""
+    """The reply is not from Airbyte's API: a web page, a redirect, no JSON, or JSON of another shape.
+
+    Also any 4xx that is not in Airbyte's own form, but 407, 408, 425, 429 and a 401 that asks for HTTP authentication.
+    """
 
     maybe_processed = True
+    from_airbyte = False
     advice = (
-        "This is no answer of Airbyte's public API. Check Host in the Airflow connection: "
-        "https://api.airbyte.com/v1 for Cloud, <URL of your Airbyte>/api/public/v1 for self-managed."
+        "This reply is not from Airbyte's public API. Check Airbyte URL (Host) in the Airflow connection: "
+        "https://api.airbyte.com/v1 for Cloud, <URL of your Airbyte>/api/public/v1 for self-managed, 0.64 or newer."
     )
 
 
 class AirbyteAuthenticationError(AirbyteResponseError):
     """The credentials were refused, or Airbyte wants some and there are none."""
 
-    advice = "Check Login (client id) and Password (client secret) in the Airflow connection."
+    advice = "Check Client ID (Login) and Client secret (Password) in the Airflow connection."
 
 
 class AirbyteAccessError(AirbyteResponseError):
@@ -222,11 +227,12 @@ class AirbyteEventError(AirbyteError):
 
 
 def may_heal(error: AirbyteError) -> bool:
-    """Tell whether one who waits for something may wait on.
+    """Return True if a wait for something that Airbyte has shown before may go on after ``error``.
 
-    Besides what is transient that is a web page: while Airbyte is updated, a proxy may answer for it.
+    That is what is transient, and every reply that is not from Airbyte: while Airbyte is updated or a sign-in page
+    stands before it, a gateway answers in its place. Only Airbyte can tell that a job, an id or a permission is gone.
     """
-    return error.transient or isinstance(error, AirbyteUnexpectedReplyError)
+    return error.transient or (isinstance(error, AirbyteResponseError) and not error.from_airbyte)
 
 
 def dump(error: AirbyteError) -> dict[str, Any]:

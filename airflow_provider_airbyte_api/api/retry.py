@@ -68,7 +68,7 @@ def _may_be_a_mistake(error: AirbyteError) -> bool:
     # Some versions of Airbyte answer this to a wrong secret.
     return (
         isinstance(error, AirbyteServerError)
-        and (error.status, error.in_airbytes_words) == (500, True)
+        and (error.status, error.from_airbyte) == (500, True)
         and "/applications/token" in error.url
     )
 

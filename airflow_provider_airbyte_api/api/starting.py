@@ -27,9 +27,9 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
     AirbyteAlreadyRunningError,
     AirbyteBusyError,
-    AirbyteConflictError,
     AirbyteConnectionInactiveError,
     AirbyteError,
+    AirbyteResponseError,
 )
 from airflow_provider_airbyte_api.api.jobs import cancel_and_wait
 from airflow_provider_airbyte_api.api.models import Connection, Job, expecting
@@ -421,8 +421,8 @@ class _Start:
         waited 60 s for a job that it goes on creating. The connection itself tells which. One that names its reason is
         a refusal.
         """
-        if isinstance(error, AirbyteConflictError):
-            is_open = not error.in_airbytes_words or error.detail.lower().startswith(HIDES_ITS_REASON)
+        if isinstance(error, AirbyteResponseError) and error.status == 409:  # noqa: PLR2004
+            is_open = not error.from_airbyte or error.detail.lower().startswith(HIDES_ITS_REASON)
             try:
                 latest = yield from get_connection(self.connection.connection_id, self.retry)
             except AirbyteError:
@@ -431,7 +431,7 @@ class _Start:
             require_active(latest)
             if not is_open:
                 raise error
-        elif not error.maybe_processed and getattr(error, "status", None) != 409:  # noqa: PLR2004
+        elif not error.maybe_processed:
             raise error
 
 

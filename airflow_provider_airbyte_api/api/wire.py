@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from airflow_provider_airbyte_api.api.error_body import BAD_TOKEN_REQUEST, ErrorBody
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
     AirbyteAlreadyRunningError,
@@ -27,17 +28,18 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteUnexpectedReplyError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.api.safe import parse_json
+from airflow_provider_airbyte_api.api.masking import mask
+from airflow_provider_airbyte_api.api.safe import parse_json, safe_text
 from airflow_provider_airbyte_api.api.times import parse_http_date
 
 MAX_RETRY_AFTER = 365 * 24 * 3600.0
 """Seconds; a longer ``Retry-After`` counts as so many. How long is really waited, the retry policy decides."""
 
-DETAIL_LENGTH = 200
-"""How much of a reply that we cannot read goes into an error, in characters."""
+MAX_CHALLENGE = 80
+"""Length of what is shown of a ``WWW-Authenticate`` header, in characters."""
 
-LONGEST_MESSAGE = 1000
-"""How much of the server's own words does, in characters."""
+LAST_REGISTERED_REFUSAL = 451
+"""The highest 4xx status that is registered (RFC 7725)."""
 
 MAX_REPLY = 32 * 2**20
 """Bytes. A page of 100 connections with 1,000 streams each is about that large."""
@@ -67,12 +69,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What the server said. ``headers`` has lower-case names; ``url`` is what was asked, without its query."""
+    """What the server said. ``headers`` has lower-case names; ``url`` is what was asked, without its query.
+
+    ``secrets`` is what was sent and is secret: it is masked in every error that is made of this.
+    """
 
     url: str
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -98,24 +104,51 @@ class Trouble(str, Enum):
 
 
 TROUBLE_ADVICE = {
-    Trouble.DNS: "There is no such name here: check Host in the Airflow connection.",
-    Trouble.REFUSED: "Nothing listens there: check Host and its port in the Airflow connection, and that Airbyte runs.",
+    Trouble.DNS: "There is no such name here: check Airbyte URL (Host) in the Airflow connection.",
+    Trouble.REFUSED: (
+        "Nothing listens there: check Airbyte URL (Host) and its port in the Airflow connection, and that Airbyte runs."
+    ),
     Trouble.TIMEOUT: "",
     Trouble.TLS: "If a CA of your own signed its certificate, name that CA's file in the extra ca_bundle.",
     Trouble.PROXY: "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment.",
-    Trouble.TOO_LARGE: "Airbyte sends no such reply: check Host in the Airflow connection, and what is in between.",
+    Trouble.TOO_LARGE: (
+        "Airbyte sends no such reply: check Airbyte URL (Host) in the Airflow connection, and what is in between."
+    ),
     Trouble.OTHER: "",
 }
 
 
+SIGN_IN = re.compile(r"\b(sign|log)[ -]?(in|on)\b|single sign", re.IGNORECASE)
+"""The title of a page on which somebody is to sign in."""
+
+SIGN_IN_ADVICE = (
+    "An identity proxy in front of Airbyte asks to sign in. Give it the credentials that it wants in the extra "
+    "secret_headers, or let this machine pass there without."
+)
+
+REDIRECT_ADVICE = (
+    "Write the address that it leads to into Airbyte URL (Host). If that is a sign-in page, an identity proxy is in "
+    "front of Airbyte: give it the credentials that it wants in the extra secret_headers."
+)
+
+OAUTH_ADVICE = (
+    "The token URL is an OAuth 2 endpoint that expects a form, as Keycloak's is, and not Airbyte's own, which expects "
+    "JSON. Remove the extra auth_url; for Airbyte Cloud, write https://api.airbyte.com/v1 into Airbyte URL (Host)."
+)
+
+
 @dataclass(frozen=True)
 class NoResponse:
-    """Nothing came back; ``sent`` is False only where Airbyte surely saw nothing of the request."""
+    """Nothing came back; ``sent`` is False only where Airbyte surely saw nothing of the request.
+
+    ``secrets`` is what was sent and is secret: it is masked in every error that is made of this.
+    """
 
     url: str
     reason: str
     sent: bool
     trouble: Trouble = field(default=Trouble.OTHER, compare=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 def json_of(request: Request, response: Response) -> Any:
@@ -127,12 +160,22 @@ def json_of(request: Request, response: Response) -> Any:
     try:
         return parse_json(response.body)
     except ValueError:
-        raise unexpected(request, response, _words(response)) from None
+        body = _body_of(response)
+        advice = SIGN_IN_ADVICE if SIGN_IN.search(body.title or "") else None
+        raise unexpected(request, response, _message(response, body), advice) from None
 
 
-def unexpected(request: Request, response: Response, detail: str) -> AirbyteUnexpectedReplyError:
-    """Return the error for a reply that is not the API's."""
-    return AirbyteUnexpectedReplyError(method=request.method, url=response.url, status=response.status, detail=detail)
+def unexpected(
+    request: Request, response: Response, detail: str, advice: str | None = None
+) -> AirbyteUnexpectedReplyError:
+    """Return the error for a reply that is not the API's. Secrets that were sent are masked in ``detail``."""
+    return AirbyteUnexpectedReplyError(
+        method=request.method,
+        url=response.url,
+        status=response.status,
+        detail=mask(detail, response.secrets),
+        advice=advice,
+    )
 
 
 def error_for(
@@ -140,17 +183,19 @@ def error_for(
 ) -> AirbyteError:
     """Return what ``outcome``, which is not a 2xx, means for ``request``, sent with a token or without.
 
-    ``if_refused`` is what to do if that token was refused.
+    ``if_refused`` is what to do if that token was refused. What was sent and is secret is masked in all that came back.
     """
     if isinstance(outcome, NoResponse):
-        said = f"{request.method} {outcome.url}: {outcome.reason}. {TROUBLE_ADVICE[outcome.trouble]}"
+        reason = safe_text(mask(outcome.reason, outcome.secrets))
+        said = f"{request.method} {outcome.url}: {reason}. {TROUBLE_ADVICE[outcome.trouble]}"
         return AirbyteUnreachableError(
             said.strip(),
             url=outcome.url,
             maybe_processed=outcome.sent,
             trouble=outcome.trouble.value,
         )
-    detail = _words(outcome)
+    body = _body_of(outcome)
+    detail = _message(outcome, body)
     if outcome.status == 407:  # noqa: PLR2004
         return AirbyteUnreachableError(
             f"{request.method} {outcome.url}: the proxy answered 407: {detail} {TROUBLE_ADVICE[Trouble.PROXY]}",
@@ -158,27 +203,32 @@ def error_for(
             trouble=Trouble.PROXY.value,
             url=outcome.url,
         )
-    kind = _kind_of(outcome, detail)
-    advice = None
-    if kind is AirbyteAuthenticationError and if_refused:
-        advice = if_refused
-    challenge = outcome.headers.get("www-authenticate", "")
-    gateway_asks = (
-        advice is None
-        and kind is AirbyteAuthenticationError
+    is_from_airbyte = body.is_from_airbyte or (request.anonymous and bool(body.oauth_error))
+    challenge = safe_text(mask(outcome.headers.get("www-authenticate", ""), outcome.secrets), MAX_CHALLENGE)
+    wants_http_auth = (
+        outcome.status == 401  # noqa: PLR2004
         and bool(challenge)
         and not challenge.lower().startswith("bearer")
+        and not is_from_airbyte
     )
-    if gateway_asks:
+    kind = _kind_of(outcome.status, body, is_from_airbyte=is_from_airbyte, wants_http_auth=wants_http_auth)
+    advice = None
+    if outcome.status == 401 and if_refused:  # noqa: PLR2004
+        advice = if_refused
+    elif wants_http_auth:
         advice = (
-            f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge[:80]!r}. "
+            f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge!r}. "
             "If that is all it takes, set the extra auth_type to basic."
         )
     elif kind is AirbyteAuthenticationError and not with_token and not request.anonymous:
         advice = (
             "No credentials were sent, for the Airflow connection has none. "
-            "Set its Login (client id) and Password (client secret)."
+            "Set its Client ID (Login) and Client secret (Password)."
         )
+    elif kind is AirbyteUnexpectedReplyError:
+        advice = _about_gateway(request, outcome, body)
+    elif body.oauth_error in BAD_TOKEN_REQUEST:
+        advice = OAUTH_ADVICE
     error = kind(
         method=request.method,
         url=outcome.url,
@@ -187,38 +237,78 @@ def error_for(
         advice=advice,
         retry_after=_retry_after(outcome),
     )
-    error.gateway_asks, error.in_airbytes_words = gateway_asks, bool(_object(outcome))
+    error.gateway_asks = wants_http_auth and not if_refused
+    error.from_airbyte = is_from_airbyte and kind is not AirbyteUnexpectedReplyError
     if isinstance(error, AirbyteUnexpectedReplyError):
-        # A redirect, or a path that is not there: whoever said so did not pass the request on to Airbyte.
-        error.maybe_processed = False
+        # Who refuses a request in Airbyte's place did not pass it on. Not so the statuses that some load balancers
+        # made up, as 499 for a client that closed the connection.
+        error.maybe_processed = outcome.status > LAST_REGISTERED_REFUSAL
     return error
 
 
-def _kind_of(response: Response, detail: str) -> type[AirbyteResponseError]:
-    status = response.status
-    redirected = 300 <= status < 400  # noqa: PLR2004
-    # Nothing of Airbyte's refuses a method that we use, whatever the form of its reply.
-    no_route = status == 405 or (status == 404 and _parsed(response) is None)  # noqa: PLR2004
-    if redirected or no_route:
+def _kind_of(
+    status: int, body: ErrorBody, *, is_from_airbyte: bool, wants_http_auth: bool
+) -> type[AirbyteResponseError]:
+    if 300 <= status < 400 or status == 405:  # noqa: PLR2004 - Airbyte refuses no method that we use
         return AirbyteUnexpectedReplyError
-    if status in (408, 425) or (status >= 500 and status != 501):  # noqa: PLR2004
+    if status in (408, 425) or (status >= 500 and not (status == 501 and is_from_airbyte)):  # noqa: PLR2004
         return AirbyteServerError
-    if status == 409 and _already_running(response, detail):  # noqa: PLR2004
+    if status == 429:  # noqa: PLR2004
+        return AirbyteRateLimitError
+    if not is_from_airbyte:
+        return AirbyteAuthenticationError if wants_http_auth else AirbyteUnexpectedReplyError
+    if status == 409 and _already_running(body):  # noqa: PLR2004
         return AirbyteAlreadyRunningError
     kinds: dict[int, type[AirbyteResponseError]] = {
         401: AirbyteAuthenticationError,
         403: AirbyteAccessError,
         404: AirbyteNotFoundError,
         409: AirbyteConflictError,
-        429: AirbyteRateLimitError,
     }
     return kinds.get(status, AirbyteRequestError)
 
 
-def _already_running(response: Response, detail: str) -> bool:
+def _about_gateway(request: Request, response: Response, body: ErrorBody) -> str | None:
+    """Return what answered in Airbyte's place and what to do about it; None where the address may be wrong."""
+    if 300 <= response.status < 400:  # noqa: PLR2004
+        return REDIRECT_ADVICE
+    if SIGN_IN.search(body.title or ""):
+        return SIGN_IN_ADVICE
+    if response.status in (404, 405):
+        return None
+    said = f"{body.source} refused the {request.method}, not Airbyte."
+    if response.status == 401:  # noqa: PLR2004
+        return (
+            f"{said} Give it the credentials that it wants in the extra secret_headers (an identity proxy reads "
+            "Proxy-Authorization, as Authorization holds Airbyte's token). If nothing is in between, check Client ID "
+            "(Login) and Client secret (Password)."
+        )
+    if response.status == 403:  # noqa: PLR2004
+        return (
+            f"{said} This says nothing about ids or roles in Airbyte. Allow this machine and its {request.method} "
+            "requests there, or give it what it wants to see in the extra secret_headers."
+        )
+    return f"{said} Check what is between Airflow and Airbyte, and Airbyte URL (Host) in the Airflow connection."
+
+
+def _already_running(body: ErrorBody) -> bool:
     # A deleted connection is answered with the same title; only the words tell the two apart.
-    title = _object(response).get("title")
-    return "already running" in detail or (title == "try-again-later" and "is deleted" not in detail)
+    message = body.message()
+    return "already running" in message or (
+        body.fields.get("title") == "try-again-later" and "is deleted" not in message
+    )
+
+
+def _body_of(response: Response) -> ErrorBody:
+    return ErrorBody(response.status, response.headers, response.body, response.secrets)
+
+
+def _message(response: Response, body: ErrorBody) -> str:
+    location = response.headers.get("location")
+    if location is not None and 300 <= response.status < 400:  # noqa: PLR2004
+        target = re.sub(r"//[^/@]*@", "//", location.split("?")[0].split("#")[0])
+        return f"a redirect to {safe_text(mask(target, response.secrets))}, which is not followed with credentials."
+    return body.message()
 
 
 def _retry_after(response: Response) -> float | None:
@@ -233,52 +323,3 @@ def _retry_after(response: Response) -> float | None:
         return None
     now = response.server_time or datetime.now(timezone.utc).timestamp()
     return min(max(0.0, until - now), MAX_RETRY_AFTER)
-
-
-def _words(response: Response) -> str:
-    """Return the server's own words: Airbyte's, its framework's, its gateway's or a proxy's."""
-    location = response.headers.get("location")
-    if location is not None and 300 <= response.status < 400:  # noqa: PLR2004
-        target = re.sub(r"//[^/@]*@", "//", location.split("?")[0])
-        return f"a redirect to {target}, which is not followed with credentials."
-    text = response.body.decode("utf-8", "replace").strip()
-    said = _object(response)
-    for found in (
-        _dig(said, "data", "message"),
-        _dig(said, "_embedded", "errors", 0, "message"),
-        said.get("message"),
-        said.get("detail"),
-        said.get("title"),
-        said.get("errorId") and f"no reason, but an id for the server's log: errorId {said['errorId']}",
-    ):
-        if found:
-            return _sentence(str(found)[:LONGEST_MESSAGE])
-    if "<html" in text[:1000].lower():
-        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        return "a web page" + (f" titled {' '.join(title[1].split())[:80]!r}." if title else ".")
-    return _sentence(text[:DETAIL_LENGTH]) if text else "an empty body."
-
-
-def _parsed(response: Response) -> Any:
-    try:
-        return parse_json(response.body)
-    except ValueError:
-        return None
-
-
-def _object(response: Response) -> dict[str, Any]:
-    value = _parsed(response)
-    return value if isinstance(value, dict) else {}
-
-
-def _dig(value: Any, *keys: str | int) -> Any:
-    for key in keys:
-        try:
-            value = value[key]
-        except (LookupError, TypeError):
-            return None
-    return value
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else text + "."

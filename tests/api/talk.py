@@ -21,6 +21,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.testing import replies
 
 T = TypeVar("T")
 ROOT = "https://airbyte.example/api/public/v1"
@@ -93,6 +94,9 @@ class Talk:
 
 
 def reply(status: int = 200, body: Any = None, **headers: str) -> Response:
+    """Return a reply; without a ``body`` it is Airbyte's usual one of that status."""
+    if body is None and status >= 400:
+        body = replies.of_status(status).body
     content = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
     names = {name.replace("_", "-").lower(): value for name, value in headers.items()}
     return Response(f"{ROOT}/somewhere", status, names, content)

@@ -236,7 +236,7 @@ def test_a_token_is_fetched_without_a_token() -> None:
 )
 def test_wrong_credentials_are_one_error_however_airbyte_says_it(refusal: replies.Reply) -> None:
     talk = Talk([reply(refusal.status, refusal.body)])
-    with pytest.raises(errors.AirbyteAuthenticationError, match="Check Login"):
+    with pytest.raises(errors.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)"):
         talk.perform(fetch_token(CREDENTIALS))
 
 
@@ -261,7 +261,7 @@ def test_basic_authentication_before_the_token_endpoint_is_named() -> None:
 
 
 def test_an_absent_token_endpoint_says_that_authentication_may_be_off() -> None:
-    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="leave Login and Password empty"):
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match=r"leave Client ID \(Login\) and"):
         Talk([reply(404, replies.no_route().body)]).perform(fetch_token(CREDENTIALS))
 
 

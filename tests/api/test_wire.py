@@ -36,7 +36,7 @@ GET = Request("GET", "/jobs/7", repeatable=True)
         (501, replies.error_id(501), errors.AirbyteRequestError, "errorId"),
         (502, replies.of_status(502), errors.AirbyteServerError, "a web page titled '502 Bad Gateway'"),
         (503, replies.html(503, ""), errors.AirbyteServerError, "an empty body"),
-        (418, replies.html(418, "teapot"), errors.AirbyteRequestError, "teapot"),
+        (418, replies.html(418, "teapot"), errors.AirbyteUnexpectedReplyError, "teapot"),
     ],
 )
 def test_each_status_has_its_error_with_the_servers_own_words(
@@ -81,8 +81,8 @@ def test_a_401_of_something_before_airbyte_says_so() -> None:
 
 
 def test_a_401_without_a_token_says_that_none_was_sent() -> None:
-    assert "No credentials were sent" in str(error_for(GET, reply(401, {}), with_token=False))
-    assert "No credentials were sent" not in str(error_for(GET, reply(401, {}), with_token=True))
+    assert "No credentials were sent" in str(error_for(GET, reply(401), with_token=False))
+    assert "No credentials were sent" not in str(error_for(GET, reply(401), with_token=True))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_silence_may_have_been_heard_unless_nothing_was_sent(sent: bool) -> None
 
 @pytest.mark.parametrize("body", [replies.WEB_APP.encode(), b"", b"Successful operation"])
 def test_a_good_status_with_something_else_than_json_is_a_wrong_base_url(body: bytes) -> None:
-    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="Check Host in the Airflow connection"):
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match=r"Check Airbyte URL \(Host\)"):
         json_of(GET, reply(200, body))
 
 

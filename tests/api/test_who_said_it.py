@@ -1,0 +1,221 @@
+"""Who said it decides: a table of every status, form of the reply and place in a conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_airbyte_api.api import calls, errors, jobs, starting
+from airflow_provider_airbyte_api.api.conversation import call, fetch_token
+from airflow_provider_airbyte_api.api.error_body import ErrorBody
+from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.tokens import Credentials
+from airflow_provider_airbyte_api.api.wire import Request, error_for
+from airflow_provider_airbyte_api.testing import replies
+from tests.api.talk import CONNECTION, Talk, job, reply
+
+GET = Request("GET", "/jobs/7", repeatable=True)
+
+FOREIGN: dict[str, bytes] = {
+    "gateway JSON": b'{"message": "no Route matched with those values"}',
+    "Cloud's gateway": b'{"message": "The current request is not defined by this API.", "code": 404}',
+    "only type and status": b'{"type": "about:blank", "status": 404}',
+    "another's problem object": b'{"type": "about:blank", "title": "Not Found", "status": 404}',
+    "Spring": b'{"timestamp": 1, "status": 404, "error": "Not Found", "path": "/"}',
+    "web page": b"<!doctype html><title>Sign In</title>",
+    "text": b"RBAC: access denied",
+    "IAP": b"Invalid IAP credentials: empty token",
+    "empty": b"",
+    "a list": b"[]",
+}
+REFUSALS = (400, 401, 403, 404, 405, 409, 410, 422)
+
+AIRBYTES: list[tuple[int, Any]] = [
+    (401, replies.hateoas(401, "Unauthorized", "/x", "Unauthorized").body),
+    (401, replies.gateway(401, "Jwt issuer is not configured").body),
+    (401, replies.error_id(401).body),
+    (403, replies.forbidden("WORKSPACE_READER").body),
+    (403, replies.hateoas(403, "Forbidden", "/x", "Forbidden").body),
+    (404, replies.not_found("JOB", "7").body),
+    (404, {"id": "7", "message": "Could not find it", "exceptionClassName": "io.airbyte.NotFound"}),
+    (409, replies.state_conflict().body),
+    (409, {"title": "try-again-later", "status": 409, "detail": "A sync is already running for: c"}),
+    (409, {"type": "error:connection/locked", "title": "Connection is locked", "status": 409}),
+    (400, {"message": "Some properties contained invalid input.", "validationErrors": []}),
+    (400, replies.error_id(400).body),
+    (422, replies.unprocessable("no").body),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), AIRBYTES, ids=map(str, range(len(AIRBYTES))))
+def test_errors_of_every_version_of_airbyte_are_known_as_its_own(status: int, body: Any) -> None:
+    error = error_for(GET, reply(status, body))
+    assert isinstance(error, errors.AirbyteResponseError)
+    assert error.from_airbyte
+    assert not errors.may_heal(error)
+    assert not isinstance(error, errors.AirbyteUnexpectedReplyError)
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+def test_a_refusal_that_airbyte_did_not_write_is_unexpected_and_heals(status: int, body: bytes) -> None:
+    error = error_for(GET, reply(status, body))
+    assert type(error) is errors.AirbyteUnexpectedReplyError
+    assert not error.from_airbyte
+    assert not error.maybe_processed
+    assert errors.may_heal(error)
+    assert not errors.may_heal(errors.AirbyteAccessError(method="GET", url="", status=403, detail=""))
+
+
+# -- each place in a conversation --------------------------------------------------------------------------------
+
+
+def first_poll(status: int, body: bytes) -> Talk:
+    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
+    talk.perform(jobs.wait_for_job(7, jobs.Patience(30)))
+    return talk
+
+
+def later_poll(status: int, body: bytes) -> Talk:
+    talk = Talk(
+        [reply(200, job(7)), *[reply(status, body)] * (2 if status == 401 else 1), reply(200, job(7, "succeeded"))]
+    )
+    talk.perform(jobs.wait_for_job(7, jobs.Patience(30)))
+    return talk
+
+
+def start(status: int, body: bytes) -> Talk:
+    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
+    talk.perform(call(calls.start_job(CONNECTION, "sync"), ONCE))
+    return talk
+
+
+def cancel(status: int, body: bytes) -> Talk:
+    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
+    talk.perform(call(calls.cancel_job(7, 60.0), ONCE))
+    return talk
+
+
+def list_(status: int, body: bytes) -> Talk:
+    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
+    talk.perform(starting.newest_job_id(CONNECTION))
+    return talk
+
+
+def token(status: int, body: bytes) -> Talk:
+    talk = Talk([reply(status, body)])
+    talk.perform(fetch_token(Credentials("https://a.example/token", "me", "hunter2"), ONCE))
+    return talk
+
+
+PLACES = [first_poll, start, cancel, list_, token]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+def test_at_first_sight_a_foreign_refusal_ends_a_conversation_at_once_as_unexpected(
+    place: Callable[[int, bytes], Talk], status: int, body: bytes
+) -> None:
+    with pytest.raises(errors.AirbyteUnexpectedReplyError) as caught:
+        place(status, body)
+    assert "There is no job" not in str(caught.value)
+    assert "role" not in str(caught.value).replace("ids or roles in Airbyte", "")
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+def test_while_waiting_for_a_job_that_was_seen_a_foreign_refusal_is_ridden_out(status: int, body: bytes) -> None:
+    said = " ".join(later_poll(status, body).said)
+    assert "There is no job" not in said
+    assert "Airbyte answers again." in said
+
+
+def test_a_basic_challenge_is_an_authentication_error_at_once_and_ridden_out_later() -> None:
+    challenge = reply(401, b"<html>no", www_authenticate='Basic realm="nginx"')
+    with pytest.raises(errors.AirbyteAuthenticationError, match="auth_type to basic"):
+        Talk([challenge] * 2).perform(jobs.wait_for_job(7, jobs.Patience(30)))
+    talk = Talk([reply(200, job(7)), challenge, challenge, reply(200, job(7, "succeeded"))])
+    assert talk.perform(jobs.wait_for_job(7, jobs.Patience(30))).job.status == "succeeded"
+
+
+@pytest.mark.parametrize("body", [each for key, each in FOREIGN.items() if key != "IAP"])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504])
+def test_trouble_stays_trouble_whoever_says_it(status: int, body: bytes) -> None:
+    kind = errors.AirbyteRateLimitError if status == 429 else errors.AirbyteServerError
+    assert type(error_for(GET, reply(status, body))) is kind
+
+
+# -- what it says ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "words"),
+    [
+        (403, b"RBAC: access denied", {"server": "istio-envoy"}, "(Server: istio-envoy) refused the GET, not Airbyte"),
+        (401, FOREIGN["IAP"], {}, "Google's Identity-Aware Proxy (IAP) refused the GET, not Airbyte"),
+        (401, FOREIGN["IAP"], {}, "Proxy-Authorization"),
+        (403, FOREIGN["web page"], {}, "An identity proxy in front of Airbyte asks to sign in"),
+        (404, FOREIGN["only type and status"], {}, "0.64 or newer is needed"),
+        (405, b"", {}, "Check Airbyte URL (Host)"),
+    ],
+)
+def test_a_foreign_refusal_names_what_answered_and_what_to_do(
+    status: int, body: bytes, headers: dict[str, str], words: str
+) -> None:
+    assert words in str(error_for(GET, reply(status, body, **headers)))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (replies.not_found("STANDARD_SYNC", "21c1").body, "could not be found (resourceType STANDARD_SYNC, resourceId"),
+        ({"title": "value-not-found", "detail": "Not found.", "data": {"value": "klaus-api"}}, "(value klaus-api)."),
+        (
+            {"message": "Bad.", "validationErrors": [{"propertyPath": "list.limit", "message": "at most 100"}]},
+            "Bad (list.limit at most 100).",
+        ),
+        (
+            {"message": "Error: null", "exceptionClassName": "java.lang.NullPointerException"},
+            "(java.lang.NullPointerException)",
+        ),
+        ({"type": "error:service-unavailable"}, "service-unavailable."),
+        ({"type": "about:blank", "status": 500}, "Airbyte 0.63 and older"),
+        ({"error": "invalid_client", "error_description": "Bad secret"}, "invalid_client Bad secret."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nothing_that_tells_the_cause_is_dropped(body: Any, words: str) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    assert words in ErrorBody(500, {}, content).message()
+
+
+def test_a_token_endpoint_of_oauth_is_told_from_a_wrong_secret() -> None:
+    with pytest.raises(errors.AirbyteRequestError, match="Remove the extra auth_url"):
+        token(400, b'{"error": "invalid_request", "error_description": "Missing form parameter: grant_type"}')
+    with pytest.raises(errors.AirbyteAuthenticationError, match="Client secret"):
+        token(401, b'{"error": "invalid_client", "error_description": "Invalid client"}')
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "blames"), [(500, b'{"errorId": "1"}', True), (500, b"", False), (502, b"<html>", False)]
+)
+def test_a_token_endpoint_in_trouble_blames_the_secret_only_in_airbytes_words(
+    status: int, body: bytes, blames: bool
+) -> None:
+    with pytest.raises(errors.AirbyteServerError) as caught:
+        token(status, body)
+    assert ("wrong client id or secret" in str(caught.value)) == blames
+
+
+def test_a_401_of_the_token_endpoint_says_to_check_the_path_too() -> None:
+    with pytest.raises(errors.AirbyteAuthenticationError, match=r"the path in Airbyte URL \(Host\)"):
+        token(401, replies.hateoas(401, "Unauthorized", "/api/publik/v1", "Unauthorized").body)
+
+
+def test_a_sign_in_page_that_answers_200_says_what_it_is() -> None:
+    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="An identity proxy in front of Airbyte"):
+        Talk([reply(200, b"<html><title>Sign in - Google</title>")]).perform(jobs.get_job(7))
