@@ -66,6 +66,12 @@ NEEDS_A_ROLE = (
 HIDES_ITS_REASON = ("could not fulfill request", "state conflict")
 """Airbyte's words for a conflict whose reason it does not tell: the default message, or the title alone."""
 
+MAY_ONLY_READ = (
+    "The connection can be read, so its id is right, but this application may not start its jobs. Give the user who "
+    "created it the role of a runner or more in the workspace. On a self-managed Airbyte with a single application, "
+    "update Airbyte: in some versions (2.1.0) its token may only read."
+)
+
 CLEARS = ("clear", "reset")
 """Airbyte's two words for one thing, which it answers with a job of the type ``reset``."""
 
@@ -304,8 +310,8 @@ class _Start:
             if self.wish.is_a_clear and self.retry.may_help(error) and not error.maybe_processed:
                 yield from self._try_later(error)
                 return None
-            if self.wish.is_a_clear and isinstance(error, AirbyteAccessError):
-                raise error.rephrased(NEEDS_A_ROLE) from None
+            if isinstance(error, AirbyteAccessError):
+                raise error.rephrased(NEEDS_A_ROLE if self.wish.is_a_clear else MAY_ONLY_READ) from None
             yield from self._require_unclear(error)
             return (yield from self._look_up(error))
         if self.failures and self.retry.rides_out:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -94,10 +95,16 @@ class AsyncClient:
         return await TOKENS.aget(key, rejected, lambda: file.aget(rejected, fetch))
 
     async def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
-        if self._session is None:
-            raise RuntimeError("AsyncClient is used outside its 'async with'.")
         url = self.settings.url(request)
         proxy = proxy_for(self.settings, url)
+        outcome = await self._exchange(request, url, proxy, token)
+        return replace(outcome, secrets=self.settings.secrets(token, proxy))
+
+    async def _exchange(
+        self, request: Request, url: str, proxy: str | None, token: Token | None
+    ) -> Response | NoResponse:
+        if self._session is None:
+            raise RuntimeError("AsyncClient is used outside its 'async with'.")
         headers = self.settings.headers(url)
         if token is not None:
             headers["authorization"] = token.authorization

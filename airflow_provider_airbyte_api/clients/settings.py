@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_airbyte_api import __version__
+from airflow_provider_airbyte_api.api.masking import basic_secrets
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, TokenKey
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.api.wire import Request
@@ -80,6 +81,24 @@ class Settings:
         if (there.scheme, there.netloc) != (here.scheme, here.netloc):
             return ours
         return {**ours, **{name.lower(): value for name, value in self.more_headers}}
+
+    def secrets(self, token: Token | None, proxy: str | None) -> tuple[str, ...]:
+        """Return what a request sends that is secret, to be masked in what comes back: see :mod:`..api.masking`.
+
+        :param token: what the request is sent with.
+        :param proxy: the URL of the proxy that it is sent through, which may hold a password.
+        """
+        found = [value for _, value in self.more_headers]
+        if self.credentials is not None:
+            found.append(self.credentials.client_secret)
+        for sent in (token, self.fixed):
+            if sent is not None:
+                found.extend(basic_secrets(sent.value) if sent.scheme == "Basic" else [sent.value])
+        parts = urlsplit(proxy or "")
+        if parts.password:
+            user, password = unquote(parts.username or ""), unquote(parts.password)
+            found.extend([parts.password, password, f"{user}:{password}"])
+        return tuple(found)
 
 
 def no_complete_reply(total: float) -> str:

@@ -6,7 +6,8 @@ import os
 import random
 import re
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, TypeVar
@@ -52,8 +53,17 @@ T = TypeVar("T")
 class Client:
     """Performs conversations with one Airbyte, one request at a time."""
 
-    def __init__(self, settings: Settings, log: Log, tokens: TokenCache = TOKENS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        tokens: TokenCache = TOKENS,
+        on_token: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Make a client; ``on_token`` is called once with each token that it gets to use."""
         self.settings = settings
+        self._on_token = on_token
+        self._last_token: Token | None = None
         self._tokens = tokens
         self._log = log
         tls = settings.tls
@@ -135,14 +145,23 @@ class Client:
         def fetch() -> Token:
             return self.run(fetch_token(credentials))
 
-        if not self.settings.shares_token:
-            return self._tokens.get(key, rejected, fetch)
-        file = TokenFile(key, credentials.client_secret)
-        return self._tokens.get(key, rejected, lambda: file.get(rejected, fetch))
+        if self.settings.shares_token:
+            file = TokenFile(key, credentials.client_secret)
+            token = self._tokens.get(key, rejected, lambda: file.get(rejected, fetch))
+        else:
+            token = self._tokens.get(key, rejected, fetch)
+        if self._last_token is None or token.value != self._last_token.value:
+            self._on_token(token.value)
+        self._last_token = token
+        return token
 
     def _send(self, request: Request, token: Token | None) -> Response | NoResponse:
         url = self.settings.url(request)
         proxy = proxy_for(self.settings, url)
+        outcome = self._exchange(request, url, proxy, token)
+        return replace(outcome, secrets=self.settings.secrets(token, proxy))
+
+    def _exchange(self, request: Request, url: str, proxy: str | None, token: Token | None) -> Response | NoResponse:
         if self._pid != os.getpid():
             # A forked child that used its parent's sockets would read the replies to its siblings' requests.
             self._session, self._pid = _session(self.settings.tls), os.getpid()

@@ -370,7 +370,7 @@ class AirbyteHook(BaseHook):
     def _client(self) -> Client:
         from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - not while a DAG is parsed
 
-        return Client(self._settings, self.log)
+        return Client(self._settings, self.log, on_token=mask_secret)
 
     @functools.cached_property
     def _connection(self) -> AirflowConnection:
