@@ -208,6 +208,8 @@ def cancel_job(
     job_id: int,
     retry: Retry = CANCEL,
     read_timeout: float = calls.SLOW_START,
+    *,
+    is_seen: bool = False,
 ) -> Conversation[Job]:
     """Cancel the job if it is not finished, and return it as it is then.
 
@@ -216,11 +218,12 @@ def cancel_job(
     request that failed is repeated while the job still runs.
 
     :param retry: the attempts, and the delays between them.
+    :param is_seen: True if Airbyte has shown the job before.
     :raises AirbyteNotFoundError: for a job that does not exist or may not be seen.
     :raises AirbyteError: if the last attempt failed, or cannot succeed, and the job still runs.
     """
     began = yield from now()
-    failures, is_seen = 0, False
+    failures = 0
     while True:
         try:
             job = yield from get_job(job_id, ONCE, is_seen=is_seen)
@@ -255,16 +258,18 @@ def _is_worth_another_cancel(error: AirbyteError, *, is_seen: bool) -> bool:
     return may_heal(error) or isinstance(error, AirbyteConflictError)
 
 
-def cancel_and_wait(job_id: int) -> Conversation[Job]:
+def cancel_and_wait(job_id: int, *, is_seen: bool = True) -> Conversation[Job]:
     """Cancel the job unless it is finished, and return it once it is, or as it is after :data:`CANCEL_PATIENCE`.
 
     If it still runs a while after Airbyte accepted the request, it is cancelled again.
 
+    :param is_seen: True if Airbyte has shown the job before.
     :raises AirbyteError: as :func:`cancel_job`.
     """
     began = yield from now()
     while True:
-        job = yield from cancel_job(job_id)
+        job = yield from cancel_job(job_id, is_seen=is_seen)
+        is_seen = True
         asked_at = yield from now()
         moment = asked_at
         while not job.is_finished and moment < asked_at + CANCEL_AGAIN and moment < began + CANCEL_PATIENCE:

@@ -436,4 +436,4 @@ def _cancel_quickly(settings: Settings, job_id: int) -> None:
     tokens = TokenCache() if settings.token_key is None else TOKENS.copy_of(settings.token_key)
     # A logger of Airflow's may talk to the supervisor, which must not happen here.
     with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:
-        client.run(jobs.cancel_job(job_id, ON_KILL, read_timeout=settings.read_timeout))
+        client.run(jobs.cancel_job(job_id, ON_KILL, settings.read_timeout, is_seen=True))

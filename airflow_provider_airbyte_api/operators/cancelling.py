@@ -75,7 +75,7 @@ class AirbyteCancelJobOperator(BaseOperator):
             offer_name(context, f"job {self.job_id}")
             with airflow_errors():
                 job_id = valid_job_id(self.job_id)
-            job = hook.run(jobs.cancel_and_wait(job_id))
+            job = hook.run(jobs.cancel_and_wait(job_id, is_seen=False))
         else:
             connection = hook.run(find_connection(self))
             offer_name(context, connection.name)

@@ -104,7 +104,7 @@ class JobRun:
             job = self._out_of_time(woken.error, owned=woken.handed_on.get("owned") is True)
         elif woken.error is not None:
             raise as_airflow(woken.error)
-        return self._finish(job or self.hook.get_job(woken.job_id), woken.handed_on, woken.looks)
+        return self._finish(job or self._poll(woken.job_id), woken.handed_on, woken.looks)
 
     def begin_after_other(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
@@ -333,10 +333,14 @@ class JobRun:
             self._emit_asset_events(job, seen, workspace_id, owned=about.get("owned") is True)
         return result_of(job, seen.job_url)
 
+    def _poll(self, job_id: int) -> Job:
+        """Return a job that Airbyte has shown before, as it is now."""
+        return self.hook.run(jobs.get_job(job_id, is_seen=True))
+
     def _with_statistics(self, job: Job) -> Job:
         """Return ``job`` with rows and bytes, which some servers leave out of lists; as it is if there are none."""
         try:
-            return self.hook.get_job(job.job_id)
+            return self._poll(job.job_id)
         except AirbyteError as error:
             self._log.warning("Job %d: rows and bytes are unknown. %s", job.job_id, error)
             return job
@@ -377,7 +381,7 @@ class JobRun:
             f"{name}={getattr(self._task, name)}" for name in ("timeout", "queue_timeout", "execution_timeout")
         )
         try:
-            job = self.hook.run(jobs.cancel_and_wait(error.job_id)) if owned else self.hook.get_job(error.job_id)
+            job = self.hook.run(jobs.cancel_and_wait(error.job_id)) if owned else self._poll(error.job_id)
         except AirbyteError as trouble:
             fate = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
         else:

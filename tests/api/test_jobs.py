@@ -292,6 +292,19 @@ def test_a_cancel_that_airbyte_refuses_is_an_error_at_once(refusal: Response) ->
     assert talk.pauses == []
 
 
+def test_a_page_at_the_first_look_is_ridden_out_for_a_job_that_was_seen() -> None:
+    page = reply(404, b"<html>")
+    talk = Talk([page, reply(200, job(7)), reply(200, job(7, "cancelled"))])
+    assert talk.perform(jobs.cancel_and_wait(7)).status == "cancelled"
+    with pytest.raises(errors.AirbyteUnexpectedReplyError):
+        Talk([page]).perform(jobs.cancel_job(7))
+
+
+def test_a_job_that_was_seen_and_is_gone_is_no_longer_visible_to_a_cancel() -> None:
+    with pytest.raises(errors.AirbyteNotFoundError, match="Job 7 is no longer visible"):
+        Talk([UNKNOWN[1]]).perform(jobs.cancel_and_wait(7))
+
+
 def test_a_cancel_of_a_job_that_is_not_there_deletes_nothing() -> None:
     talk = Talk([answer(replies.not_found("JOB", "7"))])
     with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 7"):
