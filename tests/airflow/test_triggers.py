@@ -52,7 +52,7 @@ async def test_a_deadline_is_an_event_too_and_cancels_nothing(airbyte: LocalAirb
 async def test_what_cannot_heal_is_an_event_with_the_error(airbyte: LocalAirbyte) -> None:
     (event,) = await events(trigger(999))
     assert (event["status"], event["error"]["type"]) == ("error", "AirbyteNotFoundError")
-    assert "There is no job 999" in event["error"]["message"]
+    assert "Job 999 is no longer visible" in event["error"]["message"]
 
 
 async def test_a_wrong_secret_is_an_event_without_the_secret(airbyte: LocalAirbyte) -> None:

@@ -202,6 +202,7 @@ TEXT = json.dumps({"data": [{"name": f"näme {number}"} for number in range(20_0
         ("identity", TEXT),
         ("", TEXT),
     ],
+    ids=["gzip", "two members", "padding", "deflate", "raw deflate", "identity", "none"],
 )
 def test_what_is_compressed_comes_out_as_it_was(driver: Driver, encoding: str, body: bytes) -> None:
     with HostileServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
@@ -219,6 +220,7 @@ def test_what_is_compressed_comes_out_as_it_was(driver: Driver, encoding: str, b
         ("br", TEXT, "the reply is encoded as 'br', which was not asked for"),
         ("gzip, gzip", TEXT, "the reply is encoded as 'gzip, gzip', which was not asked for"),
     ],
+    ids=["no gzip", "no deflate", "cut off", "brotli", "twice"],
 )
 def test_what_cannot_be_decoded_is_no_reply(driver: Driver, encoding: str, body: bytes, reason: str) -> None:
     with HostileServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
