@@ -365,7 +365,9 @@ def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mappin
 
 
 def _may_repeat(request: Request, error: AirbyteError, retry: Retry) -> bool:
-    return retry.may_help(error) and (request.repeatable or not error.maybe_processed)
+    # A page with 409 may stand in for Airbyte's own 409, after which a job may still start.
+    may_be_obeyed = error.maybe_processed or getattr(error, "status", None) == 409  # noqa: PLR2004
+    return retry.may_help(error) and (request.repeatable or not may_be_obeyed)
 
 
 def _about_credentials(error: AirbyteResponseError) -> AirbyteResponseError:

@@ -316,7 +316,8 @@ NO_REASON = [CONFLICT, reply(409, {"title": "state-conflict", "detail": "State c
 @pytest.mark.parametrize("conflict", NO_REASON, ids=["hidden", "without a message", "a page"])
 def test_a_conflict_that_hides_its_reason_or_is_not_airbytes_leaves_the_outcome_open(conflict: Response) -> None:
     talk = Talk([conflict, reply(200, ACTIVE), listed(job(12))])
-    outcome = started(talk)
+    outcome = talk.perform(patient())
+    assert isinstance(outcome, Started)
     assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 1)
 
 
