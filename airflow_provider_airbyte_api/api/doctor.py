@@ -383,6 +383,10 @@ def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
             Diagnosis.PROXY,
             "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment of this machine.",
         ),
+        Trouble.TOO_LARGE: (
+            Diagnosis.WEB_PAGE,
+            f"Check {field} in the Airflow connection: Airbyte sends no such reply.",
+        ),
         Trouble.OTHER: (
             Diagnosis.CUT_OFF,
             f"Check {field} and its port, and whether it wants https or http, or a certificate of yours (client_cert).",

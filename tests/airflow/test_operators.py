@@ -198,7 +198,7 @@ def test_a_connection_that_runs_already_is_told_as_such(airbyte: LocalAirbyte) -
 
 def test_a_wrong_secret_is_refused(airbyte: LocalAirbyte) -> None:
     airbyte.client_secret = "another one"
-    with pytest.raises(errors.AirbyteAuthenticationError, match="Check Login"):
+    with pytest.raises(errors.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)"):
         execute(sync())
     assert not airbyte.jobs
 
@@ -212,7 +212,7 @@ def test_a_wrong_secret_is_refused(airbyte: LocalAirbyte) -> None:
             errors.AirbyteConfigError,
             r"Airbyte URL \(Host\) is 'ftp://airbyte', which is no http or https URL",
         ),
-        ("{url}/somewhere/else", errors.AirbyteUnexpectedReplyError, "Check Host in the Airflow connection"),
+        ("{url}/somewhere/else", errors.AirbyteUnexpectedReplyError, "Check Airbyte URL \\(Host\\)"),
     ],
 )
 def test_a_wrong_base_url_is_refused(

@@ -67,7 +67,7 @@ def test_no_secret_is_in_any_file_after_a_full_run(tmp_path: Path) -> None:
                 "refused": "failed",
                 "unusable": "failed",
             }
-            assert "Check Login" in stack.task_log("secrets", run_id, "refused")
+            assert "Check Client ID (Login)" in stack.task_log("secrets", run_id, "refused")
             assert "api_token" in stack.task_log("secrets", run_id, "unusable")
         tokens = {asked.token for asked in airbyte.requests if asked.token}
     assert tokens

@@ -141,7 +141,7 @@ def test_a_wrong_secret_is_one_request_and_one_clear_error(driver: Driver, editi
     driver.airbyte._world.edition = edition  # type: ignore[assignment]
     settings = driver.settings()
     driver.airbyte.client_secret = "changed since"
-    with pytest.raises(errors.AirbyteAuthenticationError, match=r"Check Login \(client id\)") as caught:
+    with pytest.raises(errors.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)") as caught:
         driver.run(sources(), settings)
     assert caught.value.status == status
     assert len(driver.airbyte.requests) == 1
