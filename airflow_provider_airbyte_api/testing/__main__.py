@@ -56,6 +56,7 @@ def main() -> None:
         flush=True,
     )
     stopped.wait()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would end Python while it cleans up
     airbyte.stop()
 
 

@@ -307,14 +307,15 @@ def test_a_clear_is_no_news_of_data(dag: DAG, airbyte: LocalAirbyte) -> None:
     assert events() == {}
 
 
-def test_a_reset_that_runs_instead_of_the_sync_is_no_news_of_data(dag: DAG, airbyte: LocalAirbyte) -> None:
+def test_a_reset_that_ran_first_emits_no_event_and_the_sync_after_it_one(dag: DAG, airbyte: LocalAirbyte) -> None:
+    expected = connection_asset(airbyte.url, STRIPE_TO_BIGQUERY).uri
+    name_in_a_dag(expected)
     reset = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset")
-    said = json.dumps(reset.as_json(with_stats=False))
-    airbyte.next_reply(200, method="POST", path="/jobs", body=said)
+    airbyte.next_reply(200, method="POST", path="/jobs", body=json.dumps(reset.as_json(with_stats=False)))
     sync()
     done = run(dag)
-    assert done.xcom("sync")["job_type"] == "reset"
-    assert events() == {}
+    assert done.xcom("sync")["job_type"] == "sync"
+    assert [each["job_id"] for each in events()[expected]] == [done.xcom("sync")["job_id"]]
 
 
 @BOTH_MODES

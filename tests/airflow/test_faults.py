@@ -71,9 +71,9 @@ def becomes(status: str) -> Callable[[LocalAirbyte], object]:
 
 
 def short_lived_tokens(airbyte: LocalAirbyte) -> None:
-    airbyte._world.jwt_seconds = 0.4
+    airbyte._world.jwt_seconds = 1.0
     airbyte.latency = 0.05
-    airbyte.script_jobs(*["running"] * 15, "succeeded")
+    airbyte.script_jobs(*["running"] * 25, "succeeded")
 
 
 def reply(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
