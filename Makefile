@@ -60,7 +60,7 @@ coverage: $(READY)  ## Tests, and which branches of the package they reach (at l
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
-test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (8 minutes)
+test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (12 minutes)
 	$(PY) -m pytest tests/chaos $(ARGS)
 
 matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow

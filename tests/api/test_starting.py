@@ -534,3 +534,12 @@ def test_a_start_that_is_answered_with_a_job_of_another_connection_is_unclear_an
     started = talk.perform(start())
     assert isinstance(started, Started)
     assert (started.job.job_id, posts(talk)) == (13, 1)
+
+
+def test_a_403_at_the_start_of_a_connection_that_could_be_read_does_not_say_that_it_does_not_exist() -> None:
+    talk = Talk([answer(replies.forbidden("WORKSPACE_RUNNER"))])
+    with pytest.raises(errors.AirbyteAccessError) as raised:
+        talk.perform(start())
+    assert str(raised.value).endswith(starting.MAY_ONLY_READ)
+    assert "do not exist" not in str(raised.value)
+    assert posts(talk) == 1
