@@ -82,6 +82,8 @@ def offer_name(context: Any, name: str) -> None:
     """Offer an Airbyte connection's name to the task's ``map_index_template``, and show it while the task runs."""
     from airflow_provider_airbyte_api import _airflow_compat
 
+    # Airflow keeps the rendered template in a column of 250 characters.
+    name = name[:250]
     context["airbyte_connection_name"] = name
     with contextlib.suppress(Exception):  # no template of a user's, and no Airflow, may fail a task by a label
         _airflow_compat.show_map_index(context)

@@ -63,7 +63,8 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
         status=None if demand.fails else JobStatus.SUCCEEDED.value,
     )
     page = yield from read_page(request, 0, Job.from_json, ONCE)
-    finished = sorted((job for job in page.rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
+    rows = [job for job in page.rows if job.connection_id in ("", connection_id)]  # a server may ignore the filter
+    finished = sorted((job for job in rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:
         if job.ended_at < since:
@@ -72,7 +73,7 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
             job = yield from get_job(job.job_id, ONCE, is_seen=True)  # noqa: PLW2901 - the same job, whole
         if demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows:
             return Look(job, job)
-    newest = max(page.rows, key=lambda job: job.job_id, default=None)
+    newest = max(rows, key=lambda job: job.job_id, default=None)
     # One that still runs may yet make it fresh.
     if demand.fails and newest is not None and _has_failed(newest) and newest.ended_at >= since:
         require_success(newest, seen)

@@ -445,7 +445,9 @@ def _recent(
     connection_id: str, retry: Retry, *, job_type: str | None = None, limit: int = RECENT
 ) -> Conversation[list[Job]]:
     request = calls.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=limit)
-    return (yield from call_for(request, _jobs_in, retry))
+    jobs = yield from call_for(request, _jobs_in, retry)
+    # A server that ignores the filter must not make a job of another connection ours.
+    return [job for job in jobs if job.connection_id in ("", connection_id)]
 
 
 def _newest(jobs: Iterable[Job]) -> Job | None:

@@ -543,3 +543,9 @@ def test_a_403_at_the_start_of_a_connection_that_could_be_read_does_not_say_that
     assert str(raised.value).endswith(starting.MAY_ONLY_READ)
     assert "do not exist" not in str(raised.value)
     assert posts(talk) == 1
+
+
+def test_a_job_of_another_connection_is_never_taken_up_though_the_server_lists_it() -> None:
+    foreign = {**job(12), "connectionId": "00000000-0000-4000-8000-00000000000f"}
+    found = Talk([listed(foreign)]).perform(starting.job_after(CONNECTION, NEWEST, Wish()))
+    assert found is None
