@@ -9,7 +9,7 @@ from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import ANSWERS_AGAIN, Conversation, Say, now, read_page
 from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteJobTimeoutError, may_heal
 from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, get_job, pause_within
-from airflow_provider_airbyte_api.api.models import Job, JobStatus
+from airflow_provider_airbyte_api.api.models import Job, JobStatus, valid_uuid
 from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.verdict import Seen, require_success
 
@@ -63,7 +63,8 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
         status=None if demand.fails else JobStatus.SUCCEEDED.value,
     )
     page = yield from read_page(request, 0, Job.from_json, ONCE)
-    rows = [job for job in page.rows if job.connection_id in ("", connection_id)]  # a server may ignore the filter
+    wanted = valid_uuid(connection_id, "connection_id")
+    rows = [job for job in page.rows if job.connection_id.lower() in ("", wanted)]  # a server may ignore the filter
     finished = sorted((job for job in rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:

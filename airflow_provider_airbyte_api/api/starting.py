@@ -32,7 +32,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteResponseError,
 )
 from airflow_provider_airbyte_api.api.jobs import cancel_and_wait
-from airflow_provider_airbyte_api.api.models import Connection, Job, expecting
+from airflow_provider_airbyte_api.api.models import Connection, Job, expecting, valid_uuid
 from airflow_provider_airbyte_api.api.resources import get_connection
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry, while_unreachable
 
@@ -168,6 +168,7 @@ def job_after(
 ) -> Conversation[Job | None]:
     """Return the newest job of a connection that is as wished for and newer than ``job_id``, whatever its status."""
     jobs = yield from _recent(connection_id, retry)
+    jobs = _of_connection(jobs, connection_id)
     return _newest(job for job in jobs if job.job_id > job_id and wish.is_met_by(job))
 
 
@@ -203,6 +204,7 @@ def job_since(
 ) -> Conversation[Job | None]:
     """Return the newest such job that was created at ``moment`` (seconds since the epoch) or later."""
     jobs = yield from _recent(connection_id, retry)
+    jobs = _of_connection(jobs, connection_id)
     return _newest(
         job for job in jobs if wish.is_met_by(job) and job.start_time and job.start_time.timestamp() >= moment
     )
@@ -216,6 +218,7 @@ def running_job(connection_id: str, retry: Retry = Retry()) -> Conversation[Job 
     """
     for job_type in (None, "refresh", "clear"):
         jobs = yield from _recent(connection_id, retry, job_type=job_type)
+        jobs = _of_connection(jobs, connection_id)
         running = _newest(job for job in jobs if not job.is_finished)
         if running is not None:
             return running
@@ -445,9 +448,16 @@ def _recent(
     connection_id: str, retry: Retry, *, job_type: str | None = None, limit: int = RECENT
 ) -> Conversation[list[Job]]:
     request = calls.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=limit)
-    jobs = yield from call_for(request, _jobs_in, retry)
-    # A server that ignores the filter must not make a job of another connection ours.
-    return [job for job in jobs if job.connection_id in ("", connection_id)]
+    return (yield from call_for(request, _jobs_in, retry))
+
+
+def _of_connection(jobs: Iterable[Job], connection_id: str) -> list[Job]:
+    """Return the jobs of that connection: a server that ignores the filter must not make another one's job ours.
+
+    The latest job id is taken over all rows: ids are global, and a bound that is too low would adopt an old job.
+    """
+    wanted = valid_uuid(connection_id, "connection_id")
+    return [job for job in jobs if job.connection_id.lower() in ("", wanted)]
 
 
 def _newest(jobs: Iterable[Job]) -> Job | None:

@@ -549,3 +549,8 @@ def test_a_job_of_another_connection_is_never_taken_up_though_the_server_lists_i
     foreign = {**job(12), "connectionId": "00000000-0000-4000-8000-00000000000f"}
     found = Talk([listed(foreign)]).perform(starting.job_after(CONNECTION, NEWEST, Wish()))
     assert found is None
+
+
+def test_the_latest_job_id_counts_jobs_of_other_connections_so_that_no_old_job_is_taken_up() -> None:
+    foreign = {**job(99), "connectionId": "00000000-0000-4000-8000-00000000000f"}
+    assert Talk([listed(foreign)]).perform(starting.newest_job_id(CONNECTION)) == 99
