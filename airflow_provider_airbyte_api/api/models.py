@@ -248,11 +248,20 @@ def expecting(parse: Callable[[Json], T], **fields: object) -> Callable[[Json], 
         found = parse(value)
         for name, expected in fields.items():
             shown = getattr(found, name)
-            if str(shown or expected).lower() != str(expected).lower():
+            if _canonical(shown or expected) != _canonical(expected):
                 raise ValueError(f"its {name} is {shown}, expected {expected}")
         return found
 
     return read
+
+
+def _canonical(value: object) -> str:
+    """Return an id in one spelling: those who ask write UUIDs in several, as :func:`valid_uuid` accepts them."""
+    text = str(value).strip().lower()
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return text
 
 
 def valid_uuid(value: object, name: str) -> str:

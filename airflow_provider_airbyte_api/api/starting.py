@@ -155,7 +155,8 @@ def require_not_gone(connection: Connection) -> None:
 
 def newest_job_id(connection_id: str, retry: Retry = Retry()) -> Conversation[int]:  # noqa: B008 - it is frozen
     """Return the id of a connection's newest job, 0 if it never had one."""
-    jobs = yield from _recent(connection_id, retry, limit=1)
+    # Over all rows, also of a server that ignores the filter: ids are global, and too low a bound adopts an old job.
+    jobs = yield from _listed(connection_id, retry, limit=1)
     newest = _newest(jobs)
     return 0 if newest is None else newest.job_id
 
@@ -168,7 +169,6 @@ def job_after(
 ) -> Conversation[Job | None]:
     """Return the newest job of a connection that is as wished for and newer than ``job_id``, whatever its status."""
     jobs = yield from _recent(connection_id, retry)
-    jobs = _of_connection(jobs, connection_id)
     return _newest(job for job in jobs if job.job_id > job_id and wish.is_met_by(job))
 
 
@@ -204,7 +204,6 @@ def job_since(
 ) -> Conversation[Job | None]:
     """Return the newest such job that was created at ``moment`` (seconds since the epoch) or later."""
     jobs = yield from _recent(connection_id, retry)
-    jobs = _of_connection(jobs, connection_id)
     return _newest(
         job for job in jobs if wish.is_met_by(job) and job.start_time and job.start_time.timestamp() >= moment
     )
@@ -218,7 +217,6 @@ def running_job(connection_id: str, retry: Retry = Retry()) -> Conversation[Job 
     """
     for job_type in (None, "refresh", "clear"):
         jobs = yield from _recent(connection_id, retry, job_type=job_type)
-        jobs = _of_connection(jobs, connection_id)
         running = _newest(job for job in jobs if not job.is_finished)
         if running is not None:
             return running
@@ -377,6 +375,8 @@ class _Start:
         if on_running == "restart":
             yield Say("Cancelling it, for %s.", (what,))
             stopped = yield from cancel_and_wait(running.job_id)
+            # A look-up must not take it for the job that is started next.
+            self.newest = max(self.newest, stopped.job_id)
             if not stopped.is_finished:
                 raise AirbyteBusyError(
                     f"Job {running.job_id} was cancelled, since on_running is restart, and it runs on: look at it "
@@ -444,19 +444,17 @@ class _Start:
             raise error
 
 
-def _recent(
+def _listed(
     connection_id: str, retry: Retry, *, job_type: str | None = None, limit: int = RECENT
 ) -> Conversation[list[Job]]:
     request = calls.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=limit)
     return (yield from call_for(request, _jobs_in, retry))
 
 
-def _of_connection(jobs: Iterable[Job], connection_id: str) -> list[Job]:
-    """Return the jobs of that connection: a server that ignores the filter must not make another one's job ours.
-
-    The latest job id is taken over all rows: ids are global, and a bound that is too low would adopt an old job.
-    """
+def _recent(connection_id: str, retry: Retry, *, job_type: str | None = None) -> Conversation[list[Job]]:
+    """Return the connection's last jobs: a server that ignores the filter must not make another one's job ours."""
     wanted = valid_uuid(connection_id, "connection_id")
+    jobs = yield from _listed(connection_id, retry, job_type=job_type)
     return [job for job in jobs if job.connection_id.lower() in ("", wanted)]
 
 

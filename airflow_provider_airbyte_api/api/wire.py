@@ -162,7 +162,11 @@ def json_of(request: Request, response: Response) -> Any:
     except ValueError:
         body = _body_of(response)
         advice = SIGN_IN_ADVICE if SIGN_IN.search(body.title or "") else None
-        raise unexpected(request, response, _message(response, body), advice) from None
+        message = _message(response, body)
+        if request.anonymous and request.method == "POST" and body.title is None:
+            # Some token endpoints answer with a form or a bare token, which nobody has sent and so nothing masks.
+            message = f"text that is no JSON ({len(response.body)} bytes)."
+        raise unexpected(request, response, message, advice) from None
 
 
 def unexpected(

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 from airflow_provider_airbyte_api.api import calls, jobs, starting
 from airflow_provider_airbyte_api.api.defaults import DEFERRAL_GRACE, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api.errors import (
+    AirbyteBusyError,
     AirbyteConfigError,
     AirbyteConnectionInactiveError,
     AirbyteError,
@@ -186,7 +187,14 @@ class JobRun:
         if job.is_finished or not record.owned:
             return
         self._log.info("The task was cleared: cancelling job %d of before, for a new one.", job.job_id)
-        self.hook.run(jobs.cancel_and_wait(job.job_id))
+        stopped = self.hook.run(jobs.cancel_and_wait(job.job_id))
+        if not stopped.is_finished:
+            raise as_airflow(
+                AirbyteBusyError(
+                    f"Job {job.job_id} of before the clear is still {stopped.status} after it was cancelled. No new "
+                    "job was started; check it in Airbyte."
+                )
+            )
 
     def _start(self, connection: Connection, memory: Memory) -> Job:
         """Start a job, or take up the one that runs; wait first for what has to end before, or defer for that."""
@@ -340,10 +348,12 @@ class JobRun:
     def _with_statistics(self, job: Job) -> Job:
         """Return ``job`` with rows and bytes, which some servers leave out of lists; as it is if there are none."""
         try:
-            return self._poll(job.job_id)
+            found = self._poll(job.job_id)
         except AirbyteError as error:
             self._log.warning("Job %d: rows and bytes are unknown. %s", job.job_id, error)
             return job
+        # A replica that lags may show it as running, and the end has been seen.
+        return found if found.status == job.status else job
 
     def _warn_of_no_data(self, job: Job, seen: Seen) -> None:
         """Warn of a success that may be none: Airbyte reports one as well if the sync's container never started."""

@@ -256,9 +256,9 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         await asyncio.shield(detached(self._cancel_unless_waited_for()))
 
     async def _cancel_unless_waited_for(self) -> None:
-        if await self._is_still_waited_for():
-            return
         try:
+            if await self._is_still_waited_for():
+                return
             job = await self._ask(lambda watch: watch.cancel_job(self.job_id, self.log))
             if not job.is_finished:
                 self.log.warning("Job %d was cancelled and is still %s: check it in Airbyte.", job.job_id, job.status)

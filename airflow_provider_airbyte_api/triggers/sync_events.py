@@ -342,7 +342,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             connection = await watch.connection(job.connection_id, self.poll_interval if self.tags else CONNECTION_KEPT)
             if job.rows_synced is None:
                 # Some servers leave the numbers out of their lists.
-                job = await watch.ask(get_job(job.job_id))
+                found = await watch.ask(get_job(job.job_id))
+                job = found if found.status == job.status else job  # a replica that lags may show it as running
         except AirbyteAuthenticationError:
             raise
         except AirbyteError as error:

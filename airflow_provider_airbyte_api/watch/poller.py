@@ -172,7 +172,8 @@ class Poller:
             self._missed(watched, AirbyteError(f"Polling job {watched.job_id} failed with {_named(error)}."), began)
         finally:
             watched.look = None
-        self.wake_by(watched.due)
+        # Not at its due moment alone: somebody's deadline may have come up meanwhile.
+        self.wake_by(CLOCK.time())
 
     async def _poll_list(self) -> None:
         began = CLOCK.time()

@@ -7,7 +7,7 @@ import copy
 from typing import Protocol
 
 from airflow_provider_airbyte_api.api.conversation import News
-from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteUnreachableError
+from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteUnreachableError, may_heal
 from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.clients.clock import CLOCK
@@ -79,7 +79,7 @@ class Waiter:
         if isinstance(outcome, Job):
             is_news = outcome.status != self._known
         else:
-            is_news = self._known is not None or not outcome.transient
+            is_news = self._known is not None or not may_heal(outcome)
         if is_news or overdue:
             # An error is raised by each who hears it, and so must be its own.
             self._news.set_result(outcome if isinstance(outcome, Job) else copy.copy(outcome))

@@ -148,3 +148,11 @@ def test_a_reply_about_something_else_cannot_be_read() -> None:
         parse({"jobId": 999, "status": "succeeded"})
     with pytest.raises(ValueError, match="its connection_id is x, expected"):
         parse({"jobId": 1, "status": "succeeded", "connectionId": "x"})
+
+
+@pytest.mark.parametrize("spelling", [" {} \n", "{{{}}}", "urn:uuid:{}"])
+def test_an_id_is_expected_in_whatever_spelling_it_is_asked_for(spelling: str) -> None:
+    read = expecting(Connection.from_json, connection_id=spelling.format(UUID.upper()))
+    assert read({"connectionId": UUID}).connection_id == UUID
+    with pytest.raises(ValueError, match="expected"):
+        read({"connectionId": UUID[:-1] + "6"})

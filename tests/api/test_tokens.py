@@ -77,6 +77,13 @@ def test_a_reply_without_a_token_is_an_error(body: object) -> None:
         read_token(CREDENTIALS.token_request(), reply(200, body), NOW)
 
 
+@pytest.mark.parametrize("body", [b"access_token=opaque-token&token_type=bearer", b"opaque-token"])
+def test_a_token_that_comes_as_no_json_is_not_repeated_in_the_error(body: bytes) -> None:
+    with pytest.raises(AirbyteUnexpectedReplyError, match=rf"text that is no JSON \({len(body)} bytes\)") as raised:
+        read_token(CREDENTIALS.token_request(), reply(200, body), NOW)
+    assert "opaque-token" not in str(raised.value)
+
+
 def test_the_request_is_json_without_authorization() -> None:
     request = CREDENTIALS.token_request()
     assert request.json == {"client_id": "me", "client_secret": "hunter2", "grant-type": "client_credentials"}
