@@ -137,3 +137,22 @@ def test_anything_becomes_json_that_airflow_can_encode(value: Any) -> None:
     encoded = serde.serialize(safe)
     assert json.loads(json.dumps(encoded, allow_nan=False).encode()) == safe
     assert serde.deserialize(encoded) == safe
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda each: st.lists(each) | st.dictionaries(st.text() | st.sampled_from(["__type", "jobId"]), each),
+    ),
+    st.booleans(),
+)
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_what_is_returned_without_a_copy_is_what_a_copy_would_be(value: object, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    assert repr(parse_json(text.encode("utf-8", "surrogatepass"))) == repr(parse_json(text))
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1])
+def test_the_limit_of_nesting_is_the_same_with_and_without_a_copy(depth: int) -> None:
+    text = "[" * depth + "]" * depth
+    assert parse_json(text.encode()) == parse_json(text)

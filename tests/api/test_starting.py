@@ -258,8 +258,7 @@ def test_restart_cancels_what_runs_waits_for_its_end_and_starts() -> None:
 
 def test_a_job_that_was_cancelled_for_a_restart_is_never_taken_for_the_one_started_after_it() -> None:
     foreign = [reply(200, job(12)), reply(200, job(12)), reply(200, job(12, "cancelled"))]
-    seen_after = [silence(), listed(job(12, "cancelled")), listed(job(13))]
-    talk = Talk([RUNNING, listed(job(12)), *foreign, *seen_after])
+    talk = Talk([RUNNING, listed(job(12)), *foreign, silence(), listed(job(12, "cancelled")), listed(job(13))])
     assert started(talk, "restart").job.job_id == 13
 
 
