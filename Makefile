@@ -6,8 +6,9 @@ UV     := $(VENV)/bin/uv
 READY  := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
-# Most tests wait for something more often than they compute, and some for long: idle processes take over their queue.
-PYTEST := -m pytest -n 4 --dist worksteal
+# Most tests wait for something more often than they compute. Each process takes a test when it has none left; those of a
+# running Airflow are one group (tests/conftest.py), so that there is one Airflow and not four.
+PYTEST := -m pytest -n 4 --dist loadgroup
 # `make test UNIT=coverage` takes longer, and says which branches no test reaches.
 UNIT   := unit
 # What has a target of its own.

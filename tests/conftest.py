@@ -40,6 +40,14 @@ from airflow_provider_airbyte_api.testing.dags import make_tables  # noqa: E402
 from dev.stack import AirflowStack  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests that use the running Airflow in one process."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
 @pytest.fixture(autouse=True)
 def _no_tokens_from_before() -> None:
     TOKENS.clear()
