@@ -24,7 +24,7 @@ MAX_SERVER_MESSAGE = 1000
 MAX_MASKED = 20_000
 """How much of a text is looked through for secrets, in characters; what is shown of it is far less."""
 
-MAX_FACT = 80
+MAX_FACT = 160
 """Length of one further field of an error that is shown, in characters."""
 
 MAX_FACTS = 5

@@ -2,16 +2,16 @@
 
 Airbyte has no key that would make a start safe to repeat, answers it only once the sync runs, and says "already
 running" without saying which job does. So before a start the newest job of the connection is remembered, and whenever
-the answer leaves open what happened, the connection's jobs tell: one of that kind that is newer than the remembered
-one is ours.
+the answer leaves open what happened, the connection's jobs tell: the oldest one of that kind that is newer than the
+remembered one is ours.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import (
@@ -22,6 +22,7 @@ from airflow_provider_airbyte_api.api.conversation import (
     call_for,
     now,
     pause_before_next_try,
+    read_page,
 )
 from airflow_provider_airbyte_api.api.errors import (
     AirbyteAccessError,
@@ -32,9 +33,11 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteResponseError,
 )
 from airflow_provider_airbyte_api.api.jobs import cancel_and_wait
-from airflow_provider_airbyte_api.api.models import Connection, Job, expecting, valid_uuid
+from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus, expecting, valid_uuid
 from airflow_provider_airbyte_api.api.resources import get_connection
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry, while_unreachable
+from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_id
+from airflow_provider_airbyte_api.api.times import plausible
 
 LOOK_UP_PATIENCE = 180.0
 """Seconds during which a job may yet appear whose start brought no reply: Airbyte goes on creating it."""
@@ -43,6 +46,19 @@ LOOK_UP_PAUSE = 10.0
 
 MOST_STARTS = 3
 """Starts at the most whose outcome was unclear, each after a look-up that found no job."""
+
+LONGEST_START = MOST_STARTS * (calls.SLOW_START + LOOK_UP_PATIENCE)
+"""Seconds from the first request until the last job that a start may bring is created, unless Airbyte is unreachable
+in between."""
+
+CLOCK_SKEW = 300.0
+"""Seconds by which the clocks of Airbyte and of this machine may differ, beyond what Airbyte's ``Date`` tells."""
+
+NO_ID = 0
+"""The id of a listed job whose own id cannot be read."""
+
+UNREADABLE = "unreadable"
+"""The status of a listed job whose own status cannot be read. It is not a finished one."""
 
 NOTHING_RUNS_PATIENCE = 300.0
 """Seconds to go on trying where Airbyte says that a job runs and shows none: it does so just after a clear."""
@@ -156,9 +172,13 @@ def require_not_gone(connection: Connection) -> None:
 def newest_job_id(connection_id: str, retry: Retry = Retry()) -> Conversation[int]:  # noqa: B008 - it is frozen
     """Return the id of a connection's newest job, 0 if it never had one."""
     # Over all rows, also of a server that ignores the filter: ids are global, and too low a bound adopts an old job.
-    jobs = yield from _listed(connection_id, retry, limit=1)
+    jobs, _ = yield from _listed(connection_id, retry)
     newest = _newest(jobs)
-    return 0 if newest is None else newest.job_id
+    if newest is None:
+        return 0
+    if newest.job_id == NO_ID:
+        raise _unreadable(connection_id, "the newest one")
+    return newest.job_id
 
 
 def job_after(
@@ -166,10 +186,33 @@ def job_after(
     job_id: int,
     wish: Wish,
     retry: Retry = Retry(),  # noqa: B008 - it is frozen
+    latest: float = math.inf,
 ) -> Conversation[Job | None]:
-    """Return the newest job of a connection that is as wished for and newer than ``job_id``, whatever its status."""
-    jobs = yield from _recent(connection_id, retry)
-    return _newest(job for job in jobs if job.job_id > job_id and wish.is_met_by(job))
+    """Return the oldest job of a connection that is as wished for and newer than ``job_id``, whatever its status.
+
+    Newer ones are of somebody else. With ``on_running`` of ``restart``, one that was cancelled may be the one that had
+    to make room, so one that was not comes first. A job without a readable id (:data:`NO_ID`) may be the one as well,
+    and is returned if there is no other.
+
+    :param latest: when it was created at the latest, in seconds since the epoch by our clock.
+    """
+    jobs, ahead = yield from _recent(connection_id, retry)
+    latest += ahead + CLOCK_SKEW
+    return min(
+        (
+            job
+            for job in jobs
+            if (job.job_id > job_id or job.job_id == NO_ID)
+            and wish.is_met_by(job)
+            and (job.start_time is None or job.start_time.timestamp() <= latest)
+        ),
+        key=lambda job: (
+            job.job_id == NO_ID,
+            wish.on_running == "restart" and job.status == JobStatus.CANCELLED,
+            job.job_id,
+        ),
+        default=None,
+    )
 
 
 def appeared(
@@ -178,22 +221,28 @@ def appeared(
     wish: Wish,
     until: float,
     unreachable_timeout: float = LOOK_UP_PATIENCE,
+    latest: float = math.inf,
 ) -> Conversation[Job | None]:
     """Return the job of a start whose outcome nobody knows; None if Airbyte does not show it at ``until``, or later.
 
     :param newest: the connection's newest job before that start.
     :param until: seconds since the epoch.
     :param unreachable_timeout: seconds that Airbyte may be unreachable meanwhile.
+    :param latest: when the job was created at the latest, in seconds since the epoch.
+    :raises AirbyteBusyError: if Airbyte shows then only a job without a readable id, which may be the one.
     """
     retry = while_unreachable(unreachable_timeout, is_known=True)
     while True:
-        job = yield from job_after(connection_id, newest, wish, retry)
-        if job is not None:
+        job = yield from job_after(connection_id, newest, wish, retry, latest)
+        if job is not None and job.job_id != NO_ID:
             return job
         moment = yield from now()
         if moment >= until:
-            return None
+            break
         yield Pause(LOOK_UP_PAUSE)
+    if job is not None:
+        raise _unreadable(connection_id, "the one that this task started")
+    return None
 
 
 def job_since(
@@ -203,9 +252,11 @@ def job_since(
     retry: Retry = Retry(),  # noqa: B008 - it is frozen
 ) -> Conversation[Job | None]:
     """Return the newest such job that was created at ``moment`` (seconds since the epoch) or later."""
-    jobs = yield from _recent(connection_id, retry)
+    jobs, _ = yield from _recent(connection_id, retry)
     return _newest(
-        job for job in jobs if wish.is_met_by(job) and job.start_time and job.start_time.timestamp() >= moment
+        job
+        for job in jobs
+        if job.job_id != NO_ID and wish.is_met_by(job) and job.start_time and job.start_time.timestamp() >= moment
     )
 
 
@@ -214,12 +265,18 @@ def running_job(connection_id: str, retry: Retry = Retry()) -> Conversation[Job 
 
     More than one may be listed after a crash of Airbyte; only the newest is real. Up to 2.0 Airbyte lists refreshes and
     clears only if asked for them by name.
+
+    :raises AirbyteBusyError: if only a job without a readable id may be running.
     """
+    is_open = False
     for job_type in (None, "refresh", "clear"):
-        jobs = yield from _recent(connection_id, retry, job_type=job_type)
+        jobs, _ = yield from _recent(connection_id, retry, job_type=job_type)
         running = _newest(job for job in jobs if not job.is_finished)
-        if running is not None:
+        if running is not None and running.job_id != NO_ID:
             return running
+        is_open = is_open or running is not None
+    if is_open:
+        raise _unreadable(connection_id, "one that is running")
     return None
 
 
@@ -444,23 +501,35 @@ class _Start:
             raise error
 
 
-def _listed(
-    connection_id: str, retry: Retry, *, job_type: str | None = None, limit: int = RECENT
-) -> Conversation[list[Job]]:
-    request = calls.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=limit)
-    return (yield from call_for(request, _jobs_in, retry))
+def _listed(connection_id: str, retry: Retry, *, job_type: str | None = None) -> Conversation[tuple[list[Job], float]]:
+    """Return the last jobs that Airbyte lists, and how many seconds its clock is ahead of ours."""
+    request = calls.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=RECENT)
+    page = yield from read_page(request, None, _job_in, retry)
+    moment = yield from now()
+    return page.rows, (plausible(page.server_time, moment) or moment) - moment
 
 
-def _recent(connection_id: str, retry: Retry, *, job_type: str | None = None) -> Conversation[list[Job]]:
+def _recent(connection_id: str, retry: Retry, *, job_type: str | None = None) -> Conversation[tuple[list[Job], float]]:
     """Return the connection's last jobs: a server that ignores the filter must not make another one's job ours."""
     wanted = valid_uuid(connection_id, "connection_id")
-    jobs = yield from _listed(connection_id, retry, job_type=job_type)
-    return [job for job in jobs if job.connection_id.lower() in ("", wanted)]
+    jobs, ahead = yield from _listed(connection_id, retry, job_type=job_type)
+    return [job for job in jobs if job.connection_id.lower() in ("", wanted)], ahead
 
 
 def _newest(jobs: Iterable[Job]) -> Job | None:
     return max(jobs, key=lambda job: job.job_id, default=None)
 
 
-def _jobs_in(body: Mapping[str, Any]) -> list[Job]:
-    return [Job.from_json(row) for row in body["data"]]
+def _job_in(row: object) -> Job:
+    """Return a listed job, with :data:`NO_ID` and :data:`UNREADABLE` for what cannot be read: it may matter still."""
+    fields = dict_or_empty(row)
+    job_id, status = safe_id(fields.get("jobId")), fields.get("status")
+    job = Job.from_json({**fields, "jobId": job_id or 1, "status": status if isinstance(status, str) else UNREADABLE})
+    return replace(job, job_id=job_id or NO_ID)
+
+
+def _unreadable(connection_id: str, what: str) -> AirbyteBusyError:
+    return AirbyteBusyError(
+        f"Airbyte lists a job of connection {connection_id} without a readable jobId. It may be {what}, so no job is "
+        "started. Check the connection's jobs in Airbyte."
+    )

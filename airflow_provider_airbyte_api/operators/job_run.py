@@ -156,9 +156,11 @@ class JobRun:
             # Airbyte would refuse a second sync while the first one is about to run, but let a second clear cancel it.
             patience = calls.SLOW_START + starting.LOOK_UP_PATIENCE if self._wish.is_a_clear else 0.0
             until = record.started_at + patience
+            # It may have begun only after an outage.
+            latest = record.started_at + self._task.unreachable_timeout + starting.LONGEST_START
             return self.hook.run(
                 starting.appeared(
-                    record.connection_id, record.newest, self._wish, until, self._task.unreachable_timeout
+                    record.connection_id, record.newest, self._wish, until, self._task.unreachable_timeout, latest
                 )
             )
         try:

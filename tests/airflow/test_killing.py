@@ -93,6 +93,25 @@ def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_nee
     assert len(airbyte.jobs) == 1
 
 
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+@pytest.mark.parametrize(("hours_ago", "job_id", "owned"), [(0, 1, True), (5, 2, False)], ids=["just died", "long ago"])
+def test_a_job_that_others_started_later_is_not_taken_for_that_of_a_try_that_died(
+    airbyte: LocalAirbyte, hours_ago: int, job_id: int, owned: bool, deferrable: bool
+) -> None:
+    """Both jobs are of now. For a try of five hours ago neither is its own, and the one that runs is attached to."""
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running").script = ["running", "succeeded"]
+    began = time.time() - hours_ago * 3600
+    store = Store({KEY: {"connection_id": STRIPE_TO_BIGQUERY, "newest": 0, "started_at": began, "max_tries": 1}})
+    context = Context(store, try_number=2)
+    if deferrable and job_id == 2:  # else there is nothing to wait for
+        assert defer(sync(deferrable=True), context).job_id == job_id
+    else:
+        assert execute(sync(deferrable=deferrable), context)["job_id"] == job_id
+    assert (store[KEY]["job_id"], store[KEY]["owned"]) == (job_id, owned)
+    assert len(airbyte.jobs) == 2
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_clear_starts_a_new_sync_and_first_cancels_the_old_one(airbyte: LocalAirbyte, deferrable: bool) -> None:
     store = Store()

@@ -419,6 +419,90 @@ def test_a_sync_since_a_moment_is_found_by_the_servers_clock() -> None:
     assert Talk([listed(early)]).perform(starting.job_since(CONNECTION, moment, Wish())) is None
 
 
+STARTED_AT = 1_795_428_000.0  # 2026-11-23 10:00, by our clock
+
+
+def after(talk: Talk, latest: float = STARTED_AT, on_running: str = "attach") -> Job | None:
+    talk.clock = STARTED_AT + 7200
+    return talk.perform(starting.job_after(CONNECTION, NEWEST, Wish(on_running=on_running), latest=latest))
+
+
+def test_of_several_new_jobs_the_oldest_is_ours() -> None:
+    found = after(Talk([listed(job(14, startTime="2026-11-23T10:00:03Z"), job(13), {**job(12), "jobType": "reset"})]))
+    assert found is not None
+    assert found.job_id == 13
+
+
+def test_a_job_that_was_cancelled_to_make_room_is_not_ours() -> None:
+    rows = listed(job(13), job(12, "cancelled"))
+    found = {on_running: after(Talk([rows]), on_running=on_running) for on_running in ("restart", "attach")}
+    assert {on_running: job and job.job_id for on_running, job in found.items()} == {"restart": 13, "attach": 12}
+
+
+@pytest.mark.parametrize(("start_time", "is_ours"), [("10:04:59", True), ("10:05:01", False)])
+def test_a_job_that_was_created_long_after_the_start_is_not_ours(start_time: str, is_ours: bool) -> None:
+    found = after(Talk([listed(job(12, startTime=f"2026-11-23T{start_time}Z"))]))
+    assert (found is not None) == is_ours
+
+
+def test_when_a_job_was_created_is_told_by_the_servers_clock() -> None:
+    a_day_ahead = reply(200, {"data": [job(12, startTime="2026-11-24T10:00Z")]}, date="Tue, 24 Nov 2026 12:00:00 GMT")
+    assert after(Talk([a_day_ahead])) is not None
+
+
+NO_ID: list[dict[str, Any]] = [
+    {**job(), "jobId": None},
+    {"status": "running", "startTime": "2026-11-23T10:00Z"},
+    {"jobId": "x", "status": 5},
+]
+
+
+@pytest.mark.parametrize("row", [*NO_ID, None, []], ids=str)
+def test_an_unreadable_row_does_not_hide_the_others(row: Any) -> None:
+    assert Talk([listed(row, job(12))]).perform(starting.newest_job_id(CONNECTION)) == 12
+    assert started(Talk([silence(), listed(row, job(12))])).job.job_id == 12
+    assert started(Talk([RUNNING, listed(row, job(12))])).job.job_id == 12
+
+
+def test_a_job_whose_status_cannot_be_read_is_not_finished() -> None:
+    row = {**job(12), "status": None}
+    assert started(Talk([silence(), listed(row)])).job.job_id == 12
+    assert started(Talk([RUNNING, listed(row)])).job.job_id == 12
+    with pytest.raises(errors.AirbyteBusyError, match="job 12"):
+        Talk([listed(row)]).perform(clear())
+
+
+@pytest.mark.parametrize("row", NO_ID, ids=str)
+def test_an_unreadable_row_that_may_be_ours_starts_no_second_sync(row: dict[str, Any]) -> None:
+    talk = Talk([silence(), *[listed(row)] * LOOK_UPS])
+    with pytest.raises(errors.AirbyteBusyError, match="may be the one that this task started") as caught:
+        talk.perform(start())
+    assert (posts(talk), caught.value.maybe_processed) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{**NO_ID[0], "jobType": "reset"}, {**NO_ID[0], "connectionId": "00000000-0000-4000-8000-000000000000"}],
+    ids=["another kind", "another connection"],
+)
+def test_an_unreadable_row_that_cannot_be_ours_is_left_out(row: dict[str, Any]) -> None:
+    talk = Talk([silence(), *[listed(row)] * LOOK_UPS, reply(200, job(12))])
+    assert (started(talk).job.job_id, posts(talk)) == (12, 2)
+
+
+def test_an_unreadable_row_that_may_be_running_is_not_cleared_over() -> None:
+    talk = Talk([listed(NO_ID[0]), NOTHING, NOTHING])
+    with pytest.raises(errors.AirbyteBusyError, match="may be one that is running"):
+        talk.perform(clear())
+    finished = listed({**NO_ID[0], "status": "succeeded"})
+    assert isinstance(Talk([finished, NOTHING, NOTHING, reply(200, reset(12))]).perform(clear()), Started)
+
+
+def test_a_list_of_unreadable_rows_alone_gives_no_latest_id() -> None:
+    with pytest.raises(errors.AirbyteBusyError, match="may be the newest one"):
+        Talk([listed(NO_ID[0])]).perform(starting.newest_job_id(CONNECTION))
+
+
 # -- clearing --------------------------------------------------------------------------------------------------
 
 

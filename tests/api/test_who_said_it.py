@@ -179,6 +179,10 @@ def test_a_foreign_refusal_names_what_answered_and_what_to_do(
             "Bad (list.limit at most 100).",
         ),
         (
+            {"message": "Bad.", "validationErrors": [{"propertyPath": "p", "message": "x" * 150}]},
+            f"(p {'x' * 150})",
+        ),
+        (
             {"message": "Error: null", "exceptionClassName": "java.lang.NullPointerException"},
             "(java.lang.NullPointerException)",
         ),
