@@ -6,9 +6,10 @@ UV     := $(VENV)/bin/uv
 READY  := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
-# Most tests wait for something more often than they compute. Each process takes a test when it has none left; those of a
-# running Airflow are one group (tests/conftest.py), so that there is one Airflow and not four.
-PYTEST := -m pytest -n 4 --dist loadgroup
+# Most tests wait for something more often than they compute, and some for long: idle processes take over their queue.
+# Those on a running Airflow need the processors for themselves, and come after the others.
+PYTEST := -m pytest -n 4 --dist worksteal -m "not running_airflow"
+ON_AIRFLOW := -m pytest -m running_airflow
 # `make test UNIT=coverage` takes longer, and says which branches no test reaches.
 UNIT   := unit
 # What has a target of its own.
@@ -32,7 +33,7 @@ CLIENT_pyairbyte := airbyte
 CLIENT_dagster   := dagster-airbyte
 
 .SECONDARY:
-.PHONY: help demo airflow test lint types unit coverage test-chaos matrix test-clients bench docs build constraints clean
+.PHONY: help demo airflow test lint types unit coverage stack test-chaos matrix test-clients bench docs build constraints clean
 
 help:  ## Show this list
 	@grep -E "^[a-z%-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
@@ -43,7 +44,7 @@ demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local
 airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
 	@$(PY) -m dev.play
 
-test: lint types $(UNIT)  ## Everything that has to pass on the newest Airflow
+test: lint types $(UNIT) stack  ## Everything that has to pass on the newest Airflow
 
 lint: $(READY)  ## Style
 	$(VENV)/bin/ruff check .
@@ -52,14 +53,17 @@ lint: $(READY)  ## Style
 types: $(READY)  ## Types
 	$(VENV)/bin/mypy
 
-unit: $(READY)  ## Tests alone; `make unit ARGS="tests/api -x"` for some of them
+unit: $(READY)  ## Tests but those on a running Airflow; `make unit ARGS="tests/api -x"` for some of them
 	$(PY) $(PYTEST) $(NOT_HERE) $(ARGS)
 
-coverage: $(READY)  ## Tests, and which branches of the package they reach (at least 95 %)
+coverage: $(READY)  ## The same, and which branches of the package they reach (at least 95 %)
 	@rm -f .coverage .coverage.*
 	$(PY) -m coverage run $(PYTEST) $(NOT_HERE) $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+stack: $(READY)  ## Tests on a running Airflow: scheduler, triggerer, API server, and a browser where there is one
+	$(PY) $(ON_AIRFLOW) $(NOT_HERE) $(ARGS)
 
 test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (12 minutes)
 	$(PY) -m pytest tests/chaos $(ARGS)
@@ -68,6 +72,7 @@ matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflo
 
 test-airflow-%: smoke-airflow-%  ## All tests that apply, on that Airflow: `make test-airflow-3.0`
 	.airflows/$*/bin/python $(PYTEST) $(NOT_HERE) --ignore tests/browser --ignore tests/fidelity $(ARGS)
+	$(if $(ARGS),,.airflows/$*/bin/python $(ON_AIRFLOW) $(NOT_HERE) --ignore tests/browser)
 
 smoke-airflow-%: .airflows/%/.ready build  ## The built wheel on that Airflow: imports, form, commands, the example DAG
 	@$(UV) pip install --quiet --python .airflows/$*/bin/python --no-deps --reinstall dist/*.whl

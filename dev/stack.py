@@ -265,10 +265,17 @@ def _still_running(processes: list[psutil.Process], seconds: float) -> list[psut
     """Return those of ``processes`` that run on after ``seconds``. One that nobody has buried yet does not run."""
     until = time.monotonic() + seconds
     while True:
-        alive = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        alive = [each for each in processes if _runs(each)]
         if not alive or time.monotonic() > until:
             return alive
         time.sleep(0.1)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it has ended between the two questions
+        return False
 
 
 def _words(line: dict[str, Any]) -> str:

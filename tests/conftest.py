@@ -40,12 +40,12 @@ from airflow_provider_airbyte_api.testing.dags import make_tables  # noqa: E402
 from dev.stack import AirflowStack  # noqa: E402
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests that use the running Airflow in one process."""
+    """Mark each test that uses the running Airflow."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            item.add_marker(pytest.mark.running_airflow)
 
 
 @pytest.fixture(autouse=True)

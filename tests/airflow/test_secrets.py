@@ -7,6 +7,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
 from tests.versions import since
@@ -28,6 +30,7 @@ with DAG(dag_id="secrets", schedule=None):
 """
 
 
+@pytest.mark.running_airflow
 @since("3.0", "its REST API is another one")
 def test_no_secret_is_in_any_file_after_a_full_run(tmp_path: Path) -> None:
     dags = tmp_path / "dags"
