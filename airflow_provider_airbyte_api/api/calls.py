@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_airbyte_api.api import checks
 from airflow_provider_airbyte_api.api.models import JobStatus, valid_job_id, valid_uuid
 from airflow_provider_airbyte_api.api.times import format_timestamp
-from airflow_provider_airbyte_api.api.wire import Request
+from airflow_provider_airbyte_api.api.wire import MAX_SMALL_REPLY, Request
 
 PAGE = 100
 """Rows a page; more is refused by the server."""
@@ -151,7 +151,8 @@ def list_streams(source_id: str, destination_id: str | None = None, *, ignore_ca
 
 def get_workspace(workspace_id: str) -> Request:
     """Return the request for one workspace."""
-    return Request("GET", f"/workspaces/{valid_uuid(workspace_id, 'workspace_id')}", repeatable=True)
+    path = f"/workspaces/{valid_uuid(workspace_id, 'workspace_id')}"
+    return Request("GET", path, repeatable=True, max_bytes=MAX_SMALL_REPLY)
 
 
 def get_source(source_id: str) -> Request:
@@ -179,7 +180,9 @@ def instance_configuration(ui: str) -> Request:
 
     It is no part of the public API.
     """
-    return Request("GET", f"{ui}/api/v1/instance_configuration", repeatable=True, anonymous=True)
+    return Request(
+        "GET", f"{ui}/api/v1/instance_configuration", repeatable=True, anonymous=True, max_bytes=MAX_SMALL_REPLY
+    )
 
 
 def valid_workspaces(workspace_ids: Iterable[str]) -> tuple[str, ...]:

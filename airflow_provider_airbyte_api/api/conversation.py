@@ -33,6 +33,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
     AirbyteResponseError,
     AirbyteUnexpectedReplyError,
+    AirbyteUnreachableError,
 )
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, read_token
@@ -254,14 +255,16 @@ def read_page(
     retry: Retry = Retry(),  # noqa: B008 - it is frozen
     *,
     skip_unreadable: bool = False,
+    limit: int = PAGE,
 ) -> Conversation[Page[T]]:
     """Return the rows of a list from ``offset`` on; None for a list that comes without pages.
 
     Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters.
 
     :param skip_unreadable: leave out rows that cannot be parsed, instead of raising.
+    :param limit: the most rows of the page.
     """
-    page = request if offset is None else request.with_query(limit=PAGE, offset=offset)
+    page = request if offset is None else request.with_query(limit=limit, offset=offset)
     reply = yield from call(page, retry)
     body = json_of(page, reply)
     rows = body.get("data") if isinstance(body, dict) else None
@@ -276,11 +279,14 @@ def read_page(
             if not skip_unreadable:
                 raise
             unreadable.append(error)
-    return Page(found, len(rows) < PAGE, reply.server_time, tuple(unreadable))
+    return Page(found, len(rows) < limit, reply.server_time, tuple(unreadable))
 
 
 MAX_ROWS = 100_000
 """Rows of a list that are read at the most: a list may grow faster than it is read."""
+
+SMALLER_PAGES = 10
+"""What the rows of a page are divided by if the page is too large to be read."""
 
 MOST_READINGS = 10
 """How often a list without an order is read at the most, for all of its rows to have been shown."""
@@ -297,16 +303,23 @@ def pages(
     """Emit all rows of a list, each once, a page at a time. ``key`` tells rows apart.
 
     Airbyte's lists of sources, destinations and connections have no order: a row may be on two pages, and then another
-    one is on none. So where fewer rows were found than were shown, such a list is read again.
+    one is on none. So where fewer rows were found than were shown, such a list is read again. Where a page is too
+    large, as one of connections with very many streams may be, the list is read on in smaller pages.
 
     :raises AirbyteError: if it has more than :data:`MAX_ROWS`.
     """
     seen: set[object] = set()
-    shown = 0
+    shown, limit = 0, PAGE
     for _ in range(1 if is_ordered else MOST_READINGS):
         shown, this_time = 0, set[object]()
         while True:
-            page = yield from read_page(request, shown, parse, retry)
+            try:
+                page = yield from read_page(request, shown, parse, retry, limit=limit)
+            except AirbyteUnreachableError as error:
+                if limit == 1 or not error.is_too_large:
+                    raise
+                limit = max(limit // SMALLER_PAGES, 1)
+                continue
             shown += len(page.rows)
             found = {key(row): row for row in page.rows}
             repeats_itself = not page.is_last and found.keys() <= this_time
@@ -365,6 +378,8 @@ def _read(request: Request, reply: Response, value: Any, parse: Callable[[Mappin
 
 
 def _may_repeat(request: Request, error: AirbyteError, retry: Retry) -> bool:
+    if isinstance(error, AirbyteUnreachableError) and error.is_too_large:
+        return False  # the next reply would be as large
     # A page with 409 may stand in for Airbyte's own 409, after which a job may still start.
     may_be_obeyed = error.maybe_processed or getattr(error, "status", None) == 409  # noqa: PLR2004
     return retry.may_help(error) and (request.repeatable or not may_be_obeyed)

@@ -65,6 +65,11 @@ class AirbyteUnreachableError(AirbyteError):
         self.maybe_processed = maybe_processed
         self.trouble = trouble
 
+    @property
+    def is_too_large(self) -> bool:
+        """True if there was a reply, and it was too large to be read."""
+        return self.trouble == "too_large"
+
 
 class AirbyteResponseError(AirbyteError):
     """A reply came, and it is not what was asked for.

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any
 
 from airflow_provider_airbyte_api.api.safe import parse_json, safe_float
-from airflow_provider_airbyte_api.api.wire import Request, Response, json_of, unexpected
+from airflow_provider_airbyte_api.api.wire import MAX_SMALL_REPLY, Request, Response, json_of, unexpected
 
 ASSUMED_LIFETIME = 150.0
 """Seconds; what a token is trusted for that names no lifetime. The shortest real ones live 180 s."""
@@ -43,7 +43,7 @@ class Credentials:
             "client_secret": self.client_secret,
             "grant-type": "client_credentials",
         }
-        return Request("POST", self.token_url, json=body, repeatable=True, anonymous=True)
+        return Request("POST", self.token_url, json=body, repeatable=True, anonymous=True, max_bytes=MAX_SMALL_REPLY)
 
 
 @dataclass(frozen=True)

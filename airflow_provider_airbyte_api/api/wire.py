@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_airbyte_api.api.error_body import BAD_TOKEN_REQUEST, ErrorBody
@@ -29,7 +30,7 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteUnreachableError,
 )
 from airflow_provider_airbyte_api.api.masking import mask
-from airflow_provider_airbyte_api.api.safe import parse_json, safe_text
+from airflow_provider_airbyte_api.api.safe import MAX_ITEMS, TooManyItemsError, parse_json, safe_text
 from airflow_provider_airbyte_api.api.times import parse_http_date
 
 MAX_RETRY_AFTER = 365 * 24 * 3600.0
@@ -41,8 +42,15 @@ MAX_CHALLENGE = 80
 LAST_REGISTERED_REFUSAL = 451
 """The highest 4xx status that is registered (RFC 7725)."""
 
-MAX_REPLY = 32 * 2**20
-"""Bytes. A page of 100 connections with 1,000 streams each is about that large."""
+MAX_REPLY = 16 * 2**20
+"""Bytes. A connection with 1,000 streams of 150 selected fields each has 6 MB; a list whose page is larger is read in
+smaller pages."""
+
+MAX_SMALL_REPLY = 2**20
+"""Bytes of a reply that holds one small object, such as a token."""
+
+MAX_EXPLAINED = 256 * 1024
+"""Bytes of a reply in which a reason is looked for."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,23 @@ class Response:
     def server_time(self) -> float | None:
         """The server's clock when it replied (its ``Date`` header), in seconds since the epoch."""
         return parse_http_date(self.headers.get("date", ""))
+
+    def json(self) -> Any:
+        """Return the JSON in the body. It is parsed once, by the first call.
+
+        :raises ValueError: as :func:`~.safe.parse_json`.
+        """
+        value, error = self._parsed
+        if error is not None:
+            raise error
+        return value
+
+    @cached_property
+    def _parsed(self) -> tuple[Any, ValueError | None]:
+        try:
+            return parse_json(self.body), None
+        except ValueError as error:
+            return None, error
 
 
 class Trouble(str, Enum):
@@ -154,11 +179,16 @@ class NoResponse:
 def json_of(request: Request, response: Response) -> Any:
     """Return the JSON in a good reply.
 
+    :raises AirbyteUnreachableError: if it has more than :data:`~.safe.MAX_ITEMS`, as if it were too many bytes.
     :raises AirbyteUnexpectedReplyError: if it is something else, as the web app's page is that a wrong base URL
         brings with status 200.
     """
     try:
-        return parse_json(response.body)
+        return response.json()
+    except TooManyItemsError:
+        reason = f"the reply has more than {MAX_ITEMS:,} JSON items"
+        too_large = NoResponse(response.url, reason, sent=True, trouble=Trouble.TOO_LARGE)
+        raise error_for(request, too_large) from None
     except ValueError:
         body = _body_of(response)
         advice = SIGN_IN_ADVICE if SIGN_IN.search(body.title or "") else None
@@ -304,7 +334,7 @@ def _already_running(body: ErrorBody) -> bool:
 
 
 def _body_of(response: Response) -> ErrorBody:
-    return ErrorBody(response.status, response.headers, response.body, response.secrets)
+    return ErrorBody(response.status, response.headers, response.body[:MAX_EXPLAINED], response.secrets)
 
 
 def _message(response: Response, body: ErrorBody) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import Awaitable
@@ -34,6 +35,9 @@ from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.clients.token_files import TokenFile
 
 T = TypeVar("T")
+
+MAX_PARSED_HERE = 128 * 1024
+"""Bytes of a body that is parsed on the event loop: at most about 50 ms. A larger one is parsed in a thread."""
 
 
 class AsyncClient:
@@ -98,7 +102,11 @@ class AsyncClient:
         url = self.settings.url(request)
         proxy = proxy_for(self.settings, url)
         outcome = await self._exchange(request, url, proxy, token)
-        return replace(outcome, secrets=self.settings.secrets(token, proxy))
+        outcome = replace(outcome, secrets=self.settings.secrets(token, proxy))
+        if isinstance(outcome, Response) and len(outcome.body) > MAX_PARSED_HERE:
+            with contextlib.suppress(ValueError):  # whoever reads it gets the same error
+                await asyncio.to_thread(outcome.json)
+        return outcome
 
     async def _exchange(
         self, request: Request, url: str, proxy: str | None, token: Token | None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from airflow_provider_airbyte_api.api.wire import Trouble
+from airflow_provider_airbyte_api.api.wire import MAX_EXPLAINED, Trouble
 
 ACCEPT_ENCODING = "gzip, deflate"
 """What :class:`Body` decodes. Not brotli or zstd: their decoders do not bound what a few bytes expand to."""
 
-MAX_ERROR_BODY = 256 * 1024
+MAX_ERROR_BODY = MAX_EXPLAINED
 """How much of a reply that is no success is kept, in bytes; the rest is not read."""
 
 CHUNK = 64 * 1024

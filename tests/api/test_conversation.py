@@ -13,12 +13,13 @@ from airflow_provider_airbyte_api.api.conversation import (
     read_page,
 )
 from airflow_provider_airbyte_api.api.models import Job, Source
-from airflow_provider_airbyte_api.api.resources import list_jobs, list_sources, page_of_changes
+from airflow_provider_airbyte_api.api.resources import list_connections, list_jobs, list_sources, page_of_changes
 from airflow_provider_airbyte_api.api.retry import ONCE, Retry, while_unreachable
+from airflow_provider_airbyte_api.api.safe import MAX_ITEMS
 from airflow_provider_airbyte_api.api.tokens import Credentials
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.testing import replies
-from tests.api.talk import Talk, job, reply, silence
+from tests.api.talk import ROOT, Talk, job, reply, silence
 
 GET = Request("GET", "/jobs/7", repeatable=True)
 POST = Request("POST", "/jobs", json={})
@@ -284,6 +285,28 @@ def test_where_pages_overlap_the_list_is_read_again_for_what_they_pushed_out() -
     talk = Talk([*first, *second])
     talk.perform(list_sources())
     assert sorted(int(source.source_id) for source in talk.rows) == list(range(250))
+
+
+TOO_LARGE = NoResponse(f"{ROOT}/list", "the reply is larger than 16384 KiB", sent=True, trouble=Trouble.TOO_LARGE)
+
+
+def test_a_list_whose_page_is_too_large_is_read_on_in_smaller_pages() -> None:
+    too_many = reply(200, b"[" * (MAX_ITEMS + 1))
+    talk = Talk([rows(*range(100)), TOO_LARGE, rows(*range(100, 110)), too_many, rows(110), rows()])
+    talk.perform(list_sources())
+    assert [source.source_id for source in talk.rows] == [str(number) for number in range(111)]
+    asked = [dict(request.query) for request in talk.sent]
+    limits = [(each["offset"], each["limit"]) for each in asked]
+    assert limits == [("0", "100"), ("100", "100"), ("100", "10"), ("110", "10"), ("110", "1"), ("111", "1")]
+    assert talk.pauses == [], "the same request would bring the same reply"
+
+
+@pytest.mark.parametrize("retry", [Retry(), while_unreachable(1800), while_unreachable(1800, is_known=True)])
+def test_a_row_that_is_too_large_is_an_error(retry: Retry) -> None:
+    talk = Talk([TOO_LARGE] * 3)
+    with pytest.raises(errors.AirbyteUnreachableError, match=r"larger than 16384 KiB\. Airbyte sends no such reply"):
+        talk.perform(list_connections(retry=retry))
+    assert [dict(request.query)["limit"] for request in talk.sent] == ["100", "10", "1"]
 
 
 def test_a_list_that_never_shows_all_of_its_rows_is_warned_of() -> None:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from airflow_provider_airbyte_api.api.safe import (
     MAX_DEPTH,
     MAX_INT,
+    MAX_ITEMS,
+    TooManyItemsError,
     parse_json,
     safe_float,
     safe_id,
@@ -121,6 +123,17 @@ def test_deep_json_is_cut() -> None:
     while value:
         (value,), depth = value, depth + 1
     assert depth == MAX_DEPTH
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[]", b"1", b'{"a":[1]}'])
+def test_json_of_too_many_items_is_refused_before_it_is_parsed(item: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = sum(item.count(mark) for mark in (b"{", b"[", b",")) + 1
+    count = MAX_ITEMS // marks
+    assert len(parse_json(b"[" + b",".join([item] * count) + b"]")) == count
+    monkeypatch.setattr(json, "loads", pytest.fail)
+    for text in (b"[" + b",".join([item] * (count + 1)) + b"]", "[" + "1," * MAX_ITEMS + "1]"):
+        with pytest.raises(TooManyItemsError, match=r"more than 500,000 items"):
+            parse_json(text)
 
 
 def test_json_for_airflow_is_cut_in_length() -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.wire import MAX_RETRY_AFTER, Request, Response, error_for, json_of
+from airflow_provider_airbyte_api.api import calls, errors
+from airflow_provider_airbyte_api.api.tokens import Credentials
+from airflow_provider_airbyte_api.api.wire import MAX_REPLY, MAX_RETRY_AFTER, Request, Response, error_for, json_of
 from airflow_provider_airbyte_api.testing import replies
-from tests.api.talk import ROOT, reply, silence
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
+from tests.api.talk import ROOT, TOKEN_URL, reply, silence
 
 GET = Request("GET", "/jobs/7", repeatable=True)
 
@@ -135,3 +137,38 @@ def test_retry_after_is_bounded(value: str) -> None:
     error = error_for(GET, reply(503, b"", retry_after=value))
     assert isinstance(error, errors.AirbyteServerError)
     assert error.retry_after == MAX_RETRY_AFTER
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Credentials(TOKEN_URL, "me", "hunter2").token_request(),
+        calls.instance_configuration("https://airbyte.example"),
+        calls.get_workspace(WORKSPACE_ID),
+        calls.get_job(7),
+        calls.list_changed_jobs(None, 0.0),
+    ],
+    ids=lambda request: request.path,
+)
+def test_a_reply_about_something_small_may_be_small(request_: Request) -> None:
+    assert request_.max_bytes <= 2**20 < calls.get_connection(STRIPE_TO_BIGQUERY).max_bytes == MAX_REPLY
+
+
+def test_a_connection_with_very_many_streams_is_read() -> None:
+    """1,000 streams of 150 selected fields each."""
+    streams = [
+        {
+            "name": f"some_table_{number}",
+            "namespace": "public",
+            "syncMode": "incremental_deduped_history",
+            "cursorField": ["updated_at"],
+            "primaryKey": [["id"]],
+            "mappers": [],
+            "selectedFields": [{"fieldPath": [f"some_column_of_it_{field}"]} for field in range(150)],
+            "includeFiles": False,
+        }
+        for number in range(1_000)
+    ]
+    request, response = calls.get_connection(STRIPE_TO_BIGQUERY), reply(200, {"configurations": {"streams": streams}})
+    assert len(response.body) < request.max_bytes
+    assert json_of(request, response)["configurations"]["streams"] == streams

@@ -8,24 +8,28 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors, jobs, starting
+from airflow_provider_airbyte_api.api import errors, jobs, resources, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation
 from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api.api.safe import MAX_ITEMS
 from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.clients import sync
+from airflow_provider_airbyte_api.clients.aio import MAX_PARSED_HERE
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Settings, Tls
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.certificates import Authority
 from tests.clients.drivers import LOG, AsyncDriver, Driver, SyncDriver
 from tests.clients.hostile import HostileServer, drip
@@ -172,6 +176,41 @@ def test_a_reply_that_is_too_large_is_not_read_on(driver: Driver, kind: str) -> 
     assert outcome.trouble is Trouble.TOO_LARGE
     assert outcome.sent
     assert peak < 16 * MIB
+
+
+def test_a_reply_of_too_many_items_is_too_large(driver: Driver) -> None:
+    job = b'{"jobId": 1, "x": [' + b"{}," * MAX_ITEMS + b"{}]}"
+    with HostileServer(whole(job)) as server:
+        settings = driver.settings(url=server.url, auth=False)
+        with pytest.raises(errors.AirbyteUnreachableError, match=r"has more than 500,000 JSON items") as caught:
+            driver.run(resources.get_connection(STRIPE_TO_BIGQUERY), settings)
+    assert caught.value.is_too_large
+    assert len(server.requests) == 1, "the next reply would be as large"
+
+
+@pytest.mark.parametrize("end", ["}", "x"])
+def test_a_large_reply_is_parsed_in_a_thread_and_not_on_the_event_loop(
+    airbyte: LocalAirbyte, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = AsyncDriver(airbyte)
+    loads, threads = json.loads, list[int]()
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.get_ident())
+        return loads(*arguments, **options)
+
+    body = b'{"workspaceId": "%s", "name": "%s"' % (WORKSPACE_ID.encode(), b"x" * MAX_PARSED_HERE) + end.encode()
+    with HostileServer(whole(body)) as server:
+        settings = driver.settings(url=server.url, auth=False)
+        monkeypatch.setattr(json, "loads", watched)
+        if end == "}":
+            assert driver.run(resources.get_workspace(WORKSPACE_ID), settings).workspace_id == WORKSPACE_ID
+        else:
+            with pytest.raises(errors.AirbyteUnexpectedReplyError):
+                driver.run(resources.get_workspace(WORKSPACE_ID), settings)
+    assert threading.get_ident() != threads[0]
+    # What is left for the loop is to look into the beginning of a reply that cannot be parsed.
+    assert len(threads) == (1 if end == "}" else 2)
 
 
 def test_of_an_error_that_is_too_large_the_beginning_is_kept(driver: Driver) -> None:
