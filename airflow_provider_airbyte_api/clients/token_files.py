@@ -21,7 +21,7 @@ import secrets
 import stat
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,9 +85,10 @@ class TokenFile:
         token = self._read(rejected)
         if token is not None or fcntl is None:
             return token or fetch()
-        with self._lock_file() as lock:
+        lock = self._open_lock()
+        try:
             ends = time.monotonic() + LOCK_PATIENCE
-            while token is None and not _lock(lock) and time.monotonic() < ends:
+            while token is None and not lock.acquire() and time.monotonic() < ends:
                 time.sleep(LOCK_PAUSE)
                 token = self._read(rejected)
             token = token or self._read(rejected)
@@ -95,15 +96,18 @@ class TokenFile:
                 token = fetch()
                 self._write(token)
             return token
+        finally:
+            lock.release()
 
     async def aget(self, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
         """Do as :meth:`get`, without blocking the event loop."""
         token = await asyncio.to_thread(self._read, rejected)
         if token is not None or fcntl is None:
             return token or await fetch()
-        with self._lock_file() as lock:
+        lock = await asyncio.to_thread(self._open_lock)
+        try:
             ends = time.monotonic() + LOCK_PATIENCE
-            while token is None and not _lock(lock) and time.monotonic() < ends:
+            while token is None and not await asyncio.to_thread(lock.acquire) and time.monotonic() < ends:
                 await asyncio.sleep(LOCK_PAUSE)
                 token = await asyncio.to_thread(self._read, rejected)
             token = token or await asyncio.to_thread(self._read, rejected)
@@ -111,6 +115,8 @@ class TokenFile:
                 token = await fetch()
                 await asyncio.to_thread(self._write, token)
             return token
+        finally:
+            await asyncio.shield(asyncio.to_thread(lock.release))
 
     # -- the file ----------------------------------------------------------------------------------------------
 
@@ -187,26 +193,12 @@ class TokenFile:
 
     # -- one process at a time ---------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _lock_file(self) -> Iterator[IO[bytes] | None]:
-        """Open the file that processes lock, and unlock it at the end; None if there can be none.
-
-        Closing it alone would leave it locked as long as a child lives that was forked meanwhile.
-        """
-        pid = os.getpid()
-        lock: IO[bytes] | None = None
+    def _open_lock(self) -> _Lock:
         with contextlib.suppress(OSError):
             self._private_folder()
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-            lock = os.fdopen(os.open(self.path.with_suffix(".lock"), flags, 0o600), "wb")
-        try:
-            yield lock
-        finally:
-            if lock is not None:
-                with contextlib.suppress(OSError):
-                    if os.getpid() == pid:
-                        fcntl.flock(lock, fcntl.LOCK_UN)
-                lock.close()
+            return _Lock(os.fdopen(os.open(self.path.with_suffix(".lock"), flags, 0o600), "wb"))
+        return _Lock(None)
 
     def _private_folder(self) -> None:
         """Make the folder.
@@ -217,17 +209,36 @@ class TokenFile:
         _require_private(self.folder.lstat(), is_folder=True)
 
 
-def _lock(file: IO[bytes] | None) -> bool:
-    """Return whether there is nobody left to wait for."""
-    if file is None:
+class _Lock:
+    """The file that processes lock; None if there can be none. Its methods may be called in any thread."""
+
+    def __init__(self, file: IO[bytes] | None) -> None:
+        self._file = file
+        self._pid = os.getpid()
+
+    def acquire(self) -> bool:
+        """Return whether there is nobody left to wait for."""
+        if self._file is None:
+            return True
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a file system without locks
         return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True
+
+    def release(self) -> None:
+        """Unlock the file and close it.
+
+        Closing it alone would leave it locked as long as a child lives that was forked meanwhile.
+        """
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.getpid() == self._pid:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._file.close()
 
 
 def _require_private(found: os.stat_result, *, is_folder: bool = False) -> None:

@@ -25,6 +25,7 @@ from airflow_provider_airbyte_api.api.errors import (
 from airflow_provider_airbyte_api.api.finding import Filter
 from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import FINISHED, Connection, Job, valid_uuid
+from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.api.verdict import facts_of
 from airflow_provider_airbyte_api.clients.clock import CLOCK
@@ -325,10 +326,10 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         """Return the ids of the one connection, if it is one, and of the workspace, if it is one."""
         if self.connection_id is not None or self.connection_name is not None:
             which = (self.connection_id, self.connection_name, self.workspace_id, self.workspace_name)
-            found = await watch.ask(resources.find_connection(*which))
+            found = await watch.ask(resources.find_connection(*which, ONCE))
             return found.connection_id, found.workspace_id or None
         if self.workspace_name is not None:
-            (workspace_id,) = await watch.ask(resources.workspaces_named([self.workspace_name]))
+            (workspace_id,) = await watch.ask(resources.workspaces_named([self.workspace_name], ONCE))
             return None, workspace_id
         return None, self.workspace_id
 
@@ -342,7 +343,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             connection = await watch.connection(job.connection_id, self.poll_interval if self.tags else CONNECTION_KEPT)
             if job.rows_synced is None:
                 # Some servers leave the numbers out of their lists.
-                found = await watch.ask(get_job(job.job_id))
+                found = await watch.ask(get_job(job.job_id, ONCE))
                 job = found if found.status == job.status else job  # a replica that lags may show it as running
         except AirbyteAuthenticationError:
             raise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.calls import PAGE
 from airflow_provider_airbyte_api.api.conversation import Page
+from airflow_provider_airbyte_api.api.errors import AirbyteError
 from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.times import plausible
@@ -42,7 +43,7 @@ class Listener:
         self.since = since
         self.interval = interval
         self.due = CLOCK.monotonic()
-        self._said: asyncio.Queue[Batch | Exception] = asyncio.Queue()
+        self._said: asyncio.Queue[Batch | AirbyteError] = asyncio.Queue()
 
     async def next(self) -> Batch:
         """Return the next batch, which may be an empty one.
@@ -50,11 +51,11 @@ class Listener:
         :raises AirbyteError: if Airbyte cannot tell.
         """
         said = await self._said.get()
-        if isinstance(said, Exception):
+        if isinstance(said, AirbyteError):
             raise said
         return said
 
-    def hear(self, said: Batch | Exception) -> None:
+    def hear(self, said: Batch | AirbyteError) -> None:
         """Take in what came of a poll. An error is raised by each who hears it, and so must be its own."""
         self._said.put_nowait(said if isinstance(said, Batch) else copy.copy(said))
 
@@ -104,12 +105,13 @@ class Feed:
     async def _poll(self) -> None:
         began = CLOCK.monotonic()
         listeners = list(self._listeners)
-        said: Batch | Exception
+        said: Batch | AirbyteError
         pause = 0.0
         try:
             said = await self._look([listener.since for listener in listeners])
         except Exception as error:  # noqa: BLE001 - a mistake of ours, too: nobody shall listen for ever because of it
-            pause, said = self._outage.missed(error, CLOCK.time()), error
+            pause = self._outage.missed(error, CLOCK.time())
+            said = error if isinstance(error, AirbyteError) else _mistake(error)
         else:
             self._outage.is_over()
         self._not_before = began + pause
@@ -159,3 +161,9 @@ class Feed:
                 len(page.unreadable),
                 page.unreadable[0],
             )
+
+
+def _mistake(error: Exception) -> AirbyteError:
+    """Return the error for an unexpected exception, which may be none that can be copied."""
+    _LOG.error("Polling the finished jobs failed; polling goes on.", exc_info=error)
+    return AirbyteError(f"Polling the finished jobs failed with an unexpected {type(error).__name__}.")

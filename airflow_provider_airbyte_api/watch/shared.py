@@ -25,6 +25,7 @@ from airflow_provider_airbyte_api.api.conversation import (
 )
 from airflow_provider_airbyte_api.api.errors import AirbyteAccessError, AirbyteNotFoundError, AirbyteUnreachableError
 from airflow_provider_airbyte_api.api.models import Connection, Job
+from airflow_provider_airbyte_api.api.retry import ONCE
 from airflow_provider_airbyte_api.api.urls import ApiRoot
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.settings import Log, Settings
@@ -92,7 +93,7 @@ class Watch:
         return self._settings.root
 
     async def ask(self, conversation: Conversation[T]) -> T:
-        """Perform a conversation in its turn."""
+        """Perform a conversation in its turn. It holds a slot until its end, and so is not to wait for anything."""
         async with self._turn() as client:
             return await client.run(conversation)
 
@@ -188,7 +189,7 @@ class Watch:
         if kept is not None and moment <= kept[0] + max_age:
             return kept[1]
         try:
-            found = await self.ask(resources.get_connection(connection_id))
+            found = await self.ask(resources.get_connection(connection_id, ONCE))
         except (AirbyteAccessError, AirbyteNotFoundError):
             self._connections.pop(connection_id, None)
             return None

@@ -517,10 +517,40 @@ async def test_an_asset_that_is_gone_keeps_no_other_from_being_kept(airbyte: Loc
 # -- what else may go wrong ------------------------------------------------------------------------------------------
 
 
-async def test_a_job_of_which_nobody_can_tell_more_holds_up_no_other(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("path", "which"),
+    [
+        (r"/jobs/\d+", {}),
+        (f"/connections/{STRIPE_TO_BIGQUERY}", {}),
+        (f"/connections/{STRIPE_TO_BIGQUERY}", {"connection_id": STRIPE_TO_BIGQUERY}),
+        ("/connections", {"connection_name": "Stripe → BigQuery"}),
+        ("/workspaces", {"workspace_name": "Local"}),
+    ],
+)
+async def test_a_request_that_fails_gives_its_slot_to_others_before_it_is_repeated(
+    airbyte: LocalAirbyte, path: str, which: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry.Retry, "pause_after", lambda *_: None)
+    pauses, pause_after = [], retry.Retry.pause_after
+
+    def watched(self: retry.Retry, *arguments: Any) -> float | None:
+        pauses.append(pause_after(self, *arguments))
+        return pauses[-1]
+
+    monkeypatch.setattr(retry.Retry, "pause_after", watched)
+    airbyte._world.list_shows_stats = False
+    airbyte.next_reply(502, path=path, times=2)
+    heard = watcher(**which)
+    await settled(airbyte)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    assert heard.events[0]["job_id"] == job.job_id
+    assert heard.events[0]["rows_synced"] == 250_000
+    assert len(airbyte.asked("GET", path)) >= 3
+    assert set(pauses) == {None}, "a request has a slot until its end, and so makes no pause"
+    await heard.stop()
+
+
+async def test_a_job_of_which_nobody_can_tell_more_holds_up_no_other(airbyte: LocalAirbyte) -> None:
     heard = watcher()
     await settled(airbyte)
     airbyte.next_reply(500, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=99)
@@ -613,10 +643,18 @@ async def test_a_tag_that_was_given_since_counts(airbyte: LocalAirbyte) -> None:
     await heard.stop()
 
 
-async def test_a_mistake_of_ours_in_one_poll_ends_no_watcher(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
+class CannotBeCopied(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one + two)
+
+
+@pytest.mark.parametrize("mistake", [RuntimeError("a mistake"), CannotBeCopied(1, 2)], ids=repr)
+async def test_a_mistake_of_ours_in_one_poll_ends_no_watcher(
+    airbyte: LocalAirbyte, mocker: MockerFixture, mistake: Exception
+) -> None:
     heard = [watcher(), watcher(statuses="failed")]
     await settled(airbyte)
-    broken = mocker.patch.object(resources, "page_of_changes", side_effect=RuntimeError("a mistake"))
+    broken = mocker.patch.object(resources, "page_of_changes", side_effect=mistake)
     await until(lambda: broken.call_count >= 1)
     mocker.stop(broken)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")

@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -269,3 +271,34 @@ def test_many_processes_that_start_together_fetch_one_token(
     assert [process.exitcode for process in processes] == [0] * 6
     assert len(airbyte.asked("GET", "/connections/.*")) == 6
     assert len(airbyte.asked("POST", "/applications/token")) == 1
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_nothing_of_the_file_is_done_on_the_event_loop(
+    file: TokenFile, locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, set[int]] = {}
+
+    def watched(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            threads.setdefault(name, set()).add(threading.get_ident())
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    async def fetched() -> str:
+        fetching = asyncio.create_task(file.aget(None, _mine))
+        await asyncio.sleep(0.2)
+        other.release()
+        return (await fetching).value
+
+    other = file._open_lock()
+    assert not locked or other.acquire()
+    for module, name in ((os, "open"), (os, "mkdir"), (os, "lstat"), (token_files.fcntl, "flock")):
+        watched(module, name)
+    assert asyncio.run(fetched()) == "mine"
+    del threads["flock"]  # the one that this test unlocks
+    assert {"open", "mkdir"} <= threads.keys()
+    assert threading.get_ident() not in set.union(*threads.values())
