@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import Asset
+from airflow.providers.common.compat.sdk import AirflowException, Asset
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
@@ -84,6 +84,23 @@ def show_map_index(context: Context) -> None:
     if shown and shown != getattr(ti, "rendered_map_index", None):
         ti.rendered_map_index = shown
         SUPERVISOR_COMMS.send(msg=SetRenderedMapIndex(rendered_map_index=shown))
+
+
+def context_of_an_ended_deferral() -> Context | None:
+    """Return the context of a task of Airflow 2 whose deferral has ended; None in any other task.
+
+    Airflow 2 counts ``execution_timeout`` during a deferral: if it has passed, the operator's ``on_kill`` is called and
+    its ``resume_execution`` is not. Airflow 3 calls ``resume_execution`` each time.
+    """
+    if AIRFLOW_V_3_0_PLUS:
+        return None
+    from airflow.operators import python  # type: ignore[attr-defined] # noqa: PLC0415 - Airflow 2
+
+    try:
+        context: Any = python.get_current_context()  # noqa: AIR301 - as above
+    except AirflowException:  # the task is not executing yet
+        return None
+    return context if context["ti"].next_method else None
 
 
 def _active_dataset(uri: str) -> Any:

@@ -192,7 +192,7 @@ class AirbyteJobOperator(BaseOperator):
         return result
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Do as Airflow does, and cancel the job if Airflow has ended the deferral because its time was over."""
+        """Do as Airflow does, and cancel the job if Airflow has ended the deferral because its timeout has passed."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
@@ -204,11 +204,18 @@ class AirbyteJobOperator(BaseOperator):
         """Cancel the job that this task waits for in a worker.
 
         If it is killed while it starts the job, that is cancelled as soon as it is known, if there is time left;
-        else the next try finds it.
+        else the next try finds it. Airflow 2 also calls this, and never resumes the task, if ``execution_timeout`` has
+        passed when the deferral ends.
         """
         self.is_killed = True
         if self._run is not None:
             self._run.kill()
+        elif self.cancel_on_kill:
+            from airflow_provider_airbyte_api._airflow_compat import context_of_an_ended_deferral
+
+            context = context_of_an_ended_deferral()
+            if context is not None:
+                self._job_run(context).cancel_what_was_waited_for()
 
     def _job_run(self, context: Context) -> JobRun:
         from airflow_provider_airbyte_api.operators.job_run import JobRun

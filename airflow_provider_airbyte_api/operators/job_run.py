@@ -416,11 +416,15 @@ class JobRun:
             owned = record.owned
         else:
             owned = ti.xcom_pull(task_ids=self._task.task_id, key=OWNED_JOB, map_indexes=ti.map_index) == job_id
-        if owned:
-            job = self.hook.run(jobs.cancel_and_wait(job_id))
-            self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)
-        else:
+        if not owned:
             self._log.warning("Airflow ended the wait for job %d, which was started elsewhere: it runs on.", job_id)
+            return
+        try:
+            job = self.hook.run(jobs.cancel_and_wait(job_id))
+        except AirbyteError as error:  # Airflow's own error is the one to raise
+            self._log.warning("Job %d could not be cancelled: cancel it in Airbyte if it still runs. %s", job_id, error)
+        else:
+            self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)
 
     def _job_url(self, job: Job, workspace_id: str | None) -> str | None:
         return self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None

@@ -51,6 +51,11 @@ def test_only_an_asset_that_a_dag_names_is_active(dag: DAG) -> None:
     assert (forgotten, unknown) == (None, None)
 
 
+def test_a_task_that_was_not_deferred_has_no_ended_deferral(dag: DAG) -> None:
+    assert _airflow_compat.context_of_an_ended_deferral() is None
+    assert in_a_task(dag, _airflow_compat.context_of_an_ended_deferral) is None
+
+
 def test_an_asset_that_nothing_has_happened_to_has_no_events(dag: DAG) -> None:
     since_then = datetime.now(tz=timezone.utc) - timedelta(hours=1)
     assert in_a_task(dag, lambda: _airflow_compat.event_extras(Asset(uri="s3://compat/unknown"), since_then)) == []
