@@ -38,14 +38,8 @@ AWAY = while_unreachable(UNREACHABLE_TIMEOUT)
 CANCEL_PATIENCE = 120.0
 """Seconds for a job that was cancelled to stop, and for attempts to cancel it."""
 
-CANCEL_AGAIN = 15.0
-"""Seconds after which a job that was cancelled, and still runs, is cancelled again."""
-
-CANCEL_PAUSE = 2.0
-"""Seconds between two looks at a job that was cancelled."""
-
-CANCEL = Retry(attempts=12, patience=CANCEL_PATIENCE, longest_pause=15.0, is_known=True)
-"""Attempts to cancel a job."""
+CANCEL = Retry(attempts=12, patience=CANCEL_PATIENCE, first_pause=2.0, longest_pause=15.0, is_known=True)
+"""Attempts to cancel a job: see :func:`cancel_and_wait`."""
 
 GRACE = 30.0
 """Seconds from the beginning of a wait within which Airbyte may say, once, that there is no job that it has shown.
@@ -258,25 +252,33 @@ def _is_worth_another_cancel(error: AirbyteError, *, is_seen: bool) -> bool:
     return may_heal(error) or isinstance(error, AirbyteConflictError)
 
 
-def cancel_and_wait(job_id: int, *, is_seen: bool = True) -> Conversation[Job]:
-    """Cancel the job unless it is finished, and return it once it is, or as it is after :data:`CANCEL_PATIENCE`.
+def cancel_and_wait(
+    job_id: int,
+    retry: Retry = CANCEL,
+    read_timeout: float = calls.SLOW_START,
+    *,
+    is_seen: bool = True,
+) -> Conversation[Job]:
+    """Cancel the job unless it is finished, and return it once it is, or as it is when the time of ``retry`` is over.
 
     If it still runs a while after Airbyte accepted the request, it is cancelled again.
 
+    :param retry: the attempts, and the time for all of them. Its first delay is also that between two polls, its
+        longest that between two requests that Airbyte accepted.
     :param is_seen: True if Airbyte has shown the job before.
     :raises AirbyteError: as :func:`cancel_job`.
     """
     began = yield from now()
     while True:
-        job = yield from cancel_job(job_id, is_seen=is_seen)
+        job = yield from cancel_job(job_id, retry, read_timeout, is_seen=is_seen)
         is_seen = True
-        asked_at = yield from now()
-        moment = asked_at
-        while not job.is_finished and moment < asked_at + CANCEL_AGAIN and moment < began + CANCEL_PATIENCE:
-            yield Pause(CANCEL_PAUSE)
-            job = yield from get_job(job_id, CANCEL, is_seen=True)
+        moment = yield from now()
+        until = min(moment + retry.longest_pause, began + retry.patience)
+        while not job.is_finished and moment < until:
+            yield Pause(retry.first_pause)
+            job = yield from get_job(job_id, retry, is_seen=True)
             moment = yield from now()
-        if job.is_finished or moment >= began + CANCEL_PATIENCE:
+        if job.is_finished or moment >= began + retry.patience:
             return job
 
 

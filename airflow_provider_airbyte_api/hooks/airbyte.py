@@ -45,7 +45,7 @@ DOCTOR_PATIENCE = 4.0
 ON_KILL_SECONDS = 4.0
 """Airflow kills a process 5 s after it called ``on_kill``."""
 
-ON_KILL = Retry(attempts=9, patience=ON_KILL_SECONDS, first_pause=0.2, longest_pause=0.5, is_known=True)
+ON_KILL = Retry(attempts=9, patience=ON_KILL_SECONDS, first_pause=0.2, longest_pause=0.8, is_known=True)
 """Attempts to cancel a job in that time."""
 
 
@@ -301,12 +301,12 @@ class AirbyteHook(BaseHook):
         return self.run(jobs.wait_for_job(job_id, patience)).job
 
     def cancel_job(self, job_id: int) -> Job:
-        """Cancel the job unless it is finished, and return it as it is then.
+        """Cancel the job unless it is finished, and return it once it has stopped, or as it is after 2 minutes.
 
-        A request that failed is repeated for 2 minutes while the job still runs. A newer job of the same Airbyte
-        connection is never touched.
+        A request that failed, or that Airbyte accepted and did not obey, is repeated meanwhile. A newer job of the same
+        Airbyte connection is never touched.
         """
-        return self.run(jobs.cancel_job(job_id))
+        return self.run(jobs.cancel_and_wait(job_id, is_seen=False))
 
     def cancel_job_on_kill(self, job_id: int) -> None:
         """Cancel the job unless it is finished, within 4 s and without a word to Airflow, whatever happens.
@@ -436,4 +436,4 @@ def _cancel_quickly(settings: Settings, job_id: int) -> None:
     tokens = TokenCache() if settings.token_key is None else TOKENS.copy_of(settings.token_key)
     # A logger of Airflow's may talk to the supervisor, which must not happen here.
     with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:
-        client.run(jobs.cancel_job(job_id, ON_KILL, settings.read_timeout, is_seen=True))
+        client.run(jobs.cancel_and_wait(job_id, ON_KILL, settings.read_timeout))

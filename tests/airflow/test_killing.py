@@ -7,16 +7,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+from airflow_provider_airbyte_api.operators.airbyte import (
+    AirbyteCancelJobOperator,
+    AirbyteClearOperator,
+    AirbyteJobOperator,
+    AirbyteSyncOperator,
+)
 from airflow_provider_airbyte_api.operators.job_run import JobRun
 from airflow_provider_airbyte_api.operators.memory import KEY
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -24,6 +30,8 @@ from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STR
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 from tests.airflow.conftest import XComs
 from tests.versions import AIRFLOW, since
+
+ON_AIRFLOW_2 = pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 resumes a task whatever time has passed")
 
 
 class Store(dict[str, Any]):
@@ -216,8 +224,6 @@ def test_the_deadline_counts_from_the_start_of_the_sync_and_not_of_the_try(airby
 
 class DagRun:
     def __init__(self, began: float) -> None:
-        from datetime import datetime, timezone
-
         self.start_date = datetime.fromtimestamp(began, timezone.utc)
 
 
@@ -341,11 +347,34 @@ def test_a_kill_while_a_token_is_being_fetched_cancels_the_job_all_the_same(airb
     assert airbyte.cancelled == [job.job_id]
 
 
-@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}])
+ACCEPTED = {"status": 200, "body": '{"jobId": 1, "status": "running"}'}
+"""What answers a cancel that is not obeyed."""
+
+
+@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}, ACCEPTED], ids=["502", "lost", "accepted"])
 def test_a_kill_repeats_a_cancel_that_was_not_obeyed(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     airbyte.next_reply(method="DELETE", path=".*", times=2, **trouble)
     AirbyteHook().cancel_job_on_kill(job.job_id)
+    assert airbyte.cancelled == [job.job_id]
+
+
+@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}, ACCEPTED], ids=["502", "lost", "accepted"])
+@pytest.mark.parametrize("way", ["hook", "operator by job", "operator by connection", "restart"])
+def test_a_cancel_that_was_not_obeyed_is_repeated(
+    airbyte: LocalAirbyte, fast_clock: None, way: str, trouble: dict[str, Any]
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(method="DELETE", path=".*", times=2, **trouble)
+    match way:
+        case "hook":
+            assert AirbyteHook().cancel_job(job.job_id).status == "cancelled"
+        case "operator by job":
+            AirbyteCancelJobOperator(task_id="cancel", job_id=job.job_id).execute(cast("Any", Context()))
+        case "operator by connection":
+            AirbyteCancelJobOperator(task_id="cancel", connection_id=STRIPE_TO_BIGQUERY).execute(cast("Any", Context()))
+        case "restart":
+            assert execute(sync(on_running="restart"), Context())["job_id"] == 2
     assert airbyte.cancelled == [job.job_id]
 
 
@@ -373,7 +402,7 @@ def test_a_repeated_cancel_of_a_kill_spares_the_job_that_came_after(airbyte: Loc
     assert airbyte.cancelled == []
 
 
-@pytest.mark.parametrize("trouble", [{"delay": 30.0}, {"lost": True}, {"status": 500}])
+@pytest.mark.parametrize("trouble", [{"delay": 30.0}, {"lost": True}, {"status": 500}, ACCEPTED])
 def test_a_kill_takes_no_longer_than_airflow_allows(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     hook = AirbyteHook()
@@ -417,11 +446,7 @@ async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
 
 @pytest.mark.parametrize(
     "trouble",
-    [
-        {"status": 502, "times": 2},
-        {"lost": True, "times": 2},
-        {"status": 200, "body": '{"jobId": 1, "status": "running"}'},
-    ],
+    [{"status": 502, "times": 2}, {"lost": True, "times": 2}, ACCEPTED],
     ids=["502", "lost", "accepted and not obeyed"],
 )
 async def test_a_trigger_repeats_a_cancel_that_was_not_obeyed(
@@ -476,18 +501,17 @@ async def test_without_a_task_instance_a_trigger_cancels_nothing(airbyte: LocalA
 # -- a deferral that Airflow ends ------------------------------------------------------------------------------
 
 
-OUT_OF_TIME = {"error": "Trigger timeout" if AIRFLOW >= (3, 0) else "Trigger/execution timeout"}
-"""What Airflow says when it ends a deferral, by its timeout or, on 2.11, by ``execution_timeout``."""
-
 MEMORIES = pytest.mark.parametrize("store", [Store, lambda: None], ids=["remembered", "without a memory"])
 
 
 def end_of_deferral(context: Context, **more: Any) -> AirflowException:
+    """Resume a task as Airflow 3 does once the timeout of its deferral has passed."""
     with pytest.raises(AirflowException) as caught:
-        sync(deferrable=True, **more).resume_execution("__fail__", OUT_OF_TIME, cast("Any", context))
+        sync(deferrable=True, **more).resume_execution("__fail__", {"error": "Trigger timeout"}, cast("Any", context))
     return caught.value
 
 
+@since("3.0", "Airflow 2 is tested below through its own scheduler")
 @MEMORIES
 def test_a_deferral_that_runs_out_of_time_cancels_the_job(
     airbyte: LocalAirbyte, store: Callable[[], Store | None]
@@ -495,10 +519,11 @@ def test_a_deferral_that_runs_out_of_time_cancels_the_job(
     airbyte.script_jobs("running")
     context = Context(store())
     defer(sync(deferrable=True), context)
-    assert type(end_of_deferral(context)).__name__ in ("TaskDeferralTimeout", "TaskDeferralError")
+    assert type(end_of_deferral(context)).__name__ == "TaskDeferralTimeout"
     assert airbyte.cancelled == [1]
 
 
+@since("3.0", "as above")
 @MEMORIES
 def test_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_the_task_only_attached_to(
     airbyte: LocalAirbyte, store: Callable[[], Store | None]
@@ -508,6 +533,98 @@ def test_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_the_task_only_
     assert defer(sync(deferrable=True), context).job_id == other.job_id
     end_of_deferral(context)
     assert not airbyte.asked("DELETE", ".*")
+
+
+def test_a_cancel_that_fails_leaves_airflows_own_error_as_it_is(airbyte: LocalAirbyte, fast_clock: None) -> None:
+    airbyte.script_jobs("running")
+    context = Context(Store())
+    defer(sync(deferrable=True), context)
+    airbyte.next_reply(502, method="DELETE", path=".*", times=999)
+    assert type(end_of_deferral(context)).__name__ in ("TaskDeferralTimeout", "TaskDeferralError")
+
+
+class DeferredOnAirflow2:
+    """A task of Airflow 2 that is deferred in its database, and that its own scheduler resumes once it is late."""
+
+    def __init__(self, dag: DAG, task: AirbyteJobOperator) -> None:
+        today = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        of_airflow_2: Any = dag
+        run = of_airflow_2.create_dagrun(
+            run_id="late", state="running", execution_date=today, data_interval=(today, today)
+        )
+        self.task = task
+        self.ti = run.get_task_instance(task.task_id)
+        self.ti.refresh_from_task(task)
+        self.ti.run(ignore_all_deps=True)
+        assert self.ti.state == "deferred"
+
+    def resume_an_hour_later(self) -> BaseException:
+        from airflow.exceptions import AirflowTaskTimeout
+        from airflow.jobs.job import Job
+        from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            row = session.merge(self.ti)
+            row.start_date -= timedelta(hours=1)
+            row.trigger_timeout -= timedelta(hours=1)
+        scheduler: Any = SchedulerJobRunner
+        scheduler(cast("Any", Job)()).check_trigger_timeouts()
+        self.ti.refresh_from_db()
+        self.ti.refresh_from_task(self.task)  # as a new process has it
+        with pytest.raises((AirflowException, AirflowTaskTimeout)) as caught:
+            self.ti.run(ignore_all_deps=True)
+        error: BaseException = caught.value
+        return error
+
+
+LIMITS = pytest.mark.parametrize(
+    ("limits", "error"),
+    [
+        ({"execution_timeout": timedelta(minutes=30)}, "AirflowTaskTimeout"),
+        ({"timeout": 1800.0}, "TaskDeferralError"),
+    ],
+    ids=["execution_timeout", "timeout"],
+)
+
+
+@ON_AIRFLOW_2
+@LIMITS
+@pytest.mark.parametrize("operator", [AirbyteSyncOperator, AirbyteClearOperator])
+def test_on_airflow_2_a_deferral_that_runs_out_of_time_cancels_the_job(
+    airbyte: LocalAirbyte, dag: DAG, operator: type[AirbyteJobOperator], limits: dict[str, Any], error: str
+) -> None:
+    airbyte.script_jobs("running")
+    task = operator(task_id="job", connection_id=STRIPE_TO_BIGQUERY, deferrable=True, **limits)
+    assert type(DeferredOnAirflow2(dag, task).resume_an_hour_later()).__name__ == error
+    assert airbyte.cancelled == [1]
+
+
+@ON_AIRFLOW_2
+@LIMITS
+def test_on_airflow_2_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_the_task_only_attached_to(
+    airbyte: LocalAirbyte, dag: DAG, limits: dict[str, Any], error: str
+) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    deferred = DeferredOnAirflow2(dag, sync(deferrable=True, **limits))
+    assert type(deferred.resume_an_hour_later()).__name__ == error
+    assert not airbyte.asked("DELETE", ".*")
+
+
+@ON_AIRFLOW_2
+@pytest.mark.parametrize("way", ["told not to", "waits for another's job", "Airbyte is away"])
+def test_on_airflow_2_execution_timeout_of_a_deferral_fails_the_task_whatever_becomes_of_the_job(
+    airbyte: LocalAirbyte, dag: DAG, fast_clock: None, way: str
+) -> None:
+    airbyte.script_jobs("running")
+    if way == "waits for another's job":
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    limits = {"execution_timeout": timedelta(minutes=30), "cancel_on_kill": way != "told not to"}
+    deferred = DeferredOnAirflow2(dag, sync(deferrable=True, on_running="wait", **limits))
+    if way == "Airbyte is away":
+        airbyte.next_reply(502, path=".*", times=999)
+    assert type(deferred.resume_an_hour_later()).__name__ == "AirflowTaskTimeout"
+    assert airbyte.cancelled == []
 
 
 def test_a_timeout_that_does_not_say_whose_job_it_is_leaves_it_alone(airbyte: LocalAirbyte) -> None:
@@ -540,8 +657,6 @@ def test_a_job_that_has_succeeded_by_the_time_the_worker_hears_of_the_time_out_i
 
 
 def test_execution_timeout_is_a_deadline_of_the_deferral_too(airbyte: LocalAirbyte) -> None:
-    from datetime import timedelta
-
     trigger = defer(sync(deferrable=True, execution_timeout=timedelta(minutes=5)), Context(Store()))
     assert trigger.deadline == pytest.approx(time.time() + 300, abs=5)
 

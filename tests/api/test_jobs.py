@@ -314,7 +314,7 @@ def test_a_cancel_of_a_job_that_is_not_there_deletes_nothing() -> None:
 
 def test_a_job_that_runs_on_though_its_cancel_was_accepted_is_cancelled_again() -> None:
     runs = reply(200, job(7))
-    polls = int(jobs.CANCEL_AGAIN / jobs.CANCEL_PAUSE) + 1
+    polls = int(jobs.CANCEL.longest_pause / jobs.CANCEL.first_pause) + 1
     talk = Talk([runs, runs, *[runs] * polls, runs, reply(200, job(7, "cancelled"))])
     assert talk.perform(jobs.cancel_and_wait(7)).status == "cancelled"
     assert talk.asked.count("DELETE /jobs/7") == 2
@@ -325,7 +325,7 @@ def test_a_job_that_no_cancel_stops_is_given_back_as_it_is_after_a_while() -> No
     made = jobs.cancel_and_wait(7)
     with pytest.raises(AssertionError, match="never asked for"):
         talk.perform(made)
-    assert jobs.CANCEL_PATIENCE <= sum(talk.pauses) < jobs.CANCEL_PATIENCE + jobs.CANCEL_PAUSE
+    assert jobs.CANCEL_PATIENCE <= sum(talk.pauses) < jobs.CANCEL_PATIENCE + jobs.CANCEL.first_pause
     assert talk.asked.count("DELETE /jobs/7") == 8
 
 
