@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.times import plausible
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.watch.poller import OVERLAP, Ask
+from airflow_provider_airbyte_api.watch.poller import OVERLAP, Ask, repeats
 from airflow_provider_airbyte_api.watch.tasks import breathe, detached, jitter
 
 MAX_PAGES = 300
@@ -133,18 +133,17 @@ class Feed:
         return batch
 
     async def _finished_since(self, since: float, began: float) -> Batch:
-        seen: set[int] = set()
+        previous: list[Job] = []
         finished: dict[int, Job] = {}
         server_time = 0.0
         for offset in range(0, MAX_PAGES * PAGE, PAGE):
             page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
             server_time = server_time or plausible(page.server_time, began) or began
             self._warn_of(page)
-            ids = {job.job_id for job in page.rows}
             finished |= {job.job_id: job for job in page.rows if job.is_finished}
-            if page.is_last or ids <= seen:
+            if page.is_last or repeats(page, previous):
                 break
-            seen |= ids
+            previous = page.rows
         else:
             _LOG.warning(
                 "More than %d jobs have changed since the last poll. The oldest of them are left out: their syncs emit "

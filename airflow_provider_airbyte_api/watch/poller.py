@@ -214,15 +214,14 @@ class Poller:
     async def _see_what_changed(self, began: float) -> None:
         since = self._changed_since or began - self._interval - OVERLAP
         server_time = 0.0
-        shown: set[int] = set()
+        previous: list[Job] = []
         for offset in range(0, MAX_PAGES * PAGE, PAGE):
             page = await self._ask(resources.page_of_changes(self._workspace_id, since, offset))
             server_time = server_time or plausible(page.server_time, began) or began
             await self._show_page(page)
-            ids = {job.job_id for job in page.rows}
-            if page.is_last or ids <= shown:
+            if page.is_last or repeats(page, previous):
                 break
-            shown |= ids
+            previous = page.rows
         else:
             self._poll_by_id_for_a_while(
                 f"It lists more than {MAX_PAGES * PAGE} jobs that changed since the last poll."
@@ -361,6 +360,15 @@ class Poller:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def repeats(page: Page[Job], previous: list[Job]) -> bool:
+    """Tell whether a page is the one before it once more, as from a server that ignores the offset.
+
+    That all of its jobs were on earlier pages is no sign of that: those that change meanwhile move to the top of the
+    list, and push down the others. Nor is a page of rows that cannot be parsed.
+    """
+    return bool(page.rows) and page.rows == previous
 
 
 def _named(error: Exception) -> str:

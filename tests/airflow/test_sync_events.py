@@ -528,7 +528,7 @@ async def test_an_asset_that_is_gone_keeps_no_other_from_being_kept(airbyte: Loc
     ],
 )
 async def test_a_request_that_fails_gives_its_slot_to_others_before_it_is_repeated(
-    airbyte: LocalAirbyte, path: str, which: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    airbyte: LocalAirbyte, path: str, which: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses, pause_after = [], retry.Retry.pause_after
 
@@ -643,12 +643,12 @@ async def test_a_tag_that_was_given_since_counts(airbyte: LocalAirbyte) -> None:
     await heard.stop()
 
 
-class CannotBeCopied(Exception):
+class CannotBeCopiedError(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__(one + two)
 
 
-@pytest.mark.parametrize("mistake", [RuntimeError("a mistake"), CannotBeCopied(1, 2)], ids=repr)
+@pytest.mark.parametrize("mistake", [RuntimeError("a mistake"), CannotBeCopiedError(1, 2)], ids=repr)
 async def test_a_mistake_of_ours_in_one_poll_ends_no_watcher(
     airbyte: LocalAirbyte, mocker: MockerFixture, mistake: Exception
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import multiprocessing
 import os
@@ -296,7 +297,7 @@ def test_nothing_of_the_file_is_done_on_the_event_loop(
 
     other = file._open_lock()
     assert not locked or other.acquire()
-    for module, name in ((os, "open"), (os, "mkdir"), (os, "lstat"), (token_files.fcntl, "flock")):
+    for module, name in ((os, "open"), (os, "mkdir"), (os, "lstat"), (fcntl, "flock")):
         watched(module, name)
     assert asyncio.run(fetched()) == "mine"
     del threads["flock"]  # the one that this test unlocks

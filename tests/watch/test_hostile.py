@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -137,6 +138,49 @@ async def test_a_feed_reads_a_list_without_an_end_only_so_far(
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert len(batch.jobs) == 300
     assert "More than 300 jobs have changed" in caplog.text
+
+
+def row_by_row(path: str) -> Any:
+    """Return pages of which the first has no row that can be parsed, and the third the jobs of the second one."""
+    number = int(parse_qs(path)["offset"][0]) // 100
+    shown = [job(each, "succeeded", rowsSynced=1) for each in range(1, 101)]
+    return {"data": [[{"jobId": None}] * 100, shown, shown[::-1], [job(101, "succeeded", rowsSynced=1)]][number]}
+
+
+async def test_a_feed_reads_on_after_a_page_of_which_all_jobs_are_known() -> None:
+    with HostileServer(answering(row_by_row)) as server:
+        async with watching(Settings(api_root(server.url))) as watch:
+            with watch.finished_jobs(None, 0.0, 60.0) as listener:
+                batch = await asyncio.wait_for(listener.next(), timeout=20)
+    assert [each.job_id for each in batch.jobs] == list(range(1, 102))
+
+
+async def test_the_poll_reads_on_after_a_page_of_which_all_jobs_are_known() -> None:
+    asked: list[str] = []
+
+    def reply(path: str) -> Any:
+        asked.append(path)
+        return row_by_row(path) if path.startswith("/jobs?") else job(101)
+
+    with HostileServer(answering(reply)) as server:
+        outcomes = await wait(server.url, 101)
+    assert {outcome.job.status for outcome in outcomes} == {"succeeded"}
+    assert "/jobs/101" not in asked
+
+
+async def test_a_server_that_ignores_the_offset_is_asked_for_two_pages() -> None:
+    asked: list[str] = []
+
+    def reply(path: str) -> Any:
+        asked.append(path)
+        return {"data": [job(each, "succeeded") for each in range(1, 101)]}
+
+    with HostileServer(answering(reply)) as server:
+        async with watching(Settings(api_root(server.url))) as watch:
+            with watch.finished_jobs(None, 0.0, 60.0) as listener:
+                batch = await asyncio.wait_for(listener.next(), timeout=20)
+    assert len(batch.jobs) == 100
+    assert len(asked) == 2
 
 
 async def test_a_feed_leaves_out_rows_that_cannot_be_parsed(caplog: pytest.LogCaptureFixture) -> None:
