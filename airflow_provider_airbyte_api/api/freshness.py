@@ -48,12 +48,22 @@ class Look:
         return f"It is not fresh yet: the newest sync that succeeded is {newest}"
 
 
-def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen()) -> Conversation[Look]:  # noqa: B008
+def look_for_fresh_data(
+    connection_id: str,
+    demand: Demand,
+    seen: Seen = Seen(),  # noqa: B008 - it is frozen
+    too_small: set[int] | None = None,
+) -> Conversation[Look]:
     """Return whether there is a fresh sync, with one request.
 
+    Some servers leave the number of rows out of their lists. There, ``demand.min_rows`` costs one more request for each
+    job that could be fresh.
+
+    :param too_small: ids of jobs that earlier polls have found to have too few rows; this one adds to them.
     :raises AirbyteJobFailedError: if ``demand.fails``, and the newest sync that could have been fresh failed.
     :raises AirbyteJobCancelledError: likewise, if it was cancelled.
     """
+    too_small = set() if too_small is None else too_small
     moment = yield from now()
     since = demand.since(moment)
     request = calls.list_jobs(
@@ -68,12 +78,16 @@ def look_for_fresh_data(connection_id: str, demand: Demand, seen: Seen = Seen())
     finished = sorted((job for job in rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:
-        if job.ended_at < since:
+        if job.ended_at < since or job.job_id in too_small:
             continue
-        if demand.min_rows is not None and job.rows_synced is None:  # some servers leave it out of lists
-            job = yield from get_job(job.job_id, ONCE, is_seen=True)  # noqa: PLW2901 - the same job, whole
+        if demand.min_rows is not None and job.rows_synced is None:
+            whole = yield from get_job(job.job_id, ONCE, is_seen=True)
+            if whole.is_finished:  # a replica that lags may show it as running
+                job = whole  # noqa: PLW2901 - the same job
         if demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows:
             return Look(job, job)
+        if job.rows_synced is not None:
+            too_small.add(job.job_id)
     newest = max(rows, key=lambda job: job.job_id, default=None)
     # One that still runs may yet make it fresh.
     if demand.fails and newest is not None and _has_failed(newest) and newest.ended_at >= since:
@@ -122,12 +136,13 @@ class _Lookout:
     trouble: AirbyteError | None = None
     said: str = ""
     said_at: float = 0.0
+    too_small: set[int] = field(default_factory=set)
 
     def look_once(self) -> Conversation[Job | None]:
         """Return the sync that makes the data fresh, if there is one."""
         self.pause = self.patience.poll_interval
         try:
-            look = yield from look_for_fresh_data(self.connection_id, self.demand, self.seen)
+            look = yield from look_for_fresh_data(self.connection_id, self.demand, self.seen, self.too_small)
         except AirbyteError as error:
             if not may_heal(error):
                 raise

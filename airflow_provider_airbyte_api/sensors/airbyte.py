@@ -328,6 +328,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         self.completed_after = completed_after
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
         self.on_failed = one_of(on_failed, "on_failed", ("wait", "fail"))
+        self._too_small: set[int] = set()
 
     def execute(self, context: Context) -> Any:
         """Wait for fresh data here, or leave that to the trigger unless it is there already."""
@@ -352,7 +353,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
             self._link_to(context, connection, None)
         offer_name(context, connection.name)
         with self._heeding_soft_fail():
-            look = self._look(look_for_fresh_data(connection.connection_id, demand, Seen(connection.name)))
+            looking = look_for_fresh_data(connection.connection_id, demand, Seen(connection.name), self._too_small)
+            look = self._look(looking)
         if look is None:
             return PokeReturnValue(is_done=False)
         if look.fresh is None:

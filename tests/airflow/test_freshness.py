@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -279,6 +280,40 @@ def test_rows_that_a_list_leaves_out_are_asked_for(airbyte: LocalAirbyte) -> Non
     add_sync(airbyte, age=60.0, rows=5)
     assert poke(min_rows=5).is_done
     assert not poke(min_rows=6).is_done
+
+
+@MODES
+@pytest.mark.parametrize("list_shows_stats", [True, False])
+def test_a_job_is_asked_for_once_where_the_list_leaves_out_its_rows(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, list_shows_stats: bool
+) -> None:
+    airbyte._world.list_shows_stats = list_shows_stats
+    small = [add_sync(airbyte, age=60.0, rows=5) for _ in range(3)]
+    sensor(deferrable=deferrable, min_rows=6)
+
+    def add_large_sync() -> None:
+        before = len(airbyte.asked("GET", "/jobs"))
+        while len(airbyte.asked("GET", "/jobs")) < before + 3:
+            time.sleep(0.01)
+        add_sync(airbyte, age=0.0, rows=6)
+
+    threading.Timer(0.5, add_large_sync).start()
+    done = run(dag)
+    assert done.succeeded
+    assert done.xcom("fresh")["rows_synced"] == 6
+    processes = 2 if deferrable else 1  # the worker looks before it defers
+    for job_id in small:
+        assert len(airbyte.asked("GET", f"/jobs/{job_id}")) == (0 if list_shows_stats else processes)
+
+
+def test_a_replica_that_lags_does_not_make_a_fresh_job_one_that_runs(airbyte: LocalAirbyte) -> None:
+    airbyte._world.list_shows_stats = False
+    job_id = add_sync(airbyte, age=60.0, rows=5)
+    body = {"jobId": job_id, "status": "running", "jobType": "sync", "connectionId": STRIPE_TO_BIGQUERY}
+    airbyte.next_reply(200, path=f"/jobs/{job_id}", body=json.dumps({**body, "rowsSynced": 5}))
+    waiting = sensor(min_rows=5)
+    assert not waiting.poke({"ti": XComs()}).is_done  # type: ignore[typeddict-item]
+    assert waiting.poke({"ti": XComs()}).is_done  # type: ignore[typeddict-item]
 
 
 def test_a_moment_without_airbyte_fails_no_sensor_that_defers(airbyte: LocalAirbyte, fast_clock: None) -> None:
