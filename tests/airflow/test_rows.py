@@ -61,6 +61,17 @@ def test_no_value_in_a_row_is_an_exception(made: Any, value: Any) -> None:
         assert type(made)(**{**made.serialize()[1], name: value})
 
 
+@pytest.mark.parametrize("made", MADE[:2], ids=lambda made: type(made).__name__)
+@pytest.mark.parametrize("value", ODD)
+async def test_no_value_in_a_row_makes_a_trigger_that_raises(
+    made: Any, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", "airbyte-api://")  # without a host
+    for name in made.serialize()[1].keys() - {"from_row", "airbyte_conn_id"}:
+        event = await event_of(type(made)(**{**made.serialize()[1], name: value}))
+        assert event["status"] == "error"
+
+
 @each_trigger
 def test_what_an_author_gives_wrongly_is_an_error_that_airflow_survives_too(made: Any) -> None:
     given = {name: value for name, value in made.serialize()[1].items() if name != "from_row"}

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,14 @@ from urllib.parse import parse_qs
 import pytest
 
 from airflow_provider_airbyte_api.api import freshness, jobs
-from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError, AirbyteUnreachableError
+from airflow_provider_airbyte_api.api.conversation import News
+from airflow_provider_airbyte_api.api.errors import (
+    AirbyteAccessError,
+    AirbyteJobTimeoutError,
+    AirbyteServerError,
+    AirbyteUnexpectedReplyError,
+    AirbyteUnreachableError,
+)
 from airflow_provider_airbyte_api.api.jobs import Patience, Waited
 from airflow_provider_airbyte_api.api.retry import Retry
 from airflow_provider_airbyte_api.api.urls import api_root
@@ -68,6 +76,109 @@ async def test_a_deadline_holds_though_every_request_hangs(monkeypatch: pytest.M
         outcomes = await wait(server.url, count, deadline=CLOCK.time() + 1.0)
     assert {type(outcome) for outcome in outcomes} == {AirbyteJobTimeoutError}
     assert len(server.requests) <= 4
+
+
+async def test_a_poll_that_hangs_keeps_no_other_job_from_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
+    released = threading.Event()
+
+    def reply(path: str) -> Any:
+        if path == "/jobs/1":
+            released.wait(20)
+        return job(int(path.rsplit("/", 1)[1]))
+
+    deadline = CLOCK.time() + 1.0
+    with HostileServer(answering(reply)) as server:
+        outcomes = await wait(server.url, 3, deadline=deadline)
+        took = CLOCK.time() - deadline
+        released.set()
+    assert took < 5.0
+    statuses = ["unknown", "running", "running"]
+    messages = [f"Job {number} is not finished in the time given; its status is" for number in (1, 2, 3)]
+    assert [str(each) for each in outcomes] == [
+        f"{said} {word}." for said, word in zip(messages, statuses, strict=True)
+    ]
+
+
+async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> None:
+    asked: list[str] = []
+    under_way, released = threading.Event(), threading.Event()
+
+    def reply(path: str) -> Any:
+        asked.append(path)
+        if len(asked) == 2:
+            under_way.set()
+            released.wait(20)
+        return job(1)
+
+    with HostileServer(answering(reply)) as server:
+        settings = Settings(api_root(server.url))
+
+        async def wait_for(poll_interval: float, deadline: float | None) -> Waited:
+            async with watching(settings) as watch:
+                patience = Patience(poll_interval, deadline, first_pause=0.1)
+                return await watch.wait_for_job(1, patience, WORKSPACE_ID, Lines())
+
+        slow = asyncio.create_task(wait_for(60.0, CLOCK.time() + 1.0))
+        quick = asyncio.create_task(wait_for(0.1, None))
+        await asyncio.to_thread(under_way.wait, 10)
+        quick.cancel()
+        released.set()
+        with pytest.raises(AirbyteJobTimeoutError, match="its status is running"):
+            await asyncio.wait_for(slow, timeout=10)
+
+
+async def test_a_replica_that_lags_behind_at_the_end_takes_no_end_back() -> None:
+    """The list shows the end without the rows, the job by its id still runs, and then the list says so again."""
+    asked: list[str] = []
+
+    def reply(path: str) -> Any:
+        asked.append(path)
+        if path.startswith("/jobs?"):
+            lists = sum(each.startswith("/jobs?") for each in asked)
+            others = [job(number, "succeeded" if lists > 2 else "running", rowsSynced=5) for number in range(2, 21)]
+            return {"data": [job(1, "running" if lists in (1, 3) else "succeeded"), *others]}
+        assert path == "/jobs/1"
+        return job(1, "succeeded", rowsSynced=5) if asked.count(path) > 1 else job(1)
+
+    with HostileServer(answering(reply)) as server:
+        outcomes = await wait(server.url, 20)
+    assert [(each.job.status, each.job.rows_synced) for each in outcomes] == [("succeeded", 5)] * 20
+
+
+async def test_a_job_that_has_ended_has_ended_for_all_whatever_is_shown_later() -> None:
+    ends = itertools.chain([job(1), job(1, "failed")], itertools.repeat(job(1)))
+    with HostileServer(answering(lambda _: next(ends))) as server:
+        settings = Settings(api_root(server.url))
+
+        async def wait_for_it() -> Waited:
+            async with watching(settings) as watch:
+                return await watch.wait_for_job(1, Patience(0.1, first_pause=0.1), WORKSPACE_ID, Lines())
+
+        outcomes = await asyncio.wait_for(asyncio.gather(*(wait_for_it() for _ in range(3))), timeout=20)
+    assert [each.job.status for each in outcomes] == ["failed"] * 3
+
+
+class Awake:
+    """A poll loop that never polls."""
+
+    is_away = True
+
+    def wake_by(self, moment: float) -> None:
+        pass
+
+
+async def test_while_airbyte_is_away_an_error_that_may_heal_is_no_news_and_another_one_is() -> None:
+    waiter = waiters.Waiter(Awake(), waiters.WatchedJob(1, 0.0), 1.0)
+    waiting = asyncio.create_task(waiter.news(News(known=None, until=None)))
+    await asyncio.sleep(0)
+    about = {"method": "GET", "url": "https://a/jobs/1", "detail": "x"}
+    waiter.hear(AirbyteServerError(status=502, **about))  # type: ignore[arg-type]
+    waiter.hear(AirbyteUnexpectedReplyError(status=403, **about))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiter.hear(AirbyteAccessError(status=403, **about))  # type: ignore[arg-type]
+    assert isinstance(await waiting, AirbyteAccessError)
 
 
 @pytest.mark.parametrize("count", [5, 20])
