@@ -101,31 +101,34 @@ async def test_a_poll_that_hangs_keeps_no_other_job_from_its_deadline(monkeypatc
 
 
 async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> None:
+    """The job beside it is polled next long after that deadline, and before the one with the deadline is."""
     asked: list[str] = []
     under_way, released = threading.Event(), threading.Event()
 
     def reply(path: str) -> Any:
         asked.append(path)
-        if len(asked) == 2:
+        if asked.count("/jobs/1") == 2 and path == "/jobs/1":
             under_way.set()
             released.wait(20)
-        return job(1)
+        return job(int(path.rsplit("/", 1)[1]))
 
     with HostileServer(answering(reply)) as server:
         settings = Settings(api_root(server.url))
 
-        async def wait_for(poll_interval: float, deadline: float | None) -> Waited:
+        async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> Waited:
             async with watching(settings) as watch:
                 patience = Patience(poll_interval, deadline, first_pause=0.1)
-                return await watch.wait_for_job(1, patience, WORKSPACE_ID, Lines())
+                return await watch.wait_for_job(job_id, patience, WORKSPACE_ID, Lines())
 
-        slow = asyncio.create_task(wait_for(60.0, CLOCK.time() + 1.0))
-        quick = asyncio.create_task(wait_for(0.1, None))
+        slow = asyncio.create_task(wait_for(1, 60.0, CLOCK.time() + 1.0))
+        others = [asyncio.create_task(wait_for(1, 0.3)), asyncio.create_task(wait_for(2, 30.0))]
         await asyncio.to_thread(under_way.wait, 10)
-        quick.cancel()
+        others[0].cancel()
         released.set()
         with pytest.raises(AirbyteJobTimeoutError, match="its status is running"):
             await asyncio.wait_for(slow, timeout=10)
+        others[1].cancel()
+        await asyncio.wait(others)
 
 
 async def test_a_replica_that_lags_behind_at_the_end_takes_no_end_back() -> None:
