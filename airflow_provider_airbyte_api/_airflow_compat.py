@@ -103,6 +103,18 @@ def context_of_an_ended_deferral() -> Context | None:
     return context if context["ti"].next_method else None
 
 
+def was_rescheduled(context: Context) -> bool:
+    """Tell whether this try of a sensor with ``mode="reschedule"`` has poked before."""
+    everything: Any = context
+    if AIRFLOW_V_3_0_PLUS:
+        return bool(everything.get("task_reschedule_count"))
+    from airflow.models.taskreschedule import TaskReschedule  # noqa: PLC0415 - Airflow 2
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+
+    with create_session() as session:
+        return session.scalars(TaskReschedule.stmt_for_task_instance(everything["ti"])).first() is not None
+
+
 def _active_dataset(uri: str) -> Any:
     from airflow.models.dataset import DatasetModel  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above

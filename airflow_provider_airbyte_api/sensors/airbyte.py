@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.api.defaults import (
     AIRBYTE_CONN_ID,
     DEFERRAL_GRACE,
@@ -100,6 +101,11 @@ class _AirbyteSensor(BaseSensorOperator):
         from airflow_provider_airbyte_api.api.retry import while_unreachable
 
         return while_unreachable(min(self.unreachable_timeout, float(self.timeout)))
+
+    def _recall_earlier_pokes(self, context: Context) -> None:
+        """Count what an earlier poke saw: with ``mode="reschedule"`` each one runs in a process of its own."""
+        if self.reschedule and not self._has_looked:
+            self._has_looked = _airflow_compat.was_rescheduled(context)
 
     def _look(self, conversation: Conversation[T]) -> T | None:
         """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
@@ -193,8 +199,8 @@ class AirbyteJobSensor(_AirbyteSensor):
     :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks: Airflow's ``poke_interval`` under the name that it has in all
         classes of this package. Give one of the two. Less than 1 counts as 1.
-    :param unreachable_timeout: seconds that Airbyte may be away meanwhile. With ``mode="reschedule"`` nothing is
-        remembered from look to look, and the sensor's own ``timeout`` is the limit.
+    :param unreachable_timeout: seconds that Airbyte may be away meanwhile. With ``mode="reschedule"`` no poke knows
+        since when it is away, and the sensor's own ``timeout`` is the limit.
     """
 
     template_fields: Sequence[str] = ("job_id", "airbyte_conn_id")
@@ -225,6 +231,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.api import jobs
         from airflow_provider_airbyte_api.api.retry import ONCE
 
+        self._recall_earlier_pokes(context)
         job = self._look(jobs.get_job(self._valid_job_id(), ONCE, is_seen=self._has_looked))
         if job is None:
             return PokeReturnValue(is_done=False)
@@ -344,6 +351,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.api.freshness import look_for_fresh_data
         from airflow_provider_airbyte_api.api.verdict import Seen
 
+        self._recall_earlier_pokes(context)
         demand = self._demand(context)
         is_the_first_look = self._found is None
         connection = self._look(self._find())

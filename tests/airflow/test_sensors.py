@@ -169,6 +169,37 @@ def test_a_web_page_in_the_midst_of_the_wait_is_waited_out(airbyte: LocalAirbyte
     assert not sensor.poke(context).is_done
 
 
+@ALL_MODES
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_gateway_that_answers_at_a_later_poke_is_waited_out(
+    dag: DAG, airbyte: LocalAirbyte, fast_clock: None, mode: str, status: int
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY)
+    job.script = ["running", "succeeded"]
+    airbyte.next_reply(path=f"/jobs/{job.job_id}")  # Airbyte's own
+    airbyte.next_reply(status, path=f"/jobs/{job.job_id}", gateway="html")
+    wait_for(job, mode)
+    assert run(dag).states == {"wait": "success"}
+
+
+@ALL_MODES
+def test_a_gateway_that_answers_at_the_first_poke_fails_the_sensor(dag: DAG, airbyte: LocalAirbyte, mode: str) -> None:
+    """Nobody has seen the job yet, and the address may be wrong."""
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(404, path=f"/jobs/{job.job_id}", gateway="html")
+    wait_for(job, mode)
+    assert run(dag).states == {"wait": "failed"}
+
+
+@ALL_MODES
+def test_a_job_that_is_deleted_during_the_wait_fails_the_sensor(dag: DAG, airbyte: LocalAirbyte, mode: str) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(path=f"/jobs/{job.job_id}")  # Airbyte's own
+    airbyte.next_reply(404, path=f"/jobs/{job.job_id}", times=20)
+    wait_for(job, mode)
+    assert run(dag).states == {"wait": "failed"}
+
+
 def test_a_retry_that_is_handed_the_event_of_the_try_before_looks_anew(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     away = errors.dump(errors.AirbyteUnreachableError("away"))
