@@ -67,8 +67,8 @@ class AssetEvents:
         self._tell(declared)
         try:
             known = {asset.uri for asset in declared}
-            named = [] if connection_uri is None else list(_named(connection_uri, stream_uris, known))
-            emitted_before = self._emitted_before([*declared, *named[:1]])
+            named = [] if connection_uri is None else _named(connection_uri, stream_uris, known)
+            emitted_before = self._emitted_before([*declared, *(group[0] for group in named)])
         except Exception as error:  # noqa: BLE001 - the sync has succeeded, whatever else fails
             self._task.log.warning(
                 "Asset events skipped: Airflow cannot tell which DAGs wait for them. The sync itself succeeded. %s: %s",
@@ -76,10 +76,9 @@ class AssetEvents:
                 error,
             )
             return
-        if named and named[0] in emitted_before:
-            named = []  # they come together
-        self._tell(named)
-        self._task.outlets = [*(each for each in self._task.outlets if each not in emitted_before), *named]
+        left = [asset for group in named if group[0] not in emitted_before for asset in group]
+        self._tell(left)
+        self._task.outlets = [*(each for each in self._task.outlets if each not in emitted_before), *left]
         if emitted_before:
             self._task.log.info("Asset events of job %d are emitted by another task.", self._facts["job_id"])
 
@@ -90,8 +89,9 @@ class AssetEvents:
     def _emitted_before(self, assets: Sequence[Asset]) -> list[Asset]:
         """Return which of ``assets`` need no event of this task, because another task emits it.
 
-        A task that started the job looks once. One that attached to it waits for that task first. Several that
-        attached, to a job that no task has started, agree on one of them.
+        A task that started the job polls once; one that attached to it waits for that task first. Several that come
+        together agree on one of them: those that attached to a job that no task has started, and those that all seem to
+        have started it, because Airbyte answers a request for a sync with the one that is pending.
         """
         pollable = [asset for asset in assets if _airflow_compat.can_limit_events() or asset.name != SYNCS_ASSET]
         until = time.monotonic() + (0.0 if self._owned else HEAD_START + random.uniform(0, SPREAD))  # noqa: S311
@@ -100,8 +100,6 @@ class AssetEvents:
             if len(found) == len(pollable) or time.monotonic() >= until:
                 break
             time.sleep(POLL_INTERVAL)
-        if self._owned:
-            return found
         return found + self._claimed_by_others([asset for asset in pollable if asset not in found])
 
     def _has_event(self, asset: Asset) -> bool:
@@ -115,7 +113,7 @@ class AssetEvents:
         )
 
     def _claimed_by_others(self, assets: Sequence[Asset]) -> list[Asset]:
-        """Return which of ``assets`` another task that attached has claimed; claim the others for this one.
+        """Return which of ``assets`` another task has claimed; claim the others for this one.
 
         That is Fischer's mutual exclusion: write, wait longer than a write takes, and see whether it still stands.
         """
@@ -125,20 +123,33 @@ class AssetEvents:
         key = f"airbyte_events_{self._facts['connection_id']}"
         ti, job = self._ti, [self._facts["job_id"], self._facts["start_time"]]
         claim = {"job": job, "task": f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"}
+
+        def is_lost(store: Any) -> bool:
+            """Tell whether a claim of another task on this job stands. One on another job takes nothing away."""
+            standing = store.get(key)
+            return isinstance(standing, dict) and standing.get("job") == job and standing != claim
+
         lost = []
         for asset, store in stores:
-            standing = store.get(key)
-            if isinstance(standing, dict) and standing.get("job") == job and standing != claim:
+            if is_lost(store):
                 lost.append(asset)
             else:
                 store.set(key, claim)
         if len(lost) < len(stores):
             time.sleep(CLAIM_SETTLES)
-        return [asset for asset, store in stores if asset in lost or store.get(key) != claim or self._has_event(asset)]
+        return [asset for asset, store in stores if asset in lost or is_lost(store) or self._has_event(asset)]
 
 
-def _named(connection_uri: str, stream_uris: Iterable[str], known: set[str]) -> Iterator[Asset]:
-    """Yield the assets that a DAG names: the connection, what stands for all syncs, and the streams; none twice."""
-    by_uri = (_airflow_compat.active_asset(uri=uri) for uri in (connection_uri, *stream_uris) if uri not in known)
+def _named(connection_uri: str, stream_uris: Iterable[str], known: set[str]) -> list[list[Asset]]:
+    """Return the assets that a DAG names, none twice, in groups whose events come together.
+
+    These are the connection with what stands for all syncs, and the streams: not every task emits the latter.
+    """
     all_syncs = None if SYNCS_ASSET in known else _airflow_compat.active_asset(name=SYNCS_ASSET)
-    yield from (asset for asset in (next(by_uri, None), all_syncs, *by_uri) if asset is not None)
+    of_connection = [*_active([connection_uri], known), *([] if all_syncs is None else [all_syncs])]
+    return [group for group in (of_connection, list(_active(stream_uris, known))) if group]
+
+
+def _active(uris: Iterable[str], known: set[str]) -> Iterator[Asset]:
+    found = (_airflow_compat.active_asset(uri=uri) for uri in uris if uri not in known)
+    yield from (asset for asset in found if asset is not None)

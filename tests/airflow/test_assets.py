@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator, TaskDeferred
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.api import errors, jobs, starting
@@ -20,6 +23,7 @@ from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteListConnectionsOperator,
     AirbyteSyncOperator,
 )
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.airflow.conftest import XComs, run
@@ -181,14 +185,26 @@ def test_streams_that_cannot_be_listed_fail_no_sync(dag: DAG, airbyte: LocalAirb
     assert set(events()) == {asset_of(airbyte)}
 
 
-def test_a_trigger_is_told_nothing_of_the_streams(airbyte: LocalAirbyte) -> None:
-    airbyte.script_jobs("running")
-    task = AirbyteSyncOperator(
-        task_id="sync", connection_id=STRIPE_TO_BIGQUERY, asset_events="streams", deferrable=True, poll_interval=1
-    )
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda _: sync(asset_events="streams", deferrable=True),
+        lambda job_id: AirbyteJobSensor(task_id="wait", job_id=job_id, deferrable=True),
+        lambda _: AirbyteFreshnessSensor(task_id="wait", connection_id=STRIPE_TO_BIGQUERY, max_age=60, deferrable=True),
+    ],
+    ids=["sync", "job sensor", "freshness sensor"],
+)
+def test_the_row_of_a_trigger_holds_none_of_a_thousand_streams(airbyte: LocalAirbyte, make: Any) -> None:
+    """MySQL keeps it in a column of 64 KB."""
+    row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
+    stream = row["configurations"]["streams"][0]
+    row["configurations"]["streams"] = [{**stream, "name": f"stream_{number:04d}"} for number in range(1000)]
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute(cast("Any", {"ti": XComs()}))
-    assert "customers" not in json.dumps(deferred.value.trigger.serialize())
+        make(job.job_id).execute({"ti": XComs()})
+    kept = json.dumps([deferred.value.trigger.serialize(), deferred.value.kwargs])
+    assert "stream_" not in kept
+    assert len(kept) < 2000
 
 
 @BOTH_MODES
@@ -248,10 +264,135 @@ def test_each_sync_is_an_event(dag: DAG, airbyte: LocalAirbyte, deferrable: bool
     assert [facts["job_id"] for facts in events()[asset_of(airbyte)]] == [1, 2]
 
 
-def adopted(job_id: int) -> Any:
+def adopted(job_id: int, *, owned: bool = False) -> Any:
     """What ``start_or_adopt`` comes to where a job of somebody else runs, which here has ended by now."""
     job = yield from jobs.get_job(job_id)
-    return starting.Started(job, owned=False)
+    return starting.Started(job, owned=owned)
+
+
+@BOTH_MODES
+@pytest.mark.parametrize("owner", [0, 2], ids=["the owner first", "the owner last"])
+def test_a_task_that_started_a_sync_and_two_that_attached_are_one_event(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, owner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    starts = iter([adopted(job.job_id, owned=index == owner) for index in range(3)])
+    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: next(starts))
+    first, second, third = (sync(deferrable=deferrable, task_id=f"sync_{index}") for index in range(3))
+    first >> second >> third
+    assert run(dag).succeeded
+    assert {uri: len(found) for uri, found in events().items()} == {asset_of(airbyte): 1, SYNCS_ASSET: 1}
+
+
+@BOTH_MODES
+def test_a_task_that_attached_emits_the_streams_that_the_task_that_started_the_sync_did_not(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = asset_of(airbyte, STRIPE_TO_BIGQUERY, "customers")
+    name_in_a_dag(asset_of(airbyte), SYNCS_ASSET, stream)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    starts = iter([adopted(job.job_id, owned=index == 0) for index in range(3)])
+    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: next(starts))
+    owner = sync(deferrable=deferrable)
+    second, third = (
+        sync(deferrable=deferrable, task_id=f"attached_{index}", asset_events="streams") for index in range(2)
+    )
+    owner >> second >> third
+    assert run(dag).succeeded
+    assert {uri: len(found) for uri, found in events().items()} == {asset_of(airbyte): 1, SYNCS_ASSET: 1, stream: 1}
+
+
+class Ending:
+    """Tasks that end with one job at the same moment: none of them has its event stored yet. For use in a task."""
+
+    def __init__(self, context: Any, uri: str) -> None:
+        self.context = context
+        self.uri = uri
+
+    def emits(self, task_id: str, *, owned: bool, job_id: int = 7) -> bool:
+        """Tell whether the task that bears this name would emit the event."""
+        real = self.context["ti"]
+        ti = SimpleNamespace(dag_id=real.dag_id, run_id=real.run_id, task_id=task_id, map_index=-1)
+        task = SimpleNamespace(outlets=[], log=logging.getLogger("test"))
+        facts = {"job_id": job_id, "connection_id": STRIPE_TO_BIGQUERY, "start_time": f"at {job_id}", "end_time": None}
+        context: Any = {**self.context, "ti": ti}
+        ending = asset_events.AssetEvents(cast("Any", task), context, facts, owned=owned)
+        ending.emit(self.uri)
+        return [asset.uri for asset in task.outlets] == [self.uri]
+
+
+class InATask(BaseOperator):
+    def __init__(self, *, ask: Any, **more: Any) -> None:
+        super().__init__(**more)
+        self.ask = ask
+
+    def execute(self, context: Any) -> None:
+        self.ask(context)
+
+
+KEPT_FOR_AN_ASSET = since("3.3", "it keeps nothing for an asset")
+
+
+@KEPT_FOR_AN_ASSET
+@pytest.mark.parametrize("owned", [True, False], ids=["started it", "attached"])
+def test_who_comes_after_a_task_that_has_claimed_the_event_leaves_it_to_that_one(dag: DAG, owned: bool) -> None:
+    uri = f"airbyte://{'owner' if owned else 'attached'}.example/{STRIPE_TO_BIGQUERY}"
+    name_in_a_dag(uri)
+    emitted: list[bool] = []
+
+    def ask(context: Any) -> None:
+        ending = Ending(context, uri)
+        emitted.extend(
+            [
+                ending.emits("first", owned=owned),
+                ending.emits("second", owned=False),
+                ending.emits("owner", owned=True),
+                ending.emits("first", owned=owned),  # another try of it
+                ending.emits("second", owned=False, job_id=8),
+            ]
+        )
+
+    InATask(task_id="ask", ask=ask)
+    assert run(dag).succeeded
+    assert emitted == [True, False, False, True, True]
+
+
+@KEPT_FOR_AN_ASSET
+@pytest.mark.parametrize("same_job", [True, False], ids=["one job", "two jobs"])
+@pytest.mark.parametrize("owned", [True, False], ids=["started it", "attached"])
+def test_of_two_tasks_that_claim_the_event_of_a_job_at_once_the_last_to_write_emits_it(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch, owned: bool, same_job: bool
+) -> None:
+    """Two may both seem to have started a job: Airbyte answers a request for a sync with the one that is pending.
+
+    The events of two jobs are both emitted.
+    """
+    uri = f"airbyte://at-once-{owned}-{same_job}.example/{STRIPE_TO_BIGQUERY}".lower()
+    name_in_a_dag(uri)
+    emitted: list[tuple[str, bool]] = []
+
+    def ask(context: Any) -> None:
+        ending = Ending(context, uri)
+        store = _airflow_compat.asset_state(Asset(uri=uri))
+        key = f"airbyte_events_{STRIPE_TO_BIGQUERY}"
+        settle = time.sleep
+
+        def second_writes(seconds: float) -> None:
+            """It had read that nobody has claimed the event before the first one wrote its claim."""
+            if seconds == asset_events.CLAIM_SETTLES:
+                job = store.get(key)["job"] if same_job else [8, "at 8"]
+                store.set(key, {"job": job, "task": f"{context['ti'].dag_id}/{context['ti'].run_id}/second/-1"})
+            settle(seconds)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "sleep", second_writes)
+            emitted.append(("first", ending.emits("first", owned=owned)))
+        emitted.append(("second", ending.emits("second", owned=owned, job_id=7 if same_job else 8)))
+
+    InATask(task_id="ask", ask=ask)
+    assert run(dag).succeeded
+    assert emitted == [("first", not same_job), ("second", True)]
 
 
 @BOTH_MODES
