@@ -195,6 +195,17 @@ def test_a_list_that_is_too_long_to_map_over_says_so_before_anything_is_started(
     assert "Set AIRFLOW__CORE__MAX_MAP_LENGTH=2 or higher" in str(raised.value)
 
 
+def test_a_list_that_is_too_long_to_map_over_may_be_split_into_groups(
+    dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "1")
+    with dag:
+        for pattern in ("Stripe*", "Snowflake*"):
+            sync_connections(pattern.rstrip("*"), name_pattern=pattern, sync={"poll_interval": 0.02})
+    assert run(dag).succeeded
+    assert len({job.connection_id for job in airbyte.jobs}) == 2
+
+
 def test_a_list_that_nobody_maps_over_may_be_of_any_length(
     dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
