@@ -95,8 +95,17 @@ class Syncing:
         )
 
 
+def postgres_programs() -> Path | None:
+    """Return the folder of Postgres' own programs; Debian's is on no PATH."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    folders = [each.parent for each in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    return max(folders, key=lambda each: float(each.parent.name), default=None)
+
+
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres(programs: Path) -> Iterator[str]:
     """A Postgres of its own on a free port, run by a user without rights; gives its address for SQLAlchemy."""
     with tempfile.TemporaryDirectory() as folder:
         who: dict[str, Any] = {}
@@ -106,14 +115,16 @@ def postgres() -> Iterator[str]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         data = f"{folder}/data"
-        program = Path(shutil.which("initdb") or "").resolve().parent / "postgres"
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": folder, **who}
-        subprocess.run(["initdb", "-D", data, "-U", "airflow", "-A", "trust", "-E", "UTF8"], check=True, **quiet)
+        subprocess.run(
+            [programs / "initdb", "-D", data, "-U", "airflow", "-A", "trust", "-E", "UTF8"], check=True, **quiet
+        )
         arguments = ["-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        server = subprocess.Popen([program, *arguments, "-c", "max_connections=300"], **quiet)
+        server = subprocess.Popen([programs / "postgres", *arguments, "-c", "max_connections=300"], **quiet)
+        asking: list[str | Path] = [programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
         try:
             end = time.monotonic() + 30
-            while subprocess.run(["pg_isready", "-h", "127.0.0.1", "-p", str(port)], check=False, **quiet).returncode:
+            while subprocess.run(asking, check=False, **quiet).returncode:
                 assert time.monotonic() < end, "Postgres does not start"
                 time.sleep(0.2)
             yield f"postgresql+psycopg2://airflow@127.0.0.1:{port}/postgres"
@@ -124,9 +135,9 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def syncing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syncing]:
-    can_run_postgres = shutil.which("initdb") and all(map(importlib.util.find_spec, DRIVERS))
-    if request.param == "postgres" and not can_run_postgres:
-        pytest.skip(f"needs initdb, postgres, and {' and '.join(DRIVERS)} for Python")
+    programs = postgres_programs()
+    if request.param == "postgres" and not (programs and all(map(importlib.util.find_spec, DRIVERS))):
+        pytest.skip(f"needs Postgres, and {' and '.join(DRIVERS)} for Python")
     with LocalAirbyte() as airbyte:
         environment = {
             "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection,
@@ -135,11 +146,11 @@ def syncing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             "CHAOS_AIRBYTE": airbyte.url,
             "CHAOS_ROUNDS": str(ROUNDS),
         }
-        if request.param == "sqlite":
+        if request.param == "sqlite" or programs is None:
             with AirflowStack(tmp_path_factory.mktemp("airflow"), DAGS, environment) as stack:
                 yield Syncing(stack, airbyte)
             return
-        with postgres() as address:
+        with postgres(programs) as address:
             environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = address
             with AirflowStack(tmp_path_factory.mktemp("airflow"), DAGS, environment) as stack:
                 yield Syncing(stack, airbyte)
@@ -156,6 +167,40 @@ def test_twelve_tasks_attached_to_one_job_are_green_and_one_event_for_each_asset
     syncing.wait_for_success(*[run])
     expected = {(job.job_id, each) for each in (its_id, f"{its_id}/invoices", "airbyte_syncs")}
     assert syncing.events(job) == Counter(expected)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_task_that_started_a_job_and_eleven_that_attached_are_one_event_for_each_asset(
+    syncing: Syncing, number: int
+) -> None:
+    its_id = connection_id("d", number)
+    syncing.add_connection(its_id)
+    syncing.airbyte.script_jobs("running")
+    run = f"owned_{number}", syncing.stack.trigger(f"owned_{number}")
+    syncing.wait_for_triggers(*run, 12)
+    (job,) = [job for job in syncing.airbyte.jobs if job.connection_id == its_id]
+    syncing.airbyte.end_job(job.job_id)
+    syncing.wait_for_success(run)
+    expected = {(job.job_id, each) for each in (its_id, f"{its_id}/invoices", "airbyte_syncs")}
+    assert syncing.events(job) == Counter(expected)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_poking_task_that_started_a_job_and_three_that_attached_are_one_event_for_each_asset(
+    syncing: Syncing, number: int
+) -> None:
+    its_id, dag_id = connection_id("e", number), f"poking_{number}"
+    syncing.add_connection(its_id)
+    syncing.airbyte.script_jobs("running")
+    run_id = syncing.stack.trigger(dag_id)
+    syncing.until(
+        lambda: all(syncing.stack.xcom(dag_id, run_id, f"sync_{index}", "job_id") for index in range(4)),
+        "4 tasks that wait",
+    )
+    (job,) = [job for job in syncing.airbyte.jobs if job.connection_id == its_id]
+    syncing.airbyte.end_job(job.job_id)
+    syncing.wait_for_success((dag_id, run_id))
+    assert syncing.events(job) == Counter({(job.job_id, each) for each in (its_id, "airbyte_syncs")})
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -30,6 +30,19 @@ for number in range(ROUNDS):
                 asset_events="streams",
                 **ARGUMENTS,
             )
+    with DAG(dag_id=f"owned_{number}", schedule=None):
+        for index in range(12):
+            AirbyteSyncOperator(
+                task_id=f"sync_{index}",
+                connection_id=connection_id("d", number),
+                asset_events="streams" if index % 2 else "connection",
+                **ARGUMENTS,
+            )
+    with DAG(dag_id=f"poking_{number}", schedule=None):
+        for index in range(4):  # all that run at once on SQLite
+            AirbyteSyncOperator(
+                task_id=f"sync_{index}", connection_id=connection_id("e", number), **{**ARGUMENTS, "deferrable": False}
+            )
     with DAG(dag_id=f"mapped_{number}", schedule=None):
         AirbyteSyncOperator.partial(task_id="sync", asset_events="streams", **ARGUMENTS).expand(
             connection_id=[connection_id("b", number, index) for index in range(12)]
@@ -43,6 +56,9 @@ for number in range(ROUNDS):
     waited_for |= connection_asset(AIRBYTE, connection_id("a", number), "invoices")
     waited_for |= connection_asset(AIRBYTE, connection_id("b", number, 0))
     waited_for |= connection_asset(AIRBYTE, connection_id("c", number))
+    waited_for |= connection_asset(AIRBYTE, connection_id("d", number))
+    waited_for |= connection_asset(AIRBYTE, connection_id("d", number), "invoices")
+    waited_for |= connection_asset(AIRBYTE, connection_id("e", number))
 
 with DAG(dag_id="waiting", schedule=waited_for):
 
