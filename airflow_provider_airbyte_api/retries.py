@@ -30,7 +30,8 @@ def airbyte_retry_policy() -> ExceptionRetryPolicy:
 
     It fails at once on bad credentials, missing access, unknown ids and refused requests, if Airbyte says so, waits
     five minutes after a 429, and leaves the rest to the task's ``retries`` and ``retry_delay``. So what a gateway or an
-    identity proxy refuses in Airbyte's place is retried, but for a 401 that asks for HTTP authentication.
+    identity proxy refuses in Airbyte's place is retried, but for a 401 that asks for HTTP authentication before
+    Airbyte has answered the task at all.
 
     :raises AirbyteConfigError: on Airflow older than 3.3, which has no retry policies.
     """

@@ -34,8 +34,9 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteResponseError,
     AirbyteUnexpectedReplyError,
     AirbyteUnreachableError,
+    unreachable_for,
 )
-from airflow_provider_airbyte_api.api.retry import ONCE, Retry
+from airflow_provider_airbyte_api.api.retry import MOST_MISTAKES, ONCE, Retry
 from airflow_provider_airbyte_api.api.tokens import Credentials, Token, read_token
 from airflow_provider_airbyte_api.api.wire import (
     NoResponse,
@@ -149,13 +150,15 @@ def pause_before_next_try(retry: Retry, failures: int, since: float, error: Airb
     """Let the pause pass that ``retry`` has after so many failures since that moment, in seconds since the epoch.
 
     :raises AirbyteError: ``error``, if it was the last try.
+    :raises AirbyteUnreachableError: about ``error``, if it was the last try of those that ride out an outage.
     """
     moment = yield from now()
     pause = retry.pause_after(failures, moment - since, error)
     if pause is None:
-        if retry.rides_out:
-            yield Say("Airbyte was unreachable for %.0f s; giving up.", (moment - since,), logging.WARNING)
-        raise error
+        if not retry.rides_out:
+            raise error
+        yield Say("Airbyte was unreachable for %.0f s; giving up.", (moment - since,), logging.WARNING)
+        raise unreachable_for(moment - since, error) from error
     if not retry.rides_out:
         yield Say("%s Next try in %.0f s.", (error, pause), logging.WARNING)
     elif failures == 1:
@@ -167,7 +170,8 @@ def pause_before_next_try(retry: Retry, failures: int, since: float, error: Airb
 def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  # noqa: B008 - it is frozen
     """Return the 2xx reply to ``request``.
 
-    The token is checked before each try. A 401 earns one new token and one replay, and a second 401 is an error.
+    The token is checked before each try. A 401 earns one new token and one replay, and a second 401 is an error. While
+    an outage is ridden out, that holds for each try: a token that was good before it may not be good after it.
     What failed and may heal is repeated within ``retry`` if that does no harm: getting the token, any repeatable
     request, and any other that Airbyte surely did not process.
 
@@ -175,7 +179,7 @@ def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  #
     """
     started = yield from now()
     rejected: Token | None = None
-    failures = 0
+    failures = mistakes = 0
     while True:
         try:
             token: Token | None = None if request.anonymous else (yield Authorize(rejected))
@@ -195,10 +199,12 @@ def call(request: Request, retry: Retry = Retry()) -> Conversation[Response]:  #
             error = error_for(
                 request, outcome, with_token=token is not None, if_refused=token.if_refused if token else ""
             )
-        if not _may_repeat(request, error, retry):
-            raise error
         failures += 1
-        yield from pause_before_next_try(retry.limits_after(error), failures, started, error)
+        mistakes = mistakes + 1 if retry.suspects_a_mistake(error) else 0
+        if mistakes >= MOST_MISTAKES or not _may_repeat(request, error, retry):
+            raise error
+        yield from pause_before_next_try(retry, failures, started, error)
+        rejected = None if retry.rides_out else rejected
 
 
 def call_for(

@@ -379,6 +379,10 @@ def _unreachable(root: ApiRoot, error: AirbyteUnreachableError) -> Finding:
             Diagnosis.UNTRUSTED,
             f"If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in {FIELD_URL}.",
         ),
+        Trouble.CERTIFICATE: (
+            Diagnosis.UNTRUSTED,
+            f"If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in {FIELD_URL}.",
+        ),
         Trouble.PROXY: (
             Diagnosis.PROXY,
             "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment of this machine.",

@@ -240,6 +240,19 @@ def may_heal(error: AirbyteError) -> bool:
     return error.transient or (isinstance(error, AirbyteResponseError) and not error.from_airbyte)
 
 
+def unreachable_for(seconds: float, error: AirbyteError) -> AirbyteUnreachableError:
+    """Return the error for an outage that was ridden out for so long in vain; ``error`` is the last attempt's.
+
+    Whatever that one was, a later try of the task may succeed.
+    """
+    return AirbyteUnreachableError(
+        f"Airbyte was unreachable for {seconds:.0f} s. {error}",
+        maybe_processed=error.maybe_processed,
+        trouble=getattr(error, "trouble", "other"),
+        url=getattr(error, "url", ""),
+    )
+
+
 def dump(error: AirbyteError) -> dict[str, Any]:
     """Return ``error`` as JSON of bounded size that Airflow can encode, to be sent from a triggerer to a worker."""
     dumped: dict[str, Any] = safe_json(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_airbyte_api.api import calls
 from airflow_provider_airbyte_api.api.conversation import ANSWERS_AGAIN, Conversation, Say, now, read_page
-from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteJobTimeoutError, may_heal
+from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteJobTimeoutError, may_heal, unreachable_for
 from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, get_job, pause_within
 from airflow_provider_airbyte_api.api.models import Job, JobStatus, valid_uuid
 from airflow_provider_airbyte_api.api.retry import ONCE
@@ -166,8 +166,9 @@ class _Lookout:
                 "Airbyte cannot tell whether the data is fresh; waiting all the same. %s", (error,), logging.WARNING
             )
         self.trouble = error
-        if moment - self.outage.since >= self.patience.unreachable_timeout:
-            raise error
+        away = moment - self.outage.since
+        if away >= self.patience.unreachable_timeout:
+            raise unreachable_for(away, error) from error
 
 
 def _has_failed(job: Job) -> bool:

@@ -8,7 +8,6 @@ from airflow_provider_airbyte_api.api.errors import (
     AirbyteError,
     AirbyteRateLimitError,
     AirbyteResponseError,
-    AirbyteServerError,
     AirbyteUnreachableError,
     may_heal,
 )
@@ -18,6 +17,9 @@ LONGEST_RETRY_AFTER = 120.0
 
 RATE_LIMITED_PAUSE = 5.0
 """Seconds before the second try after a 429 without ``Retry-After``, which is how Airbyte itself sends it."""
+
+MOST_MISTAKES = 5
+"""Attempts in a row that look like a mistake in the Airflow connection."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +55,14 @@ class Retry:
         """Tell whether another attempt may succeed after ``error``, harm aside."""
         return may_heal(error) if self.is_known else error.transient
 
-    def limits_after(self, error: AirbyteError) -> Retry:
-        """Return the limits for ``error``: short ones if it may as well be a mistake in the Airflow connection."""
-        return Retry() if self.rides_out and not self.is_known and _may_be_a_mistake(error) else self
+    def suspects_a_mistake(self, error: AirbyteError) -> bool:
+        """Tell whether ``error`` looks like a mistake in the Airflow connection rather than an outage."""
+        is_untrusted = isinstance(error, AirbyteUnreachableError) and error.trouble == "certificate"
+        return self.rides_out and not self.is_known and is_untrusted
 
     def backoff(self, failures: int) -> float:
         """Return the pause, in seconds, after ``failures`` failures in a row."""
         return float(min(self.first_pause * 2 ** min(failures - 1, 16), self.longest_pause))
-
-
-def _may_be_a_mistake(error: AirbyteError) -> bool:
-    if isinstance(error, AirbyteUnreachableError):
-        return error.trouble in ("dns", "tls", "proxy")
-    # Some versions of Airbyte answer this to a wrong secret.
-    return (
-        isinstance(error, AirbyteServerError)
-        and (error.status, error.from_airbyte) == (500, True)
-        and "/applications/token" in error.url
-    )
 
 
 def while_unreachable(timeout: float, *, is_known: bool = False) -> Retry:

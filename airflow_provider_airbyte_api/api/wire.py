@@ -123,6 +123,7 @@ class Trouble(str, Enum):
     REFUSED = "refused"
     TIMEOUT = "timeout"
     TLS = "tls"
+    CERTIFICATE = "certificate"
     PROXY = "proxy"
     TOO_LARGE = "too_large"
     OTHER = "other"
@@ -134,7 +135,8 @@ TROUBLE_ADVICE = {
         "Nothing listens there: check Airbyte URL (Host) and its port in the Airflow connection, and that Airbyte runs."
     ),
     Trouble.TIMEOUT: "",
-    Trouble.TLS: "If a CA of your own signed its certificate, name that CA's file in the extra ca_bundle.",
+    Trouble.TLS: "",
+    Trouble.CERTIFICATE: "If a CA of your own signed its certificate, name that CA's file in the extra ca_bundle.",
     Trouble.PROXY: "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment.",
     Trouble.TOO_LARGE: (
         "Airbyte sends no such reply: check Airbyte URL (Host) in the Airflow connection, and what is in between."

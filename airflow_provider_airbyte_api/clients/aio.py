@@ -183,7 +183,7 @@ _TROUBLES: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] =
 def _trouble(error: Exception) -> Trouble:
     """Return the kind of what happened."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Trouble.TLS
+        return Trouble.CERTIFICATE
     found = next((trouble for kinds, trouble in _TROUBLES if isinstance(error, kinds)), None)
     refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
     return found or (Trouble.REFUSED if refused else Trouble.OTHER)

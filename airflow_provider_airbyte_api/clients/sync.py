@@ -21,6 +21,7 @@ from urllib3.exceptions import (
     InsecureRequestWarning,
     MaxRetryError,
     NewConnectionError,
+    ProxyError,
     ReadTimeoutError,
 )
 
@@ -236,9 +237,19 @@ def _before_sending(error: Exception) -> bool:
     """Return True if Airbyte surely saw nothing of the request: no connection came about, or the request was none."""
     if isinstance(error, requests.ConnectTimeout | ValueError):
         return True
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    reason = _cause(error)
+    if isinstance(reason, ProxyError):
+        # The proxy was not reached, or did not open the tunnel that the request would have taken.
+        reason = reason.original_error
+        if str(reason).startswith("Tunnel connection failed"):
+            return True
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def _cause(error: Exception) -> object:
+    """Return what is inside of the wrappers of requests and urllib3."""
+    cause = error.args[0] if error.args else None
+    return cause.reason if isinstance(cause, MaxRetryError) else cause
 
 
 def _trouble(error: Exception) -> Trouble:
@@ -250,9 +261,8 @@ def _trouble(error: Exception) -> Trouble:
     ]
     found = next((trouble for kind, trouble in kinds if isinstance(error, kind)), None)
     if found is not None:
-        return found
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+        return Trouble.CERTIFICATE if found is Trouble.TLS and "CERTIFICATE_VERIFY_FAILED" in str(error) else found
+    reason = _cause(error)
     if isinstance(reason, getattr(urllib3.exceptions, "NameResolutionError", ())):  # urllib3 2 and newer
         return Trouble.DNS
     return Trouble.REFUSED if isinstance(reason, NewConnectionError) and "refused" in str(reason) else Trouble.OTHER
@@ -260,9 +270,7 @@ def _trouble(error: Exception) -> Trouble:
 
 def _reason(error: Exception) -> str:
     """Return in a few words what happened, without the stack of wrappers."""
-    cause: object = error.args[0] if error.args else error
-    if isinstance(cause, MaxRetryError):
-        cause = cause.reason
+    cause = _cause(error) if error.args else error
     if isinstance(error, requests.ConnectTimeout):
         return "no connection in time"
     if isinstance(error, requests.ReadTimeout | ReadTimeoutError):

@@ -110,7 +110,8 @@ class _AirbyteSensor(BaseSensorOperator):
     def _look(self, conversation: Conversation[T]) -> T | None:
         """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
         from airflow_provider_airbyte_api.api.conversation import ANSWERS_AGAIN
-        from airflow_provider_airbyte_api.api.errors import AirbyteError, may_heal
+        from airflow_provider_airbyte_api.api.errors import AirbyteError, may_heal, unreachable_for
+        from airflow_provider_airbyte_api.hooks.errors import as_airflow
 
         try:
             found = self.hook.run(conversation)
@@ -120,8 +121,10 @@ class _AirbyteSensor(BaseSensorOperator):
                 self._away_since = moment
             # A web page is no reason to wait for what nobody has seen before.
             may_pass = may_heal(error) if self._has_looked else error.transient
-            if not may_pass or moment - self._away_since >= self.unreachable_timeout:
+            if not may_pass:
                 raise
+            if moment - self._away_since >= self.unreachable_timeout:
+                raise as_airflow(unreachable_for(moment - self._away_since, error)) from error
             if self._away_since == moment:
                 minutes = max(self.unreachable_timeout / 60, 1)
                 self.log.warning("Airbyte is unreachable; retrying for up to %.0f min. %s", minutes, error)
@@ -354,7 +357,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         self._recall_earlier_pokes(context)
         demand = self._demand(context)
         is_the_first_look = self._found is None
-        connection = self._look(self._find())
+        # A look without a request would end an outage.
+        connection = self._found or self._look(self._find())
         if connection is None:
             return PokeReturnValue(is_done=False)
         if is_the_first_look:

@@ -255,7 +255,8 @@ async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
     airbyte.next_reply(503, path="/jobs", times=99)
     away = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.05, unreachable_timeout=0.2)
     (event,) = await asyncio.wait_for(_events(away), timeout=10)
-    assert event["error"]["type"] == "AirbyteServerError"
+    assert event["error"]["type"] == "AirbyteUnreachableError"
+    assert "answered 503" in event["error"]["message"]
 
 
 def test_the_trigger_is_rebuilt_from_what_it_serializes() -> None:

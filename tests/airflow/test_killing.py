@@ -154,7 +154,7 @@ def test_an_outage_at_a_retry_leaves_the_record_of_the_job_as_it_is(
     before = dict(store[KEY])
     TOKENS.clear()
     airbyte.next_reply(503, path=path, times=999)
-    with pytest.raises(errors.AirbyteServerError):
+    with pytest.raises(errors.AirbyteUnreachableError):
         execute(sync(), Context(store, try_number=2))
     assert store[KEY] == before
     assert len(airbyte.jobs) == 1

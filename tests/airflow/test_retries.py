@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, AirflowException
 
 from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.hooks.errors import as_airflow
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.retries import HOPELESS, RATE_LIMITED_DELAY, airbyte_retry_policy
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
-from tests.airflow.conftest import run
+from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger, AirbyteJobTrigger
+from tests.airflow.conftest import XComs, run
+from tests.airflow.test_killing import Context, Store, defer, execute, sync
 from tests.api.test_errors import all_kinds
 from tests.versions import since
 
@@ -37,6 +43,73 @@ def test_a_rate_limit_is_waited_for() -> None:
 @pytest.mark.parametrize("kind", [*TRANSIENT, errors.AirbyteJobFailedError, errors.AirbyteAlreadyRunningError])
 def test_all_else_is_retried(kind: type[errors.AirbyteError]) -> None:
     assert decision(kind)[0] in ("retry", "default")
+
+
+CHALLENGE: dict[str, Any] = {"gateway": "html", "headers": {"WWW-Authenticate": 'Basic realm="nginx"'}, "times": 9999}
+"""With status 401: what a gateway that wants HTTP authentication of its own answers, for good."""
+
+
+def assert_retried(error: errors.AirbyteUnreachableError) -> None:
+    """Airflow retries after this error, which shows what ended the ride-out."""
+    assert isinstance(error, AirflowException)
+    assert not isinstance(error, HOPELESS)
+    assert 'Basic realm="nginx"' in str(error)
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+@pytest.mark.parametrize("path", ["/connections/.*", "/jobs/1"])
+def test_a_gateway_that_refuses_for_too_long_is_no_reason_to_give_up_the_retries_of_a_sync(
+    airbyte: LocalAirbyte, path: str, deferrable: bool
+) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True), Context(store))
+    airbyte.next_reply(401, path=path, **CHALLENGE)
+    with pytest.raises(errors.AirbyteUnreachableError) as gave_up:
+        execute(sync(deferrable=deferrable), Context(store, try_number=2))
+    assert_retried(gave_up.value)
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+def test_nor_of_a_start_whose_connection_airbyte_has_shown(airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.next_reply(401, method="POST", path="/jobs", **CHALLENGE)
+    task = sync(deferrable=deferrable)
+    with pytest.raises(errors.AirbyteUnreachableError) as gave_up:
+        execute(task, Context())
+    assert_retried(gave_up.value)
+
+
+@pytest.mark.parametrize("freshness", [False, True], ids=["job", "freshness"])
+def test_nor_of_a_sensor_that_pokes(airbyte: LocalAirbyte, freshness: bool) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    more: Any = {"task_id": "wait", "unreachable_timeout": 0.01}
+    context: Any = {"ti": XComs()}
+    sensor: Any = (
+        AirbyteFreshnessSensor(connection_id=STRIPE_TO_BIGQUERY, max_age=60, **more)
+        if freshness
+        else AirbyteJobSensor(job_id=job.job_id, **more)
+    )
+    assert not sensor.poke(context)
+    airbyte.next_reply(401, path="/jobs.*", **CHALLENGE)
+    assert not sensor.poke(context)
+    time.sleep(0.02)
+    with pytest.raises(errors.AirbyteUnreachableError) as gave_up:
+        sensor.poke(context)
+    assert_retried(gave_up.value)
+    assert isinstance(gave_up.value.__cause__, errors.AirbyteAuthenticationError)
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("freshness", [False, True], ids=["job", "freshness"])
+async def test_nor_of_a_trigger(airbyte: LocalAirbyte, freshness: bool) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.next_reply(401, path="/jobs.*", **CHALLENGE)
+    trigger = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY) if freshness else AirbyteJobTrigger(job.job_id)
+    (event,) = [event async for event in trigger.run()]
+    assert event.payload["error"]["type"] == "AirbyteUnreachableError"
+    assert 'Basic realm="nginx"' in event.payload["error"]["message"]
 
 
 @since("3.3", "it knows no retry policies")

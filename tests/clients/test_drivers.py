@@ -7,6 +7,7 @@ import inspect
 import logging
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -16,15 +17,18 @@ import requests
 from airflow_provider_airbyte_api.api import errors, jobs, resources, starting
 from airflow_provider_airbyte_api.api.conversation import Conversation, Emit, Say, Send
 from airflow_provider_airbyte_api.api.models import Source
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
+from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
 from airflow_provider_airbyte_api.clients import sync
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE, STRIPE, STRIPE_TO_BIGQUERY
+from tests.certificates import Authority
 from tests.clients.drivers import LOG, AsyncDriver, Driver, SyncDriver
+from tests.clients.hostile import HostileServer
 
 TOKEN_PATH = "/applications/token"
 GET_JOBS = Request("GET", "/jobs", repeatable=True)
+POST_JOBS = Request("POST", "/jobs", json={})
 
 
 @pytest.fixture(params=[SyncDriver, AsyncDriver])
@@ -232,6 +236,17 @@ def test_a_name_that_does_not_exist_was_surely_not_heard(driver: Driver) -> None
 def test_tls_where_there_is_none_is_an_error_of_ours(driver: Driver) -> None:
     outcome = driver.run(exchange(GET_JOBS), driver.settings(url=driver.airbyte.url.replace("http:", "https:")))
     assert isinstance(outcome, NoResponse)
+    assert outcome.trouble is Trouble.TLS
+
+
+def test_a_certificate_of_an_unknown_authority_is_told_from_other_trouble_with_tls(
+    driver: Driver, tmp_path: Path
+) -> None:
+    context = Authority.made_in(tmp_path).server_context("127.0.0.1")
+    with HostileServer(lambda *_: None, context) as server:
+        outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
+    assert isinstance(outcome, NoResponse)
+    assert outcome.trouble is Trouble.CERTIFICATE
 
 
 def test_a_proxy_of_the_environment_is_used(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +255,32 @@ def test_a_proxy_of_the_environment_is_used(driver: Driver, monkeypatch: pytest.
     monkeypatch.setenv("http_proxy", driver.airbyte.url)
     driver.run(exchange(GET_JOBS), driver.settings(url="http://airbyte.example.com"))
     assert driver.airbyte.requests[0].headers["host"] == "airbyte.example.com"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_down_was_surely_before_airbyte(driver: Driver, scheme: str) -> None:
+    settings = driver.settings(url=f"{scheme}://airbyte.example.com")
+    for proxy in ("http://127.0.0.1:9", "http://no-such-proxy.invalid:3128"):
+        outcome = driver.run(exchange(POST_JOBS), replace(settings, proxy=proxy))
+        assert isinstance(outcome, NoResponse)
+        assert not outcome.sent
+        assert outcome.trouble in (Trouble.PROXY, Trouble.DNS)
+
+
+def test_a_proxy_that_opens_no_tunnel_was_surely_before_airbyte(driver: Driver) -> None:
+    settings = replace(driver.settings(url="https://airbyte.example.com"), proxy=driver.airbyte.url)
+    outcome = driver.run(exchange(POST_JOBS), settings)
+    assert isinstance(outcome, NoResponse)
+    assert (outcome.sent, outcome.trouble) == (False, Trouble.PROXY)
+
+
+def test_a_reply_that_is_lost_behind_a_proxy_may_have_been_obeyed(driver: Driver) -> None:
+    driver.airbyte._world.auth = False
+    driver.airbyte.lose_next_reply("POST", ".*")
+    settings = replace(driver.settings(url="http://airbyte.example.com"), proxy=driver.airbyte.url)
+    outcome = driver.run(exchange(POST_JOBS), settings)
+    assert isinstance(outcome, NoResponse)
+    assert outcome.sent
 
 
 @pytest.mark.parametrize("exempt", ["127.0.0.0/8", "localhost,127.0.0.1", "*"])
