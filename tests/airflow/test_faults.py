@@ -7,19 +7,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_airbyte_api.api import errors
 from airflow_provider_airbyte_api.clients.settings import Settings
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+from airflow_provider_airbyte_api.operators.cancelling import AirbyteCancelJobOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, replies
+from airflow_provider_airbyte_api.testing.replies import Gateway
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
-from tests.airflow.conftest import run
+from tests.airflow.conftest import XComs, run
+from tests.airflow.test_killing import Context, execute, sync
 from tests.versions import since
 
 POLL = r"/jobs/\d+"
@@ -275,6 +279,84 @@ def test_a_fault_costs_no_sync_and_starts_no_second_one(
     if case.state == "success":
         assert done.xcom("sync")["status"] == "succeeded"
         assert done.xcom("sync")["job_id"] == jobs[-1].job_id
+
+
+# -- who said it -----------------------------------------------------------------------------------------------
+
+STATUSES = (302, 400, 401, 403, 404, 409, 422, 429, 500, 501, 503)
+SHAPES: dict[str, Gateway | None] = {"Airbyte": None, "JSON": "json", "HTML": "html", "text": "text", "empty": "empty"}
+REFUSED_BY_AIRBYTE: dict[int, type[errors.AirbyteResponseError]] = {
+    400: errors.AirbyteRequestError,
+    401: errors.AirbyteAuthenticationError,
+    403: errors.AirbyteAccessError,
+    404: errors.AirbyteNotFoundError,
+    422: errors.AirbyteRequestError,
+    501: errors.AirbyteRequestError,
+}
+"""What Airbyte alone can say for good. A 409 that hides its reason, as here, leaves open what happened."""
+
+
+def sync_task() -> dict[str, Any]:
+    return execute(sync(), Context())
+
+
+def cancel_task(job_id: int) -> dict[str, Any]:
+    context: Any = {"ti": XComs()}
+    return AirbyteCancelJobOperator(task_id="cancel", job_id=job_id).execute(context)
+
+
+def answer_twice(airbyte: LocalAirbyte, method: str, path: str, status: int, shape: str) -> None:
+    times = 4 if status == 401 else 2  # each 401 earns a replay
+    headers = {"Location": "/sign-in"} if status == 302 else None
+    airbyte.next_reply(status, method=method, path=path, gateway=SHAPES[shape], headers=headers, times=times)
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("status", STATUSES)
+def test_only_airbyte_can_refuse_a_start(airbyte: LocalAirbyte, status: int, shape: str) -> None:
+    answer_twice(airbyte, "POST", "/jobs", status, shape)
+    refused = REFUSED_BY_AIRBYTE.get(status) if shape == "Airbyte" else None
+    if refused is None:
+        assert sync_task()["job_id"] == 1
+    else:
+        with pytest.raises(refused):
+            sync_task()
+    assert len(airbyte.jobs) == (refused is None)
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("status", STATUSES)
+def test_only_airbyte_can_refuse_a_cancel(airbyte: LocalAirbyte, status: int, shape: str) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    answer_twice(airbyte, "DELETE", POLL, status, shape)
+    refused = REFUSED_BY_AIRBYTE.get(status) if shape == "Airbyte" else None
+    if refused is None:
+        assert cancel_task(job.job_id)["cancelled"]
+    else:
+        with pytest.raises(refused):
+            cancel_task(job.job_id)
+    assert airbyte.cancelled == ([job.job_id] if refused is None else [])
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("path", ["/connections/.*", POLL])
+def test_before_airbyte_has_shown_anything_only_an_outage_is_ridden_out(
+    airbyte: LocalAirbyte, path: str, status: int, shape: str
+) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running" if path == POLL else "succeeded")
+    answer_twice(airbyte, "GET", path, status, shape)
+    is_an_outage = status == 429 or (status >= 500 and (status, shape) != (501, "Airbyte"))
+    with nullcontext() if is_an_outage else pytest.raises(errors.AirbyteResponseError):
+        if path == POLL:
+            cancel_task(job.job_id)
+        else:
+            sync_task()
+    made, cancelled = (0, int(is_an_outage)) if path == POLL else (int(is_an_outage), 0)
+    assert (len(airbyte.jobs) - 1, len(airbyte.cancelled)) == (made, cancelled)
 
 
 # -- retries ---------------------------------------------------------------------------------------------------
