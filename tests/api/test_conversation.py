@@ -150,7 +150,7 @@ def failed(trouble: Trouble) -> NoResponse:
     return NoResponse("https://no.example", "no reply", sent=False, trouble=trouble)
 
 
-@pytest.mark.parametrize("trouble", [each for each in Trouble if each is not Trouble.CERTIFICATE])
+@pytest.mark.parametrize("trouble", [each for each in Trouble if each not in (Trouble.CERTIFICATE, Trouble.TOO_LARGE)])
 def test_trouble_on_the_way_is_ridden_out_from_the_first_request_on(trouble: Trouble) -> None:
     assert Talk([*[failed(trouble)] * 30, reply(200)]).perform(call(GET, while_unreachable(1800))).ok
 
