@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator
+from airflow.providers.common.compat.sdk import DAG, Asset
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
@@ -15,25 +15,14 @@ from airflow_provider_airbyte_api.operators.job_run import JobRun
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import run
-from tests.airflow.test_assets import name_in_a_dag, name_in_no_dag
+from tests.airflow.test_assets import InATask, name_in_a_dag, name_in_no_dag
 from tests.versions import AIRFLOW, since
-
-
-class Asking(BaseOperator):
-    """A task that does what a test wants to do in a task."""
-
-    def __init__(self, *, ask: Callable[[Any], Any], **more: Any) -> None:
-        super().__init__(**more)
-        self.ask = ask
-
-    def execute(self, context: Any) -> None:
-        self.ask(context)
 
 
 def in_a_task(dag: DAG, ask: Callable[[], Any]) -> Any:
     """Return what ``ask`` returns in a running task."""
     answers: list[Any] = []
-    Asking(ask=lambda _: answers.append(ask()), task_id="ask")
+    InATask(ask=lambda _: answers.append(ask()), task_id="ask")
     assert run(dag).succeeded
     return answers[0]
 
@@ -59,6 +48,13 @@ def test_a_task_that_was_not_deferred_has_no_ended_deferral(dag: DAG) -> None:
 def test_an_asset_that_nothing_has_happened_to_has_no_events(dag: DAG) -> None:
     since_then = datetime.now(tz=timezone.utc) - timedelta(hours=1)
     assert in_a_task(dag, lambda: _airflow_compat.event_extras(Asset(uri="s3://compat/unknown"), since_then)) == []
+
+
+def test_a_task_that_runs_for_the_first_time_was_not_rescheduled(dag: DAG) -> None:
+    answers: list[bool] = []
+    InATask(ask=lambda context: answers.append(_airflow_compat.was_rescheduled(context)), task_id="ask")
+    assert run(dag).succeeded
+    assert answers == [False]
 
 
 def test_events_can_be_limited_from_airflow_3_2_on_and_in_the_database_of_2() -> None:

@@ -323,6 +323,8 @@ class Ending:
 
 
 class InATask(BaseOperator):
+    """A task that does what a test wants to do in a task."""
+
     def __init__(self, *, ask: Any, **more: Any) -> None:
         super().__init__(**more)
         self.ask = ask
