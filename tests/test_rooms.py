@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "operators": {"_airflow_compat", "api", "arguments", "assets", "hooks", "links", "triggers", "operators"},
     "links": {"links"},
     "task_groups": {"api", "arguments", "operators"},
-    "sensors": {"api", "arguments", "hooks", "links", "triggers", "sensors"},
+    "sensors": {"_airflow_compat", "api", "arguments", "hooks", "links", "triggers", "sensors"},
     "cli": {"api", "cli", "clients", "hooks"},
     "__main__": {"cli"},
     "testing": {"api", "testing"},

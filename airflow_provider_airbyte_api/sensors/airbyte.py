@@ -20,7 +20,6 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.api.defaults import (
     AIRBYTE_CONN_ID,
     DEFERRAL_GRACE,
@@ -105,7 +104,9 @@ class _AirbyteSensor(BaseSensorOperator):
     def _recall_earlier_pokes(self, context: Context) -> None:
         """Count what an earlier poke saw: with ``mode="reschedule"`` each one runs in a process of its own."""
         if self.reschedule and not self._has_looked:
-            self._has_looked = _airflow_compat.was_rescheduled(context)
+            from airflow_provider_airbyte_api._airflow_compat import was_rescheduled
+
+            self._has_looked = was_rescheduled(context)
 
     def _look(self, conversation: Conversation[T]) -> T | None:
         """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
