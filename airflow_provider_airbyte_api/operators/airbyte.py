@@ -31,6 +31,7 @@ from airflow_provider_airbyte_api.arguments import (
     whole_number_or_none,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
+from airflow_provider_airbyte_api.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -167,29 +168,20 @@ class AirbyteJobOperator(BaseOperator):
 
     # -- Airflow's side ----------------------------------------------------------------------------------------
 
+    @short_traceback
     def execute(self, context: Context) -> dict[str, Any]:
         """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        return self._slice(context, "begin")
+        return self._job_run(context).begin()
 
+    @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
-        return self._slice(context, "complete", event)
+        return self._job_run(context).complete(event)
 
+    @short_traceback
     def execute_after_other(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
-        return self._slice(context, "begin_after_other", event)
-
-    def _slice(self, context: Context, do: str, *event: dict[str, Any] | None) -> dict[str, Any]:
-        """Let this package's errors leave without its frames: what failed is not here but in Airbyte."""
-        from airflow_provider_airbyte_api.api.errors import AirbyteError
-
-        try:
-            result: dict[str, Any] = getattr(self._job_run(context), do)(*event)
-        except AirbyteError as error:
-            self.log.debug("%s raised", do, exc_info=True)
-            error.__cause__ = error.__context__ = None
-            raise error.with_traceback(None) from None
-        return result
+        return self._job_run(context).begin_after_other(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Do as Airflow does, and cancel the job if Airflow has ended the deferral because its timeout has passed."""

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
 from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.arguments import WHICH_CONNECTION, find_connection, given_to, offer_name, refuse
+from airflow_provider_airbyte_api.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -62,6 +63,7 @@ class AirbyteCancelJobOperator(BaseOperator):
         self.given = given_to(self, WHICH_CONNECTION)
         self.airbyte_conn_id = airbyte_conn_id
 
+    @short_traceback
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel it unless it is finished, and return what became of it."""
         from airflow_provider_airbyte_api.api import jobs, starting

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
 from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.arguments import boolean, given_to, moment_or_none, refuse, texts, whole_number
+from airflow_provider_airbyte_api.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -38,6 +39,7 @@ class _ListOperator(BaseOperator):
         self.workspace_names = workspace_names
         self.airbyte_conn_id = airbyte_conn_id
 
+    @short_traceback
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return all of them."""
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook

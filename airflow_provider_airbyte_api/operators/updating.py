@@ -17,6 +17,7 @@ from airflow_provider_airbyte_api.arguments import (
     require_one_of_two,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, push_links
+from airflow_provider_airbyte_api.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -68,6 +69,7 @@ class AirbyteUpdateConnectionOperator(BaseOperator):
         self.schedule = schedule
         self.airbyte_conn_id = airbyte_conn_id
 
+    @short_traceback
     def execute(self, context: Context) -> dict[str, Any]:
         """Change what is different, and return how the connection is now."""
         from airflow_provider_airbyte_api.api.updating import update_connection, valid_change

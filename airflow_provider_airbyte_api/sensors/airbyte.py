@@ -41,6 +41,7 @@ from airflow_provider_airbyte_api.arguments import (
     whole_number_or_none,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_links
+from airflow_provider_airbyte_api.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -147,7 +148,7 @@ class _AirbyteSensor(BaseSensorOperator):
             return None
         if isinstance(woken.error, AirbyteJobTimeoutError):
             # What Airflow raises where a sensor that pokes is out of time. It is not retried.
-            raise AirflowSensorTimeout(str(woken.error)) from woken.error
+            raise AirflowSensorTimeout(str(woken.error))
         if woken.error is not None:
             raise as_airflow(woken.error)
         return woken
@@ -218,6 +219,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         super().__init__(**kwargs)
         self.job_id = job_id
 
+    @short_traceback
     def execute(self, context: Context) -> Any:
         """Wait for the job here, or leave that to the trigger unless it is finished already."""
         from airflow_provider_airbyte_api.api import jobs
@@ -244,6 +246,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         self.log.info("Job %d is %s.", job.job_id, job.status)
         return PokeReturnValue(is_done=False)
 
+    @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
         woken = self._read(context, event)
@@ -341,6 +344,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         self.on_failed = one_of(on_failed, "on_failed", ("wait", "fail"))
         self._too_small: set[int] = set()
 
+    @short_traceback
     def execute(self, context: Context) -> Any:
         """Wait for fresh data here, or leave that to the trigger unless it is there already."""
         if not self.deferrable:
@@ -376,6 +380,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         handed_on = self._link_to(context, connection, look.fresh.job_id)
         return PokeReturnValue(is_done=True, xcom_value=self._finish(look.fresh, handed_on))
 
+    @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
         woken = self._read(context, event)

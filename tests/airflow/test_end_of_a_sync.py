@@ -129,7 +129,7 @@ def test_a_failed_sync_is_a_short_traceback_with_the_reason_first(airbyte: Local
         _ = end(sync(), job, deferrable) if deferrable else sync().execute(context())
     assert str(caught.value).startswith("Sync failed: job ")
     frames = [each for each in traceback.extract_tb(caught.value.__traceback__) if "airflow_provider" in each.filename]
-    assert len(frames) <= 2, frames
+    assert len(frames) == 1, frames
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 

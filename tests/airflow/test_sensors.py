@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from typing import Any, cast
 
 import pytest
@@ -8,7 +9,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSe
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import XComs, run
@@ -53,6 +54,29 @@ def test_a_job_that_fails_fails_the_sensor_or_skips_it(
     job.script = ["running", "failed"]
     wait_for(job, mode, soft_fail=soft_fail)
     assert run(dag).states == {"wait": state}
+
+
+@ALL_MODES
+@pytest.mark.parametrize("kind", ["job", "fresh"])
+def test_the_log_of_a_failed_sensor_has_no_frames_of_internals(
+    dag: DAG, airbyte: LocalAirbyte, mode: str, kind: str
+) -> None:
+    """As that of an operator: the reason is Airbyte's, and the message has it."""
+    raised: list[BaseException] = []
+    more: Any = {"on_failure_callback": lambda context: raised.append(context["exception"])}
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed" if kind == "fresh" else "running")
+    job.script = [] if kind == "fresh" else ["running", "failed"]
+    if kind == "job":
+        wait_for(job, mode, **more)
+    else:
+        more |= {"max_age": 60, "on_failed": "fail", "timeout": 20, **MODES[mode]}
+        AirbyteFreshnessSensor(task_id="wait", connection_id=STRIPE_TO_BIGQUERY, **more)
+    run(dag)
+    (error,) = raised
+    assert str(error).startswith("Sync failed: job ")
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if "airflow_provider_airbyte" in each.filename]
+    assert len(frames) == 1, frames
+    assert (error.__cause__, error.__context__) == (None, None)
 
 
 @ALL_MODES
