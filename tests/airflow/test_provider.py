@@ -101,4 +101,5 @@ def test_a_dag_file_that_imports_us_loads_only_what_declares_tasks(room: str) ->
         "airflow_provider_airbyte_api.links.airbyte",
         f"airflow_provider_airbyte_api.{room}",
         f"airflow_provider_airbyte_api.{room}.airbyte",
+        "airflow_provider_airbyte_api.tracebacks",
     }
