@@ -144,6 +144,47 @@ def test_a_clear_repeats_the_cancel_of_the_old_sync_until_it_is_obeyed(airbyte: 
     assert airbyte.cancelled == [1]
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_clear_whose_old_sync_does_not_stop_starts_nothing(
+    airbyte: LocalAirbyte, fast_clock: None, deferrable: bool
+) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True), Context(store))
+    airbyte.next_reply(method="DELETE", path=".*", times=999, **ACCEPTED)
+    with pytest.raises(errors.AirbyteBusyError, match="still running after it was cancelled"):
+        execute(sync(deferrable=deferrable), Context(store, try_number=2, max_tries=2))
+    assert len(airbyte.jobs) == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_after_a_clear_the_timeout_counts_from_the_start_of_the_new_sync(
+    airbyte: LocalAirbyte, deferrable: bool
+) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True, timeout=3600), Context(store))
+    store[KEY]["started_at"] -= 7200
+    cleared = Context(store, try_number=2, max_tries=2)
+    if deferrable:
+        assert defer(sync(deferrable=True, timeout=3600), cleared).deadline == pytest.approx(time.time() + 3600, abs=60)
+    else:
+        airbyte.script_jobs("running", "succeeded")
+        assert execute(sync(timeout=3600), cleared)["job_id"] == 2
+    assert airbyte.cancelled == [1]
+
+
+def test_after_a_clear_the_new_sync_is_cancelled_once_it_is_out_of_time(
+    airbyte: LocalAirbyte, fast_clock: None
+) -> None:
+    store = Store()
+    airbyte.script_jobs("running")
+    defer(sync(deferrable=True), Context(store))
+    with pytest.raises(errors.AirbyteJobTimeoutError, match="It was cancelled"):
+        execute(sync(timeout=60), Context(store, try_number=2, max_tries=2))
+    assert airbyte.cancelled == [1, 2]
+
+
 @pytest.mark.parametrize("path", ["/applications/token", "/connections/.*", "/jobs/1"])
 def test_an_outage_at_a_retry_leaves_the_record_of_the_job_as_it_is(
     airbyte: LocalAirbyte, fast_clock: None, path: str
