@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from airflow_provider_airbyte_api.api import jobs, lineage, resources
+from airflow_provider_airbyte_api.api import doctor, freshness, jobs, lineage, resources
 from airflow_provider_airbyte_api.api.conversation import Conversation, Page, fetch_token
 from airflow_provider_airbyte_api.api.errors import AirbyteError, dump
 from airflow_provider_airbyte_api.api.jobs import Waited
@@ -140,6 +140,10 @@ def conversations(server: HostileAirbyte) -> list[Callable[[], Conversation[Any]
         lambda: resources.page_of_jobs(None, "running", 0),
         lambda: resources.get_connection(CONNECTION, ONCE),
         lambda: fetch_token(credentials, ONCE),
+        lambda: freshness.look_for_fresh_data(CONNECTION, freshness.Demand(max_age=1e9, fails=True)),
+        lambda: freshness.look_for_fresh_data(CONNECTION, freshness.Demand(max_age=1e9, min_rows=1)),
+        lambda: doctor.examine(api_root(server.url), credentials, None),
+        lambda: doctor.examine(api_root(server.url), None, fixed_token("x", "")),
     ]
 
 
@@ -148,6 +152,18 @@ def claim_is_encodable(value: Any) -> None:
     msgspec, serde = pytest.importorskip("msgspec"), pytest.importorskip("airflow.sdk.serde")
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(value)) == value
     assert "\\u0000" not in json.dumps(serde.serialize(value), allow_nan=False)
+
+
+def claim_a_connection_is_well(outcome: Connection) -> None:
+    """Make of it what lineage does as well, and encode that."""
+    claim_is_encodable([dict(outcome.raw), outcome.name, outcome.schedule_type, [tag.name for tag in outcome.tags]])
+    for stream in outcome.streams:
+        configuration = {"configuration": outcome.raw, "sourceType": "postgres", "destinationType": "s3"}
+        source = Source.from_json({"sourceId": "s", **configuration})
+        destination = Destination.from_json({"destinationId": "d", **configuration})
+        root = api_root("http://localhost")
+        for name in (lineage.input_of(root, source, stream), lineage.output_of(root, outcome, destination, stream)):
+            claim_is_encodable([name.namespace, name.name])
 
 
 def claim_all_is_well(outcome: Any) -> None:
@@ -161,14 +177,13 @@ def claim_all_is_well(outcome: Any) -> None:
         claim_is_encodable(result_of(outcome, None))
         claim_is_encodable(dict(outcome.raw))
     elif isinstance(outcome, Connection):
-        claim_is_encodable([dict(outcome.raw), outcome.name, outcome.schedule_type, [tag.name for tag in outcome.tags]])
-        for stream in outcome.streams:
-            configuration = {"configuration": outcome.raw, "sourceType": "postgres", "destinationType": "s3"}
-            source = Source.from_json({"sourceId": "s", **configuration})
-            destination = Destination.from_json({"destinationId": "d", **configuration})
-            root = api_root("http://localhost")
-            for name in (lineage.input_of(root, source, stream), lineage.output_of(root, outcome, destination, stream)):
-                claim_is_encodable([name.namespace, name.name])
+        claim_a_connection_is_well(outcome)
+    elif isinstance(outcome, freshness.Look):
+        claim_is_encodable(outcome.describe())
+        for job in filter(None, (outcome.fresh, outcome.newest)):
+            claim_all_is_well(job)
+    elif isinstance(outcome, doctor.Finding):
+        claim_is_encodable([outcome.ok, outcome.text])
     elif isinstance(outcome, AirbyteError):
         claim_is_encodable(dump(outcome))
         claim_is_encodable(events.failed(1, outcome, {}))
