@@ -388,7 +388,7 @@ def test_a_kill_while_a_token_is_being_fetched_cancels_the_job_all_the_same(airb
     assert airbyte.cancelled == [job.job_id]
 
 
-ACCEPTED = {"status": 200, "body": '{"jobId": 1, "status": "running"}'}
+ACCEPTED: dict[str, Any] = {"status": 200, "body": '{"jobId": 1, "status": "running"}'}
 """What answers a cancel that is not obeyed."""
 
 
