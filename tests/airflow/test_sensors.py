@@ -56,6 +56,7 @@ def test_a_job_that_fails_fails_the_sensor_or_skips_it(
     assert run(dag).states == {"wait": state}
 
 
+@not_on("3.0", "DAG.test gives no exception to callbacks")
 @ALL_MODES
 @pytest.mark.parametrize("kind", ["job", "fresh"])
 def test_the_log_of_a_failed_sensor_has_no_frames_of_internals(
