@@ -11,9 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.api.models import valid_uuid
-from airflow_provider_airbyte_api.api.urls import ASSET_SCHEME, api_root
+from airflow_provider_airbyte_api.api.base_url import ASSET_SCHEME, parse_host
+from airflow_provider_airbyte_api.api.models import parse_uuid
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
@@ -33,10 +33,7 @@ def connection_asset(host: str, connection_id: str, *stream: str, **more: Any) -
     """
     from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - get_provider_info names this module
 
-    from airflow_provider_airbyte_api.hooks.errors import airflow_errors  # noqa: PLC0415 - as above
-
-    with airflow_errors():
-        uri = api_root(host).asset_uri(valid_uuid(connection_id, "connection_id"), *stream)
+    uri = parse_host(host).asset_uri(parse_uuid(connection_id, "connection_id"), *stream)
     return Asset(uri=uri, **more)
 
 
@@ -47,8 +44,8 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     """
     below, connection_id, *stream = _parts(uri.path)
     try:
-        root = api_root(uri.netloc + below)
-        asset_uri = root.asset_uri(valid_uuid(connection_id, "its path"), *stream)
+        root = parse_host(uri.netloc + below)
+        asset_uri = root.asset_uri(parse_uuid(connection_id, "its path"), *stream)
     except AirbyteConfigError as error:
         raise ValueError(
             f"Asset {uri.geturl()!r} is none of Airbyte's, expected {ASSET_SCHEME}://<host>/<UUID of a connection> and "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_airbyte_api import form
+from airflow_provider_airbyte_api import connection_form
 
 ASSET_URIS = {
     "schemes": ["airbyte"],
@@ -41,15 +41,15 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["airflow_provider_airbyte_api.cli.definition.get_airbyte_cli_commands"],
         "connection-types": [
             {
-                "connection-type": form.CONNECTION_TYPE,
+                "connection-type": connection_form.CONNECTION_TYPE,
                 "hook-class-name": "airflow_provider_airbyte_api.hooks.airbyte.AirbyteHook",
-                "hook-name": form.HOOK_NAME,
+                "hook-name": connection_form.HOOK_NAME,
                 "ui-field-behaviour": {
-                    "hidden-fields": form.HIDDEN,
-                    "relabeling": form.LABELS,
-                    "placeholders": form.PLACEHOLDERS,
+                    "hidden-fields": connection_form.HIDDEN_FIELDS,
+                    "relabeling": connection_form.RELABELING,
+                    "placeholders": connection_form.PLACEHOLDERS,
                 },
-                "conn-fields": form.EXTRAS,
+                "conn-fields": connection_form.CONN_FIELDS,
             }
         ],
     }

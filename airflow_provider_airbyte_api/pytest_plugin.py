@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
+from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.testing import LocalAirbyte
 
-MARK = "local_airbyte"
+MARKER = "local_airbyte"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(conn_id, **how): the id of the Airflow connection by which the fixture local_airbyte is known, and "
+        f"{MARKER}(conn_id, **how): the id of the Airflow connection by which the fixture local_airbyte is known, and "
         "what LocalAirbyte takes, such as job_seconds.",
     )
 
@@ -32,9 +32,9 @@ def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Yield an Airbyte with fresh data. Airflow knows it as ``airbyte_api_default``, or as the mark says."""
     from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: PLC0415 - see above
 
-    mark = request.node.get_closest_marker(MARK)
+    mark = request.node.get_closest_marker(MARKER)
     how = {} if mark is None else dict(mark.kwargs)
-    conn_id = str(how.pop("conn_id", AIRBYTE_CONN_ID))
+    conn_id = str(how.pop("conn_id", DEFAULT_CONN_ID))
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1,localhost")
     with LocalAirbyte(**how) as airbyte:
@@ -43,7 +43,7 @@ def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def run_dag() -> Callable[..., Any]:
+def airbyte_run_dag() -> Callable[..., Any]:
     """Return a function that runs a DAG to its end, triggers included, and returns the finished run."""
     from airflow_provider_airbyte_api.testing.dags import run_dag  # noqa: PLC0415 - it imports Airflow
 

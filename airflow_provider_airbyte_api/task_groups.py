@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskGroup
 
-from airflow_provider_airbyte_api.arguments import BOOLEANS, boolean
+from airflow_provider_airbyte_api._validation import BOOLEANS, boolean
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListConnectionsOperator, AirbyteSyncOperator
 
 

@@ -24,8 +24,8 @@ def ours(job_id: int, interval: float) -> Any:
     from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
     # The workspace is what the operator hands on.
-    handed_on = {"workspace_id": os.environ["BENCH_WORKSPACE_ID"]}
-    return AirbyteJobTrigger(job_id, os.environ["BENCH_CONNECTION_ID"], "bench", interval, handed_on=handed_on)
+    metadata = {"workspace_id": os.environ["BENCH_WORKSPACE_ID"]}
+    return AirbyteJobTrigger(job_id, os.environ["BENCH_CONNECTION_ID"], "bench", interval, metadata=metadata)
 
 
 def official(job_id: int, interval: float) -> Any:
@@ -60,7 +60,7 @@ class Ticker:
         return longest
 
 
-def say(**what: Any) -> None:
+def emit(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
@@ -93,7 +93,7 @@ async def measure(provider: str, count: int, interval: float, intervals: int, pa
     memory()
     gc.freeze()
     warming_up, before = ticker.take(), memory()
-    say(phase="starting", at=time.time())
+    emit(phase="starting", at=time.time())
     waiting = [first]
     for job_id in range(2, count + 1):
         if not burst:
@@ -101,18 +101,18 @@ async def measure(provider: str, count: int, interval: float, intervals: int, pa
         waiting.append(asyncio.create_task(wait(make(job_id, interval), events)))
     await asyncio.sleep(2 * interval)
     starting = ticker.take()
-    say(phase="steady", at=time.time())
+    emit(phase="steady", at=time.time())
     cpu, began = time.process_time(), time.time()
     await asyncio.sleep(intervals * interval)
     steady_cpu, steady_seconds, steady = time.process_time() - cpu, time.time() - began, ticker.take()
     after = memory()
     ticker.take()  # collecting garbage is this benchmark's own doing
-    say(phase="ending", at=time.time())
+    emit(phase="ending", at=time.time())
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(asyncio.gather(*waiting), patience)
     ending = ticker.take()
     ticking.cancel()
-    say(
+    emit(
         stall_warming_up=warming_up,
         stall_starting=starting,
         stall_steady=steady,

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_provider_airbyte_api.api.http import MAX_REPLY
 from airflow_provider_airbyte_api.api.safe import MAX_ITEMS, TooManyItemsError, parse_json
-from airflow_provider_airbyte_api.api.wire import MAX_REPLY
 
 
 def repeated(item: str) -> str:

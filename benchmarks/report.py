@@ -12,28 +12,28 @@ from typing import TypeAlias
 
 from benchmarks.environments import LATENCY, ROOT
 from benchmarks.parsing import Parsing
-from benchmarks.waiting import INTERVAL, Crowd
-from benchmarks.working import PROCESSES, SOURCES, Work
+from benchmarks.waiting import INTERVAL, TriggerStats
+from benchmarks.working import PROCESSES, SOURCES, WorkerStats
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "images" / "waiting.svg"
 BEGIN, END = "<!-- measured: written by make bench -->", "<!-- end of what was measured -->"
 NONE = "-"
-Measure: TypeAlias = Callable[[Crowd], float | None]
+Measure: TypeAlias = Callable[[TriggerStats], float | None]
 
 
 @dataclass(frozen=True)
 class Measured:
     """All that one run measured. ``works`` has a third one, ``disk``: ours with ``disk_cache``."""
 
-    crowds: list[Crowd]
-    bursts: list[Crowd]
+    crowds: list[TriggerStats]
+    bursts: list[TriggerStats]
     parses: dict[str, Parsing]
-    works: dict[str, Work]
+    works: dict[str, WorkerStats]
     airflow_version: str
     official_version: str
 
-    def crowd(self, provider: str, count: int) -> Crowd | None:
+    def crowd(self, provider: str, count: int) -> TriggerStats | None:
         return next((each for each in self.crowds if (each.provider, each.count) == (provider, count)), None)
 
 
@@ -75,7 +75,7 @@ def table(measured: Measured) -> str:
 WAITING: list[tuple[str, Measure, str]] = [
     ("longest stall of the event loop", lambda crowd: 1000 * crowd.longest_stall, "ms"),
     ("requests in a poll interval", lambda crowd: crowd.requests_per_interval, ""),
-    ("most requests in flight", lambda crowd: crowd.most_in_flight, ""),
+    ("most requests in flight", lambda crowd: crowd.peak_in_flight, ""),
     ("memory for each", lambda crowd: crowd.bytes_each / 1024, "KB"),
     ("CPU for 1,000 jobs and poll", lambda crowd: 1000 * crowd.cpu_per_1000_and_poll, "ms"),
     ("end of a job to its event, median", lambda crowd: crowd.median_delay, "s"),
@@ -113,7 +113,7 @@ def _cell(value: float | None, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}".strip()
 
 
-def _total(work: Work) -> int:
+def _total(work: WorkerStats) -> int:
     return sum(work.sync_requests.values())
 
 

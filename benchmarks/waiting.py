@@ -19,7 +19,7 @@ INTERVALS = 3
 
 
 @dataclass(frozen=True)
-class Crowd:
+class TriggerStats:
     """What was measured. Times are in seconds."""
 
     provider: str
@@ -28,7 +28,7 @@ class Crowd:
     stall_steady: float
     stall_ending: float
     requests_per_interval: float
-    most_in_flight: int
+    peak_in_flight: int
     bytes_each: float
     cpu_per_1000_and_poll: float
     delays: list[float]
@@ -47,7 +47,7 @@ class Crowd:
         return max(self.delays, default=None)
 
 
-def measure(environment: Environment, count: int, patience: float = 180.0, *, burst: bool = False) -> Crowd:
+def measure(environment: Environment, count: int, patience: float = 180.0, *, burst: bool = False) -> TriggerStats:
     """Let ``count`` triggers wait for as many jobs, which end within one poll interval of one another."""
     with LocalAirbyte() as airbyte:
         airbyte.latency = LATENCY
@@ -91,14 +91,14 @@ def measure(environment: Environment, count: int, patience: float = 180.0, *, bu
         steady = sum(phases["steady"] <= at < phases["ending"] for at in asked)
         events = {int(job_id): at for job_id, at in report["events"].items()}
         intervals = report["steady_seconds"] / INTERVAL
-        return Crowd(
+        return TriggerStats(
             provider=environment.name,
             count=count,
             stall_starting=report["stall_starting"],
             stall_steady=report["stall_steady"],
             stall_ending=report["stall_ending"],
             requests_per_interval=steady / intervals,
-            most_in_flight=airbyte.most_in_flight,
+            peak_in_flight=airbyte.peak_in_flight,
             bytes_each=report["bytes_each"],
             cpu_per_1000_and_poll=report["steady_cpu"] / intervals / count * 1000,
             delays=[events[job_id] - at for job_id, at in ended.items() if job_id in events],
@@ -111,5 +111,5 @@ def _end_all(airbyte: LocalAirbyte, count: int, ended: dict[int, float]) -> None
     began = time.time()
     for number in range(count):
         time.sleep(max(began + INTERVAL * number / count - time.time(), 0))
-        airbyte.end_job(number + 1)
+        airbyte.finish_job(number + 1)
         ended[number + 1] = time.time()

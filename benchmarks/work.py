@@ -39,7 +39,7 @@ def start_processes(provider: str, count: int) -> None:
     """Let ``count`` processes ask for something at the same moment, each forked from one that has all imports."""
     hook_class = hook_of(provider)
     if provider == "ours":
-        from airflow_provider_airbyte_api.clients import sync  # noqa: F401 - imported before the fork
+        from airflow_provider_airbyte_api.clients import sync_client  # noqa: F401 - imported before the fork
     begin = time.time() + 2.0
     children = []
     for _ in range(count):

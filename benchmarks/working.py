@@ -21,7 +21,7 @@ POLLS = 3
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkerStats:
     """What was measured. ``sync_requests`` are by kind; ``tokens`` are those that ``PROCESSES`` asked for."""
 
     sync_requests: dict[str, int]
@@ -30,7 +30,7 @@ class Work:
     list_seconds: float
 
 
-def measure(environment: Environment, extra: dict[str, Any] | None = None) -> Work:
+def measure(environment: Environment, extra: dict[str, Any] | None = None) -> WorkerStats:
     listed: dict[str, Any] = {}
     with LocalAirbyte() as airbyte:
         airbyte.script_jobs(*["running"] * (POLLS - 1), "succeeded")
@@ -41,7 +41,7 @@ def measure(environment: Environment, extra: dict[str, Any] | None = None) -> Wo
         done = _run(environment, airbyte, extra, "processes", str(PROCESSES), XDG_CACHE_HOME=cache)
         if done["failed"]:
             raise RuntimeError(f"{done['failed']} processes of {environment.name} failed.")
-        tokens = len(airbyte.asked("POST", "/applications/token"))
+        tokens = len(airbyte.requests_to("POST", "/applications/token"))
     with LocalAirbyte() as airbyte:
         airbyte.latency = LATENCY
         one = next(source for source in airbyte.sources if source["sourceType"] == "stripe")
@@ -49,8 +49,8 @@ def measure(environment: Environment, extra: dict[str, Any] | None = None) -> Wo
         listed = _run(environment, airbyte, extra, "sources")
         if listed["found"] != SOURCES:
             raise RuntimeError(f"{environment.name} found {listed['found']} of {SOURCES} sources.")
-        pages = len(airbyte.asked("GET", "/sources"))
-    return Work(dict(requests), tokens, pages, listed["seconds"])
+        pages = len(airbyte.requests_to("GET", "/sources"))
+    return WorkerStats(dict(requests), tokens, pages, listed["seconds"])
 
 
 def _run(

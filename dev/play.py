@@ -7,7 +7,7 @@ import sys
 import threading
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from dev.stack import REPOSITORY, AirflowStack, StackError, stop_as_ctrl_c_does
+from dev.stack import REPOSITORY, AirflowStack, StackError, interrupt_on_sigterm
 
 AIRFLOW_PORT, AIRBYTE_PORT = 8080, 8000
 
@@ -16,7 +16,7 @@ def main() -> int:
     """Start both, say where they are, and wait for Ctrl-C."""
     home = REPOSITORY / ".airflow"
     shutil.rmtree(home, ignore_errors=True)
-    stop_as_ctrl_c_does()
+    interrupt_on_sigterm()
     try:
         airbyte = LocalAirbyte(port=AIRBYTE_PORT, job_seconds=20.0).start()
     except OSError as error:

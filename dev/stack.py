@@ -44,7 +44,7 @@ class AirflowStack:
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         self._environment = {**foreign, **self._settings(dags), **environment}
         self._process: subprocess.Popen[bytes] | None = None
-        self._parts: list[subprocess.Popen[bytes]] = []
+        self._components: list[subprocess.Popen[bytes]] = []
 
     def _settings(self, dags: Path) -> dict[str, str]:
         return {
@@ -115,20 +115,20 @@ class AirflowStack:
         if self._process is None:
             return []
         found = []
-        for leader in (self._process, *self._parts):
+        for leader in (self._process, *self._components):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(leader.pid)
                 found += [process, *process.children(recursive=True)]
         return found
 
-    def part(self, name: str) -> list[psutil.Process]:
+    def component(self, name: str) -> list[psutil.Process]:
         """Return the processes of one part, such as the triggerer, each before its children."""
-        leaders = [each for each in self.processes() if _is_part(each, name)]
+        leaders = [each for each in self.processes() if _is_component(each, name)]
         return [each for leader in leaders[:1] for each in (leader, *leader.children(recursive=True))]
 
-    def kill_part(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+    def kill_component(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to all processes of one part, and wait until they are gone."""
-        processes = self.part(name)
+        processes = self.component(name)
         if not processes:
             raise StackError(f"There is no {name} to kill.")
         for process in processes if number == signal.SIGKILL else processes[:1]:
@@ -137,9 +137,9 @@ class AirflowStack:
         if alive:
             raise StackError(f"{name} does not stop: {alive}")
 
-    def start_part(self, name: str) -> None:
+    def start_component(self, name: str) -> None:
         """Start one part anew, in the place of one that was killed."""
-        self._parts.append(self._airflow(name))
+        self._components.append(self._airflow(name))
 
     def _airflow(self, command: str) -> subprocess.Popen[bytes]:
         with self.log_file.open("ab") as log:
@@ -165,7 +165,7 @@ class AirflowStack:
         for process in alive:
             _send(process, signal.SIGKILL)
         _still_running(alive, 5.0)
-        for leader in (self._process, *self._parts):
+        for leader in (self._process, *self._components):
             leader.wait(timeout=5)
         self._process = None
 
@@ -244,10 +244,10 @@ class AirflowStack:
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """Return the log of one try of a task, a line an event."""
         answer = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}?full_content=true")
-        return "\n".join(_words(line) for line in answer["content"])
+        return "\n".join(_log_message(line) for line in answer["content"])
 
 
-def stop_as_ctrl_c_does() -> None:
+def interrupt_on_sigterm() -> None:
     """Let SIGTERM leave all ``with`` blocks, as Ctrl-C does, so that nothing is left running."""
 
     def interrupt(*_: object) -> None:
@@ -265,26 +265,26 @@ def _still_running(processes: list[psutil.Process], seconds: float) -> list[psut
     """Return those of ``processes`` that run on after ``seconds``. One that nobody has buried yet does not run."""
     until = time.monotonic() + seconds
     while True:
-        alive = [each for each in processes if _runs(each)]
+        alive = [each for each in processes if _is_alive(each)]
         if not alive or time.monotonic() > until:
             return alive
         time.sleep(0.1)
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:  # it has ended between the two questions
         return False
 
 
-def _words(line: dict[str, Any]) -> str:
+def _log_message(line: dict[str, Any]) -> str:
     """Return a line of a task's log, with the message of the exception that it tells of."""
     errors = line.get("error_detail") or []
     return " ".join([str(line.get("event", line)), *(f"{each['exc_type']}: {each['exc_value']}" for each in errors)])
 
 
-def _is_part(process: psutil.Process, name: str) -> bool:
+def _is_component(process: psutil.Process, name: str) -> bool:
     """Tell whether ``process`` is ``airflow <name>``, by its command line or the title it gave itself."""
     try:
         words = " ".join(process.cmdline()).split()

@@ -19,6 +19,6 @@ with DAG(dag_id="example_airbyte_full_refresh", schedule=None, catchup=False, ta
         task_id="clear", connection_name=NAME, on_running="wait", deferrable=True, poll_interval=2
     )
     sync = AirbyteSyncOperator(
-        task_id="sync", connection_name=NAME, on_own_schedule="fail", deferrable=True, poll_interval=2
+        task_id="sync", connection_name=NAME, on_airbyte_schedule="fail", deferrable=True, poll_interval=2
     )
     own >> clear >> sync

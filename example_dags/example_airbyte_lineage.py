@@ -11,5 +11,5 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 
 with DAG(dag_id="example_airbyte_lineage", schedule=None, catchup=False, tags=["airbyte"]) as dag:
     AirbyteSyncOperator(
-        task_id="sync", connection_name="Snowflake → Postgres", lineage_columns=True, deferrable=True, poll_interval=2
+        task_id="sync", connection_name="Snowflake → Postgres", emit_schema_facet=True, deferrable=True, poll_interval=2
     )

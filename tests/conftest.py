@@ -33,10 +33,10 @@ os.environ.update(
 if AIRFLOW < (3, 0):
     os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"  # that of unit tests does not go with SQLite there
 
-from airflow_provider_airbyte_api.api import defaults  # noqa: E402
+from airflow_provider_airbyte_api import _defaults  # noqa: E402
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E402
 from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
-from airflow_provider_airbyte_api.testing.dags import make_tables  # noqa: E402
+from airflow_provider_airbyte_api.testing.dags import ensure_db  # noqa: E402
 from dev.stack import AirflowStack  # noqa: E402
 
 
@@ -55,7 +55,7 @@ def _no_tokens_from_before() -> None:
 
 @pytest.fixture(autouse=True)
 def _polls_may_be_as_frequent_as_a_test_likes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(defaults, "MIN_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(_defaults, "MIN_POLL_INTERVAL", 0.0)
 
 
 @pytest.fixture
@@ -94,4 +94,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalA
 @pytest.fixture(scope="session")
 def database() -> None:
     """Airflow's own tables, empty."""
-    make_tables()
+    ensure_db()

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_airbyte_api import __version__
-from airflow_provider_airbyte_api.api.doctor import Diagnosis
-from airflow_provider_airbyte_api.form import EXTRAS
-from airflow_provider_airbyte_api.hooks.extras import OTHER_NAMES
+from airflow_provider_airbyte_api.api.diagnostics import Problem
+from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
+from airflow_provider_airbyte_api.hooks.extras import EXTRA_ALIASES
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.conftest import REPOSITORY
 from tests.versions import since
@@ -125,14 +125,14 @@ def test_the_dag_in_the_readme_is_no_longer_than_twelve_lines() -> None:
 
 def test_when_it_does_not_work_has_a_heading_for_each_diagnosis() -> None:
     headings = set(re.findall(r"^## (.+)$", (REPOSITORY / "docs" / "troubleshooting.md").read_text(), re.MULTILINE))
-    assert {diagnosis.value for diagnosis in Diagnosis} <= headings
+    assert {diagnosis.value for diagnosis in Problem} <= headings
 
 
 def test_connect_names_each_field_of_the_connection() -> None:
     text = (REPOSITORY / "docs" / "connect.md").read_text()
     rows = " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
-    assert set(re.findall(r"`(\w+)`", rows)) >= set(EXTRAS)
-    assert all(f"`{name}" in text for name in OTHER_NAMES)
+    assert set(re.findall(r"`(\w+)`", rows)) >= set(CONN_FIELDS)
+    assert all(f"`{name}" in text for name in EXTRA_ALIASES)
 
 
 def test_compatibility_names_each_airflow_that_is_tested() -> None:

@@ -11,42 +11,47 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_airbyte_api"
 NAME = PACKAGE.name
 MAY_IMPORT = {
-    "api": {"api"},
-    "clients": {"api", "clients", "__init__"},
-    "form": set(),
-    "assets": {"api", "hooks"},
-    "hooks": {"api", "clients", "form", "hooks"},
-    "arguments": {"_airflow_compat", "api", "hooks"},
+    "_defaults": set(),
+    "exceptions": {"api"},
+    "api": {"_defaults", "api", "exceptions"},
+    "clients": {"api", "clients", "exceptions", "__init__"},
+    "connection_form": set(),
+    "assets": {"_defaults", "api", "exceptions", "hooks"},
+    "hooks": {"_defaults", "api", "clients", "connection_form", "exceptions", "hooks"},
+    "_validation": {"_airflow_compat", "api", "exceptions", "hooks"},
     "_airflow_compat": set(),
-    "tracebacks": {"api"},
-    "retries": {"api", "hooks"},
-    "watch": {"api", "clients", "watch"},
-    "triggers": {"api", "clients", "hooks", "triggers", "watch"},
+    "retry_policy": {"exceptions"},
+    "polling": {"_defaults", "api", "clients", "exceptions", "polling"},
+    "triggers": {"_airflow_compat", "_defaults", "api", "clients", "exceptions", "hooks", "polling", "triggers"},
     "operators": {
-        "_airflow_compat",
-        "api",
-        "arguments",
-        "assets",
-        "hooks",
-        "links",
-        "tracebacks",
-        "triggers",
-        "operators",
+        *("_airflow_compat", "_defaults", "_validation", "api", "assets", "exceptions"),
+        *("hooks", "links", "triggers", "operators"),
     },
     "links": {"links"},
-    "task_groups": {"api", "arguments", "operators"},
-    "sensors": {"_airflow_compat", "api", "arguments", "hooks", "links", "tracebacks", "triggers", "sensors"},
-    "cli": {"api", "cli", "clients", "hooks"},
+    "task_groups": {"_validation", "api", "operators"},
+    "sensors": {
+        "_airflow_compat",
+        "_defaults",
+        "_validation",
+        "api",
+        "exceptions",
+        "hooks",
+        "links",
+        "triggers",
+        "sensors",
+    },
+    "cli": {"_defaults", "api", "cli", "clients", "exceptions", "hooks"},
     "__main__": {"cli"},
-    "testing": {"api", "testing"},
-    "pytest_plugin": {"api", "testing"},
-    "get_provider_info": {"form"},
+    "testing": {"_defaults", "api", "testing"},
+    "pytest_plugin": {"_defaults", "api", "testing"},
+    "get_provider_info": {"connection_form"},
     "__init__": set(),
 }
 PURE = {"aiohttp", "requests", "airflow", "urllib3", "socket", "asyncio", "threading", "time", "random"}
 FOREIGN = {
     "api": PURE,
-    "form": PURE,
+    "connection_form": PURE,
+    "_defaults": PURE,
     "get_provider_info": PURE,
     "__init__": PURE,
     "clients": {"airflow"},
@@ -85,7 +90,10 @@ def test_a_room_imports_only_what_lies_below_it(module: Path) -> None:
 
 
 def test_aiohttp_is_imported_by_one_driver_and_requests_by_the_other() -> None:
-    for library, drivers in (("aiohttp", ["aio.py"]), ("requests", ["deadline.py", "network.py", "sync.py"])):
+    for library, drivers in (
+        ("aiohttp", ["async_client.py"]),
+        ("requests", ["deadline.py", "network.py", "sync_client.py"]),
+    ):
         users = {
             path.relative_to(PACKAGE) for path in MODULES for name in imported(path) if name.split(".")[0] == library
         }

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import NoReturn
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_int, safe_repr
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 MAX_SECONDS = 100 * 365 * 86_400
 """The longest timeout: 100 years. A deadline that lies much later is no date any more."""
@@ -19,18 +19,18 @@ FIRST_YEAR, LAST_YEAR = 1970, 9998
 """The years of a moment: they leave room to convert it to any time zone and to seconds since the epoch."""
 
 
-def refuse(name: str, value: object, expected: str) -> NoReturn:
-    """Raise :class:`~.errors.AirbyteConfigError` for the argument ``name``."""
+def raise_invalid(name: str, value: object, expected: str) -> NoReturn:
+    """Raise :class:`~.exceptions.AirbyteConfigError` for the argument ``name``."""
     raise AirbyteConfigError(f"{name} is {safe_repr(value)}, expected {expected}.")
 
 
-def boolean(value: object, name: str) -> bool:
+def parse_bool(value: object, name: str) -> bool:
     """Return ``value`` if it is True or False.
 
     Text such as ``"False"``, a template and the output of another task are all true, whatever they say.
     """
     if not isinstance(value, bool):
-        refuse(
+        raise_invalid(
             name,
             value,
             "True or False. It is read while the DAG is parsed, so it can be neither text, nor a template, nor the "
@@ -39,50 +39,50 @@ def boolean(value: object, name: str) -> bool:
     return value
 
 
-def seconds(value: object, name: str) -> float:
+def parse_seconds(value: object, name: str) -> float:
     """Return ``value`` as a number of seconds above 0, up to :data:`MAX_SECONDS`."""
     found = safe_float(value, 0.0, MAX_SECONDS)
     if not found:
-        refuse(name, value, f"a number of seconds above 0, such as 30, and at most {MAX_SECONDS:,} (100 years)")
+        raise_invalid(name, value, f"a number of seconds above 0, such as 30, and at most {MAX_SECONDS:,} (100 years)")
     return found
 
 
-def whole_number(value: object, name: str, minimum: int = 0) -> int:
+def parse_int(value: object, name: str, minimum: int = 0) -> int:
     """Return ``value`` as a whole number from ``minimum`` up to the largest of 64 bits."""
     found = safe_int(value, minimum)
     if found is None:
-        refuse(name, value, f"a whole number of at least {minimum}")
+        raise_invalid(name, value, f"a whole number of at least {minimum}")
     return found
 
 
-def one_of(value: object, name: str, choices: Sequence[str]) -> str:
+def parse_choice(value: object, name: str, choices: Sequence[str]) -> str:
     """Return ``value`` if it is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
-        refuse(name, value, f"one of {', '.join(choices)}")
+        raise_invalid(name, value, f"one of {', '.join(choices)}")
     return str(value)
 
 
-def text(value: object, name: str) -> str:
+def parse_text(value: object, name: str) -> str:
     """Return ``value`` as a text that is not blank. Jinja's native types make a number of a name such as 2024."""
     if isinstance(value, int) and not isinstance(value, bool):
         return safe_repr(value)
     if not isinstance(value, str) or not value.strip():
-        refuse(name, value, "a text that is not empty")
+        raise_invalid(name, value, "a text that is not empty")
     return value
 
 
-def texts(value: object, name: str) -> tuple[str, ...]:
+def parse_texts(value: object, name: str) -> tuple[str, ...]:
     """Return ``value``, a text or several, as texts; None as none of them."""
     if value is None:
         return ()
     if isinstance(value, str | int):
-        return (text(value, name),)
+        return (parse_text(value, name),)
     if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
-        refuse(name, value, "a text or a list of texts")
-    return tuple(text(each, name) for each in value)
+        raise_invalid(name, value, "a text or a list of texts")
+    return tuple(parse_text(each, name) for each in value)
 
 
-def moment(value: object, name: str) -> datetime:
+def parse_datetime(value: object, name: str) -> datetime:
     """Return ``value``, a datetime or a text in ISO 8601, as a moment; in UTC where it names no zone."""
     found = value
     if isinstance(value, str):
@@ -91,7 +91,7 @@ def moment(value: object, name: str) -> datetime:
         except ValueError:
             found = value
     if not isinstance(found, datetime):
-        refuse(name, value, "a datetime, or text such as 2026-11-23T10:00:00+00:00")
+        raise_invalid(name, value, "a datetime, or text such as 2026-11-23T10:00:00+00:00")
     if not FIRST_YEAR <= found.year <= LAST_YEAR:
-        refuse(name, value, f"a moment in the years {FIRST_YEAR} to {LAST_YEAR}")
+        raise_invalid(name, value, f"a moment in the years {FIRST_YEAR} to {LAST_YEAR}")
     return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)

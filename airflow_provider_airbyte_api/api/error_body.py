@@ -24,10 +24,10 @@ MAX_SERVER_MESSAGE = 1000
 MAX_MASKED = 20_000
 """How much of a text is looked through for secrets, in characters; what is shown of it is far less."""
 
-MAX_FACT = 160
+MAX_DETAIL_LENGTH = 160
 """Length of one further field of an error that is shown, in characters."""
 
-MAX_FACTS = 5
+MAX_DETAILS = 5
 
 BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant", "access_denied"})
 """Errors of a token endpoint (RFC 6749, 5.2) that mean the credentials."""
@@ -84,14 +84,14 @@ class ErrorBody:
     @property
     def _is_problem(self) -> bool:
         kind, title = self.fields.get("type"), self.fields.get("title")
-        if isinstance(kind, str) and (kind.startswith("error:") or _is_airbytes(kind)):
+        if isinstance(kind, str) and (kind.startswith("error:") or _is_airbyte_url(kind)):
             return True
         return isinstance(title, str) and ("documentationUrl" in self.fields or bool(_TITLE.fullmatch(title)))
 
     @property
     def _is_page_not_found(self) -> bool:
         """True for what Airbyte's framework says of a path that does not exist."""
-        return self.status == 404 and _dig(self.fields, "_embedded", "errors", 0, "message") == "Page Not Found"  # noqa: PLR2004
+        return self.status == 404 and _get_path(self.fields, "_embedded", "errors", 0, "message") == "Page Not Found"  # noqa: PLR2004
 
     @property
     def title(self) -> str | None:
@@ -99,14 +99,14 @@ class ErrorBody:
         if "<html" not in self.text[:1000].lower() and "<!doctype html" not in self.text[:1000].lower():
             return None
         found = re.search(r"<title[^>]*>(.*?)</title>", self.text[:100_000], re.IGNORECASE | re.DOTALL)
-        return self._shown(" ".join(found[1].split()), MAX_FACT) if found else ""
+        return self._masked_excerpt(" ".join(found[1].split()), MAX_DETAIL_LENGTH) if found else ""
 
     @property
     def source(self) -> str:
         """What answered in Airbyte's place, as far as it names itself; a whole subject of a sentence."""
         if "iap" in self.text[:MAX_RAW_DETAIL].lower().split() or "x-goog-iap-generated-response" in self.headers:
             return "Google's Identity-Aware Proxy (IAP)"
-        server = self._shown(self.headers.get("server", ""), MAX_FACT)
+        server = self._masked_excerpt(self.headers.get("server", ""), MAX_DETAIL_LENGTH)
         return "A gateway or proxy in front of Airbyte" + (f" (Server: {server})" if server else "")
 
     def message(self) -> str:
@@ -116,8 +116,8 @@ class ErrorBody:
         error_id = fields.get("errorId")
         kind = fields.get("type")
         for said in (
-            _dig(fields, "data", "message"),
-            _dig(fields, "_embedded", "errors", 0, "message"),
+            _get_path(fields, "data", "message"),
+            _get_path(fields, "_embedded", "errors", 0, "message"),
             fields.get("message"),
             fields.get("detail"),
             fields.get("title"),
@@ -127,13 +127,13 @@ class ErrorBody:
             kind == "about:blank" and "no reason. Airbyte 0.63 and older answer in this form; 0.64 or newer is needed",
         ):
             if said:
-                facts = ", ".join(self._facts())
-                return _sentence(self._shown(str(said).rstrip(), MAX_SERVER_MESSAGE), facts)
+                facts = ", ".join(self._details())
+                return _with_period(self._masked_excerpt(str(said).rstrip(), MAX_SERVER_MESSAGE), facts)
         if self.title is not None:
             return "a web page" + (f" titled {self.title!r}." if self.title else ".")
-        return _sentence(self._shown(self.text, MAX_RAW_DETAIL)) if self.text else "an empty body."
+        return _with_period(self._masked_excerpt(self.text, MAX_RAW_DETAIL)) if self.text else "an empty body."
 
-    def _facts(self) -> list[str]:
+    def _details(self) -> list[str]:
         """Return what else the error names: an id, the class of an exception, the field that is wrong."""
         found = [
             f"{name} {value}"
@@ -143,16 +143,16 @@ class ErrorBody:
         name = self.fields.get("exceptionClassName")
         if isinstance(name, str):
             found.append(name)
-        invalid = map(dict_or_empty, list_or_empty(self.fields.get("validationErrors"))[:MAX_FACTS])
+        invalid = map(dict_or_empty, list_or_empty(self.fields.get("validationErrors"))[:MAX_DETAILS])
         found.extend(f"{each.get('propertyPath')} {each.get('message')}" for each in invalid)
-        return [self._shown(each, MAX_FACT) for each in found[:MAX_FACTS]]
+        return [self._masked_excerpt(each, MAX_DETAIL_LENGTH) for each in found[:MAX_DETAILS]]
 
-    def _shown(self, text: str, max_length: int) -> str:
+    def _masked_excerpt(self, text: str, max_length: int) -> str:
         # Masked before it is cut: half of a secret is still one.
         return safe_text(mask(text[:MAX_MASKED], self.secrets), max_length)
 
 
-def _is_airbytes(url: str) -> bool:
+def _is_airbyte_url(url: str) -> bool:
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -164,7 +164,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _dig(value: Any, *keys: str | int) -> Any:
+def _get_path(value: Any, *keys: str | int) -> Any:
     for key in keys:
         try:
             value = value[key]
@@ -173,7 +173,7 @@ def _dig(value: Any, *keys: str | int) -> Any:
     return value
 
 
-def _sentence(text: str, facts: str = "") -> str:
+def _with_period(text: str, facts: str = "") -> str:
     if facts:
         return f"{text.removesuffix('.')} ({facts})."
     return text if text.endswith((".", "!", "?")) else text + "."

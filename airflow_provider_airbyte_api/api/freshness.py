@@ -5,17 +5,29 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from airflow_provider_airbyte_api.api import calls
-from airflow_provider_airbyte_api.api.conversation import ANSWERS_AGAIN, Conversation, Say, now, read_page
-from airflow_provider_airbyte_api.api.errors import AirbyteError, AirbyteJobTimeoutError, may_heal, unreachable_for
-from airflow_provider_airbyte_api.api.jobs import HEARTBEAT, Outage, Patience, Waited, get_job, pause_within
-from airflow_provider_airbyte_api.api.models import Job, JobStatus, valid_uuid
-from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.api.verdict import Seen, require_success
+from airflow_provider_airbyte_api.api import endpoints
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+from airflow_provider_airbyte_api.api.flow import ANSWERS_AGAIN, Flow, Log, fetch_page, get_time
+from airflow_provider_airbyte_api.api.jobs import (
+    PROGRESS_LOG_INTERVAL,
+    Outage,
+    WaitOptions,
+    WaitResult,
+    get_job,
+    sleep_until,
+)
+from airflow_provider_airbyte_api.api.models import Job, JobStatus, parse_uuid
+from airflow_provider_airbyte_api.api.outcome import JobContext, raise_unless_succeeded
+from airflow_provider_airbyte_api.exceptions import (
+    AirbyteError,
+    AirbyteJobTimeoutError,
+    is_recoverable_while_waiting,
+    unreachable_for,
+)
 
 
 @dataclass(frozen=True)
-class Demand:
+class FreshnessCriteria:
     """What is fresh: a successful sync that is young, late and large enough. None asks for nothing.
 
     It ended no longer ago than ``max_age`` seconds, not before ``completed_after`` (in seconds since the epoch), and
@@ -25,35 +37,35 @@ class Demand:
     max_age: float | None = None
     completed_after: float | None = None
     min_rows: int | None = None
-    fails: bool = False
+    fail_on_failure: bool = False
 
-    def since(self, moment: float) -> float:
+    def earliest_end(self, now: float) -> float:
         """Return when a sync has to have ended at the earliest to be fresh at ``moment``."""
-        by_age = 0.0 if self.max_age is None else moment - self.max_age
+        by_age = 0.0 if self.max_age is None else now - self.max_age
         return max(by_age, self.completed_after or 0.0)
 
 
 @dataclass(frozen=True)
-class Look:
+class FreshnessCheck:
     """What was seen: the sync that makes the data fresh, if there is one, and else the newest that succeeded."""
 
-    fresh: Job | None
-    newest: Job | None
+    match: Job | None
+    latest_success: Job | None
 
-    def describe(self) -> str:
+    def explain(self) -> str:
         """Return what is to be said of data that is not fresh."""
-        if self.newest is None:
+        if self.latest_success is None:
             return "It is not fresh yet: no sync has succeeded among the newest ones"
-        newest = f"job {self.newest.job_id}, which ended at {self.newest.last_updated_at}"
+        newest = f"job {self.latest_success.job_id}, which ended at {self.latest_success.last_updated_at}"
         return f"It is not fresh yet: the newest sync that succeeded is {newest}"
 
 
-def look_for_fresh_data(
+def check_freshness(
     connection_id: str,
-    demand: Demand,
-    seen: Seen = Seen(),  # noqa: B008 - it is frozen
+    criteria: FreshnessCriteria,
+    context: JobContext = JobContext(),  # noqa: B008 - it is frozen
     too_small: set[int] | None = None,
-) -> Conversation[Look]:
+) -> Flow[FreshnessCheck]:
     """Return whether there is a fresh sync, with one request.
 
     Some servers leave the number of rows out of their lists. There, ``demand.min_rows`` costs one more request for each
@@ -64,112 +76,114 @@ def look_for_fresh_data(
     :raises AirbyteJobCancelledError: likewise, if it was cancelled.
     """
     too_small = set() if too_small is None else too_small
-    moment = yield from now()
-    since = demand.since(moment)
-    request = calls.list_jobs(
+    now = yield from get_time()
+    since = criteria.earliest_end(now)
+    request = endpoints.list_jobs(
         connection_id=connection_id,
         job_type="sync",
         # What succeeded is all that counts, unless a failure does.
-        status=None if demand.fails else JobStatus.SUCCEEDED.value,
+        status=None if criteria.fail_on_failure else JobStatus.SUCCEEDED.value,
     )
-    page = yield from read_page(request, 0, Job.from_json, ONCE)
-    wanted = valid_uuid(connection_id, "connection_id")
+    page = yield from fetch_page(request, 0, Job.from_json, NO_RETRY)
+    wanted = parse_uuid(connection_id, "connection_id")
     rows = [job for job in page.rows if job.connection_id.lower() in ("", wanted)]  # a server may ignore the filter
-    finished = sorted((job for job in rows if job.is_finished), key=lambda job: job.job_id, reverse=True)
+    finished = sorted((job for job in rows if job.is_terminal), key=lambda job: job.job_id, reverse=True)
     succeeded = [job for job in finished if job.status == JobStatus.SUCCEEDED]
     for job in succeeded:
-        if job.ended_at < since or job.job_id in too_small:
+        if job.completed_timestamp < since or job.job_id in too_small:
             continue
-        if demand.min_rows is not None and job.rows_synced is None:
-            whole = yield from get_job(job.job_id, ONCE, is_seen=True)
-            if whole.is_finished:  # a replica that lags may show it as running
+        if criteria.min_rows is not None and job.rows_synced is None:
+            whole = yield from get_job(job.job_id, NO_RETRY, is_seen=True)
+            if whole.is_terminal:  # a replica that lags may show it as running
                 job = whole  # noqa: PLW2901 - the same job
-        if demand.min_rows is None or (job.rows_synced or 0) >= demand.min_rows:
-            return Look(job, job)
+        if criteria.min_rows is None or (job.rows_synced or 0) >= criteria.min_rows:
+            return FreshnessCheck(job, job)
         if job.rows_synced is not None:
             too_small.add(job.job_id)
     newest = max(rows, key=lambda job: job.job_id, default=None)
     # One that still runs may yet make it fresh.
-    if demand.fails and newest is not None and _has_failed(newest) and newest.ended_at >= since:
-        require_success(newest, seen)
-    return Look(None, succeeded[0] if succeeded else None)
+    if criteria.fail_on_failure and newest is not None and _has_failed(newest) and newest.completed_timestamp >= since:
+        raise_unless_succeeded(newest, context)
+    return FreshnessCheck(None, succeeded[0] if succeeded else None)
 
 
-def wait_for_fresh_data(
+def wait_until_fresh(
     connection_id: str,
-    demand: Demand,
-    patience: Patience,
-    seen: Seen = Seen(),  # noqa: B008 - it is frozen
-) -> Conversation[Waited]:
+    criteria: FreshnessCriteria,
+    options: WaitOptions,
+    context: JobContext = JobContext(),  # noqa: B008 - it is frozen
+) -> Flow[WaitResult]:
     """Return the sync that makes the data fresh once there is one, looking as ``patience`` says.
 
     Trouble on the way to Airbyte is ridden out for ``patience.unreachable_timeout``.
 
     :raises AirbyteJobTimeoutError: if there is none at ``patience.deadline``.
-    :raises AirbyteError: as :func:`look_for_fresh_data`.
+    :raises AirbyteError: as :func:`check_freshness`.
     """
-    lookout = _Lookout(connection_id, demand, patience, seen)
-    pause, looks = patience.first_pause, 0
+    wait = _FreshnessWait(connection_id, criteria, options, context)
+    pause, looks = options.initial_delay, 0
     while True:
-        yield from pause_within(pause, patience.deadline)
-        fresh = yield from lookout.look_once()
+        yield from sleep_until(pause, options.deadline)
+        fresh = yield from wait.poll_once()
         looks += 1
         if fresh is not None:
-            return Waited(fresh, looks)
-        moment = yield from now()
-        if patience.deadline is not None and moment >= patience.deadline:
-            away = f" Airbyte cannot tell at present: {lookout.trouble}" if lookout.trouble else ""
+            return WaitResult(fresh, looks)
+        now = yield from get_time()
+        if options.deadline is not None and now >= options.deadline:
+            away = f" Airbyte cannot tell at present: {wait.last_error}" if wait.last_error else ""
             raise AirbyteJobTimeoutError(f"There was no fresh sync in the time given.{away}", job_id=0)
-        pause = lookout.pause
+        pause = wait.delay
 
 
 @dataclass
-class _Lookout:
+class _FreshnessWait:
     """Looks for fresh data again and again, and knows for how long Airbyte has been away."""
 
     connection_id: str
-    demand: Demand
-    patience: Patience
-    seen: Seen
+    criteria: FreshnessCriteria
+    options: WaitOptions
+    context: JobContext
     outage: Outage = field(default_factory=Outage)
-    pause: float = 0.0
-    trouble: AirbyteError | None = None
-    said: str = ""
-    said_at: float = 0.0
+    delay: float = 0.0
+    last_error: AirbyteError | None = None
+    last_message: str = ""
+    last_logged_at: float = 0.0
     too_small: set[int] = field(default_factory=set)
 
-    def look_once(self) -> Conversation[Job | None]:
+    def poll_once(self) -> Flow[Job | None]:
         """Return the sync that makes the data fresh, if there is one."""
-        self.pause = self.patience.poll_interval
+        self.delay = self.options.poll_interval
         try:
-            look = yield from look_for_fresh_data(self.connection_id, self.demand, self.seen, self.too_small)
+            look = yield from check_freshness(self.connection_id, self.criteria, self.context, self.too_small)
         except AirbyteError as error:
-            if not may_heal(error):
+            if not is_recoverable_while_waiting(error):
                 raise
-            yield from self._missed(error)
+            yield from self._on_poll_error(error)
             return None
-        if self.trouble is not None:
-            yield Say(ANSWERS_AGAIN)
-            self.trouble = None
-            self.outage.is_over()
-        moment = yield from now()
-        if look.fresh is None and (self.said != look.describe() or moment - self.said_at >= HEARTBEAT):
-            self.said, self.said_at = look.describe(), moment
-            yield Say("%s.", (self.said,))
-        return look.fresh
+        if self.last_error is not None:
+            yield Log(ANSWERS_AGAIN)
+            self.last_error = None
+            self.outage.reset()
+        now = yield from get_time()
+        if look.match is None and (
+            self.last_message != look.explain() or now - self.last_logged_at >= PROGRESS_LOG_INTERVAL
+        ):
+            self.last_message, self.last_logged_at = look.explain(), now
+            yield Log("%s.", (self.last_message,))
+        return look.match
 
-    def _missed(self, error: AirbyteError) -> Conversation[None]:
-        moment = yield from now()
-        self.pause = max(self.pause, self.outage.missed(error, moment))
-        if self.trouble is None:
-            yield Say(
+    def _on_poll_error(self, error: AirbyteError) -> Flow[None]:
+        now = yield from get_time()
+        self.delay = max(self.delay, self.outage.record_failure(error, now))
+        if self.last_error is None:
+            yield Log(
                 "Airbyte cannot tell whether the data is fresh; waiting all the same. %s", (error,), logging.WARNING
             )
-        self.trouble = error
-        away = moment - self.outage.since
-        if away >= self.patience.unreachable_timeout:
+        self.last_error = error
+        away = now - self.outage.since
+        if away >= self.options.unreachable_timeout:
             raise unreachable_for(away, error) from error
 
 
 def _has_failed(job: Job) -> bool:
-    return job.is_finished and job.status != JobStatus.SUCCEEDED
+    return job.is_terminal and job.status != JobStatus.SUCCEEDED

@@ -21,7 +21,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
     That is as it was sent, URL-encoded, escaped for JSON or HTML, or in base64, in upper or lower case.
     """
-    spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+    spellings = {spelling for secret in secrets for spelling in _encodings(secret)}
     if not spellings:
         return text
     longest_first = sorted(spellings, key=len, reverse=True)
@@ -37,7 +37,7 @@ def basic_secrets(encoded: str) -> list[str]:
     return [encoded, pair, pair.partition(":")[2]]
 
 
-def _spellings(secret: str) -> Iterable[str]:
+def _encodings(secret: str) -> Iterable[str]:
     if len(secret) < MIN_SECRET:
         return ()
     return (

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, TypeVar
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 from airflow_provider_airbyte_api.api.safe import (
     dict_or_empty,
     list_or_empty,
@@ -24,14 +23,15 @@ from airflow_provider_airbyte_api.api.safe import (
     safe_repr,
     safe_text,
 )
-from airflow_provider_airbyte_api.api.times import parse_duration, parse_timestamp
+from airflow_provider_airbyte_api.api.timestamps import parse_duration, parse_timestamp
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
-Json = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 T = TypeVar("T")
 
 
 class JobStatus(str, Enum):
-    """The words that Airbyte has for a job's state. It may send others: see :attr:`Job.is_finished`."""
+    """The words that Airbyte has for a job's state. It may send others: see :attr:`Job.is_terminal`."""
 
     PENDING = "pending"
     QUEUED = "queued"
@@ -42,10 +42,10 @@ class JobStatus(str, Enum):
     CANCELLED = "cancelled"
 
 
-FINISHED = frozenset({JobStatus.SUCCEEDED.value, JobStatus.FAILED.value, JobStatus.CANCELLED.value})
+TERMINAL_STATUSES = frozenset({JobStatus.SUCCEEDED.value, JobStatus.FAILED.value, JobStatus.CANCELLED.value})
 """The statuses that never change any more. After ``incomplete`` comes another attempt."""
 
-KNOWN = frozenset(status.value for status in JobStatus)
+KNOWN_STATUSES = frozenset(status.value for status in JobStatus)
 
 MAX_WORD = 100
 """Length of an id or of a word such as a status, in characters."""
@@ -71,21 +71,21 @@ class Job:
     duration: timedelta | None
     rows_synced: int | None
     bytes_synced: int | None
-    raw: Json = field(repr=False, compare=False)
+    raw: JsonObject = field(repr=False, compare=False)
 
     @property
-    def is_finished(self) -> bool:
+    def is_terminal(self) -> bool:
         """True if it will not change any more; a status nobody knows means that it still may."""
-        return self.status in FINISHED
+        return self.status in TERMINAL_STATUSES
 
     @property
-    def ended_at(self) -> float:
+    def completed_timestamp(self) -> float:
         """When it finished, in seconds since the epoch; 0 if Airbyte does not say."""
         moment = self.last_updated_at or self.start_time
         return 0.0 if moment is None else moment.timestamp()
 
     @classmethod
-    def from_json(cls, value: Json) -> Job:
+    def from_json(cls, value: JsonObject) -> Job:
         """Read a job.
 
         :raises KeyError: if it has no id or no status.
@@ -132,7 +132,7 @@ class Connection:
     workspace_id: str
     source_id: str
     destination_id: str
-    raw: Json = field(repr=False, compare=False)
+    raw: JsonObject = field(repr=False, compare=False)
 
     @property
     def tags(self) -> tuple[Tag, ...]:
@@ -152,7 +152,7 @@ class Connection:
         return _word(dict_or_empty(self.raw.get("schedule")), "scheduleType") or "manual"
 
     @classmethod
-    def from_json(cls, value: Json) -> Connection:
+    def from_json(cls, value: JsonObject) -> Connection:
         """Read a connection. See :meth:`Job.from_json` for what it raises."""
         return cls(
             connection_id=_required(value, "connectionId"),
@@ -173,10 +173,10 @@ class Source:
     name: str
     source_type: str
     workspace_id: str
-    raw: Json = field(repr=False, compare=False)
+    raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def from_json(cls, value: Json) -> Source:
+    def from_json(cls, value: JsonObject) -> Source:
         """Read a source. See :meth:`Job.from_json` for what it raises."""
         return cls(
             source_id=_required(value, "sourceId"),
@@ -195,10 +195,10 @@ class Destination:
     name: str
     destination_type: str
     workspace_id: str
-    raw: Json = field(repr=False, compare=False)
+    raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def from_json(cls, value: Json) -> Destination:
+    def from_json(cls, value: JsonObject) -> Destination:
         """Read a destination. See :meth:`Job.from_json` for what it raises."""
         return cls(
             destination_id=_required(value, "destinationId"),
@@ -216,10 +216,10 @@ class Tag:
     tag_id: str
     name: str
     workspace_id: str
-    raw: Json = field(repr=False, compare=False)
+    raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def from_json(cls, value: Json) -> Tag:
+    def from_json(cls, value: JsonObject) -> Tag:
         """Read a tag. See :meth:`Job.from_json` for what it raises."""
         return cls(_required(value, "tagId"), _name(value), _word(value, "workspaceId"), raw=value)
 
@@ -230,21 +230,21 @@ class Workspace:
 
     workspace_id: str
     name: str
-    raw: Json = field(repr=False, compare=False)
+    raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def from_json(cls, value: Json) -> Workspace:
+    def from_json(cls, value: JsonObject) -> Workspace:
         """Read a workspace. See :meth:`Job.from_json` for what it raises."""
         return cls(workspace_id=_required(value, "workspaceId"), name=_name(value), raw=value)
 
 
-def expecting(parse: Callable[[Json], T], **fields: object) -> Callable[[Json], T]:
+def expecting(parse: Callable[[JsonObject], T], **fields: object) -> Callable[[JsonObject], T]:
     """Return ``parse`` as a reader that raises ``ValueError`` if what it reads is not what was asked for.
 
     :param fields: attributes of the value and what they have to be. One that the reply leaves out may be anything.
     """
 
-    def read(value: Json) -> T:
+    def read(value: JsonObject) -> T:
         found = parse(value)
         for name, expected in fields.items():
             shown = getattr(found, name)
@@ -256,7 +256,7 @@ def expecting(parse: Callable[[Json], T], **fields: object) -> Callable[[Json], 
 
 
 def _canonical(value: object) -> str:
-    """Return an id in one spelling: those who ask write UUIDs in several, as :func:`valid_uuid` accepts them."""
+    """Return an id in one spelling: those who ask write UUIDs in several, as :func:`parse_uuid` accepts them."""
     text = str(value).strip().lower()
     try:
         return str(uuid.UUID(text))
@@ -264,7 +264,7 @@ def _canonical(value: object) -> str:
         return text
 
 
-def valid_uuid(value: object, name: str) -> str:
+def parse_uuid(value: object, name: str) -> str:
     """Return ``value`` as Airbyte writes UUIDs.
 
     Airbyte answers a malformed id with 403 or 500, depending on its edition, so it never gets to see one.
@@ -280,7 +280,7 @@ def valid_uuid(value: object, name: str) -> str:
         ) from None
 
 
-def valid_job_id(value: object) -> int:
+def parse_job_id(value: object) -> int:
     """Return ``value``, as a number or as the text that a template renders to.
 
     :raises AirbyteConfigError: if it is no positive whole number.
@@ -294,7 +294,7 @@ def valid_job_id(value: object) -> int:
     return job_id
 
 
-def _field(value: Json, name: str) -> Any:
+def _field(value: JsonObject, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise TypeError(f"it is of type {type(value).__name__}, expected a JSON object")
     return value[name]
@@ -306,16 +306,16 @@ def _text_in(value: object, name: str) -> bool:
     return isinstance(found, str) and bool(found)
 
 
-def _required(value: Json, name: str) -> str:
+def _required(value: JsonObject, name: str) -> str:
     found = _field(value, name)
     if not isinstance(found, str) or not found:
         raise ValueError(f"{name} is {safe_repr(found)}, expected a text")
     return safe_text(found, MAX_WORD)
 
 
-def _word(value: Json, name: str) -> str:
+def _word(value: JsonObject, name: str) -> str:
     return safe_text(value.get(name) or "", MAX_WORD)
 
 
-def _name(value: Json, name: str = "name") -> str:
+def _name(value: JsonObject, name: str = "name") -> str:
     return safe_text(value.get(name) or "")

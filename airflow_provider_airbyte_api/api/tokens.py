@@ -9,29 +9,35 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
+from airflow_provider_airbyte_api.api.http import (
+    MAX_SMALL_REPLY,
+    Request,
+    Response,
+    parse_response,
+    unexpected_response,
+)
 from airflow_provider_airbyte_api.api.safe import parse_json, safe_float
-from airflow_provider_airbyte_api.api.wire import MAX_SMALL_REPLY, Request, Response, json_of, unexpected
 
-ASSUMED_LIFETIME = 150.0
+DEFAULT_TOKEN_LIFETIME = 150.0
 """Seconds; what a token is trusted for that names no lifetime. The shortest real ones live 180 s."""
 
-STALE_SHARE, STALE_MOST = 0.2, 120.0
-EXPIRED_SHARE, EXPIRED_MOST = 0.05, 30.0
+REFRESH_MARGIN_RATIO, REFRESH_MARGIN_MAX = 0.2, 120.0
+EXPIRY_MARGIN_RATIO, EXPIRY_MARGIN_MAX = 0.05, 30.0
 """Margins before the end of a token's life: a share of it, since some live 3 minutes, but no more than so long."""
 
-REFRESH_PAUSE = 10.0
+REFRESH_RETRY_DELAY = 10.0
 """Seconds before the next try after an early refresh failed while the old token still worked."""
 
 
 @dataclass(frozen=True)
-class Credentials:
+class ClientCredentials:
     """An application's client id and secret, and the URL that gives tokens for them."""
 
     token_url: str
     client_id: str
     client_secret: str = field(repr=False)
 
-    def key(self, api: str) -> TokenKey:
+    def cache_key(self, api: str) -> TokenKey:
         """Return what a token for the API root ``api`` is cached under."""
         digest = hashlib.sha256(self.client_secret.encode()).hexdigest()
         return TokenKey(api, self.token_url, self.client_id, digest)
@@ -43,7 +49,7 @@ class Credentials:
             "client_secret": self.client_secret,
             "grant-type": "client_credentials",
         }
-        return Request("POST", self.token_url, json=body, repeatable=True, anonymous=True, max_bytes=MAX_SMALL_REPLY)
+        return Request("POST", self.token_url, json=body, idempotent=True, anonymous=True, max_bytes=MAX_SMALL_REPLY)
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class TokenKey:
     secret_digest: str = field(repr=False)
 
 
-class Freshness(Enum):
+class TokenState(Enum):
     """Whether a token is good (FRESH), good but soon to be renewed (STALE), or not to be used (EXPIRED)."""
 
     FRESH = auto()
@@ -68,61 +74,63 @@ class Freshness(Enum):
 class Token:
     """What opens Airbyte. ``stale_at`` and ``expires_at`` are seconds since the epoch by *our* clock.
 
-    ``if_refused`` is what to do when Airbyte does not take it; empty: what is usual for client credentials.
+    ``unauthorized_hint`` is what to do when Airbyte does not take it; empty: what is usual for client credentials.
     """
 
     value: str = field(repr=False)
     stale_at: float
     expires_at: float
     scheme: str = "Bearer"
-    if_refused: str = ""
+    unauthorized_hint: str = ""
 
     @property
     def authorization(self) -> str:
         """The header's value."""
         return f"{self.scheme} {self.value}"
 
-    def freshness(self, now: float) -> Freshness:
+    def state(self, now: float) -> TokenState:
         """Return the state of this token at ``now``."""
         if now >= self.expires_at:
-            return Freshness.EXPIRED
-        return Freshness.STALE if now >= self.stale_at else Freshness.FRESH
+            return TokenState.EXPIRED
+        return TokenState.STALE if now >= self.stale_at else TokenState.FRESH
 
-    def refreshed_later(self, now: float) -> Token:
+    def with_refresh_postponed(self, now: float) -> Token:
         """Return this token, to be used on for a moment before anybody tries to renew it again."""
-        return replace(self, stale_at=now + REFRESH_PAUSE)
+        return replace(self, stale_at=now + REFRESH_RETRY_DELAY)
 
 
-def fixed_token(value: str, if_refused: str, scheme: str = "Bearer") -> Token:
+def static_token(value: str, unauthorized_hint: str, scheme: str = "Bearer") -> Token:
     """Return a token that was given once and for all: nobody renews it."""
-    return Token(value, stale_at=math.inf, expires_at=math.inf, scheme=scheme, if_refused=if_refused)
+    return Token(value, stale_at=math.inf, expires_at=math.inf, scheme=scheme, unauthorized_hint=unauthorized_hint)
 
 
-def read_token(request: Request, response: Response, now: float) -> Token:
+def parse_token_response(request: Request, response: Response, now: float) -> Token:
     """Return the token in the token endpoint's reply.
 
     It lives as long as the shorter of ``expires_in`` and the JWT's own ``exp``: Airbyte's versions err in both
     directions (180 s said of 24 h, 900 s said of 180 s). ``exp`` is by the server's clock, so it is held against
     the reply's ``Date``, and a clock of ours that is wrong does no harm.
 
-    :raises AirbyteUnexpectedReplyError: if there is no token in it.
+    :raises AirbyteUnexpectedResponseError: if there is no token in it.
     """
-    reply = json_of(request, response)
+    reply = parse_response(request, response)
     value = reply.get("access_token") if isinstance(reply, dict) else None
     if not isinstance(value, str) or not value:
-        raise unexpected(request, response, "JSON without an access_token.")
+        raise unexpected_response(request, response, "JSON without an access_token.")
     if not (value.isascii() and value.isprintable()):
-        raise unexpected(request, response, "an access_token with characters that an HTTP header cannot carry.")
-    lifetimes = [_positive(reply.get("expires_in")), _life_of_jwt(value, response.server_time or now)]
-    lifetime = min((each for each in lifetimes if each is not None), default=ASSUMED_LIFETIME)
+        raise unexpected_response(
+            request, response, "an access_token with characters that an HTTP header cannot carry."
+        )
+    lifetimes = [_positive(reply.get("expires_in")), _jwt_lifetime(value, response.server_time or now)]
+    lifetime = min((each for each in lifetimes if each is not None), default=DEFAULT_TOKEN_LIFETIME)
     return Token(
         value=value,
-        stale_at=now + lifetime - min(lifetime * STALE_SHARE, STALE_MOST),
-        expires_at=now + lifetime - min(lifetime * EXPIRED_SHARE, EXPIRED_MOST),
+        stale_at=now + lifetime - min(lifetime * REFRESH_MARGIN_RATIO, REFRESH_MARGIN_MAX),
+        expires_at=now + lifetime - min(lifetime * EXPIRY_MARGIN_RATIO, EXPIRY_MARGIN_MAX),
     )
 
 
-def _life_of_jwt(value: str, server_now: float) -> float | None:
+def _jwt_lifetime(value: str, server_now: float) -> float | None:
     """Return the seconds until ``exp``, or None if this is no JWT that says so. The signature is not our business."""
     try:
         payload = value.split(".")[1]

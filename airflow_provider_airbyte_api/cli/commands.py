@@ -21,30 +21,30 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 from rich.filesize import decimal
 
 from airflow_provider_airbyte_api.api import jobs
-from airflow_provider_airbyte_api.api.conversation import Conversation
-from airflow_provider_airbyte_api.api.errors import AirbyteAlreadyRunningError, AirbyteError
-from airflow_provider_airbyte_api.api.jobs import Glance, Patience, get_after_a_pause
+from airflow_provider_airbyte_api.api.flow import Flow
+from airflow_provider_airbyte_api.api.jobs import PollRequest, WaitOptions, poll_after_delay
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, raise_unless_succeeded, summarize
 from airflow_provider_airbyte_api.api.safe import safe_text
-from airflow_provider_airbyte_api.api.verdict import Seen, describe, require_success, result_of
-from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, open_stdout
+from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdout
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteError
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-RESULT = ("job_id", "status", "rows_synced", "bytes_synced", "duration_seconds")
+RESULT_COLUMNS = ("job_id", "status", "rows_synced", "bytes_synced", "duration_seconds")
 _LOG = logging.getLogger("airbyte")
 _LOG.setLevel(logging.WARNING)
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 """The exit status of a program that Ctrl-C ended."""
 
 PROGRESS_INTERVAL = 60.0
 """Seconds between two lines about a job whose status does not change, where stderr is no terminal."""
 
 
-def prints(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Namespace], None]:
+def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Namespace], None]:
     """Let ``command`` work while all that is logged goes to stderr, and then print what it found to stdout.
 
     An error is its message, and no traceback.
@@ -52,14 +52,14 @@ def prints(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Name
 
     @functools.wraps(command)
     def wrapped(args: Namespace) -> None:
-        open_stdout()
+        reopen_stdout()
         try:
             with logs_to_stderr():
                 show = command(args)
         except (AirbyteError, AirflowException) as error:
             sys.exit(_printable(error))
         except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+            sys.exit(EXIT_INTERRUPTED)
         try:
             show()
             sys.stdout.flush()
@@ -73,16 +73,16 @@ def prints(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Name
     return wrapped
 
 
-@prints
-def examine(args: Namespace) -> Callable[[], None]:
+@cli_command
+def doctor(args: Namespace) -> Callable[[], None]:
     """Say whether the connection works; exit with 1 if it does not."""
     finding = _hook(args).diagnose()
     if not finding.ok:
-        sys.exit(_printable(finding.text))
-    return lambda: print(_printable(finding.text))
+        sys.exit(_printable(finding.message))
+    return lambda: print(_printable(finding.message))
 
 
-@prints
+@cli_command
 def list_sources(args: Namespace) -> Callable[[], None]:
     """List sources."""
     found = [source.raw for source in _hook(args).list_sources(args.workspace_id)]
@@ -90,14 +90,14 @@ def list_sources(args: Namespace) -> Callable[[], None]:
     return _table(args, rows, "sourceId", "name", "sourceType", "workspaceId")
 
 
-@prints
+@cli_command
 def list_connections(args: Namespace) -> Callable[[], None]:
     """List Airbyte connections."""
     rows = [connection.raw for connection in _hook(args).list_connections(args.workspace_id)]
     return _table(args, rows, "connectionId", "name", "status", "workspaceId")
 
 
-@prints
+@cli_command
 def list_jobs(args: Namespace) -> Callable[[], None]:
     """List jobs, the newest first."""
     hook = _hook(args)
@@ -117,7 +117,7 @@ def list_jobs(args: Namespace) -> Callable[[], None]:
     return _table(args, rows, *columns, hidden=("connection", "time"))
 
 
-@prints
+@cli_command
 def start_sync(args: Namespace) -> Callable[[], None]:
     """Start a sync, and wait for its end if told so."""
     hook = _hook(args)
@@ -128,22 +128,22 @@ def start_sync(args: Namespace) -> Callable[[], None]:
         raise AirflowException(f"{connection.name!r} is being synced already; nothing was started. {error}") from error
     except KeyboardInterrupt:
         print(f"A sync of {connection.name!r} may have been started: airflow airbyte jobs shows it.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     url = hook.job_url(connection.workspace_id, connection.connection_id, job.job_id)
     print(f"Started job {job.job_id} of {connection.name!r}: {url}", file=sys.stderr, flush=True)
     if not args.wait:
-        return _table(args, [result_of(job, url)], *RESULT)
+        return _table(args, [build_result(job, url)], *RESULT_COLUMNS)
     try:
         with _progress(job) as show:
-            patience = Patience(args.poll_interval, first_pause=min(args.poll_interval, 1.0))
+            patience = WaitOptions(args.poll_interval, initial_delay=min(args.poll_interval, 1.0))
             job = hook.run(jobs.wait_for_job(job.job_id, patience, functools.partial(_look, show))).job
     except KeyboardInterrupt:
         print(f"Job {job.job_id} goes on in Airbyte: {url}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    seen = Seen(connection.name, url)
-    require_success(job, seen)
-    print(f"{describe(job, seen)}.", file=sys.stderr)
-    return _table(args, [result_of(job, url)], *RESULT)
+        sys.exit(EXIT_INTERRUPTED)
+    seen = JobContext(connection.name, url)
+    raise_unless_succeeded(job, seen)
+    print(f"{summarize(job, seen)}.", file=sys.stderr)
+    return _table(args, [build_result(job, url)], *RESULT_COLUMNS)
 
 
 def _hook(args: Namespace) -> AirbyteHook:
@@ -153,7 +153,7 @@ def _hook(args: Namespace) -> AirbyteHook:
         connection = Connection.get_connection_from_secrets(args.conn_id)
     except AirflowNotFoundException as error:
         raise AirflowException(f"{error}. Create it with airflow connections add, or name another one.") from error
-    hook = AirbyteHook.of(connection)
+    hook = AirbyteHook.from_connection(connection)
     hook.__dict__["_log"] = _LOG  # the commands say themselves what happens
     return hook
 
@@ -205,8 +205,8 @@ def _length(duration: timedelta | None) -> str | None:
     return None if duration is None else str(timedelta(seconds=round(duration.total_seconds())))
 
 
-def _look(show: Callable[[Job], None], glance: Glance) -> Conversation[Job]:
-    job = yield from get_after_a_pause(glance)
+def _look(show: Callable[[Job], None], glance: PollRequest) -> Flow[Job]:
+    job = yield from poll_after_delay(glance)
     show(job)
     return job
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID
+from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import ActionCommand, GroupCommand
@@ -15,11 +15,11 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
     from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command  # noqa: PLC0415
 
     arg: Any = Arg  # it has no types
-    conn_id_first = arg(("conn_id",), help="the id of the Airflow connection", nargs="?", default=AIRBYTE_CONN_ID)
+    conn_id_first = arg(("conn_id",), help="the id of the Airflow connection", nargs="?", default=DEFAULT_CONN_ID)
     conn_id = arg(
         ("-c", "--conn-id"),
         help="the id of the Airflow connection (default: %(default)s)",
-        default=AIRBYTE_CONN_ID,
+        default=DEFAULT_CONN_ID,
     )
     workspaces = arg(
         ("-w", "--workspace-id"),
@@ -50,7 +50,7 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
             subcommands=(
                 command(
                     "doctor",
-                    "examine",
+                    "doctor",
                     "Tell whether an Airflow connection to Airbyte works, or what to change",
                     conn_id_first,
                 ),

@@ -36,7 +36,7 @@ def results_to_stdout() -> Iterator[None]:
 
     The block sees a stream of its own as stdout. Whatever has its hands on the file descriptor writes to stderr.
     """
-    _open_what_is_closed()
+    _reopen_closed_streams()
     results = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="backslashreplace")
     _flush(sys.stdout)
     os.dup2(2, 1)
@@ -48,7 +48,7 @@ def results_to_stdout() -> Iterator[None]:
             results.close()
 
 
-def open_stdout() -> None:
+def reopen_stdout() -> None:
     """Discard results if stdout is closed (``>&-``): Python has no stream then at all."""
     if sys.stdout is None:
         sys.stdout = _null()  # until the process ends
@@ -58,14 +58,14 @@ def _null() -> TextIO:
     return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
-def _open_what_is_closed() -> None:
+def _reopen_closed_streams() -> None:
     """Open the null device in place of a standard stream that is closed, lest another file take its number."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-    open_stdout()
+    reopen_stdout()
     if sys.stderr is None:
         sys.stderr = _null()  # as above
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from airflow_provider_airbyte_api.api.wire import MAX_EXPLAINED, Trouble
+from airflow_provider_airbyte_api.api.http import MAX_EXPLAINED, TransportErrorKind
 
 ACCEPT_ENCODING = "gzip, deflate"
 """What :class:`Body` decodes. Not brotli or zstd: their decoders do not bound what a few bytes expand to."""
@@ -23,9 +23,9 @@ _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 class BodyError(Exception):
     """The body cannot be read. Its text says why, in a few words."""
 
-    def __init__(self, message: str, trouble: Trouble = Trouble.OTHER) -> None:
+    def __init__(self, message: str, kind: TransportErrorKind = TransportErrorKind.OTHER) -> None:
         super().__init__(message)
-        self.trouble = trouble
+        self.kind = kind
 
 
 class Body:
@@ -65,7 +65,7 @@ class Body:
         if max(len(self._content), self._received) <= self._max_bytes:
             return
         if not self._truncate:
-            raise BodyError(f"the reply is larger than {self._max_bytes // 1024} KiB", Trouble.TOO_LARGE)
+            raise BodyError(f"the reply is larger than {self._max_bytes // 1024} KiB", TransportErrorKind.TOO_LARGE)
         del self._content[self._max_bytes :]
 
     def content(self) -> bytes:

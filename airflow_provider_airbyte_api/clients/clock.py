@@ -22,11 +22,11 @@ class Clock:
         """Let ``seconds`` pass."""
         time.sleep(seconds)
 
-    async def asleep(self, seconds: float) -> None:
+    async def sleep_async(self, seconds: float) -> None:
         """Let ``seconds`` pass, while others go on."""
         await asyncio.sleep(seconds)
 
-    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+    async def wait_event(self, event: asyncio.Event, seconds: float) -> None:
         """Wait until ``event`` is set, which this does itself after ``seconds`` (they may be infinite)."""
         # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
         alarm = None if seconds == math.inf else asyncio.get_running_loop().call_later(seconds, event.set)

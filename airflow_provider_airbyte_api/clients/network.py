@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.clients.settings import Settings, Tls
+from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 
-def proxy_for(settings: Settings, url: str) -> str | None:
+def get_proxy(settings: ClientConfig, url: str) -> str | None:
     """Return the proxy to ``url``, the settings' own or else the environment's; it may hold a password.
 
     :raises AirbyteConfigError: if it is none that speaks HTTP.
@@ -38,49 +38,57 @@ def proxy_for(settings: Settings, url: str) -> str | None:
     return proxy
 
 
-def ca_path(tls: Tls) -> str:
+def get_ca_bundle(tls_config: TlsConfig) -> str:
     """Return the file or folder with the CAs to trust: the settings' own, the environment's, or those of requests."""
     environment = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return tls.ca_bundle or environment or DEFAULT_CA_BUNDLE_PATH
+    return tls_config.ca_bundle or environment or DEFAULT_CA_BUNDLE_PATH
 
 
-def names_files(tls: Tls) -> bool:
+def uses_custom_files(tls_config: TlsConfig) -> bool:
     """Tell whether somebody has named a file, be it in the settings or the environment, that may not be usable."""
-    return bool((tls.verify and ca_path(tls) != DEFAULT_CA_BUNDLE_PATH) or tls.client_cert)
+    return bool((tls_config.verify and get_ca_bundle(tls_config) != DEFAULT_CA_BUNDLE_PATH) or tls_config.client_cert)
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
+def create_ssl_context(tls_config: TlsConfig) -> ssl.SSLContext:
     """Return whom to trust, and who we are. It is made once for the same files, since it takes many milliseconds.
 
     :raises AirbyteConfigError: naming the file that cannot be used.
     """
-    chosen = ca_path(tls)
-    files = [path for path in (chosen if tls.verify else None, tls.client_cert, tls.client_key) if path]
+    chosen = get_ca_bundle(tls_config)
+    files = [
+        path for path in (chosen if tls_config.verify else None, tls_config.client_cert, tls_config.client_key) if path
+    ]
     try:
-        return _context(tls, chosen, tuple(Path(path).stat().st_mtime for path in files))
+        return _context(tls_config, chosen, tuple(Path(path).stat().st_mtime for path in files))
     except OSError as error:  # an SSLError is one
-        named = " and ".join(name for name, path in _names(tls, chosen) if path in files)
+        named = " and ".join(name for name, path in _file_labels(tls_config, chosen) if path in files)
         raise AirbyteConfigError(
             f"TLS cannot be set up with {named}: {getattr(error, 'reason', None) or error.strerror or 'unusable'}. "
             "Expected PEM files that are on this machine and belong together, a key without a passphrase."
         ) from None
 
 
-def _names(tls: Tls, chosen: str) -> list[tuple[str, str | None]]:
-    trusted = "the extra ca_bundle" if tls.ca_bundle else "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE of the environment"
-    return [(trusted, chosen), ("the extra client_cert", tls.client_cert), ("the extra client_key", tls.client_key)]
+def _file_labels(tls_config: TlsConfig, chosen: str) -> list[tuple[str, str | None]]:
+    trusted = (
+        "the extra ca_bundle" if tls_config.ca_bundle else "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE of the environment"
+    )
+    return [
+        (trusted, chosen),
+        ("the extra client_cert", tls_config.client_cert),
+        ("the extra client_key", tls_config.client_key),
+    ]
 
 
 @functools.lru_cache(maxsize=32)
-def _context(tls: Tls, chosen: str, changed_at: tuple[float, ...]) -> ssl.SSLContext:  # noqa: ARG001 - part of the key
+def _context(tls_config: TlsConfig, chosen: str, changed_at: tuple[float, ...]) -> ssl.SSLContext:  # noqa: ARG001 - part of the key
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not tls.verify:
+    if not tls_config.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif Path(chosen).is_dir():
         context.load_verify_locations(capath=chosen)
     else:
         context.load_verify_locations(cafile=chosen)
-    if tls.client_cert is not None:
-        context.load_cert_chain(tls.client_cert, tls.client_key, password=lambda: b"")
+    if tls_config.client_cert is not None:
+        context.load_cert_chain(tls_config.client_cert, tls_config.client_key, password=lambda: b"")
     return context

@@ -14,15 +14,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from airflow_provider_airbyte_api.api.tokens import Freshness, Token, TokenKey
+from airflow_provider_airbyte_api.api.tokens import Token, TokenKey, TokenState
 
 
-class _FetchAbandoned(Exception):  # noqa: N818 - it is a message between threads
+class _FetchCancelled(Exception):  # noqa: N818 - it is a message between threads
     """Whoever fetched was stopped before it had an answer; who waited takes over."""
 
 
 @dataclass(frozen=True)
-class _Fetch:
+class _FetchLease:
     """The duty to fetch a token for everybody. ``fallback`` still works, should it fail."""
 
     key: TokenKey
@@ -31,14 +31,14 @@ class _Fetch:
 
 
 @dataclass(frozen=True)
-class _UnderWay:
+class _InFlightFetch:
     """Somebody's fetch, and the thread that does it."""
 
     future: Future[Token]
     thread: int
 
 
-_Claim: TypeAlias = "Token | _UnderWay | _Fetch"
+_Claim: TypeAlias = "Token | _InFlightFetch | _FetchLease"
 
 
 class TokenCache:
@@ -48,7 +48,7 @@ class TokenCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._tokens: dict[TokenKey, Token] = {}
-        self._fetching: dict[TokenKey, _UnderWay] = {}
+        self._fetching: dict[TokenKey, _InFlightFetch] = {}
 
     def get(self, key: TokenKey, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
         """Return a good token other than ``rejected``, from ``fetch`` if there is none.
@@ -59,19 +59,19 @@ class TokenCache:
             claim = self._claim(key, rejected)
             if isinstance(claim, Token):
                 return claim
-            if isinstance(claim, _UnderWay):
+            if isinstance(claim, _InFlightFetch):
                 if claim.thread == threading.get_ident():
                     # In a signal handler, or below a coroutine: who would end that fetch is this very thread.
                     return fetch()
                 try:
                     return claim.future.result()
-                except _FetchAbandoned:
+                except _FetchCancelled:
                     continue
             try:
                 token = fetch()
             except BaseException as error:  # noqa: BLE001 - whatever it is, others wait for it
-                return self._failed(claim, error)
-            return self._deliver(claim, token)
+                return self._fail(claim, error)
+            return self._complete(claim, token)
 
     async def aget(self, key: TokenKey, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
         """Do as :meth:`get`, without blocking the event loop."""
@@ -81,18 +81,18 @@ class TokenCache:
             claim = self._claim(key, rejected)
             if isinstance(claim, Token):
                 return claim
-            if isinstance(claim, _UnderWay):
+            if isinstance(claim, _InFlightFetch):
                 try:
                     return await asyncio.wrap_future(claim.future)
-                except _FetchAbandoned:
+                except _FetchCancelled:
                     continue
             try:
                 token = await fetch()
             except BaseException as error:  # noqa: BLE001 - whatever it is, others wait for it
-                return self._failed(claim, error)
-            return self._deliver(claim, token)
+                return self._fail(claim, error)
+            return self._complete(claim, token)
 
-    def copy_of(self, key: TokenKey) -> TokenCache:
+    def snapshot(self, key: TokenKey) -> TokenCache:
         """Return a cache of its own with the token for ``key``, without waiting for any lock: for a signal handler."""
         copy = TokenCache(self._clock)
         token = self._tokens.get(key)
@@ -106,7 +106,7 @@ class TokenCache:
         self._tokens.clear()
         self._fetching.clear()
 
-    def forget_fetches(self) -> None:
+    def reset_after_fork(self) -> None:
         """Forget all fetches under way: after a fork nobody is left in the child to end them."""
         self._lock = threading.Lock()
         self._fetching.clear()
@@ -118,43 +118,43 @@ class TokenCache:
             if token is not None and rejected is not None and token.value == rejected.value:
                 token = None
                 del self._tokens[key]
-            freshness = Freshness.EXPIRED if token is None else token.freshness(self._clock())
+            freshness = TokenState.EXPIRED if token is None else token.state(self._clock())
             under_way = self._fetching.get(key)
-            if token is not None and (freshness is Freshness.FRESH or (freshness is Freshness.STALE and under_way)):
+            if token is not None and (freshness is TokenState.FRESH or (freshness is TokenState.STALE and under_way)):
                 return token
             if under_way is not None:
                 return under_way
             future: Future[Token] = Future()
             # A running future cannot be cancelled, so that one coroutine that leaves takes nobody with it.
             future.set_running_or_notify_cancel()
-            self._fetching[key] = _UnderWay(future, threading.get_ident())
-            return _Fetch(key, future, token if freshness is Freshness.STALE else None)
+            self._fetching[key] = _InFlightFetch(future, threading.get_ident())
+            return _FetchLease(key, future, token if freshness is TokenState.STALE else None)
 
-    def _deliver(self, fetch: _Fetch, token: Token) -> Token:
+    def _complete(self, fetch: _FetchLease, token: Token) -> Token:
         with self._lock:
             self._tokens[fetch.key] = token
-            self._end(fetch)
+            self._release(fetch)
         fetch.future.set_result(token)
         return token
 
-    def _failed(self, fetch: _Fetch, error: BaseException) -> Token:
+    def _fail(self, fetch: _FetchLease, error: BaseException) -> Token:
         """Return the token that still works, if there is one, to who fetched; raise ``error`` to all who wait.
 
         Who waits has had that token rejected, or it would not wait.
         """
         with self._lock:
-            self._end(fetch)
+            self._release(fetch)
             fallback = fetch.fallback if self._tokens.get(fetch.key) is fetch.fallback else None
             if fallback is not None:
-                self._tokens[fetch.key] = fallback.refreshed_later(self._clock())
+                self._tokens[fetch.key] = fallback.with_refresh_postponed(self._clock())
         # What stopped this thread or coroutine (a signal, a cancellation) is nobody else's business.
-        fetch.future.set_exception(error if isinstance(error, Exception) else _FetchAbandoned())
+        fetch.future.set_exception(error if isinstance(error, Exception) else _FetchCancelled())
         fetch.future.exception()
         if fallback is not None and isinstance(error, Exception):
             return fallback
         raise error
 
-    def _end(self, fetch: _Fetch) -> None:
+    def _release(self, fetch: _FetchLease) -> None:
         under_way = self._fetching.get(fetch.key)
         if under_way is not None and under_way.future is fetch.future:
             del self._fetching[fetch.key]
@@ -164,4 +164,4 @@ TOKENS = TokenCache()
 """The cache of this process."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=TOKENS.forget_fetches)
+    os.register_at_fork(after_in_child=TOKENS.reset_after_fork)

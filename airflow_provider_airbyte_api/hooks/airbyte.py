@@ -14,38 +14,37 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_airbyte_api import form
-from airflow_provider_airbyte_api.api import checks, jobs, resources, starting, updating
-from airflow_provider_airbyte_api.api.calls import Times
-from airflow_provider_airbyte_api.api.conversation import Conversation
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError, AirbyteError
-from airflow_provider_airbyte_api.api.finding import filter_of
+from airflow_provider_airbyte_api import connection_form
+from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, DEFAULT_UNREACHABLE_TIMEOUT
+from airflow_provider_airbyte_api.api import checks, connection_update, jobs, resources, start_job
+from airflow_provider_airbyte_api.api.backoff import RetryPolicy
+from airflow_provider_airbyte_api.api.endpoints import JobTimeFilter
+from airflow_provider_airbyte_api.api.filters import filter_of
+from airflow_provider_airbyte_api.api.flow import Flow
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
-from airflow_provider_airbyte_api.api.retry import Retry
-from airflow_provider_airbyte_api.hooks.connection import secrets_of, settings_of, unknown_extras
-from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.hooks.masking import mask_secret
+from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_settings, unknown_extras
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection as AirflowConnection
 
-    from airflow_provider_airbyte_api.api.doctor import Finding
-    from airflow_provider_airbyte_api.clients.settings import Settings
-    from airflow_provider_airbyte_api.clients.sync import Client
+    from airflow_provider_airbyte_api.api.diagnostics import Diagnosis
+    from airflow_provider_airbyte_api.clients.config import ClientConfig
+    from airflow_provider_airbyte_api.clients.sync_client import Client
 
 T = TypeVar("T")
 
-DOCTOR_SECONDS = 14.0
+TEST_CONNECTION_TIMEOUT = 14.0
 """How long Airflow's Test button is kept waiting at the most, counted from the call: imports and look-ups included."""
 
-DOCTOR_PATIENCE = 4.0
+TEST_REQUEST_TIMEOUT = 4.0
 """Seconds that the doctor waits for each connection and each reply."""
 
-ON_KILL_SECONDS = 4.0
+ON_KILL_TIMEOUT = 4.0
 """Airflow kills a process 5 s after it called ``on_kill``."""
 
-ON_KILL = Retry(attempts=9, patience=ON_KILL_SECONDS, first_pause=0.2, longest_pause=0.8, is_known=True)
+ON_KILL = RetryPolicy(attempts=9, timeout=ON_KILL_TIMEOUT, wait_initial=0.2, wait_max=0.8, is_known=True)
 """Attempts to cancel a job in that time."""
 
 
@@ -54,25 +53,25 @@ class AirbyteHook(BaseHook):
 
     The Airflow connection holds the address in Airbyte URL (Host) in any reasonable spelling, and an application's
     client id and secret in Client ID (Login) and Client secret (Password). Both empty: that Airbyte has authentication
-    switched off. All else is an extra: see :data:`~..form.EXTRAS`.
+    switched off. All else is an extra: see :data:`~..form.CONN_FIELDS`.
 
-    Every method raises an :class:`~airflow_provider_airbyte_api.api.errors.AirbyteError` that is an
+    Every method raises an :class:`~airflow_provider_airbyte_api.exceptions.AirbyteError` that is an
     ``AirflowException`` too. Nothing is looked up or sent before the first call.
 
     :param airbyte_conn_id: the id of the Airflow connection.
     """
 
     conn_name_attr = "airbyte_conn_id"
-    default_conn_name = AIRBYTE_CONN_ID
-    conn_type = form.CONNECTION_TYPE
-    hook_name = form.HOOK_NAME
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = connection_form.CONNECTION_TYPE
+    hook_name = connection_form.HOOK_NAME
 
     def __init__(self, airbyte_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.airbyte_conn_id = airbyte_conn_id
 
     @classmethod
-    def of(cls, connection: Any) -> AirbyteHook:
+    def from_connection(cls, connection: Any) -> AirbyteHook:
         """Return a hook for an Airflow connection that is at hand, wherever it came from."""
         hook = cls(connection.conn_id)
         hook._connection = connection
@@ -82,10 +81,9 @@ class AirbyteHook(BaseHook):
         """Return the client, with its pool of sockets. It is made once for each hook."""
         return self._client
 
-    def run(self, conversation: Conversation[T]) -> T:
+    def run(self, flow: Flow[T]) -> T:
         """Perform a conversation of :mod:`~airflow_provider_airbyte_api.api` and return what it returns."""
-        with airflow_errors():
-            return self._client.run(conversation)
+        return self._client.run(flow)
 
     def list_sources(
         self,
@@ -102,9 +100,8 @@ class AirbyteHook(BaseHook):
         :param name_pattern: only those whose name matches, as ``prod-*``.
         :param source_type: only those of this type, as ``postgres``; it is empty for custom connectors.
         """
-        with airflow_errors():
-            wanted = filter_of(name=name, name_pattern=name_pattern, kind=source_type, kind_name="source_type")
-        return self._iterate(resources.list_sources(workspace_ids, wanted))
+        filters = filter_of(name=name, name_pattern=name_pattern, kind=source_type, kind_name="source_type")
+        return self._iter(resources.list_sources(workspace_ids, filters))
 
     def list_destinations(
         self,
@@ -115,11 +112,8 @@ class AirbyteHook(BaseHook):
         destination_type: str | None = None,
     ) -> Iterator[Destination]:
         """Yield destinations; see :meth:`list_sources`."""
-        with airflow_errors():
-            wanted = filter_of(
-                name=name, name_pattern=name_pattern, kind=destination_type, kind_name="destination_type"
-            )
-        return self._iterate(resources.list_destinations(workspace_ids, wanted))
+        filters = filter_of(name=name, name_pattern=name_pattern, kind=destination_type, kind_name="destination_type")
+        return self._iter(resources.list_destinations(workspace_ids, filters))
 
     def list_connections(
         self,
@@ -142,16 +136,15 @@ class AirbyteHook(BaseHook):
         :param source_id: only those from this source.
         :param destination_id: only those to this destination.
         """
-        with airflow_errors():
-            wanted = filter_of(
-                name=name,
-                name_pattern=name_pattern,
-                status=status,
-                tags=tags,
-                source_id=source_id,
-                destination_id=destination_id,
-            )
-        return self._iterate(resources.list_connections(workspace_ids, wanted))
+        filters = filter_of(
+            name=name,
+            name_pattern=name_pattern,
+            status=status,
+            tags=tags,
+            source_id=source_id,
+            destination_id=destination_id,
+        )
+        return self._iter(resources.list_connections(workspace_ids, filters))
 
     def list_jobs(
         self,
@@ -175,13 +168,13 @@ class AirbyteHook(BaseHook):
         :param created_after: only jobs that were created then or later, in UTC if it names no zone; the others
             likewise. Airbyte counts in seconds.
         """
-        return self._iterate(
+        return self._iter(
             resources.list_jobs(
                 connection_id=connection_id,
                 workspace_ids=workspace_ids,
                 status=status,
                 job_type=job_type,
-                times=Times(created_after, created_before, updated_after, updated_before),
+                times=JobTimeFilter(created_after, created_before, updated_after, updated_before),
             )
         )
 
@@ -199,32 +192,32 @@ class AirbyteHook(BaseHook):
         """
         return self.run(resources.list_streams(source_id, destination_id, ignore_cache=ignore_cache))
 
-    def get_connection_named(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Connection:
+    def get_connection_by_name(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Connection:
         """Return the Airbyte connection of that name.
 
         :param workspace_ids: look only there.
-        :raises AirbyteNameError: if there is none, with the nearest names, or more than one, with their ids.
+        :raises AirbyteResourceLookupError: if there is none, with the nearest names, or more than one, with their ids.
         """
-        return self.run(resources.connection_named(name, workspace_ids))
+        return self.run(resources.get_connection_by_name(name, workspace_ids))
 
-    def get_source_named(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Source:
-        """Return the source of that name; see :meth:`get_connection_named`."""
-        return self.run(resources.source_named(name, workspace_ids))
+    def get_source_by_name(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Source:
+        """Return the source of that name; see :meth:`get_connection_by_name`."""
+        return self.run(resources.get_source_by_name(name, workspace_ids))
 
-    def get_destination_named(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Destination:
-        """Return the destination of that name; see :meth:`get_connection_named`."""
-        return self.run(resources.destination_named(name, workspace_ids))
+    def get_destination_by_name(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Destination:
+        """Return the destination of that name; see :meth:`get_connection_by_name`."""
+        return self.run(resources.get_destination_by_name(name, workspace_ids))
 
-    def workspaces_named(self, names: str | Iterable[str]) -> list[str]:
+    def get_workspace_ids_by_name(self, names: str | Iterable[str]) -> list[str]:
         """Return the ids of the workspaces of these names.
 
-        :raises AirbyteNameError: if there is none of a name, or more than one.
+        :raises AirbyteResourceLookupError: if there is none of a name, or more than one.
         """
-        return self.run(resources.workspaces_named(names))
+        return self.run(resources.resolve_workspace_ids(names))
 
     def list_workspaces(self) -> Iterator[Workspace]:
         """Yield all workspaces that the application's user sees."""
-        return self._iterate(resources.list_workspaces())
+        return self._iter(resources.list_workspaces())
 
     def get_airbyte_connection(self, connection_id: str) -> Connection:
         """Return one Airbyte connection; ``get_connection`` is Airflow's own and returns an Airflow connection."""
@@ -251,7 +244,7 @@ class AirbyteHook(BaseHook):
         :raises AirbyteConnectionInactiveError: if it is inactive, locked or deleted.
         :raises AirbyteAlreadyRunningError: if a job of this connection runs already.
         """
-        return self.run(starting.start(connection_id))
+        return self.run(start_job.start_job(connection_id))
 
     def start_clear(self, connection_id: str, *, job_type: str = "clear") -> Job:
         """Start one clear of an Airbyte connection and return its job, whose type is ``reset``.
@@ -259,11 +252,11 @@ class AirbyteHook(BaseHook):
         It removes what the connection has brought to its destination, and the next sync moves everything anew.
 
         :param job_type: ``clear``, which needs the role of an editor, or ``reset``, which needs that of a runner.
-        :raises AirbyteBusyError: if a job of this connection runs, which Airbyte would cancel for the clear.
+        :raises AirbyteConnectionBusyError: if a job of this connection runs, which Airbyte would cancel for the clear.
         """
-        if job_type not in starting.CLEARS:
-            raise as_airflow(AirbyteConfigError(f"job_type is {job_type!r}, expected clear or reset."))
-        return self.run(starting.start(connection_id, job_type))
+        if job_type not in start_job.CLEAR_JOB_TYPES:
+            raise AirbyteConfigError(f"job_type is {job_type!r}, expected clear or reset.")
+        return self.run(start_job.start_job(connection_id, job_type))
 
     def update_connection(
         self, connection_id: str, *, status: str | None = None, schedule: str | None = None
@@ -276,17 +269,16 @@ class AirbyteHook(BaseHook):
         :param schedule: ``manual``, or a cron expression of Quartz in UTC, such as ``0 0 5 * * ?``; None: as it is.
         :raises AirbyteConnectionInactiveError: if it is locked or deleted.
         """
-        with airflow_errors():
-            change = updating.valid_change(status, schedule)
-        return self.run(updating.update_connection(self.get_airbyte_connection(connection_id), change))
+        change = connection_update.parse_update(status, schedule)
+        return self.run(connection_update.update_connection(self.get_airbyte_connection(connection_id), change))
 
     def wait_for_job(
         self,
         job_id: int,
         *,
-        poll_interval: float = POLL_INTERVAL,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         deadline: float | None = None,
-        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
     ) -> Job:
         """Return the job once it is finished, however it ended.
 
@@ -295,10 +287,9 @@ class AirbyteHook(BaseHook):
         :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
         :raises AirbyteJobTimeoutError: if it is not finished by then.
         """
-        with airflow_errors():
-            checks.seconds(poll_interval, "poll_interval")
-        patience = jobs.Patience(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
-        return self.run(jobs.wait_for_job(job_id, patience)).job
+        checks.parse_seconds(poll_interval, "poll_interval")
+        options = jobs.WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
+        return self.run(jobs.wait_for_job(job_id, options)).job
 
     def cancel_job(self, job_id: int) -> Job:
         """Cancel the job unless it is finished, and return it once it has stopped, or as it is after 2 minutes.
@@ -314,10 +305,10 @@ class AirbyteHook(BaseHook):
         For ``on_kill``: Airflow calls it in a signal handler, where whatever was interrupted may hold any lock, and
         kills the process 5 s later. So this runs in a thread with sockets of its own, and is not waited for for long.
         """
-        settings = replace(self._settings, connect_timeout=1.5, read_timeout=2.0, shares_token=False)
-        thread = threading.Thread(target=_cancel_quickly, args=(settings, job_id), daemon=True)
+        settings = replace(self._settings, connect_timeout=1.5, read_timeout=2.0, use_disk_cache=False)
+        thread = threading.Thread(target=_cancel_in_thread, args=(settings, job_id), daemon=True)
         thread.start()
-        thread.join(ON_KILL_SECONDS)
+        thread.join(ON_KILL_TIMEOUT)
 
     def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
         """Return the job's page in Airbyte's web app."""
@@ -337,38 +328,42 @@ class AirbyteHook(BaseHook):
         It gets a new token and lists the workspaces: Airbyte's health endpoint is open to all and proves nothing.
         """
         finding = self.diagnose()
-        return finding.ok, finding.text
+        return finding.ok, finding.message
 
-    def diagnose(self) -> Finding:
-        """Return what is wrong with the Airflow connection, or that nothing is: see :mod:`~..api.doctor`."""
-        from airflow_provider_airbyte_api.api import doctor  # noqa: PLC0415 - seldom needed
+    def diagnose(self) -> Diagnosis:
+        """Return what is wrong with the Airflow connection, or that nothing is: see :mod:`~..api.diagnostics`."""
+        from airflow_provider_airbyte_api.api import diagnostics  # noqa: PLC0415 - seldom needed
 
-        ends_at = time.monotonic() + DOCTOR_SECONDS
+        ends_at = time.monotonic() + TEST_CONNECTION_TIMEOUT
         try:
             settings = self._settings
         except AirbyteError as error:
-            return doctor.found(doctor.Diagnosis.UNUSABLE, str(error))
+            return diagnostics.failure(diagnostics.Problem.INVALID_FIELD, str(error))
         finding = _examined_by(ends_at, settings)
         unknown = self._unknown_extras
         if not unknown:
             return finding
-        return replace(finding, text=f"{finding.text} Extras that nobody reads: {', '.join(unknown)}.")
+        return replace(finding, message=f"{finding.message} Extras that nobody reads: {', '.join(unknown)}.")
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return how the standard fields look in the form of Airflow before 3.2; newer ones read the metadata."""
-        return {"hidden_fields": form.HIDDEN, "relabeling": form.LABELS, "placeholders": form.PLACEHOLDERS}
+        return {
+            "hidden_fields": connection_form.HIDDEN_FIELDS,
+            "relabeling": connection_form.RELABELING,
+            "placeholders": connection_form.PLACEHOLDERS,
+        }
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the extras' fields in the form of Airflow before 3.2; newer ones read the metadata."""
-        from airflow_provider_airbyte_api.hooks.widgets import widgets  # noqa: PLC0415 - it needs what few have
+        from airflow_provider_airbyte_api.hooks.form_widgets import form_widgets  # noqa: PLC0415 - it needs what few have
 
-        return widgets()
+        return form_widgets()
 
     @functools.cached_property
     def _client(self) -> Client:
-        from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - not while a DAG is parsed
+        from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - not while a DAG is parsed
 
         return Client(self._settings, self.log, on_token=mask_secret)
 
@@ -377,10 +372,9 @@ class AirbyteHook(BaseHook):
         return self.get_connection(self.airbyte_conn_id)
 
     @functools.cached_property
-    def _settings(self) -> Settings:
-        with airflow_errors():
-            settings = settings_of(self._connection)
-        for secret in secrets_of(self._connection, settings):
+    def _settings(self) -> ClientConfig:
+        settings = parse_settings(self._connection)
+        for secret in extract_secrets(self._connection, settings):
             mask_secret(secret)
         if not settings.tls.verify:
             self.log.warning("TLS certificates are not verified: anyone on the way to Airbyte can read along.")
@@ -390,50 +384,51 @@ class AirbyteHook(BaseHook):
     def _unknown_extras(self) -> list[str]:
         return unknown_extras(self._connection)
 
-    def _iterate(self, conversation: Conversation[None]) -> Iterator[Any]:
-        with airflow_errors():
-            yield from self._client.iterate(conversation)
+    def _iter(self, flow: Flow[None]) -> Iterator[Any]:
+        yield from self._client.iter_rows(flow)
 
 
-def _examined_by(ends_at: float, settings: Settings) -> Finding:
+def _examined_by(ends_at: float, settings: ClientConfig) -> Diagnosis:
     """Examine the way to Airbyte, in a thread of its own: looking up a name may take longer than anybody waits."""
-    from airflow_provider_airbyte_api.api import doctor  # noqa: PLC0415 - as above
+    from airflow_provider_airbyte_api.api import diagnostics  # noqa: PLC0415 - as above
 
-    findings: list[Finding] = []
-    hasty = replace(
+    findings: list[Diagnosis] = []
+    limited = replace(
         settings,
-        connect_timeout=min(settings.connect_timeout, DOCTOR_PATIENCE),
-        read_timeout=min(settings.read_timeout, DOCTOR_PATIENCE),
-        shares_token=False,
+        connect_timeout=min(settings.connect_timeout, TEST_REQUEST_TIMEOUT),
+        read_timeout=min(settings.read_timeout, TEST_REQUEST_TIMEOUT),
+        use_disk_cache=False,
     )
 
     def examine() -> None:
-        from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - it counts as well
+        from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - it counts as well
 
         try:
-            with Client(hasty, logging.getLogger(__name__)) as client:
-                findings.append(client.run(doctor.examine(hasty.root, hasty.credentials, hasty.fixed)))
+            with Client(limited, logging.getLogger(__name__)) as client:
+                findings.append(
+                    client.run(diagnostics.diagnose(limited.root, limited.credentials, limited.static_token))
+                )
         except AirbyteError as error:
-            findings.append(doctor.found(doctor.Diagnosis.UNUSABLE, str(error)))
+            findings.append(diagnostics.failure(diagnostics.Problem.INVALID_FIELD, str(error)))
         except Exception as error:  # noqa: BLE001 - its text may hold a secret
-            findings.append(doctor.found(doctor.Diagnosis.OTHER, f"({type(error).__name__})"))
+            findings.append(diagnostics.failure(diagnostics.Problem.OTHER, f"({type(error).__name__})"))
 
     thread = threading.Thread(target=examine, daemon=True)
     thread.start()
     thread.join(max(ends_at - time.monotonic(), 1.0))
     if findings:
         return findings[0]
-    return doctor.found(
-        doctor.Diagnosis.NO_ANSWER,
-        f"{settings.root.api} has not answered in time. Check Airbyte URL (Host), DNS and proxies.",
+    return diagnostics.failure(
+        diagnostics.Problem.TIMEOUT,
+        f"{settings.root.api_url} has not answered in time. Check Airbyte URL (Host), DNS and proxies.",
     )
 
 
-def _cancel_quickly(settings: Settings, job_id: int) -> None:
-    from airflow_provider_airbyte_api.clients.sync import Client  # noqa: PLC0415 - as above
+def _cancel_in_thread(settings: ClientConfig, job_id: int) -> None:
+    from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - as above
     from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache  # noqa: PLC0415 - as above
 
-    tokens = TokenCache() if settings.token_key is None else TOKENS.copy_of(settings.token_key)
+    tokens = TokenCache() if settings.token_key is None else TOKENS.snapshot(settings.token_key)
     # A logger of Airflow's may talk to the supervisor, which must not happen here.
     with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:
         client.run(jobs.cancel_and_wait(job_id, ON_KILL, settings.read_timeout))

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.form import EXTRAS
+from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
-OTHER_NAMES = ("token_cache", "timeout", "proxies")
+EXTRA_ALIASES = ("token_cache", "timeout", "proxies")
 """What else is understood: ``token_cache: disk`` for ``disk_cache``, and the names of the official provider."""
 
-DAY = 86_400.0
+MAX_TIMEOUT = 86_400.0
 """The longest time-out, in seconds."""
 
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 class Extras:
@@ -49,31 +49,31 @@ class Extras:
         """Return a text, None for nothing."""
         value = self.value(name)
         if value is not None and not isinstance(value, str):
-            self.refuse(name, "text")
+            self.invalid(name, "text")
         return value.strip() if value is not None else None
 
     def secret(self, name: str) -> str | None:
         """Return a text that is sent in a header, None for nothing."""
         value = self.text(name)
-        if value is not None and not _fits_a_header(value):
-            self.refuse(name, "one line of plain ASCII")
+        if value is not None and not _is_header_value(value):
+            self.invalid(name, "one line of plain ASCII")
         return value
 
     def choice(self, name: str, choices: Sequence[str]) -> str | None:
         """Return one of ``choices``, None for nothing."""
         value = self.value(name)
         if value is not None and value not in choices:
-            self.refuse(name, f"one of {', '.join(choices)}", value)
+            self.invalid(name, f"one of {', '.join(choices)}", value)
         return None if value is None else str(value)
 
-    def flag(self, name: str, default: bool) -> bool:
+    def boolean(self, name: str, default: bool) -> bool:
         """Return a switch."""
         value = self.value(name)
         if value is None:
             return default
-        found = _WORDS.get(str(value).strip().lower())
+        found = _BOOLEANS.get(str(value).strip().lower())
         if found is None:
-            self.refuse(name, "true or false", value)
+            self.invalid(name, "true or false", value)
         return found
 
     def seconds(self, name: str, default: float) -> float:
@@ -83,17 +83,17 @@ class Extras:
             seconds = default if value is None else float(value)
         except (OverflowError, TypeError, ValueError):
             seconds = math.nan
-        if isinstance(value, bool) or not 0 < seconds <= DAY:
-            self.refuse(name, "a number of seconds above 0, such as 30", value)
+        if isinstance(value, bool) or not 0 < seconds <= MAX_TIMEOUT:
+            self.invalid(name, "a number of seconds above 0, such as 30", value)
         return seconds
 
-    def count(self, name: str, default: int) -> int:
+    def positive_int(self, name: str, default: int) -> int:
         """Return a whole number above 0."""
         value = self.value(name)
         if value is None:
             return default
         if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,5}", str(value).strip()):
-            self.refuse(name, "a whole number above 0", value)
+            self.invalid(name, "a whole number above 0", value)
         return int(value)
 
     def path(self, name: str, *, or_folder: bool = False) -> str | None:
@@ -106,7 +106,7 @@ class Extras:
         except (OSError, ValueError):
             is_there = False
         if not is_there:
-            self.refuse(name, f"the path of a file {'or folder ' if or_folder else ''}that is on this machine")
+            self.invalid(name, f"the path of a file {'or folder ' if or_folder else ''}that is on this machine")
         return value
 
     def headers(self, name: str) -> dict[str, str]:
@@ -116,11 +116,13 @@ class Extras:
             try:
                 value = json.loads(value)
             except (RecursionError, ValueError):
-                self.refuse(name, 'a JSON object, as {"X-Tenant": "data"}')
+                self.invalid(name, 'a JSON object, as {"X-Tenant": "data"}')
         if value is None:
             return {}
         if not isinstance(value, Mapping) or not all(map(_is_header, value.items())):
-            self.refuse(name, 'a JSON object with plain ASCII texts, as {"X-Tenant": "data"}, and no Host or Content-…')
+            self.invalid(
+                name, 'a JSON object with plain ASCII texts, as {"X-Tenant": "data"}, and no Host or Content-…'
+            )
         return {header: text.strip() for header, text in value.items()}
 
     def proxy(self, name: str, scheme: str) -> str | None:
@@ -137,13 +139,13 @@ class Extras:
         except (AttributeError, TypeError, ValueError):
             is_one = False
         if not is_one:
-            self.refuse(name, "a URL such as http://proxy.example.com:3128")
+            self.invalid(name, "a URL such as http://proxy.example.com:3128")
         return str(value)
 
     @property
     def unknown(self) -> list[str]:
         """Names that nobody reads, each with the one that was perhaps meant."""
-        known = [*EXTRAS, *OTHER_NAMES]
+        known = [*CONN_FIELDS, *EXTRA_ALIASES]
         found = []
         for name in self._values:
             if name not in known:
@@ -151,7 +153,7 @@ class Extras:
                 found.append(f"{name} (did you mean {near[0]}?)" if near else name)
         return found
 
-    def refuse(self, name: str, expected: str, value: Any = None) -> NoReturn:
+    def invalid(self, name: str, expected: str, value: Any = None) -> NoReturn:
         """Raise for the value of an extra; ``value`` is said only if it is given, since it may be secret."""
         said = "cannot be used" if value is None else f"is {value!r}"
         raise AirbyteConfigError(f"Extra {name} of Airflow connection {self._conn_id!r} {said}, expected {expected}.")
@@ -164,10 +166,10 @@ def _is_header(item: tuple[Any, Any]) -> bool:
         and isinstance(value, str)
         and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is not None
         and re.fullmatch(r"(?i)host|connection|content-.*|transfer-encoding", name) is None
-        and _fits_a_header(value)
+        and _is_header_value(value)
     )
 
 
-def _fits_a_header(value: str) -> bool:
+def _is_header_value(value: str) -> bool:
     """Tell whether all HTTP libraries would send ``value`` alike."""
     return value.isascii() and value.strip().isprintable()

@@ -42,7 +42,7 @@ class AirbyteConnectionLink(_XComLink):
     leads_to = CONNECTION_URL
 
 
-def push_links(ti: Any, job_url: str | None, connection_url: str | None) -> None:
+def push_link_urls(ti: Any, job_url: str | None, connection_url: str | None) -> None:
     """Let the links lead to these pages from now on."""
     for link, url in ((AirbyteJobLink, job_url), (AirbyteConnectionLink, connection_url)):
         if url is not None:

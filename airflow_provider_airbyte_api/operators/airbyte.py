@@ -13,40 +13,40 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_airbyte_api.api.defaults import (
-    AIRBYTE_CONN_ID,
+from airflow_provider_airbyte_api._defaults import (
+    DEFAULT_CONN_ID,
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_TIMEOUT,
+    DEFAULT_UNREACHABLE_TIMEOUT,
     ON_RUNNING,
-    POLL_INTERVAL,
-    TIMEOUT,
-    UNREACHABLE_TIMEOUT,
 )
-from airflow_provider_airbyte_api.arguments import (
-    WHICH_CONNECTION,
+from airflow_provider_airbyte_api._tracebacks import short_traceback
+from airflow_provider_airbyte_api._validation import (
+    CONNECTION_FIELDS,
     boolean,
-    given_to,
-    one_of,
-    positive_seconds,
-    positive_seconds_or_none,
-    require_one_of_two,
+    check_choice,
+    check_optional_seconds,
+    check_seconds,
+    provided_fields,
+    require_exactly_one,
     whole_number_or_none,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
-from airflow_provider_airbyte_api.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-    from airflow_provider_airbyte_api.operators.cancelling import AirbyteCancelJobOperator
-    from airflow_provider_airbyte_api.operators.clearing import AirbyteClearOperator
-    from airflow_provider_airbyte_api.operators.job_run import JobRun
-    from airflow_provider_airbyte_api.operators.listing import (
+    from airflow_provider_airbyte_api.operators._cancel import AirbyteCancelJobOperator
+    from airflow_provider_airbyte_api.operators._clear import AirbyteClearOperator
+    from airflow_provider_airbyte_api.operators._execution import JobExecution
+    from airflow_provider_airbyte_api.operators._list import (
         AirbyteListConnectionsOperator,
         AirbyteListDestinationsOperator,
         AirbyteListJobsOperator,
         AirbyteListSourcesOperator,
     )
-    from airflow_provider_airbyte_api.operators.updating import AirbyteUpdateConnectionOperator
+    from airflow_provider_airbyte_api.operators._update import AirbyteUpdateConnectionOperator
 
 __all__ = [
     "AirbyteCancelJobOperator",
@@ -60,9 +60,9 @@ __all__ = [
 ]
 
 _WRITTEN_IN = {
-    "AirbyteCancelJobOperator": "cancelling",
-    "AirbyteClearOperator": "clearing",
-    "AirbyteUpdateConnectionOperator": "updating",
+    "AirbyteCancelJobOperator": "_cancel",
+    "AirbyteClearOperator": "_clear",
+    "AirbyteUpdateConnectionOperator": "_update",
 }
 
 
@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = _WRITTEN_IN.get(name, "listing")
+    module = _WRITTEN_IN.get(name, "_list")
     return getattr(import_module(f"airflow_provider_airbyte_api.operators.{module}"), name)
 
 
@@ -110,11 +110,11 @@ class AirbyteJobOperator(BaseOperator):
     """
 
     job_type = "sync"
-    on_own_schedule = "ignore"
+    on_airbyte_schedule = "ignore"
     asset_events = "none"
     min_rows: int | None = None
 
-    template_fields: Sequence[str] = (*WHICH_CONNECTION, "airbyte_conn_id")
+    template_fields: Sequence[str] = (*CONNECTION_FIELDS, "airbyte_conn_id")
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
     ui_color = "#e5e4ff"
 
@@ -125,13 +125,13 @@ class AirbyteJobOperator(BaseOperator):
         connection_name: str | None = None,
         workspace_id: str | None = None,
         workspace_name: str | None = None,
-        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = POLL_INTERVAL,
-        timeout: float | None = TIMEOUT,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        timeout: float | None = DEFAULT_TIMEOUT,
         queue_timeout: float | None = None,
-        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
         on_running: str,
         on_inactive: str = "fail",
         cancel_on_kill: bool = True,
@@ -139,25 +139,25 @@ class AirbyteJobOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require_one_of_two(connection_id, connection_name)
+        require_exactly_one(connection_id, connection_name)
         self.connection_id = connection_id
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
-        self.given = given_to(self, WHICH_CONNECTION)
+        self.given = provided_fields(self, CONNECTION_FIELDS)
         self.airbyte_conn_id = airbyte_conn_id
         self.wait_for_completion = boolean(wait_for_completion, "wait_for_completion")
         self.deferrable = boolean(deferrable, "deferrable")
-        self.poll_interval = positive_seconds(poll_interval, "poll_interval")
-        self.timeout = positive_seconds_or_none(timeout, "timeout")
-        self.queue_timeout = positive_seconds_or_none(queue_timeout, "queue_timeout")
-        self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
+        self.poll_interval = check_seconds(poll_interval, "poll_interval")
+        self.timeout = check_optional_seconds(timeout, "timeout")
+        self.queue_timeout = check_optional_seconds(queue_timeout, "queue_timeout")
+        self.unreachable_timeout = check_seconds(unreachable_timeout, "unreachable_timeout")
         self.on_running = on_running
-        self.on_inactive = one_of(on_inactive, "on_inactive", ("fail", "skip"))
+        self.on_inactive = check_choice(on_inactive, "on_inactive", ("fail", "skip"))
         self.cancel_on_kill = boolean(cancel_on_kill, "cancel_on_kill")
         self.durable = boolean(durable, "durable")
-        self._run: JobRun | None = None
-        self.is_killed = False
+        self._run: JobExecution | None = None
+        self.killed = False
 
     @cached_property
     def hook(self) -> AirbyteHook:
@@ -171,17 +171,17 @@ class AirbyteJobOperator(BaseOperator):
     @short_traceback
     def execute(self, context: Context) -> dict[str, Any]:
         """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
-        return self._job_run(context).begin()
+        return self._execution(context).run()
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
-        return self._job_run(context).complete(event)
+        return self._execution(context).resume(event)
 
     @short_traceback
-    def execute_after_other(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_after_blocker(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin anew after the trigger has waited for another job of the connection, however that ended."""
-        return self._job_run(context).begin_after_other(event)
+        return self._execution(context).resume_after_blocker(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Do as Airflow does, and cancel the job if Airflow has ended the deferral because its timeout has passed."""
@@ -189,7 +189,7 @@ class AirbyteJobOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
             if _is_timeout_of_a_deferral(error, next_kwargs):
-                self._job_run(context).cancel_what_was_waited_for()
+                self._execution(context).cancel_deferred_job()
             raise
 
     def on_kill(self) -> None:
@@ -199,20 +199,20 @@ class AirbyteJobOperator(BaseOperator):
         else the next try finds it. Airflow 2 also calls this, and never resumes the task, if ``execution_timeout`` has
         passed when the deferral ends.
         """
-        self.is_killed = True
+        self.killed = True
         if self._run is not None:
-            self._run.kill()
+            self._run.cancel_on_kill()
         elif self.cancel_on_kill:
             from airflow_provider_airbyte_api._airflow_compat import context_of_an_ended_deferral
 
             context = context_of_an_ended_deferral()
             if context is not None:
-                self._job_run(context).cancel_what_was_waited_for()
+                self._execution(context).cancel_deferred_job()
 
-    def _job_run(self, context: Context) -> JobRun:
-        from airflow_provider_airbyte_api.operators.job_run import JobRun
+    def _execution(self, context: Context) -> JobExecution:
+        from airflow_provider_airbyte_api.operators._execution import JobExecution
 
-        self._run = JobRun(self, context)
+        self._run = JobExecution(self, context)
         return self._run
 
 
@@ -238,33 +238,33 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         that you declare get the same facts either way.
     :param min_rows: fail the task if the sync succeeded with fewer rows, or with an unknown number of them; there is
         no asset event then, and a retry starts a new sync. Default: None, any number is enough.
-    :param lineage_columns: tell OpenLineage of the columns, too. Airbyte may look into the source for that, for
+    :param emit_schema_facet: tell OpenLineage of the columns, too. Airbyte may look into the source for that, for
         minutes; without OpenLineage nothing is asked.
-    :param on_own_schedule: ``warn`` in the log, ``fail`` or ``ignore`` if Airbyte, too, starts syncs of the connection
-        by a schedule.
+    :param on_airbyte_schedule: ``warn`` in the log, ``fail`` or ``ignore`` if Airbyte, too, starts syncs of the
+        connection by a schedule.
     """
 
     def __init__(
         self,
         *,
         on_running: str = "attach",
-        on_own_schedule: str = "warn",
+        on_airbyte_schedule: str = "warn",
         asset_events: str = "connection",
-        lineage_columns: bool = False,
+        emit_schema_facet: bool = False,
         min_rows: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(on_running=one_of(on_running, "on_running", ON_RUNNING), **kwargs)
-        self.on_own_schedule = one_of(on_own_schedule, "on_own_schedule", ("warn", "fail", "ignore"))
-        self.asset_events = one_of(asset_events, "asset_events", ("connection", "streams", "none"))
-        self.lineage_columns = boolean(lineage_columns, "lineage_columns")
+        super().__init__(on_running=check_choice(on_running, "on_running", ON_RUNNING), **kwargs)
+        self.on_airbyte_schedule = check_choice(on_airbyte_schedule, "on_airbyte_schedule", ("warn", "fail", "ignore"))
+        self.asset_events = check_choice(asset_events, "asset_events", ("connection", "streams", "none"))
+        self.emit_schema_facet = boolean(emit_schema_facet, "emit_schema_facet")
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Return what was read and written. Only OpenLineage asks for it."""
-        from airflow_provider_airbyte_api.operators.lineage import lineage_of
+        from airflow_provider_airbyte_api.operators._openlineage import get_lineage
 
-        return lineage_of(self._run, columns=self.lineage_columns)
+        return get_lineage(self._run, columns=self.emit_schema_facet)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
         """Return what was to be read and written, and why it failed."""

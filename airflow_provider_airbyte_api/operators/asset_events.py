@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import Asset
 
 from airflow_provider_airbyte_api import _airflow_compat
-from airflow_provider_airbyte_api.api.defaults import SYNCS_ASSET
+from airflow_provider_airbyte_api._defaults import SYNCS_ASSET
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
 
-HEAD_START = 5.0
+OWNER_HEAD_START = 5.0
 """Seconds that a task which only attached to the sync leaves to the task that started it."""
 
-SPREAD = 5.0
+MAX_JITTER = 5.0
 """Seconds over which attached tasks spread out, so that the first one is seen by the others."""
 
 POLL_INTERVAL = 1.0
 """Seconds between two polls for an event of another task."""
 
-CLAIM_SETTLES = 1.5
+CLAIM_SETTLE_TIME = 1.5
 """Seconds after which a claim that was written at the same moment as another one can be seen to have lost."""
 
 CLOCK_TOLERANCE = timedelta(hours=1)
@@ -43,7 +43,7 @@ CLOCK_TOLERANCE = timedelta(hours=1)
 class AssetEvents:
     """The events of one job, which has succeeded.
 
-    :param facts: what the events tell of the job: see :func:`~..api.verdict.facts_of`.
+    :param facts: what the events tell of the job: see :func:`~..api.outcome.build_asset_event_extra`.
     :param owned: True if this task started the job; False if it attached to it, so that others emit its events, too.
     """
 
@@ -52,7 +52,7 @@ class AssetEvents:
         self._task = task
         self._outlet_events = everything.get("outlet_events")
         self._ti = everything["ti"]
-        self._facts = dict(facts)
+        self._extra = dict(facts)
         self._owned = owned
 
     def emit(self, connection_uri: str | None, stream_uris: Iterable[str] = ()) -> None:
@@ -64,10 +64,10 @@ class AssetEvents:
         if self._outlet_events is None:
             return
         declared = [outlet for outlet in self._task.outlets if isinstance(outlet, Asset)]
-        self._tell(declared)
+        self._emit(declared)
         try:
             known = {asset.uri for asset in declared}
-            named = [] if connection_uri is None else _named(connection_uri, stream_uris, known)
+            named = [] if connection_uri is None else _declared_assets(connection_uri, stream_uris, known)
             emitted_before = self._emitted_before([*declared, *(group[0] for group in named)])
         except Exception as error:  # noqa: BLE001 - the sync has succeeded, whatever else fails
             self._task.log.warning(
@@ -77,14 +77,14 @@ class AssetEvents:
             )
             return
         left = [asset for group in named if group[0] not in emitted_before for asset in group]
-        self._tell(left)
+        self._emit(left)
         self._task.outlets = [*(each for each in self._task.outlets if each not in emitted_before), *left]
         if emitted_before:
-            self._task.log.info("Asset events of job %d are emitted by another task.", self._facts["job_id"])
+            self._task.log.info("Asset events of job %d are emitted by another task.", self._extra["job_id"])
 
-    def _tell(self, assets: Iterable[Asset]) -> None:
+    def _emit(self, assets: Iterable[Asset]) -> None:
         for asset in assets:
-            self._outlet_events[asset].extra.update(self._facts)
+            self._outlet_events[asset].extra.update(self._extra)
 
     def _emitted_before(self, assets: Sequence[Asset]) -> list[Asset]:
         """Return which of ``assets`` need no event of this task, because another task emits it.
@@ -94,7 +94,7 @@ class AssetEvents:
         have started it, because Airbyte answers a request for a sync with the one that is pending.
         """
         pollable = [asset for asset in assets if _airflow_compat.can_limit_events() or asset.name != SYNCS_ASSET]
-        until = time.monotonic() + (0.0 if self._owned else HEAD_START + random.uniform(0, SPREAD))  # noqa: S311
+        until = time.monotonic() + (0.0 if self._owned else OWNER_HEAD_START + random.uniform(0, MAX_JITTER))  # noqa: S311
         while True:
             found = [asset for asset in pollable if self._has_event(asset)]
             if len(found) == len(pollable) or time.monotonic() >= until:
@@ -103,12 +103,12 @@ class AssetEvents:
         return found + self._claimed_by_others([asset for asset in pollable if asset not in found])
 
     def _has_event(self, asset: Asset) -> bool:
-        ended = self._facts["end_time"]
+        ended = self._extra["end_time"]
         now = datetime.now(tz=timezone.utc)
         since = (now if ended is None else min(datetime.fromisoformat(ended), now)) - CLOCK_TOLERANCE
         keys = ("job_id", "connection_id")
         return any(
-            all(extra.get(key) == self._facts[key] for key in keys)
+            all(extra.get(key) == self._extra[key] for key in keys)
             for extra in _airflow_compat.event_extras(asset, since)
         )
 
@@ -120,8 +120,8 @@ class AssetEvents:
         stores = [(asset, store) for asset in assets if (store := _airflow_compat.asset_state(asset)) is not None]
         if not stores:
             return []
-        key = f"airbyte_events_{self._facts['connection_id']}"
-        ti, job = self._ti, [self._facts["job_id"], self._facts["start_time"]]
+        key = f"airbyte_events_{self._extra['connection_id']}"
+        ti, job = self._ti, [self._extra["job_id"], self._extra["start_time"]]
         claim = {"job": job, "task": f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"}
 
         def is_lost(store: Any) -> bool:
@@ -136,11 +136,11 @@ class AssetEvents:
             else:
                 store.set(key, claim)
         if len(lost) < len(stores):
-            time.sleep(CLAIM_SETTLES)
+            time.sleep(CLAIM_SETTLE_TIME)
         return [asset for asset, store in stores if asset in lost or is_lost(store) or self._has_event(asset)]
 
 
-def _named(connection_uri: str, stream_uris: Iterable[str], known: set[str]) -> list[list[Asset]]:
+def _declared_assets(connection_uri: str, stream_uris: Iterable[str], known: set[str]) -> list[list[Asset]]:
     """Return the assets that a DAG names, none twice, in groups whose events come together.
 
     These are the connection with what stands for all syncs, and the streams: not every task emits the latter.

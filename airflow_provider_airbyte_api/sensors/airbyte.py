@@ -20,39 +20,39 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_airbyte_api.api.defaults import (
-    AIRBYTE_CONN_ID,
-    DEFERRAL_GRACE,
-    UNREACHABLE_TIMEOUT,
+from airflow_provider_airbyte_api._defaults import (
+    DEFAULT_CONN_ID,
+    DEFAULT_UNREACHABLE_TIMEOUT,
+    DEFERRAL_TIMEOUT_MARGIN,
     at_least_min_poll_interval,
 )
-from airflow_provider_airbyte_api.arguments import (
-    WHICH_CONNECTION,
+from airflow_provider_airbyte_api._tracebacks import short_traceback
+from airflow_provider_airbyte_api._validation import (
+    CONNECTION_FIELDS,
     boolean,
-    find_connection,
-    given_to,
-    moment_or_none,
-    offer_name,
-    one_of,
-    positive_seconds,
-    positive_seconds_or_none,
-    refuse,
-    require_one_of_two,
+    check_choice,
+    check_optional_seconds,
+    check_seconds,
+    parse_optional_datetime,
+    provided_fields,
+    raise_config_error,
+    require_exactly_one,
+    resolve_task_connection,
+    set_map_index_name,
     whole_number_or_none,
 )
-from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_links
-from airflow_provider_airbyte_api.tracebacks import short_traceback
+from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_link_urls
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_airbyte_api.api.conversation import Conversation
-    from airflow_provider_airbyte_api.api.freshness import Demand
+    from airflow_provider_airbyte_api.api.backoff import RetryPolicy
+    from airflow_provider_airbyte_api.api.flow import Flow
+    from airflow_provider_airbyte_api.api.freshness import FreshnessCriteria
     from airflow_provider_airbyte_api.api.models import Connection, Job
-    from airflow_provider_airbyte_api.api.retry import Retry
-    from airflow_provider_airbyte_api.api.verdict import Seen
+    from airflow_provider_airbyte_api.api.outcome import JobContext
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-    from airflow_provider_airbyte_api.triggers.events import JobEvent
+    from airflow_provider_airbyte_api.triggers._payloads import JobEvent
 
 T = TypeVar("T")
 
@@ -66,28 +66,28 @@ class _AirbyteSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        airbyte_conn_id: str = AIRBYTE_CONN_ID,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | None = None,
-        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         if poll_interval is not None:
             if "poke_interval" in kwargs:
                 from airflow_provider_airbyte_api.api.safe import safe_repr
 
-                refuse(
+                raise_config_error(
                     f"poll_interval is {safe_repr(poll_interval)} and poke_interval "
                     f"{safe_repr(kwargs['poke_interval'])}: they mean the same, give one."
                 )
-            kwargs["poke_interval"] = positive_seconds(poll_interval, "poll_interval")
+            kwargs["poke_interval"] = check_seconds(poll_interval, "poll_interval")
         super().__init__(**kwargs)
         self.poke_interval = at_least_min_poll_interval(float(self.poke_interval))
         self.airbyte_conn_id = airbyte_conn_id
         self.deferrable = boolean(deferrable, "deferrable")
-        self.unreachable_timeout = positive_seconds(unreachable_timeout, "unreachable_timeout")
-        self._away_since: float | None = None
-        self._has_looked = False
+        self.unreachable_timeout = check_seconds(unreachable_timeout, "unreachable_timeout")
+        self._unreachable_since: float | None = None
+        self._polled = False
 
     @cached_property
     def hook(self) -> AirbyteHook:
@@ -96,67 +96,64 @@ class _AirbyteSensor(BaseSensorOperator):
 
         return AirbyteHook(self.airbyte_conn_id)
 
-    def _retry(self) -> Retry:
+    def _retry(self) -> RetryPolicy:
         """Return how to repeat the requests before a deferral."""
-        from airflow_provider_airbyte_api.api.retry import while_unreachable
+        from airflow_provider_airbyte_api.api.backoff import while_unreachable
 
         return while_unreachable(min(self.unreachable_timeout, float(self.timeout)))
 
     def _recall_earlier_pokes(self, context: Context) -> None:
         """Count what an earlier poke saw: with ``mode="reschedule"`` each one runs in a process of its own."""
-        if self.reschedule and not self._has_looked:
+        if self.reschedule and not self._polled:
             from airflow_provider_airbyte_api._airflow_compat import was_rescheduled
 
-            self._has_looked = was_rescheduled(context)
+            self._polled = was_rescheduled(context)
 
-    def _look(self, conversation: Conversation[T]) -> T | None:
+    def _poll(self, flow: Flow[T]) -> T | None:
         """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
-        from airflow_provider_airbyte_api.api.conversation import ANSWERS_AGAIN
-        from airflow_provider_airbyte_api.api.errors import AirbyteError, may_heal, unreachable_for
-        from airflow_provider_airbyte_api.hooks.errors import as_airflow
+        from airflow_provider_airbyte_api.api.flow import ANSWERS_AGAIN
+        from airflow_provider_airbyte_api.exceptions import AirbyteError, is_recoverable_while_waiting, unreachable_for
 
         try:
-            found = self.hook.run(conversation)
+            found = self.hook.run(flow)
         except AirbyteError as error:
             moment = time.time()
-            if self._away_since is None:
-                self._away_since = moment
+            if self._unreachable_since is None:
+                self._unreachable_since = moment
             # A web page is no reason to wait for what nobody has seen before.
-            may_pass = may_heal(error) if self._has_looked else error.transient
+            may_pass = is_recoverable_while_waiting(error) if self._polled else error.retryable
             if not may_pass:
                 raise
-            if moment - self._away_since >= self.unreachable_timeout:
-                raise as_airflow(unreachable_for(moment - self._away_since, error)) from error
-            if self._away_since == moment:
+            if moment - self._unreachable_since >= self.unreachable_timeout:
+                raise unreachable_for(moment - self._unreachable_since, error) from error
+            if self._unreachable_since == moment:
                 minutes = max(self.unreachable_timeout / 60, 1)
                 self.log.warning("Airbyte is unreachable; retrying for up to %.0f min. %s", minutes, error)
             return None
-        if self._away_since is not None:
+        if self._unreachable_since is not None:
             self.log.info(ANSWERS_AGAIN)
-        self._away_since, self._has_looked = None, True
+        self._unreachable_since, self._polled = None, True
         return found
 
-    def _read(self, context: Context, event: dict[str, Any] | None) -> JobEvent | None:
+    def _parse_event(self, context: Context, event: dict[str, Any] | None) -> JobEvent | None:
         """Return what a trigger says, or raise what went wrong; None if that is of another try, and all begins anew."""
-        from airflow_provider_airbyte_api.api.errors import AirbyteJobTimeoutError
-        from airflow_provider_airbyte_api.hooks.errors import airflow_errors, as_airflow
-        from airflow_provider_airbyte_api.triggers import events
+        from airflow_provider_airbyte_api.exceptions import AirbyteJobTimeoutError
+        from airflow_provider_airbyte_api.triggers import _payloads
 
-        with airflow_errors():
-            woken = events.read(event)
+        woken = _payloads.parse(event)
         if woken.is_stale_failure(context):
             return None
         if isinstance(woken.error, AirbyteJobTimeoutError):
             # What Airflow raises where a sensor that pokes is out of time. It is not retried.
             raise AirflowSensorTimeout(str(woken.error))
         if woken.error is not None:
-            raise as_airflow(woken.error)
+            raise woken.error
         return woken
 
     @contextmanager
-    def _heeding_soft_fail(self) -> Iterator[None]:
+    def _apply_soft_fail(self) -> Iterator[None]:
         """Skip the task for a job that failed, if told so. Airflow does that only where a sensor was deferred."""
-        from airflow_provider_airbyte_api.api.errors import AirbyteJobError
+        from airflow_provider_airbyte_api.exceptions import AirbyteJobError
 
         try:
             yield
@@ -165,31 +162,30 @@ class _AirbyteSensor(BaseSensorOperator):
                 raise AirflowSkipException(f"Skipping because of soft_fail or never_fail. {error}") from error
             raise
 
-    def _link_to(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, Any]:
+    def _push_links(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, Any]:
         """Let the links lead to the connection and the job, and return what a trigger hands on."""
         workspace_id = connection.workspace_id
         connection_url = self.hook.connection_url(workspace_id, connection.connection_id)
         job_url = None if job_id is None else self.hook.job_url(workspace_id, connection.connection_id, job_id)
-        push_links(context["ti"], job_url, connection_url)
+        push_link_urls(context["ti"], job_url, connection_url)
         return {"workspace_id": workspace_id, "name": connection.name}
 
-    def _seen(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> Seen:
-        from airflow_provider_airbyte_api.api.verdict import Seen
+    def _job_context(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> JobContext:
+        from airflow_provider_airbyte_api.api.outcome import JobContext
 
         workspace_id = connection.get("workspace_id")
         job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
-        return Seen(connection.get("name", ""), job_url, looks)
+        return JobContext(connection.get("name", ""), job_url, looks)
 
-    def _finish(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
+    def _complete(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
         """Return the result of a job that is finished, or raise what its end means."""
-        from airflow_provider_airbyte_api.api.verdict import describe, require_success, result_of
-        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+        from airflow_provider_airbyte_api.api.outcome import build_result, raise_unless_succeeded, summarize
 
-        seen = self._seen(job, connection, looks)
-        with self._heeding_soft_fail(), airflow_errors():
-            require_success(job, seen)
-        self.log.info("%s.", describe(job, seen))
-        return result_of(job, seen.job_url)
+        context = self._job_context(job, connection, looks)
+        with self._apply_soft_fail():
+            raise_unless_succeeded(job, context)
+        self.log.info("%s.", summarize(job, context))
+        return build_result(job, context.job_url)
 
 
 class AirbyteJobSensor(_AirbyteSensor):
@@ -226,50 +222,50 @@ class AirbyteJobSensor(_AirbyteSensor):
 
         if not self.deferrable:
             return super().execute(context)
-        job = self.hook.run(jobs.get_job(self._valid_job_id(), self._retry()))
+        job = self.hook.run(jobs.get_job(self._parse_job_id(), self._retry()))
         connection = self._connection_of(context, job)
-        if job.is_finished:
-            return self._finish(job, connection)
+        if job.is_terminal:
+            return self._complete(job, connection)
         return self._defer(context, job, connection)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the job once. That Airbyte is away is no reason to fail, for a while."""
         from airflow_provider_airbyte_api.api import jobs
-        from airflow_provider_airbyte_api.api.retry import ONCE
+        from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 
         self._recall_earlier_pokes(context)
-        job = self._look(jobs.get_job(self._valid_job_id(), ONCE, is_seen=self._has_looked))
+        job = self._poll(jobs.get_job(self._parse_job_id(), NO_RETRY, is_seen=self._polled))
         if job is None:
             return PokeReturnValue(is_done=False)
-        if job.is_finished:
-            return PokeReturnValue(is_done=True, xcom_value=self._finish(job, self._connection_of(context, job)))
+        if job.is_terminal:
+            return PokeReturnValue(is_done=True, xcom_value=self._complete(job, self._connection_of(context, job)))
         self.log.info("Job %d is %s.", job.job_id, job.status)
         return PokeReturnValue(is_done=False)
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
-        woken = self._read(context, event)
+        woken = self._parse_event(context, event)
         if woken is None:
             return cast("dict[str, Any]", self.execute(context))
         job = woken.job or self.hook.get_job(woken.job_id)
-        return self._finish(job, woken.handed_on, woken.looks)
+        return self._complete(job, woken.metadata, woken.poll_count)
 
     def _connection_of(self, context: Context, job: Job) -> dict[str, Any]:
         """Return what a job does not tell, its connection's name and workspace, and let the links lead there."""
-        from airflow_provider_airbyte_api.api.errors import AirbyteError
+        from airflow_provider_airbyte_api.api.backoff import NO_RETRY
         from airflow_provider_airbyte_api.api.resources import get_connection
-        from airflow_provider_airbyte_api.api.retry import ONCE
+        from airflow_provider_airbyte_api.exceptions import AirbyteError
 
         try:
-            connection = self.hook.run(get_connection(job.connection_id, ONCE))
+            connection = self.hook.run(get_connection(job.connection_id, NO_RETRY))
         except AirbyteError as error:
             self.log.info("There will be no link to the job. %s", error)
             return {}
-        return self._link_to(context, connection, job.job_id)
+        return self._push_links(context, connection, job.job_id)
 
     def _defer(self, context: Context, job: Job, connection: dict[str, Any]) -> None:
-        from airflow_provider_airbyte_api.triggers import events
+        from airflow_provider_airbyte_api.triggers import _payloads
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
         self.defer(
@@ -280,18 +276,16 @@ class AirbyteJobSensor(_AirbyteSensor):
                 poll_interval=float(self.poke_interval),
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,
-                handed_on={**connection, "try_number": events.try_number_of(context)},
+                metadata={**connection, "try_number": _payloads.try_number_of(context)},
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_GRACE),
+            timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_TIMEOUT_MARGIN),
         )
 
-    def _valid_job_id(self) -> int:
-        from airflow_provider_airbyte_api.api.models import valid_job_id
-        from airflow_provider_airbyte_api.hooks.errors import airflow_errors
+    def _parse_job_id(self) -> int:
+        from airflow_provider_airbyte_api.api.models import parse_job_id
 
-        with airflow_errors():
-            return valid_job_id(self.job_id)
+        return parse_job_id(self.job_id)
 
 
 class AirbyteFreshnessSensor(_AirbyteSensor):
@@ -315,7 +309,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
     :param unreachable_timeout: seconds that Airbyte may be away meanwhile, as there.
     """
 
-    template_fields: Sequence[str] = (*WHICH_CONNECTION, "completed_after", "airbyte_conn_id")
+    template_fields: Sequence[str] = (*CONNECTION_FIELDS, "completed_after", "airbyte_conn_id")
 
     def __init__(
         self,
@@ -331,17 +325,17 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require_one_of_two(connection_id, connection_name)
+        require_exactly_one(connection_id, connection_name)
         self.connection_id = connection_id
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
-        self.given = given_to(self, WHICH_CONNECTION)
+        self.given = provided_fields(self, CONNECTION_FIELDS)
         seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-        self.max_age = positive_seconds_or_none(seconds, "max_age")
+        self.max_age = check_optional_seconds(seconds, "max_age")
         self.completed_after = completed_after
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
-        self.on_failed = one_of(on_failed, "on_failed", ("wait", "fail"))
+        self.on_failed = check_choice(on_failed, "on_failed", ("wait", "fail"))
         self._too_small: set[int] = set()
 
     @short_traceback
@@ -356,70 +350,73 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once whether there is a fresh sync."""
-        from airflow_provider_airbyte_api.api.freshness import look_for_fresh_data
-        from airflow_provider_airbyte_api.api.verdict import Seen
+        from airflow_provider_airbyte_api.api.freshness import check_freshness
+        from airflow_provider_airbyte_api.api.outcome import JobContext
 
         self._recall_earlier_pokes(context)
-        demand = self._demand(context)
-        is_the_first_look = self._found is None
+        demand = self._criteria(context)
+        is_the_first_look = self._connection is None
         # A look without a request would end an outage.
-        connection = self._found or self._look(self._find())
+        connection = self._connection or self._poll(self._resolve_connection())
         if connection is None:
             return PokeReturnValue(is_done=False)
         if is_the_first_look:
-            self._link_to(context, connection, None)
-        offer_name(context, connection.name)
-        with self._heeding_soft_fail():
-            looking = look_for_fresh_data(connection.connection_id, demand, Seen(connection.name), self._too_small)
-            look = self._look(looking)
+            self._push_links(context, connection, None)
+        set_map_index_name(context, connection.name)
+        with self._apply_soft_fail():
+            looking = check_freshness(connection.connection_id, demand, JobContext(connection.name), self._too_small)
+            look = self._poll(looking)
         if look is None:
             return PokeReturnValue(is_done=False)
-        if look.fresh is None:
-            self.log.info("%r: %s.", connection.name, look.describe())
+        if look.match is None:
+            self.log.info("%r: %s.", connection.name, look.explain())
             return PokeReturnValue(is_done=False)
-        handed_on = self._link_to(context, connection, look.fresh.job_id)
-        return PokeReturnValue(is_done=True, xcom_value=self._finish(look.fresh, handed_on))
+        metadata = self._push_links(context, connection, look.match.job_id)
+        return PokeReturnValue(is_done=True, xcom_value=self._complete(look.match, metadata))
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger: return the result, or raise what the event brings."""
-        woken = self._read(context, event)
+        woken = self._parse_event(context, event)
         if woken is None:
             return cast("dict[str, Any]", self.execute(context))
-        offer_name(context, woken.handed_on.get("name", ""))
+        set_map_index_name(context, woken.metadata.get("name", ""))
         job = woken.job or self.hook.get_job(woken.job_id)
-        seen = self._seen(job, woken.handed_on)
-        push_links(context["ti"], seen.job_url, None)
-        return self._finish(job, woken.handed_on, woken.looks)
+        seen = self._job_context(job, woken.metadata)
+        push_link_urls(context["ti"], seen.job_url, None)
+        return self._complete(job, woken.metadata, woken.poll_count)
 
-    def _find(self, retry: Retry | None = None) -> Conversation[Connection]:
+    def _resolve_connection(self, retry: RetryPolicy | None = None) -> Flow[Connection]:
         """Return the Airbyte connection; it is looked up once in each process."""
-        from airflow_provider_airbyte_api.api.retry import ONCE
+        from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 
-        if self._found is None:
-            self._found = yield from find_connection(self, retry or ONCE)
-        return self._found
+        if self._connection is None:
+            self._connection = yield from resolve_task_connection(self, retry or NO_RETRY)
+        return self._connection
 
-    _found: Connection | None = None
+    _connection: Connection | None = None
 
-    def _demand(self, context: Context) -> Demand:
-        from airflow_provider_airbyte_api.api.freshness import Demand
+    def _criteria(self, context: Context) -> FreshnessCriteria:
+        from airflow_provider_airbyte_api.api.freshness import FreshnessCriteria
 
-        moment = moment_or_none(self.completed_after, "completed_after")
+        moment = parse_optional_datetime(self.completed_after, "completed_after")
         if moment is None and self.max_age is None:
             everything: Any = context
             moment = everything.get("data_interval_end")
             if moment is None:
-                refuse("This DAG run has no data interval: give max_age or completed_after.")
-        return Demand(
-            self.max_age, None if moment is None else moment.timestamp(), self.min_rows, fails=self.on_failed == "fail"
+                raise_config_error("This DAG run has no data interval: give max_age or completed_after.")
+        return FreshnessCriteria(
+            self.max_age,
+            None if moment is None else moment.timestamp(),
+            self.min_rows,
+            fail_on_failure=self.on_failed == "fail",
         )
 
     def _defer(self, context: Context) -> None:
-        from airflow_provider_airbyte_api.triggers import events
+        from airflow_provider_airbyte_api.triggers import _payloads
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
 
-        connection, demand = self.hook.run(self._find(self._retry())), self._demand(context)
+        connection, demand = self.hook.run(self._resolve_connection(self._retry())), self._criteria(context)
         self.defer(
             trigger=AirbyteFreshnessTrigger(
                 connection_id=connection.connection_id,
@@ -431,11 +428,11 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
                 on_failed=self.on_failed,
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,
-                handed_on={
-                    **self._link_to(context, connection, None),
-                    "try_number": events.try_number_of(context),
+                metadata={
+                    **self._push_links(context, connection, None),
+                    "try_number": _payloads.try_number_of(context),
                 },
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_GRACE),
+            timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_TIMEOUT_MARGIN),
         )

@@ -8,8 +8,8 @@
 ``python -m airflow_provider_airbyte_api.testing --port 8000`` runs one by itself.
 """
 
-from airflow_provider_airbyte_api.testing.asked import Asked
 from airflow_provider_airbyte_api.testing.jobs import LocalJob
+from airflow_provider_airbyte_api.testing.recorded import RecordedRequest
 from airflow_provider_airbyte_api.testing.server import LocalAirbyte
 
-__all__ = ["Asked", "LocalAirbyte", "LocalJob"]
+__all__ = ["LocalAirbyte", "LocalJob", "RecordedRequest"]

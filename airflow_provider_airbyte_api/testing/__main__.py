@@ -8,8 +8,8 @@ import threading
 from typing import get_args
 
 from airflow_provider_airbyte_api.testing.server import LocalAirbyte
+from airflow_provider_airbyte_api.testing.state import Edition
 from airflow_provider_airbyte_api.testing.versions import NEWEST
-from airflow_provider_airbyte_api.testing.world import Edition
 
 
 def main() -> None:

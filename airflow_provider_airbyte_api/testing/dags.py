@@ -19,13 +19,13 @@ def run_dag(dag: DAG, **how: Any) -> DagRun:
     :param dag: it need not lie in Airflow's DAG folder.
     :param how: what ``DAG.test`` takes, such as ``run_conf``.
     """
-    make_tables()
+    ensure_db()
     _register(dag)
     run: DagRun = dag.test(**how)
     return run
 
 
-def make_tables() -> None:
+def ensure_db() -> None:
     """Make the tables of Airflow's database, unless it has some."""
     from airflow import settings
     from airflow.utils.db import initdb

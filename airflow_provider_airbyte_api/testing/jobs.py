@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_airbyte_api.api.models import FINISHED
+from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES
 
 ROWS = 250_000
 SIZE = 104_857_600
@@ -35,32 +35,32 @@ class LocalJob:
     rows: int | None = ROWS
     size: int | None = SIZE
     share: float | None = None
-    looks: int = 0
+    poll_count: int = 0
 
     @property
-    def is_finished(self) -> bool:
+    def is_terminal(self) -> bool:
         """True if it will not change any more."""
-        return self.status in FINISHED
+        return self.status in TERMINAL_STATUSES
 
-    def become(self, status: str, at: float) -> None:
+    def set_status(self, status: str, at: float) -> None:
         """Change the status, unless the job is finished."""
-        if not self.is_finished and status != self.status:
+        if not self.is_terminal and status != self.status:
             self.status, self.updated_at = status, at
 
-    def settle(self, now: float) -> None:
+    def advance_to(self, now: float) -> None:
         """Become what the clock says: pending for a moment, then running, then done."""
         if self.seconds is None:
             return
         if now >= self.created_at + self.seconds / 10:
-            self.become("running", self.created_at + self.seconds / 10)
+            self.set_status("running", self.created_at + self.seconds / 10)
         if now >= self.created_at + self.seconds:
-            self.become("succeeded", self.created_at + self.seconds)
+            self.set_status("succeeded", self.created_at + self.seconds)
 
-    def look(self, now: float) -> None:
+    def on_poll(self, now: float) -> None:
         """Become what the script says for this look."""
-        self.looks += 1
+        self.poll_count += 1
         if self.script:
-            self.become(self.script.pop(0), now)
+            self.set_status(self.script.pop(0), now)
 
     def as_json(self, *, with_stats: bool) -> dict[str, Any]:
         """Return the job as the API shows it. What Airbyte does not know yet is absent."""
@@ -71,7 +71,7 @@ class LocalJob:
             "startTime": timestamp(self.created_at),
             "connectionId": self.connection_id,
         }
-        if self.is_finished:
+        if self.is_terminal:
             shown["lastUpdatedAt"] = timestamp(self.updated_at)
         if self.status != "pending":
             shown["duration"] = java_duration(self.updated_at - self.created_at)

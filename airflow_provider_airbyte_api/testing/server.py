@@ -1,4 +1,4 @@
-"""The socket around a :class:`~.world.World`, and the handle that a test holds."""
+"""The socket around a :class:`~.state.AirbyteState`, and the handle that a test holds."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from airflow_provider_airbyte_api.testing import replies
-from airflow_provider_airbyte_api.testing.asked import Asked, Fault
+from airflow_provider_airbyte_api.testing import responses
 from airflow_provider_airbyte_api.testing.jobs import ROWS, SIZE, LocalJob
-from airflow_provider_airbyte_api.testing.replies import Gateway
+from airflow_provider_airbyte_api.testing.recorded import Fault, RecordedRequest
+from airflow_provider_airbyte_api.testing.responses import Gateway
+from airflow_provider_airbyte_api.testing.state import API, AirbyteState, Edition
 from airflow_provider_airbyte_api.testing.versions import NEWEST
-from airflow_provider_airbyte_api.testing.world import API, Edition, World
 
 BACKLOG = 4096
 """Connections that the kernel may hold while the server is busy, so that a crowd loses none."""
 
-MOST_SOCKETS = 65_536
+MAX_OPEN_FILES = 65_536
 
-NO_HTTP = (HttpProcessingError, web.RequestPayloadError)
+MALFORMED_REQUEST_ERRORS = (HttpProcessingError, web.RequestPayloadError)
 
 LOG = logging.getLogger(__name__)
-LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], NO_HTTP)))
+LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], MALFORMED_REQUEST_ERRORS)))
 """What is no HTTP is answered 400; that is the client's affair, and aiohttp would log a traceback of it."""
 
 
@@ -72,7 +72,7 @@ class LocalAirbyte:
         jwt_seconds: float | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._world = World(
+        self._world = AirbyteState(
             client_id=client_id,
             client_secret=client_secret,
             auth=auth,
@@ -84,9 +84,9 @@ class LocalAirbyte:
         )
         self.latency = 0.0
         """Seconds that every reply takes."""
-        self.clock_ahead = 0.0
+        self.clock_skew = 0.0
         """Seconds by which its clock is ahead of this machine's."""
-        self.most_in_flight = 0
+        self.peak_in_flight = 0
         """The most requests that were ever under way at once."""
         self._in_flight = 0
         self._wanted_port = port
@@ -187,7 +187,7 @@ class LocalAirbyte:
         """All jobs that there ever were, the oldest first."""
         with self._world.lock:
             for job in self._world.jobs.values():
-                job.settle(self._now())
+                job.advance_to(self._now())
             return list(self._world.jobs.values())
 
     @property
@@ -204,12 +204,12 @@ class LocalAirbyte:
         """
         return self._world.add_job(connection_id, at=self._now() - age, status=status, job_type=job_type)
 
-    def end_job(self, job_id: int, status: str = "succeeded") -> None:
+    def finish_job(self, job_id: int, status: str = "succeeded") -> None:
         """End a job now, as succeeded, failed or cancelled."""
         with self._world.lock:
             job = self._world.jobs[job_id]
             job.script.clear()
-            job.become(status, self._now())
+            job.set_status(status, self._now())
 
     def script_jobs(self, *statuses: str, rows: int | None = ROWS, size: int | None = SIZE) -> None:
         """Let every job from now on take ``statuses``, one at each look at it, after ``pending`` at its start.
@@ -234,7 +234,7 @@ class LocalAirbyte:
 
     # -- what befalls it ---------------------------------------------------------------------------------------
 
-    def next_reply(
+    def respond_with(
         self,
         status: int | None = None,
         *,
@@ -258,7 +258,7 @@ class LocalAirbyte:
         :param lost: cut the connection instead of replying.
         :param times: how many requests this is for.
         """
-        reply = None if status is None else replies.of_status(status, body, headers, gateway)
+        reply = None if status is None else responses.of_status(status, body, headers, gateway)
         with self._world.lock:
             self._world.faults.append(Fault(method, path, times, reply, after, delay, lost))
 
@@ -279,8 +279,8 @@ class LocalAirbyte:
         ``outage(path="/applications/token")`` is an outage of the token endpoint, ``outage(403, gateway="text")`` a
         gateway that lets nobody through, and ``outage(lost=True)`` cuts each connection. See :meth:`next_reply`.
         """
-        reply = None if status is None else replies.of_status(status, body, headers, gateway)
-        fault = Fault(method, path, math.inf, reply, after=False, delay=0.0, lost=lost)
+        reply = None if status is None else responses.of_status(status, body, headers, gateway)
+        fault = Fault(method, path, math.inf, reply, apply_first=False, delay=0.0, drop_connection=lost)
         with self._world.lock:
             self._world.faults.append(fault)
         try:
@@ -289,9 +289,9 @@ class LocalAirbyte:
             with self._world.lock:
                 self._world.faults = [each for each in self._world.faults if each is not fault]
 
-    def lose_next_reply(self, method: str = "POST", path: str = "/jobs") -> None:
+    def drop_next_response(self, method: str = "POST", path: str = "/jobs") -> None:
         """Obey the next such request, a new job by default, and cut the connection before the reply."""
-        self.next_reply(method=method, path=path, after=True, lost=True)
+        self.respond_with(method=method, path=path, after=True, lost=True)
 
     def revoke_tokens(self) -> None:
         """Let every token given so far bring 401."""
@@ -300,12 +300,12 @@ class LocalAirbyte:
     # -- what it was asked -------------------------------------------------------------------------------------
 
     @property
-    def requests(self) -> list[Asked]:
+    def requests(self) -> list[RecordedRequest]:
         """Every request so far, the oldest first."""
         with self._world.lock:
             return list(self._world.requests)
 
-    def asked(self, method: str, path: str) -> list[Asked]:
+    def requests_to(self, method: str, path: str) -> list[RecordedRequest]:
         """Return the requests of ``method`` whose path below the API root matches ``path``, a regular expression."""
         return [each for each in self.requests if each.method == method and re.fullmatch(path, each.path)]
 
@@ -334,19 +334,19 @@ class LocalAirbyte:
         if self.cancelled != [job_id]:
             raise AssertionError(f"The jobs {self.cancelled} were cancelled, expected {job_id} alone.")
 
-    def assert_polled_at_most(self, times: int) -> None:
+    def assert_max_polls(self, times: int) -> None:
         """Do nothing if jobs were looked at so often at the most, by their ids or by lists.
 
         :raises AssertionError: if not, with the number.
         """
-        looks = self.asked("GET", r"/jobs(/\d+)?")
+        looks = self.requests_to("GET", r"/jobs(/\d+)?")
         if len(looks) > times:
             raise AssertionError(f"Jobs were looked at {len(looks)} times, expected {times} at the most.")
 
     # -- the socket --------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
-        return time.time() + self.clock_ahead
+        return time.time() + self.clock_skew
 
     def _serve(self, ready: Future[None]) -> None:
         self._loop = asyncio.new_event_loop()
@@ -380,18 +380,18 @@ class LocalAirbyte:
         headers = {name.lower(): value for name, value in request.headers.items()}
         raw = request.rel_url
         self._in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
             reply = self._world.answer(request.method, raw.raw_path, raw.raw_query_string, headers, body, self._now())
             await asyncio.sleep(self.latency + reply.delay)
         finally:
             self._in_flight -= 1
-        if reply.lost and request.transport is not None:
+        if reply.drop_connection and request.transport is not None:
             request.transport.abort()
         return web.Response(
             status=reply.status,
             body=reply.body,
-            headers={**reply.headers, "Date": replies.date_header(self._now())},
+            headers={**reply.headers, "Date": responses.date_header(self._now())},
         )
 
 
@@ -410,6 +410,6 @@ def _allow_many_sockets() -> None:
     except ImportError:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_SOCKETS if hard == resource.RLIM_INFINITY else min(hard, MOST_SOCKETS)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

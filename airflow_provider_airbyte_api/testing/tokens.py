@@ -12,12 +12,12 @@ from typing import Any
 
 URL = "http://localhost:8000"
 REALM = "_airbyte-application-clients"
-NOBODY = str(uuid.UUID(int=0))
+ANONYMOUS_USER_ID = str(uuid.UUID(int=0))
 ROLES = ("ADMIN", "EDITOR", "READER", "AUTHENTICATED_USER")
 """Of an instance administrator. The real list goes on with the roles in organizations and workspaces."""
 
 
-class Refusal(Enum):
+class TokenRejection(Enum):
     """Why a token is not taken."""
 
     MISSING = "missing"
@@ -55,22 +55,22 @@ class Tokens:
             claims = _keycloak_claims(client_id, exp, now)
         else:
             header = {"alg": "HS256"}
-            claims = {"iss": URL, "aud": "airbyte-server", "sub": NOBODY, "roles": list(ROLES), "exp": exp}
+            claims = {"iss": URL, "aud": "airbyte-server", "sub": ANONYMOUS_USER_ID, "roles": list(ROLES), "exp": exp}
         signed = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
         return f"{signed}.{self._sign(signed)}"
 
-    def refusal(self, token: str | None, now: float) -> Refusal | None:
+    def rejection(self, token: str | None, now: float) -> TokenRejection | None:
         """Return why a token is not taken, or None if it is."""
         if not token:
-            return Refusal.MISSING
+            return TokenRejection.MISSING
         signed, _, signature = token.rpartition(".")
         if not (token.isascii() and hmac.compare_digest(signature, self._sign(signed))):
-            return Refusal.FOREIGN
+            return TokenRejection.FOREIGN
         expires_at = self._expires_at.get(token)
         if expires_at is None:  # of another local Airbyte that has the same key
             payload = signed.split(".")[1]
             expires_at = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
-        return None if expires_at > now else Refusal.EXPIRED
+        return None if expires_at > now else TokenRejection.EXPIRED
 
     def revoke_all(self) -> None:
         """Refuse all tokens so far, as an Airbyte does whose signing key was changed."""
@@ -88,7 +88,7 @@ def _keycloak_claims(client_id: str, expires_at: int, now: int) -> dict[str, Any
         "jti": str(uuid.uuid4()),
         "iss": f"{URL}/auth/realms/{REALM}",
         "aud": "account",
-        "sub": NOBODY,
+        "sub": ANONYMOUS_USER_ID,
         "typ": "Bearer",
         "azp": client_id,
         "acr": "1",

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, DEFAULT_UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api import freshness, jobs
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, UNREACHABLE_TIMEOUT
-from airflow_provider_airbyte_api.api.errors import (
+from airflow_provider_airbyte_api.api.models import parse_job_id
+from airflow_provider_airbyte_api.api.outcome import JobContext
+from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
     AirbyteConfigError,
     AirbyteError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.api.models import valid_job_id
-from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
-from airflow_provider_airbyte_api.api.verdict import Seen
-from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.settings import Settings
-from airflow_provider_airbyte_api.triggers import events, rows
-from airflow_provider_airbyte_api.triggers.lookups import settings_for
-from airflow_provider_airbyte_api.watch.shared import Watch, watching
-from airflow_provider_airbyte_api.watch.tasks import detached
+from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
+from airflow_provider_airbyte_api.polling.service import PollingService, shared_polling_service
+from airflow_provider_airbyte_api.triggers import _payloads, rows
+from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.triggers.sync_events import AirbyteSyncEventTrigger
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
     return sync_events.AirbyteSyncEventTrigger
 
 
-SETTLING = 10.0
+MIN_DEFERRAL_SECONDS = 10.0
 """Seconds, about and at the least, between the start of a trigger and its event.
 
 Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``) that the process of a task that defers
@@ -62,7 +62,7 @@ class _AirbyteTrigger(BaseTrigger):
     poll_interval: float
     deadline: float | None
     unreachable_timeout: float
-    handed_on: dict[str, Any]
+    metadata: dict[str, Any]
     job_id = 0
     _problem: AirbyteError | None = None
     """Why the arguments of this trigger's row cannot be used."""
@@ -70,24 +70,24 @@ class _AirbyteTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event once the wait is over, or cannot go on."""
-        settled_at = CLOCK.time() + SETTLING
+        settled_at = CLOCK.time() + MIN_DEFERRAL_SECONDS
         try:
             if self._problem is not None:
                 raise self._problem  # noqa: TRY301 - it is reported as any other
-            event = events.finished(await self._wait(), self.handed_on)
+            event = _payloads.job_payload(await self._wait(), self.metadata)
         except AirbyteError as error:
-            event = events.failed(getattr(error, "job_id", self.job_id), error, self.handed_on)
+            event = _payloads.error_payload(getattr(error, "job_id", self.job_id), error, self.metadata)
         except Exception as error:
             # Airflow would fail the task without a word about the job.
             self.log.exception("The trigger failed.")
             what = f"The trigger failed: {type(error).__name__}: {error}. {self._what_becomes_of_it()}"
-            event = events.failed(self.job_id, AirbyteError(what), self.handed_on)
+            event = _payloads.error_payload(self.job_id, AirbyteError(what), self.metadata)
         if CLOCK.time() < settled_at:
-            await CLOCK.asleep(settled_at - CLOCK.time())
+            await CLOCK.sleep_async(settled_at - CLOCK.time())
         self._fired = True
         yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
 
-    async def _wait(self) -> jobs.Waited:
+    async def _wait(self) -> jobs.WaitResult:
         raise NotImplementedError
 
     def _what_becomes_of_it(self) -> str:
@@ -96,41 +96,41 @@ class _AirbyteTrigger(BaseTrigger):
 
     def _check(self, unknown: Mapping[str, Any], *, from_row: bool) -> None:
         """Take over the arguments: see :func:`~.rows.check`."""
-        problem = rows.check(type(self).__name__, unknown, self._read_arguments, self.log, from_row=from_row)
+        problem = rows.check_arguments(type(self).__name__, unknown, self._read_arguments, self.log, from_row=from_row)
         if problem is not None:
             self._problem = AirbyteConfigError(f"{problem} {self._what_becomes_of_it()}")
 
     def _read_arguments(self) -> None:
-        self.airbyte_conn_id = rows.text(self.airbyte_conn_id, "airbyte_conn_id")
-        self.poll_interval = rows.interval(self.poll_interval)
-        self.deadline = rows.seconds_or_none(self.deadline, "deadline")
-        self.unreachable_timeout = rows.seconds(self.unreachable_timeout, "unreachable_timeout")
+        self.airbyte_conn_id = rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
+        self.poll_interval = rows.parse_interval(self.poll_interval)
+        self.deadline = rows.parse_optional_seconds(self.deadline, "deadline")
+        self.unreachable_timeout = rows.parse_seconds(self.unreachable_timeout, "unreachable_timeout")
 
-    def _take_handed_on(self, handed_on: object) -> None:
+    def _take_handed_on(self, metadata: object) -> None:
         # First, so that an event about the other arguments brings it back.
-        self.handed_on = {}
-        self.handed_on = rows.json_object(handed_on, "handed_on")
+        self.metadata = {}
+        self.metadata = rows.parse_json_object(metadata, "metadata")
 
-    async def _ask(self, ask: Callable[[Watch], Awaitable[T]]) -> T:
+    async def _with_service(self, ask: Callable[[PollingService], Awaitable[T]]) -> T:
         """Return what the watch over this trigger's Airbyte answers."""
         settings = await self._settings()
         while True:
             try:
-                async with watching(settings) as watch:
-                    return await ask(watch)
+                async with shared_polling_service(settings) as service:
+                    return await ask(service)
             except AirbyteAuthenticationError:
                 # The secret may have been changed in Airflow, too, since it was looked up.
-                renewed = await self._settings(other_than=settings)
+                renewed = await self._settings(rejected=settings)
                 if renewed == settings:
                     raise
                 settings = renewed
 
-    async def _settings(self, *, other_than: Settings | None = None) -> Settings:
+    async def _settings(self, *, rejected: ClientConfig | None = None) -> ClientConfig:
         """Return what the Airflow connection says. That Airflow cannot tell is no reason to fail, for a while."""
         outage = jobs.Outage()
         while True:
             try:
-                return await settings_for(self.airbyte_conn_id, other_than=other_than)
+                return await get_settings(self.airbyte_conn_id, rejected=rejected)
             except AirbyteError:
                 raise
             except AirflowNotFoundException as error:
@@ -140,15 +140,15 @@ class _AirbyteTrigger(BaseTrigger):
                     f"triggerer, too. {self._what_becomes_of_it()}"
                 ) from error
             except Exception as error:
-                moment = CLOCK.time()
-                pause = outage.missed(error, moment)
+                now = CLOCK.time()
+                pause = outage.record_failure(error, now)
                 what = f"Airflow cannot tell its connection {self.airbyte_conn_id!r}: {type(error).__name__}: {error}"
-                if moment - outage.since >= self.unreachable_timeout:
+                if now - outage.since >= self.unreachable_timeout:
                     raise AirbyteUnreachableError(
                         f"{what}. Look at Airflow's secrets backend and API server. {self._what_becomes_of_it()}"
                     ) from error
                 self.log.warning("%s. Trying again in %.0f s.", what, pause)
-                await CLOCK.asleep(pause)
+                await CLOCK.sleep_async(pause)
 
 
 class AirbyteJobTrigger(_AirbyteTrigger):
@@ -169,7 +169,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
     :param cancel_on_kill: cancel the job if the task is marked failed or succeeded, or cleared, while it is deferred.
         (Airflow 3.3 and newer call a trigger then.)
-    :param handed_on: JSON that comes back in the event, for the task that waits.
+    :param metadata: JSON that comes back in the event, for the task that waits.
     :param from_row: whether :meth:`serialize` gave the arguments.
     :param unknown: arguments of another version: ignored in a row.
     :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
@@ -179,13 +179,13 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self,
         job_id: int,
         connection_id: str = "",
-        airbyte_conn_id: str = AIRBYTE_CONN_ID,
-        poll_interval: float = POLL_INTERVAL,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         deadline: float | None = None,
         queue_deadline: float | None = None,
-        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
         cancel_on_kill: bool = False,
-        handed_on: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         *,
         from_row: bool = False,
         **unknown: Any,
@@ -199,15 +199,15 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self.queue_deadline = queue_deadline
         self.unreachable_timeout = unreachable_timeout
         self.cancel_on_kill = bool(cancel_on_kill)
-        self._given_handed_on = handed_on
+        self._given_handed_on = metadata
         self._check(unknown, from_row=from_row)
 
     def _read_arguments(self) -> None:
         given, self.job_id = self.job_id, 0
         self._take_handed_on(self._given_handed_on)
-        self.job_id = valid_job_id(given)
+        self.job_id = parse_job_id(given)
         super()._read_arguments()
-        self.queue_deadline = rows.seconds_or_none(self.queue_deadline, "queue_deadline")
+        self.queue_deadline = rows.parse_optional_seconds(self.queue_deadline, "queue_deadline")
 
     def _what_becomes_of_it(self) -> str:
         which = f"Job {self.job_id}" if self.job_id else "The job"
@@ -226,21 +226,23 @@ class AirbyteJobTrigger(_AirbyteTrigger):
                 "queue_deadline": self.queue_deadline,
                 "unreachable_timeout": self.unreachable_timeout,
                 "cancel_on_kill": self.cancel_on_kill,
-                "handed_on": self.handed_on,
+                "metadata": self.metadata,
                 **rows.FROM_ROW,
             },
         )
 
-    async def _wait(self) -> jobs.Waited:
-        patience = jobs.Patience(
+    async def _wait(self) -> jobs.WaitResult:
+        options = jobs.WaitOptions(
             self.poll_interval,
             self.deadline,
             self.queue_deadline,
             self.unreachable_timeout,
-            first_pause=self.poll_interval,
+            initial_delay=self.poll_interval,
         )
-        workspace_id = self.handed_on.get("workspace_id")
-        return await self._ask(lambda watch: watch.wait_for_job(self.job_id, patience, workspace_id, self.log))
+        workspace_id = self.metadata.get("workspace_id")
+        return await self._with_service(
+            lambda service: service.wait_for_job(self.job_id, options, workspace_id, self.log)
+        )
 
     async def on_kill(self) -> None:
         """Cancel the job if the task does not wait for it any more.
@@ -253,19 +255,19 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         """
         if not self.cancel_on_kill or self._fired or self._problem is not None:
             return
-        await asyncio.shield(detached(self._cancel_unless_waited_for()))
+        await asyncio.shield(create_background_task(self._cancel_if_abandoned()))
 
-    async def _cancel_unless_waited_for(self) -> None:
+    async def _cancel_if_abandoned(self) -> None:
         try:
-            if await self._is_still_waited_for():
+            if await self._task_still_waiting():
                 return
-            job = await self._ask(lambda watch: watch.cancel_job(self.job_id, self.log))
-            if not job.is_finished:
+            job = await self._with_service(lambda service: service.cancel_job(self.job_id, self.log))
+            if not job.is_terminal:
                 self.log.warning("Job %d was cancelled and is still %s: check it in Airbyte.", job.job_id, job.status)
         except Exception as error:  # noqa: BLE001 - whatever it is, the job runs on
             self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
 
-    async def _is_still_waited_for(self) -> bool:
+    async def _task_still_waiting(self) -> bool:
         """Tell whether the task is deferred and its XCom still names this job.
 
         The state alone is not enough: after a clear, the task may be deferred again by now, for another job. XComs are
@@ -304,7 +306,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
     :param on_failed: ``wait`` for another sync if one failed that could have been fresh, or ``fail``.
     :param deadline: when to give up, in seconds since the epoch; None: never.
     :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
-    :param handed_on: JSON that comes back in the event, for the task that waits.
+    :param metadata: JSON that comes back in the event, for the task that waits.
     :param from_row: whether :meth:`serialize` gave the arguments.
     :param unknown: arguments of another version: ignored in a row.
     :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
@@ -313,15 +315,15 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
     def __init__(
         self,
         connection_id: str,
-        airbyte_conn_id: str = AIRBYTE_CONN_ID,
-        poll_interval: float = POLL_INTERVAL,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         max_age: float | None = None,
         completed_after: float | None = None,
         min_rows: int | None = None,
         on_failed: str = "wait",
         deadline: float | None = None,
-        unreachable_timeout: float = UNREACHABLE_TIMEOUT,
-        handed_on: Mapping[str, Any] | None = None,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        metadata: Mapping[str, Any] | None = None,
         *,
         from_row: bool = False,
         **unknown: Any,
@@ -336,14 +338,14 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         self.on_failed = on_failed
         self.deadline = deadline
         self.unreachable_timeout = unreachable_timeout
-        self._given_handed_on = handed_on
+        self._given_handed_on = metadata
         self._check(unknown, from_row=from_row)
 
     def _read_arguments(self) -> None:
         self._take_handed_on(self._given_handed_on)
         super()._read_arguments()
-        self.max_age = rows.seconds_or_none(self.max_age, "max_age")
-        self.completed_after = rows.seconds_or_none(self.completed_after, "completed_after")
+        self.max_age = rows.parse_optional_seconds(self.max_age, "max_age")
+        self.completed_after = rows.parse_optional_seconds(self.completed_after, "completed_after")
         if self.min_rows is not None and safe_int(self.min_rows, 0) is None:
             raise AirbyteConfigError(f"min_rows is {safe_repr(self.min_rows)}, expected a number of rows, such as 1.")
 
@@ -364,23 +366,25 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
                 "on_failed": self.on_failed,
                 "deadline": self.deadline,
                 "unreachable_timeout": self.unreachable_timeout,
-                "handed_on": self.handed_on,
+                "metadata": self.metadata,
                 **rows.FROM_ROW,
             },
         )
 
-    async def _wait(self) -> jobs.Waited:
-        demand = freshness.Demand(self.max_age, self.completed_after, self.min_rows, fails=self.on_failed == "fail")
-        patience = jobs.Patience(
+    async def _wait(self) -> jobs.WaitResult:
+        demand = freshness.FreshnessCriteria(
+            self.max_age, self.completed_after, self.min_rows, fail_on_failure=self.on_failed == "fail"
+        )
+        options = jobs.WaitOptions(
             self.poll_interval,
             self.deadline,
             unreachable_timeout=self.unreachable_timeout,
-            first_pause=self.poll_interval,
+            initial_delay=self.poll_interval,
         )
-        seen = Seen(self.handed_on.get("name", ""))
+        seen = JobContext(self.metadata.get("name", ""))
 
-        def wait(watch: Watch) -> Awaitable[jobs.Waited]:
-            waiting = freshness.wait_for_fresh_data(self.connection_id, demand, patience, seen)
-            return watch.run(waiting, self.log, deadline=self.deadline)
+        def wait(service: PollingService) -> Awaitable[jobs.WaitResult]:
+            waiting = freshness.wait_until_fresh(self.connection_id, demand, options, seen)
+            return service.run_waiting(waiting, self.log, deadline=self.deadline)
 
-        return await self._ask(wait)
+        return await self._with_service(wait)

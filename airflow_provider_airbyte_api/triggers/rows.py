@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
-from airflow_provider_airbyte_api.hooks.errors import as_airflow
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 FROM_ROW = {"from_row": True}
 """What :meth:`serialize` adds, so that a constructor knows that it reads a row."""
@@ -24,7 +23,7 @@ class _ArgumentError(AirbyteConfigError, TypeError):
     """An argument of a trigger that cannot be used."""
 
 
-def check(
+def check_arguments(
     kind: str, unknown: Mapping[str, Any], read: Callable[[], None], log: Any, *, from_row: bool
 ) -> AirbyteConfigError | None:
     """Return why the arguments of a row cannot be used; None if they can.
@@ -41,7 +40,7 @@ def check(
         read()
     except AirbyteConfigError as error:
         if not from_row:
-            raise as_airflow(_ArgumentError(str(error))) from None
+            raise _ArgumentError(str(error)) from None
         return AirbyteConfigError(
             f"The trigger cannot be built from its row in Airflow's database: {error} The row was written by another "
             "version of airflow-provider-airbyte-api, or by hand: install the same version on workers and triggerers."
@@ -51,7 +50,7 @@ def check(
     return None
 
 
-def seconds(value: object, name: str) -> float:
+def parse_seconds(value: object, name: str) -> float:
     """Return ``value`` as a number of seconds, also if it is written as text.
 
     :raises AirbyteConfigError: if it is no finite number.
@@ -67,20 +66,20 @@ def seconds(value: object, name: str) -> float:
     return number
 
 
-def seconds_or_none(value: object, name: str) -> float | None:
+def parse_optional_seconds(value: object, name: str) -> float | None:
     """Return ``value`` as a number of seconds, or None; see :func:`seconds`."""
-    return None if value is None else seconds(value, name)
+    return None if value is None else parse_seconds(value, name)
 
 
-def interval(value: object, name: str = "poll_interval") -> float:
+def parse_interval(value: object, name: str = "poll_interval") -> float:
     """Return ``value`` as a number of seconds above 0; see :func:`seconds`."""
-    number = seconds(value, name)
+    number = parse_seconds(value, name)
     if number <= 0:
         raise AirbyteConfigError(f"{name} is {safe_repr(value)}, expected a number of seconds above 0, such as 30.")
     return number
 
 
-def text(value: object, name: str) -> str:
+def parse_text(value: object, name: str) -> str:
     """Return ``value``.
 
     :raises AirbyteConfigError: if it is no text.
@@ -90,7 +89,7 @@ def text(value: object, name: str) -> str:
     return value
 
 
-def json_object(value: object, name: str) -> dict[str, Any]:
+def parse_json_object(value: object, name: str) -> dict[str, Any]:
     """Return ``value`` as a JSON object; None is an empty one.
 
     :raises AirbyteConfigError: if it is something else.

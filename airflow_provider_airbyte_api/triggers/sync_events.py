@@ -14,50 +14,50 @@ from typing import Any, TypeAlias
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api import resources
-from airflow_provider_airbyte_api.api.defaults import AIRBYTE_CONN_ID, POLL_INTERVAL, at_least_min_poll_interval
-from airflow_provider_airbyte_api.api.errors import (
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+from airflow_provider_airbyte_api.api.filters import ResourceFilter
+from airflow_provider_airbyte_api.api.jobs import get_job
+from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Connection, Job, parse_uuid
+from airflow_provider_airbyte_api.api.outcome import build_asset_event_extra
+from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
     AirbyteConfigError,
     AirbyteError,
-    may_heal,
+    is_recoverable_while_waiting,
 )
-from airflow_provider_airbyte_api.api.finding import Filter
-from airflow_provider_airbyte_api.api.jobs import get_job
-from airflow_provider_airbyte_api.api.models import FINISHED, Connection, Job, valid_uuid
-from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
-from airflow_provider_airbyte_api.api.verdict import facts_of
-from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.polling.asyncio_utils import jitter_factor
+from airflow_provider_airbyte_api.polling.completed_jobs import CompletedBatch, Subscription
+from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP
+from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import rows
-from airflow_provider_airbyte_api.triggers.lookups import settings_for
-from airflow_provider_airbyte_api.watch.feed import Batch, Listener
-from airflow_provider_airbyte_api.watch.poller import OVERLAP
-from airflow_provider_airbyte_api.watch.shared import CONNECTION_KEPT, Watch, watching
-from airflow_provider_airbyte_api.watch.tasks import jitter
+from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
 
 try:
     from airflow.triggers.shared_stream import SharedStreamProducer
 except ImportError:  # Airflow before 3.3
     SharedStreamProducer = object  # type: ignore[assignment,misc]
 
-SAVED_EVERY = 300.0
+CHECKPOINT_INTERVAL = 300.0
 """Seconds after which a cursor is saved although nothing has happened, so that a restart has little to look through."""
 
-LONGEST_PAUSE = 300.0
+MAX_BACKOFF = 300.0
 """Seconds between two tries while something is wrong. A watcher must never give up: nobody would start it again."""
 
-RESOLVED_FOR = 600.0
+RESOLUTION_TTL = 600.0
 """Seconds for which a name stands for the same thing, and an Airflow connection is taken to be as it was."""
 
-MOST_TRIES = 5
+MAX_ENRICH_ATTEMPTS = 5
 """Tries to learn more of a job before it is told of without."""
 
 JOB_TYPES = frozenset({"sync", "reset", "clear", "refresh"})
 """What the API knows. It makes a reset of each clear."""
 
-MOST_UNDER_WAY = 200
+MAX_PENDING_EVENTS = 200
 """Events that Airflow may still have to store."""
 
 
@@ -68,39 +68,46 @@ class Cursor:
     ``told`` are the jobs of which it has told since a moment before that, each with when it ended.
     """
 
-    since: float
-    told: Mapping[int, float] = field(default_factory=dict)
+    position: float
+    emitted: Mapping[int, float] = field(default_factory=dict)
 
-    def is_news(self, job: Job) -> bool:
+    def is_new(self, job: Job) -> bool:
         """Tell whether ``job`` has not been told of."""
-        return job.job_id not in self.told and job.ended_at >= self.since - OVERLAP
+        return job.job_id not in self.emitted and job.completed_timestamp >= self.position - CURSOR_OVERLAP
 
-    def after(self, job: Job, server_time: float = math.inf) -> Cursor:
+    def advance_past(self, job: Job, server_time: float = math.inf) -> Cursor:
         """Return the cursor once ``job`` has been told of, and all that ended before it.
 
         A job that claims to have ended later than ``server_time`` does not take it beyond that.
         """
-        return Cursor(self.since, {**self.told, job.job_id: job.ended_at}).at(min(job.ended_at, server_time))
+        return Cursor(self.position, {**self.emitted, job.job_id: job.completed_timestamp}).advance_to(
+            min(job.completed_timestamp, server_time)
+        )
 
-    def at(self, server_time: float) -> Cursor:
+    def advance_to(self, server_time: float) -> Cursor:
         """Return the cursor once all is told of that had changed at ``server_time``."""
-        told = {job_id: ended_at for job_id, ended_at in self.told.items() if ended_at >= server_time - OVERLAP}
-        return Cursor(max(self.since, server_time), told)
+        told = {
+            job_id: ended_at for job_id, ended_at in self.emitted.items() if ended_at >= server_time - CURSOR_OVERLAP
+        }
+        return Cursor(max(self.position, server_time), told)
 
     def dump(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {"since": self.since, "told": {str(job_id): ended_at for job_id, ended_at in self.told.items()}}
+        return {
+            "position": self.position,
+            "emitted": {str(job_id): ended_at for job_id, ended_at in self.emitted.items()},
+        }
 
     @classmethod
     def load(cls, value: Any) -> Cursor | None:
         """Return what :meth:`dump` wrote; None if it is nothing of that kind."""
         try:
-            return cls(_moment(value["since"]), {int(name): _moment(moment) for name, moment in value["told"].items()})
+            return cls(_moment(value["position"]), {int(name): _moment(now) for name, now in value["emitted"].items()})
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
 
-Happening: TypeAlias = tuple[dict[str, Any] | None, Cursor]
+StreamItem: TypeAlias = tuple[dict[str, Any] | None, Cursor]
 """What is to be told, or None where only time has passed; and how far that is."""
 
 
@@ -137,8 +144,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         tags: str | Iterable[str] | None = None,
         statuses: str | Iterable[str] = ("succeeded",),
         job_types: str | Iterable[str] = ("sync",),
-        airbyte_conn_id: str = AIRBYTE_CONN_ID,
-        poll_interval: float = POLL_INTERVAL,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         from_row: bool = False,
         **unknown: Any,
     ) -> None:
@@ -147,34 +154,36 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
-        self.tags = _words(tags)
-        self.statuses = _words(statuses)
-        self.job_types = _words(job_types)
+        self.tags = _sorted_strings(tags)
+        self.statuses = _sorted_strings(statuses)
+        self.job_types = _sorted_strings(job_types)
         self.airbyte_conn_id = airbyte_conn_id
         self.poll_interval = poll_interval
         self._tries: dict[int, int] = {}
-        problem = rows.check(type(self).__name__, unknown, self._require_sense, self.log, from_row=from_row)
+        problem = rows.check_arguments(type(self).__name__, unknown, self._validate, self.log, from_row=from_row)
         if problem is not None:
             # A watcher that ends is started again at once, and again. So it does what it can.
             self.log.error("%s", problem)
-            self.poll_interval = safe_float(poll_interval) or POLL_INTERVAL
+            self.poll_interval = safe_float(poll_interval) or DEFAULT_POLL_INTERVAL
 
-    def _require_sense(self) -> None:
+    def _validate(self) -> None:
         for name in ("connection_id", "workspace_id"):
             if getattr(self, name) is not None:
-                setattr(self, name, valid_uuid(getattr(self, name), name))
+                setattr(self, name, parse_uuid(getattr(self, name), name))
         if self.connection_id is not None and self.connection_name is not None:
             raise AirbyteConfigError(
                 f"connection_id is {self.connection_id!r} and connection_name {self.connection_name!r}: give one."
             )
-        if not self.statuses or not set(self.statuses) <= FINISHED:
-            raise AirbyteConfigError(f"statuses is {self.statuses!r}, expected some of {', '.join(sorted(FINISHED))}.")
+        if not self.statuses or not set(self.statuses) <= TERMINAL_STATUSES:
+            raise AirbyteConfigError(
+                f"statuses is {self.statuses!r}, expected some of {', '.join(sorted(TERMINAL_STATUSES))}."
+            )
         if not self.job_types or not set(self.job_types) <= JOB_TYPES:
             raise AirbyteConfigError(
                 f"job_types is {self.job_types!r}, expected some of {', '.join(sorted(JOB_TYPES))}."
             )
-        self.poll_interval = rows.interval(self.poll_interval)
-        rows.text(self.airbyte_conn_id, "airbyte_conn_id")
+        self.poll_interval = rows.parse_interval(self.poll_interval)
+        rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what to build this trigger of again. Airflow tells watchers apart by it."""
@@ -196,10 +205,10 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each sync that finishes, for ever. For Airflow before 3.3, which keeps no cursor."""
-        async with aclosing(self.happenings(None)) as happenings:
-            async for facts, _ in happenings:
-                if facts is not None:
-                    yield TriggerEvent(facts)  # type: ignore[no-untyped-call] # Airflow's
+        async with aclosing(self.stream(None)) as happenings:
+            async for payload, _ in happenings:
+                if payload is not None:
+                    yield TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow's
 
     # -- what Airflow 3.3 and newer run instead ------------------------------------------------------------------
 
@@ -211,7 +220,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         if self.asset_state_store is None or SharedStreamProducer is object:
             return None
         # The producer is made from the arguments alone, and needs to know where the cursor is kept.
-        _STORES[self._stream_key] = _Store(self.asset_state_store, self._cursor_key)
+        _STORES[self._stream_key] = _CursorStore(self.asset_state_store, self._cursor_key)
         return self._stream_key
 
     @classmethod
@@ -222,8 +231,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each sync that the producer has found."""
-        async for facts in shared_stream:
-            yield TriggerEvent(facts)  # type: ignore[no-untyped-call] # Airflow's
+        async for payload in shared_stream:
+            yield TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow's
 
     @property
     def _stream_key(self) -> str:
@@ -240,63 +249,68 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
     # -- finding them --------------------------------------------------------------------------------------------
 
-    async def happenings(self, cursor: Cursor | None) -> AsyncGenerator[Happening, None]:
+    async def stream(self, cursor: Cursor | None) -> AsyncGenerator[StreamItem, None]:
         """Yield what is to be told of, each with how far that is; None where only time has passed.
 
         It never ends and never raises: Airflow would start a watcher that failed again at once, and again.
         """
-        troubles = 0
+        failures = 0
         while True:
             try:
-                settings = await settings_for(self.airbyte_conn_id)
-                async with watching(settings) as watch, aclosing(self._listen(watch, settings, cursor)) as found:
-                    async for facts, reached in found:
-                        cursor, troubles = reached, 0
-                        yield facts, reached
+                settings = await get_settings(self.airbyte_conn_id)
+                async with (
+                    shared_polling_service(settings) as service,
+                    aclosing(self._listen(service, settings, cursor)) as found,
+                ):
+                    async for payload, position in found:
+                        cursor, failures = position, 0
+                        yield payload, position
             except Exception as error:  # noqa: BLE001 - see above
-                troubles += 1
-                pause = min(self._interval * 2.0 ** min(troubles - 1, 10), LONGEST_PAUSE) * jitter()
+                failures += 1
+                pause = min(self._interval * 2.0 ** min(failures - 1, 10), MAX_BACKOFF) * jitter_factor()
                 # Airflow's own errors name the connection, and ours hold no secret.
                 self.log.warning("Watching Airbyte has met trouble, next try in %.0f s. %s", pause, error)
-                await CLOCK.asleep(pause)
+                await CLOCK.sleep_async(pause)
 
-    async def _listen(self, watch: Watch, settings: Settings, cursor: Cursor | None) -> AsyncGenerator[Happening, None]:
+    async def _listen(
+        self, service: PollingService, settings: ClientConfig, cursor: Cursor | None
+    ) -> AsyncGenerator[StreamItem, None]:
         """Yield what happens, until somebody else is to be watched, or in another way."""
-        connection, workspace_id = await self._whom_to_watch(watch)
-        look_again_at = CLOCK.monotonic() + RESOLVED_FOR * jitter()
-        since = None if cursor is None else cursor.since
-        with watch.finished_jobs(workspace_id, since, self._interval) as listener:
+        connection, workspace_id = await self._resolve_scope(service)
+        look_again_at = CLOCK.monotonic() + RESOLUTION_TTL * jitter_factor()
+        since = None if cursor is None else cursor.position
+        with service.subscribe_completed_jobs(workspace_id, since, self._interval) as subscription:
             while True:
-                batch = await self._next(listener, settings)
+                batch = await self._next(subscription, settings)
                 if batch is None:
                     return
-                wanted = [job for job in batch.jobs if self._wants(job, connection)]
+                wanted = [job for job in batch.jobs if self._matches(job, connection)]
                 if cursor is None:
                     # What had finished before is no news.
-                    cursor = Cursor(batch.server_time, {job.job_id: job.ended_at for job in wanted})
-                for job in filter(cursor.is_news, wanted):
-                    facts = await self._facts(watch, job)
-                    cursor = cursor.after(job, batch.server_time)
-                    if facts is not None:
-                        yield facts, cursor
-                cursor = cursor.at(batch.server_time)
+                    cursor = Cursor(batch.server_time, {job.job_id: job.completed_timestamp for job in wanted})
+                for job in filter(cursor.is_new, wanted):
+                    payload = await self._payload(service, job)
+                    cursor = cursor.advance_past(job, batch.server_time)
+                    if payload is not None:
+                        yield payload, cursor
+                cursor = cursor.advance_to(batch.server_time)
                 yield None, cursor
                 if CLOCK.monotonic() >= look_again_at:
-                    look_again_at = CLOCK.monotonic() + RESOLVED_FOR * jitter()
-                    if await self._leads_elsewhere(settings):
+                    look_again_at = CLOCK.monotonic() + RESOLUTION_TTL * jitter_factor()
+                    if await self._connection_changed(settings):
                         return
-                    if self._names_something and await self._whom_to_watch(watch) != (connection, workspace_id):
+                    if self._resolves_names and await self._resolve_scope(service) != (connection, workspace_id):
                         return
 
-    async def _leads_elsewhere(self, settings: Settings) -> bool:
+    async def _connection_changed(self, settings: ClientConfig) -> bool:
         """Tell whether the Airflow connection has been changed."""
         try:
-            return await settings_for(self.airbyte_conn_id) != settings
+            return await get_settings(self.airbyte_conn_id) != settings
         except Exception as error:  # noqa: BLE001 - the one that is known is as good, for now
             self.log.info("The Airflow connection cannot be looked up; watching on. %s", error)
             return False
 
-    async def _next(self, listener: Listener, settings: Settings) -> Batch | None:
+    async def _next(self, subscription: Subscription, settings: ClientConfig) -> CompletedBatch | None:
         """Return the next batch; None if the Airflow connection leads elsewhere by now.
 
         That Airbyte is away is waited out here: the feed knows when to ask again.
@@ -304,14 +318,14 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         is_away = False
         while True:
             try:
-                batch = await listener.next()
+                batch = await subscription.next()
             except AirbyteError as error:
-                if not may_heal(error):
+                if not is_recoverable_while_waiting(error):
                     raise
                 if not is_away:
                     self.log.warning("Airbyte cannot tell what has finished; watching on. %s", error)
                 is_away = True
-                if await self._leads_elsewhere(settings):
+                if await self._connection_changed(settings):
                     return None
             else:
                 if is_away:
@@ -319,54 +333,58 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                 return batch
 
     @property
-    def _names_something(self) -> bool:
+    def _resolves_names(self) -> bool:
         return self.connection_name is not None or self.workspace_name is not None
 
-    async def _whom_to_watch(self, watch: Watch) -> tuple[str | None, str | None]:
+    async def _resolve_scope(self, service: PollingService) -> tuple[str | None, str | None]:
         """Return the ids of the one connection, if it is one, and of the workspace, if it is one."""
         if self.connection_id is not None or self.connection_name is not None:
             which = (self.connection_id, self.connection_name, self.workspace_id, self.workspace_name)
-            found = await watch.ask(resources.find_connection(*which, ONCE))
+            found = await service.run_limited(resources.resolve_connection(*which, NO_RETRY))
             return found.connection_id, found.workspace_id or None
         if self.workspace_name is not None:
-            (workspace_id,) = await watch.ask(resources.workspaces_named([self.workspace_name], ONCE))
+            (workspace_id,) = await service.run_limited(
+                resources.resolve_workspace_ids([self.workspace_name], NO_RETRY)
+            )
             return None, workspace_id
         return None, self.workspace_id
 
-    async def _facts(self, watch: Watch, job: Job) -> dict[str, Any] | None:
+    async def _payload(self, service: PollingService, job: Job) -> dict[str, Any] | None:
         """Return what is to be told of a job; None if its connection does not have the tags.
 
         What Airbyte cannot tell of it is left out after some tries: others shall not wait for that.
         """
         connection: Connection | None = None
         try:
-            connection = await watch.connection(job.connection_id, self.poll_interval if self.tags else CONNECTION_KEPT)
+            connection = await service.connection(
+                job.connection_id, self.poll_interval if self.tags else CONNECTION_TTL
+            )
             if job.rows_synced is None:
                 # Some servers leave the numbers out of their lists.
-                found = await watch.ask(get_job(job.job_id, ONCE))
+                found = await service.run_limited(get_job(job.job_id, NO_RETRY))
                 job = found if found.status == job.status else job  # a replica that lags may show it as running
         except AirbyteAuthenticationError:
             raise
         except AirbyteError as error:
             self._tries[job.job_id] = self._tries.get(job.job_id, 0) + 1
-            if may_heal(error) and self._tries[job.job_id] < MOST_TRIES:
+            if is_recoverable_while_waiting(error) and self._tries[job.job_id] < MAX_ENRICH_ATTEMPTS:
                 raise
             self.log.warning("Not all is known of job %d. %s", job.job_id, error)
-            connection = watch.last_known_connection(job.connection_id)
+            connection = service.cached_connection(job.connection_id)
         self._tries.pop(job.job_id, None)
         if self.tags and connection is None:
             self.log.warning("Job %d is not told of: nobody knows the tags of its connection.", job.job_id)
-        if not self._is_tagged(connection):
+        if not self._has_tag(connection):
             return None
         if connection is None or not connection.workspace_id:
-            return facts_of(job, None, "" if connection is None else connection.name, None)
-        url = watch.root.job_url(connection.workspace_id, connection.connection_id, job.job_id)
-        return facts_of(job, url, connection.name, connection.workspace_id)
+            return build_asset_event_extra(job, None, "" if connection is None else connection.name, None)
+        url = service.root.job_url(connection.workspace_id, connection.connection_id, job.job_id)
+        return build_asset_event_extra(job, url, connection.name, connection.workspace_id)
 
-    def _is_tagged(self, connection: Connection | None) -> bool:
-        return not self.tags or (connection is not None and Filter(tags=tuple(self.tags)).lets_pass(connection))
+    def _has_tag(self, connection: Connection | None) -> bool:
+        return not self.tags or (connection is not None and ResourceFilter(tags=tuple(self.tags)).matches(connection))
 
-    def _wants(self, job: Job, connection_id: str | None) -> bool:
+    def _matches(self, job: Job, connection_id: str | None) -> bool:
         return (
             job.status in self.statuses
             and (job.job_type in self.job_types or (job.job_type == "reset" and "clear" in self.job_types))
@@ -379,12 +397,12 @@ def _digest(arguments: Mapping[str, Any]) -> str:
     return f"airbyte_sync_events_{hashlib.sha256(said).hexdigest()[:16]}"
 
 
-class _Store:
+class _CursorStore:
     """Where a cursor is kept: with the assets that are watched, of which one trigger may have several."""
 
     def __init__(self, accessors: Any, key: str) -> None:
         # With more than one asset Airflow wants to know which, and does not tell a trigger their names.
-        self._places = list(getattr(accessors, "_by_name", {}).values()) or [accessors]
+        self._accessors = list(getattr(accessors, "_by_name", {}).values()) or [accessors]
         self._key = key
 
     async def load(self, log: Any) -> Cursor | None:
@@ -392,18 +410,18 @@ class _Store:
         pause = 1.0
         while True:
             try:
-                values = [await place.aget(self._key) for place in self._places]
+                values = [await place.aget(self._key) for place in self._accessors]
             except Exception as error:  # noqa: BLE001 - to begin anew would lose events
                 log.warning("How far this watcher has come cannot be read, next try in %.0f s. %s", pause, error)
-                await CLOCK.asleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                await CLOCK.sleep_async(pause)
+                pause = min(pause * 2, MAX_BACKOFF)
             else:
                 cursors = filter(None, map(Cursor.load, values))
-                return max(cursors, key=lambda cursor: (cursor.since, len(cursor.told)), default=None)
+                return max(cursors, key=lambda cursor: (cursor.position, len(cursor.emitted)), default=None)
 
     async def save(self, cursor: Cursor, log: Any) -> None:
         """Keep ``cursor``."""
-        for place in self._places:
+        for place in self._accessors:
             try:
                 await place.aset(self._key, cursor.dump())
             except Exception as error:  # noqa: BLE001 - an asset may be gone, and the others are not
@@ -413,36 +431,40 @@ class _Store:
 class _Producer(SharedStreamProducer):
     """Finds the events of one trigger, and moves its cursor once Airflow has stored them."""
 
-    def __init__(self, trigger: AirbyteSyncEventTrigger, store: _Store) -> None:
+    def __init__(self, trigger: AirbyteSyncEventTrigger, store: _CursorStore) -> None:
         self._trigger = trigger
         self._store = store
-        self._under_way = 0
-        self._has_lost_one = False
+        self._pending = 0
+        self._delivery_failed = False
         self._advanced = asyncio.Event()
         self._saved_at = 0.0
 
     async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:
         """Yield each event with the cursor that it leads to."""
         cursor = await self._store.load(self._trigger.log)
-        async with aclosing(self._trigger.happenings(cursor)) as happenings:
-            async for facts, reached in happenings:
-                if facts is not None:
-                    self._under_way += 1
-                    yield facts, reached
-                elif not self._under_way and not self._has_lost_one and CLOCK.time() >= self._saved_at + SAVED_EVERY:
-                    await self._save(reached)
-                while self._under_way >= MOST_UNDER_WAY:
+        async with aclosing(self._trigger.stream(cursor)) as happenings:
+            async for payload, position in happenings:
+                if payload is not None:
+                    self._pending += 1
+                    yield payload, position
+                elif (
+                    not self._pending
+                    and not self._delivery_failed
+                    and CLOCK.time() >= self._saved_at + CHECKPOINT_INTERVAL
+                ):
+                    await self._save(position)
+                while self._pending >= MAX_PENDING_EVENTS:
                     self._advanced.clear()
                     await self._advanced.wait()
 
     async def advance(self, batch: Sequence[Any]) -> None:
         """Keep how far the events have come that Airflow has stored."""
         stored = list(itertools.takewhile(lambda item: item.outcome.is_clean, batch))
-        if stored and not self._has_lost_one:
+        if stored and not self._delivery_failed:
             await self._save(stored[-1].broker_payload)
         # Airflow ends this producer then, and the next one tells of it again.
-        self._has_lost_one = self._has_lost_one or len(stored) < len(batch)
-        self._under_way -= len(batch)
+        self._delivery_failed = self._delivery_failed or len(stored) < len(batch)
+        self._pending -= len(batch)
         self._advanced.set()
 
     async def _save(self, cursor: Cursor) -> None:
@@ -450,18 +472,18 @@ class _Producer(SharedStreamProducer):
         await self._store.save(cursor, self._trigger.log)
 
 
-def _words(value: object) -> list[str]:
+def _sorted_strings(value: object) -> list[str]:
     if value is None or isinstance(value, str):
         return [] if value is None else [value]
     return sorted({str(each) for each in value} if isinstance(value, Iterable) else [safe_repr(value)])
 
 
 def _moment(value: object) -> float:
-    moment = safe_float(value)
-    if moment is None:
+    now = safe_float(value)
+    if now is None:
         raise ValueError(value)
-    return moment
+    return now
 
 
-_STORES: dict[str, _Store] = {}
+_STORES: dict[str, _CursorStore] = {}
 """Where the cursors of triggers are kept whose producers are about to be made."""

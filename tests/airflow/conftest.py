@@ -23,7 +23,7 @@ collect_ignore = ["test_sync_events.py"] if AIRFLOW < (3, 0) else []  # it has n
 @pytest.fixture(autouse=True)
 def _triggers_fire_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trigger that runs in the test's own process has no worker to wait for."""
-    monkeypatch.setattr(triggers, "SETTLING", 0.0)
+    monkeypatch.setattr(triggers, "MIN_DEFERRAL_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0.001)
             passed += 0.0 if event.is_set() else seconds
 
-    monkeypatch.setattr(CLOCK, "wait", wait)
+    monkeypatch.setattr(CLOCK, "wait_event", wait)
     monkeypatch.setattr(CLOCK, "time", lambda: time.time() + passed)
     monkeypatch.setattr(CLOCK, "sleep", sleep)
-    monkeypatch.setattr(CLOCK, "asleep", asleep)
+    monkeypatch.setattr(CLOCK, "sleep_async", asleep)
 
 
 class XComs:

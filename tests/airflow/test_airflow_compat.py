@@ -10,8 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset
 
 from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api.operators._execution import JobExecution
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
-from airflow_provider_airbyte_api.operators.job_run import JobRun
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import run
@@ -85,14 +85,14 @@ def test_a_mapped_task_bears_its_connections_name_before_its_sync_starts(
     dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: dict[int, str | None] = {}
-    start = JobRun._start
+    start = JobExecution._start
 
     def look_first(job_run: Any, *arguments: Any) -> Any:
         ti = job_run._context["ti"]
         shown[ti.map_index] = label_of(ti)
         return start(job_run, *arguments)
 
-    monkeypatch.setattr(JobRun, "_start", look_first)
+    monkeypatch.setattr(JobExecution, "_start", look_first)
     AirbyteSyncOperator.partial(
         task_id="sync", poll_interval=1, map_index_template="{{ airbyte_connection_name }}"
     ).expand(connection_id=[STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES])
@@ -113,8 +113,8 @@ def label_of(ti: Any) -> str | None:
 
 
 def test_a_label_that_cannot_be_rendered_fails_no_task(dag: DAG, airbyte: LocalAirbyte) -> None:
-    from airflow_provider_airbyte_api.arguments import offer_name
+    from airflow_provider_airbyte_api._validation import set_map_index_name
 
     context: dict[str, Any] = {"map_index_template": "{{ 1 / 0 }}", "ti": object()}
-    offer_name(context, "Stripe")
+    set_map_index_name(context, "Stripe")
     assert context["airbyte_connection_name"] == "Stripe"

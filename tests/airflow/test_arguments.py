@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
-from airflow_provider_airbyte_api.api import defaults, errors
-from airflow_provider_airbyte_api.arguments import BOOLEANS
+from airflow_provider_airbyte_api import _defaults, exceptions
+from airflow_provider_airbyte_api._validation import BOOLEANS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators import airbyte as operators
 from airflow_provider_airbyte_api.operators.airbyte import (
@@ -57,7 +57,7 @@ def test_all_booleans_are_known() -> None:
 @pytest.mark.parametrize("value", ["False", "{{ params.x }}", 0, None], ids=str)
 @pytest.mark.parametrize(("name", "switch"), SWITCHES)
 def test_a_boolean_that_is_none_is_refused_while_the_dag_is_parsed(name: str, switch: str, value: Any) -> None:
-    with pytest.raises(errors.AirbyteConfigError) as raised:
+    with pytest.raises(exceptions.AirbyteConfigError) as raised:
         CLASSES[name](task_id="t", **{**ARGUMENTS.get(name, {}), switch: value})
     assert str(raised.value).startswith(f"{switch} is {value!r}, expected True or False.")
     assert f"Write {switch}=True or {switch}=False" in str(raised.value)
@@ -65,14 +65,14 @@ def test_a_boolean_that_is_none_is_refused_while_the_dag_is_parsed(name: str, sw
 
 def test_the_output_of_another_task_is_no_boolean(dag: DAG) -> None:
     other = AirbyteListJobsOperator(task_id="other")
-    with pytest.raises(errors.AirbyteConfigError, match=r"^deferrable is XComArg.*, expected True or False"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"^deferrable is XComArg.*, expected True or False"):
         AirbyteSyncOperator(task_id="t", connection_id=STRIPE_TO_BIGQUERY, deferrable=other.output)
 
 
 def test_a_group_refuses_a_boolean_that_is_none_while_the_dag_is_parsed(dag: DAG) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=r"^deferrable is 'True', expected True or False"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"^deferrable is 'True', expected True or False"):
         sync_connections(tags="nightly", sync={"deferrable": "True"})
-    with pytest.raises(errors.AirbyteConfigError, match=r"^include_configuration is 'no', expected True or False"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"^include_configuration is 'no', expected True or False"):
         sync_connections(include_configuration="no")
 
 
@@ -91,13 +91,13 @@ HUGE = 10**5_000
 @pytest.mark.parametrize("value", [10**400, HUGE, 1e300, float("nan"), float("inf"), -1, True, "5"], ids=lambda _: "")
 def test_a_time_that_no_clock_can_count_is_refused_by_name(name: str, value: Any) -> None:
     arguments: dict[str, Any] = {"connection_id": STRIPE_TO_BIGQUERY, name: value}
-    with pytest.raises(errors.AirbyteConfigError, match=f"^{name} is .*, expected a number of seconds"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=f"^{name} is .*, expected a number of seconds"):
         AirbyteSyncOperator(task_id="t", **arguments)
 
 
 @pytest.mark.parametrize("given", [{"poll_interval": 1e-9}, {"poke_interval": 1e-9}])
 def test_a_sensor_polls_once_a_second_at_most(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
-    monkeypatch.setattr(defaults, "MIN_POLL_INTERVAL", 1.0)
+    monkeypatch.setattr(_defaults, "MIN_POLL_INTERVAL", 1.0)
     assert AirbyteJobSensor(task_id="t", job_id=1, **given).poke_interval == 1.0
 
 
@@ -158,7 +158,7 @@ def listing(make: type[BaseOperator], **filters: Any) -> Callable[[], Any]:
 def test_an_argument_that_cannot_be_used_is_refused_by_name_and_nothing_is_sent(
     airbyte: LocalAirbyte, call: Callable[[], Any], message: str
 ) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=f"^{message}") as raised:
+    with pytest.raises(exceptions.AirbyteConfigError, match=f"^{message}") as raised:
         call()
     assert len(str(raised.value)) < 600
     assert airbyte.requests == []
@@ -189,7 +189,7 @@ def test_a_list_that_is_too_long_to_map_over_says_so_before_anything_is_started(
     assert done.states["sync_connections.list"] == "failed"
     assert airbyte.jobs == []
     group: Any = dag.get_task("sync_connections.list")
-    with pytest.raises(errors.AirbyteConfigError) as raised:
+    with pytest.raises(exceptions.AirbyteConfigError) as raised:
         group.execute({})
     assert str(raised.value).startswith("Found 2 connections, but Airflow maps a task over at most 1 items.")
     assert "Set AIRFLOW__CORE__MAX_MAP_LENGTH=2 or higher" in str(raised.value)

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator, TaskDeferred
 
-from airflow_provider_airbyte_api import _airflow_compat
-from airflow_provider_airbyte_api.api import errors, jobs, starting
-from airflow_provider_airbyte_api.api.defaults import SYNCS_ASSET
+from airflow_provider_airbyte_api import _airflow_compat, exceptions
+from airflow_provider_airbyte_api._defaults import SYNCS_ASSET
+from airflow_provider_airbyte_api.api import jobs, start_job
 from airflow_provider_airbyte_api.assets import connection_asset, sanitize_uri
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators import asset_events
@@ -176,7 +176,7 @@ def test_streams_that_cannot_be_listed_fail_no_sync(dag: DAG, airbyte: LocalAirb
     with pytest.MonkeyPatch.context() as patch:
 
         def refuse(hook: AirbyteHook, connection_id: str) -> Any:
-            airbyte.next_reply(403, method="GET", path="/connections/")
+            airbyte.respond_with(403, method="GET", path="/connections/")
             return before(hook, connection_id)
 
         patch.setattr(AirbyteHook, "get_airbyte_connection", refuse)
@@ -234,7 +234,7 @@ def test_tasks_that_attached_to_a_sync_of_nobody_here_are_one_event(
     """Airbyte's own schedule started it, say. The DAGs that wait for it are to start, once."""
     name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: adopted(job.job_id))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: adopted(job.job_id))
     first, second = sync(deferrable=deferrable), sync(deferrable=deferrable, task_id="second")
     first >> second
     assert run(dag).succeeded
@@ -249,7 +249,7 @@ def test_a_task_that_attached_leaves_the_event_of_its_own_outlet_too_to_who_emit
     own = Asset("s3://lake/stripe")
     name_in_a_dag(own.uri)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: adopted(job.job_id))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: adopted(job.job_id))
     first = sync(deferrable=deferrable, outlets=[own])
     first >> sync(deferrable=deferrable, task_id="second", outlets=[own])
     assert run(dag).succeeded
@@ -265,9 +265,9 @@ def test_each_sync_is_an_event(dag: DAG, airbyte: LocalAirbyte, deferrable: bool
 
 
 def adopted(job_id: int, *, owned: bool = False) -> Any:
-    """What ``start_or_adopt`` comes to where a job of somebody else runs, which here has ended by now."""
+    """What ``start_or_attach`` comes to where a job of somebody else runs, which here has ended by now."""
     job = yield from jobs.get_job(job_id)
-    return starting.Started(job, owned=owned)
+    return start_job.Started(job, owned=owned)
 
 
 @BOTH_MODES
@@ -278,7 +278,7 @@ def test_a_task_that_started_a_sync_and_two_that_attached_are_one_event(
     name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     starts = iter([adopted(job.job_id, owned=index == owner) for index in range(3)])
-    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: next(starts))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: next(starts))
     first, second, third = (sync(deferrable=deferrable, task_id=f"sync_{index}") for index in range(3))
     first >> second >> third
     assert run(dag).succeeded
@@ -293,7 +293,7 @@ def test_a_task_that_attached_emits_the_streams_that_the_task_that_started_the_s
     name_in_a_dag(asset_of(airbyte), SYNCS_ASSET, stream)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     starts = iter([adopted(job.job_id, owned=index == 0) for index in range(3)])
-    monkeypatch.setattr(starting, "start_or_adopt", lambda *_: next(starts))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: next(starts))
     owner = sync(deferrable=deferrable)
     second, third = (
         sync(deferrable=deferrable, task_id=f"attached_{index}", asset_events="streams") for index in range(2)
@@ -382,7 +382,7 @@ def test_of_two_tasks_that_claim_the_event_of_a_job_at_once_the_last_to_write_em
 
         def second_writes(seconds: float) -> None:
             """It had read that nobody has claimed the event before the first one wrote its claim."""
-            if seconds == asset_events.CLAIM_SETTLES:
+            if seconds == asset_events.CLAIM_SETTLE_TIME:
                 job = store.get(key)["job"] if same_job else [8, "at 8"]
                 store.set(key, {"job": job, "task": f"{context['ti'].dag_id}/{context['ti'].run_id}/second/-1"})
             settle(seconds)
@@ -454,7 +454,7 @@ def test_a_reset_that_ran_first_emits_no_event_and_the_sync_after_it_one(dag: DA
     expected = connection_asset(airbyte.url, STRIPE_TO_BIGQUERY).uri
     name_in_a_dag(expected)
     reset = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset")
-    airbyte.next_reply(200, method="POST", path="/jobs", body=json.dumps(reset.as_json(with_stats=False)))
+    airbyte.respond_with(200, method="POST", path="/jobs", body=json.dumps(reset.as_json(with_stats=False)))
     sync()
     done = run(dag)
     assert done.xcom("sync")["job_type"] == "sync"
@@ -538,5 +538,5 @@ def test_an_asset_is_made_of_what_people_type_as_host(host: str, authority: str)
 
 
 def test_an_asset_of_nothing_is_an_error_that_says_so() -> None:
-    with pytest.raises(errors.AirbyteConfigError, match="connection_id is 'Stripe', expected a UUID"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="connection_id is 'Stripe', expected a UUID"):
         connection_asset("localhost:8000", "Stripe")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
@@ -49,7 +49,7 @@ def test_a_cancel_that_was_not_obeyed_is_repeated(
     airbyte: LocalAirbyte, fast_clock: None, trouble: dict[str, Any], which: dict[str, Any]
 ) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(method="DELETE", path=".*", **trouble)
+    airbyte.respond_with(method="DELETE", path=".*", **trouble)
     assert cancel(**which)["cancelled"]
     assert airbyte.cancelled == [1]
 
@@ -61,19 +61,19 @@ def test_that_nothing_runs_is_no_failure(airbyte: LocalAirbyte) -> None:
 
 
 def test_a_job_that_does_not_exist_is_an_error(airbyte: LocalAirbyte) -> None:
-    with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 99"):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match="There is no job 99"):
         cancel(job_id=99)
 
 
 @pytest.mark.parametrize("which", [{}, {"job_id": 1, "connection_id": STRIPE_TO_BIGQUERY}], ids=["none", "two"])
 def test_one_of_the_three_has_to_be_given(which: dict[str, Any]) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match="expected one of the three"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="expected one of the three"):
         AirbyteCancelJobOperator(task_id="cancel", **which)
 
 
 def test_a_template_that_rendered_to_nothing_cancels_nothing(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     for empty in ({"job_id": ""}, {"job_id": "None"}, {"connection_id": ""}):
-        with pytest.raises((errors.AirbyteConfigError, errors.AirbyteNameError)):
+        with pytest.raises((exceptions.AirbyteConfigError, exceptions.AirbyteResourceLookupError)):
             cancel(**empty)
     assert airbyte.cancelled == []

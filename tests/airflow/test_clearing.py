@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
 
-from airflow_provider_airbyte_api.api import errors, starting
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import start_job
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator
@@ -45,7 +46,7 @@ def test_a_connection_is_cleared_once(dag: DAG, airbyte: LocalAirbyte, deferrabl
     done = run(dag)
     assert done.succeeded
     assert types(airbyte) == [("reset", "succeeded")]
-    assert airbyte.asked("POST", "/jobs")[0].json()["jobType"] == job_type
+    assert airbyte.requests_to("POST", "/jobs")[0].json()["jobType"] == job_type
     result = done.xcom("clear")
     assert (result["job_type"], result["status"]) == ("reset", "succeeded")
     assert done.xcom("clear", "job_url") == result["job_url"]
@@ -57,7 +58,7 @@ def test_a_running_sync_is_left_alone_by_default(dag: DAG, airbyte: LocalAirbyte
     clear(deferrable=deferrable)
     assert not run(dag).succeeded
     assert types(airbyte) == [("sync", "running")]
-    with pytest.raises(errors.AirbyteBusyError, match="would cancel it, so nothing was started"):
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="would cancel it, so nothing was started"):
         execute(clear(task_id="again"))
 
 
@@ -73,7 +74,7 @@ def test_it_cancels_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferra
 @BOTH_MODES
 def test_it_waits_for_the_end_of_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     sync = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    threading.Timer(0.5, airbyte.end_job, [sync.job_id]).start()
+    threading.Timer(0.5, airbyte.finish_job, [sync.job_id]).start()
     clear(deferrable=deferrable, on_running="wait")
     assert run(dag).succeeded
     assert types(airbyte) == [("sync", "succeeded"), ("reset", "succeeded")]
@@ -91,14 +92,14 @@ def test_the_task_is_skipped_if_told_so(dag: DAG, airbyte: LocalAirbyte) -> None
 @BOTH_MODES
 def test_a_retry_follows_the_clear_of_the_try_before(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     airbyte.script_jobs("pending", "running", "running", "succeeded")
-    airbyte.next_reply(403, method="GET", path=r"/jobs/\d+")  # ends the first try, with its clear left running
+    airbyte.respond_with(403, method="GET", path=r"/jobs/\d+")  # ends the first try, with its clear left running
     clear(deferrable=deferrable, retries=1, retry_delay=0)
     assert run(dag).succeeded
     assert types(airbyte) == [("reset", "succeeded")]
 
 
 def test_a_lost_reply_does_not_clear_twice(dag: DAG, airbyte: LocalAirbyte) -> None:
-    airbyte.lose_next_reply()
+    airbyte.drop_next_response()
     clear()
     assert run(dag).succeeded
     assert types(airbyte) == [("reset", "succeeded")]
@@ -113,13 +114,13 @@ def test_a_killed_task_cancels_its_clear(airbyte: LocalAirbyte) -> None:
     def wait_for_it() -> None:
         try:
             execute(task)
-        except errors.AirbyteJobCancelledError as error:
+        except exceptions.AirbyteJobCancelledError as error:
             ended.append(error)
 
     running = threading.Thread(target=wait_for_it, daemon=True)
     running.start()
     for _ in range(500):
-        if airbyte.asked("GET", r"/jobs/\d+"):
+        if airbyte.requests_to("GET", r"/jobs/\d+"):
             break
         time.sleep(0.01)
     task.on_kill()
@@ -136,8 +137,8 @@ def test_a_429_is_no_reason_to_clear_over_a_sync_that_started_meanwhile(
             airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
 
     monkeypatch.setattr(CLOCK, "sleep", a_sync_starts)
-    airbyte.next_reply(429, method="POST", path="/jobs")
-    with pytest.raises(errors.AirbyteBusyError):
+    airbyte.respond_with(429, method="POST", path="/jobs")
+    with pytest.raises(exceptions.AirbyteConnectionBusyError):
         execute(clear())
     assert types(airbyte) == [("sync", "running")]
 
@@ -148,11 +149,11 @@ def test_a_task_that_is_killed_while_it_waits_for_its_turn_clears_nothing(airbyt
 
     def kill() -> None:
         for _ in range(500):
-            if airbyte.asked("GET", f"/jobs/{sync.job_id}"):
+            if airbyte.requests_to("GET", f"/jobs/{sync.job_id}"):
                 break
             time.sleep(0.01)
         task.on_kill()
-        airbyte.end_job(sync.job_id)
+        airbyte.finish_job(sync.job_id)
 
     threading.Thread(target=kill, daemon=True).start()
     with pytest.raises(AirflowException, match="killed before it started a job"):
@@ -185,7 +186,7 @@ def test_a_start_that_a_dead_try_left_unclear_is_waited_for(
     store = Store()
     late = clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(starting, "start_or_adopt", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(start_job, "start_or_attach", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             late.execute(cast("Any", Context(store)))
 
@@ -194,7 +195,7 @@ def test_a_start_that_a_dead_try_left_unclear_is_waited_for(
 
     monkeypatch.setattr(CLOCK, "sleep", it_shows_up_at_last)
     assert clear(task_id="next").execute(cast("Any", Context(store, try_number=2)))["job_id"] == 1
-    assert airbyte.asked("POST", "/jobs") == []
+    assert airbyte.requests_to("POST", "/jobs") == []
 
 
 @pytest.mark.parametrize("status", ["inactive", "deprecated"])
@@ -203,18 +204,20 @@ def test_on_inactive_holds_for_a_clear_too(dag: DAG, airbyte: LocalAirbyte, stat
     row["status"] = status
     clear(on_inactive="skip")
     assert run(dag).states == {"clear": "skipped"}
-    with pytest.raises(errors.AirbyteConnectionInactiveError, match=f"is {status}, so nothing was started"):
+    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=f"is {status}, so nothing was started"):
         execute(clear(task_id="fails"))
 
 
 def test_a_missing_role_is_named(airbyte: LocalAirbyte) -> None:
-    airbyte.next_reply(403, method="POST", path="/jobs")
-    with pytest.raises(errors.AirbyteAccessError, match=r"a clear needs an editor's, a reset \(job_type\) a runner's"):
+    airbyte.respond_with(403, method="POST", path="/jobs")
+    with pytest.raises(
+        exceptions.AirbytePermissionError, match=r"a clear needs an editor's, a reset \(job_type\) a runner's"
+    ):
         execute(clear())
 
 
 def test_a_refresh_is_refused_with_the_reason() -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=r"public API does not offer.*A clear and then a sync"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"public API does not offer.*A clear and then a sync"):
         clear(job_type="refresh")
 
 
@@ -223,7 +226,7 @@ def test_a_refresh_is_refused_with_the_reason() -> None:
     [({"job_type": "sync"}, "expected one of clear, reset"), ({"on_running": "attach"}, "expected one of fail, wait")],
 )
 def test_what_makes_no_sense_is_named(given: dict[str, str], message: str) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=message):
+    with pytest.raises(exceptions.AirbyteConfigError, match=message):
         clear(**given)
 
 
@@ -231,6 +234,6 @@ def test_the_hook_clears_too_and_not_over_a_running_sync(airbyte: LocalAirbyte) 
     airbyte.script_jobs("running")
     job = AirbyteHook().start_clear(STRIPE_TO_BIGQUERY)
     assert job.job_type == "reset"
-    with pytest.raises(errors.AirbyteBusyError, match=r"A reset .* runs"):
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match=r"A reset .* runs"):
         AirbyteHook().start_clear(STRIPE_TO_BIGQUERY)
     assert len(airbyte.jobs) == 1

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 from airflow.providers.common.compat.sdk import BaseHook, redact
 
-from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.hooks.connection import settings_of
+from airflow_provider_airbyte_api.hooks.settings import parse_settings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
@@ -38,10 +38,10 @@ def declare(monkeypatch: pytest.MonkeyPatch, airbyte: LocalAirbyte, **fields: An
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(given))
 
 
-def settings(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Settings:
+def settings(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> ClientConfig:
     given = {"conn_type": "airbyte_api", "host": "https://airbyte.example.com", **fields}
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(given))
-    return settings_of(BaseHook.get_connection("MINE"))
+    return parse_settings(BaseHook.get_connection("MINE"))
 
 
 def ask(airbyte: LocalAirbyte, kind: str) -> None:
@@ -93,7 +93,7 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declare(monkeypatch, airbyte, extra={"api_token": "expired"})
-    with pytest.raises(errors.AirbyteAuthenticationError, match="Check the extra api_token"):
+    with pytest.raises(exceptions.AirbyteAuthenticationError, match="Check the extra api_token"):
         AirbyteHook("mine").get_job(1)
     assert len(airbyte.requests) == 1
 
@@ -131,8 +131,11 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
         ({"extra": {"connect_timeout": 0}}, "connect_timeout .* is 0, expected a number of seconds above 0"),
         ({"extra": {"read_timeout": True}}, "read_timeout .* is True, expected a number of seconds"),
         ({"extra": {"timeout": "NaN"}}, "timeout .* is 'NaN', expected a number of seconds"),
-        ({"extra": {"max_in_flight": 0}}, "max_in_flight .* is 0, expected a whole number above 0"),
-        ({"extra": {"max_in_flight": 2.5}}, "max_in_flight .* is 2.5, expected a whole number above 0"),
+        ({"extra": {"max_concurrent_requests": 0}}, "max_concurrent_requests .* is 0, expected a whole number above 0"),
+        (
+            {"extra": {"max_concurrent_requests": 2.5}},
+            "max_concurrent_requests .* is 2.5, expected a whole number above 0",
+        ),
         ({"extra": {"headers": "X: 1"}}, "Extra headers .* cannot be used, expected a JSON object"),
         ({"extra": {"headers": {"X": "1\r\nY: 2"}}}, "Extra headers .* cannot be used"),
         ({"extra": {"secret_headers": {"a b": "1"}}}, "Extra secret_headers .* cannot be used"),
@@ -151,7 +154,7 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
 def test_what_cannot_be_used_is_named_and_no_secret_is_repeated(
     monkeypatch: pytest.MonkeyPatch, fields: Fields, message: str
 ) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=message) as raised:
+    with pytest.raises(exceptions.AirbyteConfigError, match=message) as raised:
         settings(monkeypatch, **fields)
     assert "hidden" not in str(raised.value)
 
@@ -186,7 +189,7 @@ def test_files_that_cannot_be_used_are_named(
         declare(monkeypatch, airbyte, extra=extra)
         job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
         if kind == "worker":
-            with pytest.raises(errors.AirbyteConfigError, match=broken):
+            with pytest.raises(exceptions.AirbyteConfigError, match=broken):
                 AirbyteHook("mine").get_job(job.job_id)
         else:
             trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, "mine", 0.01)
@@ -248,16 +251,21 @@ def test_verification_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_time_outs_and_limits_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = {"connect_timeout": "2.5", "read_timeout": 7, "max_in_flight": "2", "disk_cache": True}
+    extra = {"connect_timeout": "2.5", "read_timeout": 7, "max_concurrent_requests": "2", "disk_cache": True}
     made = settings(monkeypatch, extra=extra)
-    assert (made.connect_timeout, made.read_timeout, made.max_in_flight, made.shares_token) == (2.5, 7.0, 2, True)
+    assert (made.connect_timeout, made.read_timeout, made.max_concurrent_requests, made.use_disk_cache) == (
+        2.5,
+        7.0,
+        2,
+        True,
+    )
 
 
 def test_what_a_form_leaves_empty_counts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_airbyte_api.form import EXTRAS
+    from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
 
-    assert settings(monkeypatch, extra=dict.fromkeys(EXTRAS, "")) == settings(monkeypatch)
-    assert settings(monkeypatch, extra=dict.fromkeys(EXTRAS)) == settings(monkeypatch)
+    assert settings(monkeypatch, extra=dict.fromkeys(CONN_FIELDS, "")) == settings(monkeypatch)
+    assert settings(monkeypatch, extra=dict.fromkeys(CONN_FIELDS)) == settings(monkeypatch)
 
 
 @pytest.mark.parametrize("conn_type", ["postgres", "ssh", "airbyte_cloud"])
@@ -268,7 +276,7 @@ def test_a_connection_of_another_type_is_refused_and_nothing_is_sent(
     declare(monkeypatch, airbyte, conn_type=conn_type, login=airbyte.client_id, password=airbyte.client_secret)
     expected = f"Airflow connection 'mine' is of type '{conn_type}', expected 'airbyte_api'. Nothing was sent."
     if kind == "worker":
-        with pytest.raises(errors.AirbyteConfigError, match=expected):
+        with pytest.raises(exceptions.AirbyteConfigError, match=expected):
             AirbyteHook("mine").get_job(1)
     else:
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api.doctor import Diagnosis
+from airflow_provider_airbyte_api.api.diagnostics import Problem
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.hooks import airbyte as hooks
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
@@ -34,7 +34,7 @@ class Row:
     """What is arranged, and what the doctor finds. ``says`` are words that have to be in its text."""
 
     name: str
-    diagnosis: Diagnosis | None
+    diagnosis: Problem | None
     says: tuple[str, ...] = ()
     fields: Callable[[LocalAirbyte], Fields] = field(default=lambda _: {})
     arrange: Callable[[LocalAirbyte], object] = field(default=lambda _: None)
@@ -45,7 +45,7 @@ class Row:
 
 
 def reply(status: int, path: str, **more: Any) -> Callable[[LocalAirbyte], object]:
-    return lambda airbyte: airbyte.next_reply(status, path=path, times=9, **more)
+    return lambda airbyte: airbyte.respond_with(status, path=path, times=9, **more)
 
 
 def closed_port() -> int:
@@ -78,44 +78,46 @@ ROWS = [
         lambda _: {"extra": {"verfy": False}},
     ),
     # Who we are
-    Row("a wrong secret", Diagnosis.WRONG_SECRET, ("Invalid client id or token",), lambda _: WRONG),
-    Row("a wrong secret, Keycloak", Diagnosis.WRONG_SECRET, ("401",), lambda _: WRONG, airbyte={"edition": "cloud"}),
-    Row("a wrong secret, 500", Diagnosis.WRONG_SECRET, ("as some versions do",), arrange=reply(500, TOKEN)),
+    Row("a wrong secret", Problem.INVALID_CREDENTIALS, ("Invalid client id or token",), lambda _: WRONG),
+    Row(
+        "a wrong secret, Keycloak", Problem.INVALID_CREDENTIALS, ("401",), lambda _: WRONG, airbyte={"edition": "cloud"}
+    ),
+    Row("a wrong secret, 500", Problem.INVALID_CREDENTIALS, ("as some versions do",), arrange=reply(500, TOKEN)),
     Row(
         "authentication off, and credentials sent",
-        Diagnosis.SWITCHED_OFF,
+        Problem.AUTH_DISABLED,
         ("Empty Client ID (Login) and Client secret (Password)",),
         airbyte={"auth": False},
     ),
     Row(
         "no credentials",
-        Diagnosis.MISSING,
+        Problem.CREDENTIALS_MISSING,
         ("Set Client ID (Login) and Client secret (Password)",),
         lambda _: {"login": "", "password": ""},
     ),
-    Row("half of the credentials", Diagnosis.UNUSABLE, ("no Client secret (Password)",), lambda _: {"password": ""}),
-    Row("a gateway that wants Basic", Diagnosis.GATEWAY, ("auth_type to basic",), arrange=reply(401, TOKEN, **BASIC)),
+    Row("half of the credentials", Problem.INVALID_FIELD, ("no Client secret (Password)",), lambda _: {"password": ""}),
+    Row("a gateway that wants Basic", Problem.GATEWAY, ("auth_type to basic",), arrange=reply(401, TOKEN, **BASIC)),
     Row(
         "a gateway before an Airbyte without authentication",
-        Diagnosis.GATEWAY,
+        Problem.GATEWAY,
         ("auth_type to basic",),
         lambda _: {"login": "", "password": ""},
         reply(401, "/workspaces", **BASIC),
         {"auth": False},
     ),
-    Row("a fresh token that is refused", Diagnosis.FRESH_TOKEN_REFUSED, ("clocks",), arrange=reply(401, "/workspaces")),
+    Row("a fresh token that is refused", Problem.TOKEN_REJECTED, ("clocks",), arrange=reply(401, "/workspaces")),
     Row(
         "a static token that is refused",
-        Diagnosis.FIXED_REFUSED,
+        Problem.STATIC_TOKEN_REJECTED,
         ("Check the extra api_token", "15 minutes"),
         lambda _: {"login": "", "password": "", "extra": {"api_token": SECRET}},
     ),
-    Row("no access", Diagnosis.NO_ACCESS, ("a role in a workspace",), arrange=reply(403, "/workspaces|/connections")),
+    Row("no access", Problem.NO_ACCESS, ("a role in a workspace",), arrange=reply(403, "/workspaces|/connections")),
     Row("no access to workspaces alone", None, ("may list connections",), arrange=reply(403, "/workspaces")),
-    Row("no workspace", Diagnosis.NO_WORKSPACE, ("a role",), arrange=lambda airbyte: airbyte.workspaces.clear()),
+    Row("no workspace", Problem.NO_WORKSPACE, ("a role",), arrange=lambda airbyte: airbyte.workspaces.clear()),
     Row(
         "a wrong password for HTTP Basic",
-        Diagnosis.FIXED_REFUSED,
+        Problem.STATIC_TOKEN_REJECTED,
         ("Check Client ID (Login) and Client secret (Password), which are sent as HTTP Basic",),
         lambda _: {"extra": {"auth_type": "basic"}},
         reply(401, "/workspaces", **BASIC),
@@ -124,99 +126,95 @@ ROWS = [
     # Where it is
     Row(
         "a connection of another type",
-        Diagnosis.UNUSABLE,
+        Problem.INVALID_FIELD,
         ("is of type 'postgres', expected 'airbyte_api'. Nothing was sent.",),
         lambda _: {"conn_type": "postgres"},
     ),
     Row(
         "no host",
-        Diagnosis.UNUSABLE,
+        Problem.INVALID_FIELD,
         ("has no Airbyte URL (Host)", "http://localhost:8000 for a local Airbyte"),
         lambda _: {"host": ""},
     ),
-    Row("a host that does not exist", Diagnosis.UNKNOWN_HOST, ("DNS",), lambda _: {"host": "http://nobody.invalid"}),
+    Row("a host that does not exist", Problem.UNKNOWN_HOST, ("DNS",), lambda _: {"host": "http://nobody.invalid"}),
     Row(
         "a port where nothing listens",
-        Diagnosis.REFUSED,
+        Problem.REFUSED,
         ("localhost",),
         lambda _: {"host": f"http://127.0.0.1:{closed_port()}"},
     ),
-    Row(
-        "a web page at the token endpoint", Diagnosis.WEB_PAGE, ("titled 'Airbyte'",), arrange=reply(200, TOKEN, **HTML)
-    ),
+    Row("a web page at the token endpoint", Problem.WEB_PAGE, ("titled 'Airbyte'",), arrange=reply(200, TOKEN, **HTML)),
     Row(
         "a web page",
-        Diagnosis.WEB_PAGE,
+        Problem.WEB_PAGE,
         ("titled 'Airbyte'",),
         lambda _: {"login": "", "password": ""},
         reply(200, "/workspaces", **HTML),
         {"auth": False},
     ),
-    Row("no JSON of Airbyte's", Diagnosis.WEB_PAGE, ("JSON without",), arrange=reply(200, "/workspaces", body="[]")),
-    Row("no such path", Diagnosis.WEB_PAGE, (), arrange=reply(404, TOKEN, body="Object not found.")),
-    Row(
-        "a gateway's 404", Diagnosis.WEB_PAGE, ("0.64",), arrange=reply(404, TOKEN, body='{"message": "no such path"}')
-    ),
+    Row("no JSON of Airbyte's", Problem.WEB_PAGE, ("JSON without",), arrange=reply(200, "/workspaces", body="[]")),
+    Row("no such path", Problem.WEB_PAGE, (), arrange=reply(404, TOKEN, body="Object not found.")),
+    Row("a gateway's 404", Problem.WEB_PAGE, ("0.64",), arrange=reply(404, TOKEN, body='{"message": "no such path"}')),
     Row(
         "403 of an Airbyte that does not know the path",
-        Diagnosis.WEB_PAGE,
+        Problem.WEB_PAGE,
         ("check Airbyte URL (Host)",),
         arrange=reply(403, "/workspaces|/connections|/api/v1/instance_configuration"),
     ),
     Row(
         "an identity proxy",
-        Diagnosis.REDIRECT,
+        Problem.REDIRECT,
         ("https://login.example.com/start", "secret_headers"),
         arrange=reply(302, TOKEN, headers={"Location": "https://login.example.com/start?state=1"}),
     ),
     Row(
         "http to a port that speaks https",
-        Diagnosis.WANTS_TLS,
+        Problem.HTTP_ON_HTTPS_PORT,
         ("Write https:// in Airbyte URL (Host)",),
         arrange=reply(400, TOKEN, body="<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"),
     ),
-    Row("a firewall's 403", Diagnosis.BLOCKED, ("The 403 is not Airbyte's",), arrange=reply(403, TOKEN, **HTML)),
+    Row("a firewall's 403", Problem.BLOCKED, ("The 403 is not Airbyte's",), arrange=reply(403, TOKEN, **HTML)),
     Row(
         "a service mesh's 403",
-        Diagnosis.BLOCKED,
+        Problem.BLOCKED,
         ("RBAC: access denied", "secret_headers"),
         arrange=reply(403, "/workspaces", body="RBAC: access denied"),
     ),
     Row(
         "an identity proxy's 401 at the token endpoint",
-        Diagnosis.GATEWAY,
+        Problem.GATEWAY,
         ("Invalid IAP credentials", "secret_headers"),
         arrange=reply(401, TOKEN, body="Invalid IAP credentials: empty token"),
     ),
     Row(
         "an identity proxy's 401 after the token",
-        Diagnosis.GATEWAY,
+        Problem.GATEWAY,
         ("Invalid IAP credentials", "secret_headers"),
         arrange=reply(401, "/workspaces", body="Invalid IAP credentials: empty token"),
     ),
     Row(
         "an identity proxy's 401 where no credentials are sent",
-        Diagnosis.GATEWAY,
+        Problem.GATEWAY,
         ("secret_headers",),
         lambda _: {"login": "", "password": ""},
         reply(401, "/workspaces", body="Invalid IAP credentials: empty token"),
     ),
     Row(
         "a typo in the path",
-        Diagnosis.WEB_PAGE,
+        Problem.WEB_PAGE,
         ("and not below /api/publik: write http://127.0.0.1",),
         lambda airbyte: {"host": f"{airbyte.url}/api/publik/v1"},
     ),
     Row(
         "a typo in the path of an Airbyte that hides what it is",
-        Diagnosis.WEB_PAGE,
+        Problem.WEB_PAGE,
         ("Check the path in Airbyte URL (Host)", "400 to a wrong client secret"),
         lambda airbyte: {"host": f"{airbyte.url}/api/publik/v1"},
         reply(404, ".*instance_configuration"),
     ),
     Row(
         "Keycloak's own endpoint",
-        Diagnosis.WEB_PAGE,
+        Problem.WEB_PAGE,
         ("expects a form", "Remove the extra auth_url"),
         lambda airbyte: {"extra": {"auth_url": f"{airbyte.api_url}/realms/token"}},
         reply(
@@ -227,56 +225,56 @@ ROWS = [
     ),
     Row(
         "a typo in the token URL",
-        Diagnosis.WRONG_SECRET,
+        Problem.INVALID_CREDENTIALS,
         ("check the path in the extra auth_url",),
         lambda airbyte: {"extra": {"auth_url": f"{airbyte.api_url}/applikations/token"}},
     ),
     Row(
         "a gateway that does not know the path",
-        Diagnosis.WEB_PAGE,
+        Problem.WEB_PAGE,
         ("Check Airbyte URL (Host)",),
         arrange=reply(404, "/workspaces", body='{"message": "no Route matched with those values"}'),
     ),
     Row(
         "a token URL whose host does not exist",
-        Diagnosis.UNKNOWN_HOST,
+        Problem.UNKNOWN_HOST,
         ("Check the extra auth_url",),
         lambda _: {"extra": {"auth_url": "http://nobody.invalid/token"}},
     ),
     # How it is doing
-    Row("rate limited", Diagnosis.RATE_LIMITED, ("in a minute",), arrange=reply(429, TOKEN)),
-    Row("in trouble", Diagnosis.SERVER, ("Try again later",), arrange=reply(503, ".*")),
+    Row("rate limited", Problem.RATE_LIMITED, ("in a minute",), arrange=reply(429, TOKEN)),
+    Row("in trouble", Problem.SERVER, ("Try again later",), arrange=reply(503, ".*")),
     Row(
         "a gateway's 502 at the token endpoint",
-        Diagnosis.SERVER,
+        Problem.SERVER,
         ("titled 'Airbyte'",),
         arrange=reply(502, TOKEN, **HTML),
     ),
-    Row("a gateway's 500 at the token endpoint", Diagnosis.SERVER, (), arrange=reply(500, TOKEN, **HTML)),
-    Row("a request that is refused", Diagnosis.OTHER, ("422",), arrange=reply(422, "/workspaces")),
+    Row("a gateway's 500 at the token endpoint", Problem.SERVER, (), arrange=reply(500, TOKEN, **HTML)),
+    Row("a request that is refused", Problem.OTHER, ("422",), arrange=reply(422, "/workspaces")),
     # The way to it
     Row(
         "https to a port that speaks http",
-        Diagnosis.NO_TLS,
+        Problem.HTTPS_ON_HTTP_PORT,
         ("Write http:// in Airbyte URL (Host)",),
         lambda airbyte: {"host": airbyte.url.replace("http:", "https:")},
     ),
     Row(
         "a proxy that is not there",
-        Diagnosis.PROXY,
+        Problem.PROXY,
         ("extra proxy",),
         lambda _: {"extra": {"proxy": f"http://me:{SECRET}@127.0.0.1:{closed_port()}"}},
     ),
     Row(
         "a proxy that wants a password",
-        Diagnosis.PROXY,
+        Problem.PROXY,
         ("407",),
         lambda airbyte: {"host": "http://airbyte.example.com", "extra": {"proxy": airbyte.url}},
         reply(407, ".*"),
     ),
     Row(
         "an extra that cannot be used",
-        Diagnosis.UNUSABLE,
+        Problem.INVALID_FIELD,
         ("read_timeout",),
         lambda _: {"extra": {"read_timeout": "soon"}},
     ),
@@ -307,8 +305,8 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_change(row: Row, monkey
 
 
 def test_every_diagnosis_has_a_row() -> None:
-    elsewhere = {Diagnosis.UNTRUSTED, Diagnosis.NO_ANSWER, Diagnosis.CUT_OFF}
-    assert {row.diagnosis for row in ROWS if row.diagnosis} | elsewhere == set(Diagnosis)
+    elsewhere = {Problem.TLS_VERIFICATION, Problem.TIMEOUT, Problem.CONNECTION_RESET}
+    assert {row.diagnosis for row in ROWS if row.diagnosis} | elsewhere == set(Problem)
 
 
 @contextmanager
@@ -332,31 +330,31 @@ def silent_server(*, hangs_up: bool) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("hangs_up", "diagnosis"), [(False, Diagnosis.NO_ANSWER), (True, Diagnosis.CUT_OFF)], ids=["silent", "hangs up"]
+    ("hangs_up", "diagnosis"), [(False, Problem.TIMEOUT), (True, Problem.CONNECTION_RESET)], ids=["silent", "hangs up"]
 )
 def test_a_server_that_does_not_speak(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, hangs_up: bool, diagnosis: Diagnosis
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, hangs_up: bool, diagnosis: Problem
 ) -> None:
-    monkeypatch.setattr(hooks, "DOCTOR_PATIENCE", 0.3)
+    monkeypatch.setattr(hooks, "TEST_REQUEST_TIMEOUT", 0.3)
     with silent_server(hangs_up=hangs_up) as url:
         finding = connect(monkeypatch, airbyte, {"host": url}).diagnose()
-    assert finding.diagnosis is diagnosis, finding.text
+    assert finding.problem is diagnosis, finding.message
 
 
 def test_it_takes_15_seconds_at_the_most_whatever_hangs(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up of a name has no time-out of its own."""
-    monkeypatch.setattr(hooks, "DOCTOR_SECONDS", 0.5)
+    monkeypatch.setattr(hooks, "TEST_CONNECTION_TIMEOUT", 0.5)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
     began = time.monotonic()
     finding = connect(monkeypatch, airbyte, {"host": "http://slow.example.com"}).diagnose()
     assert time.monotonic() - began < 2.5
-    assert finding.diagnosis is Diagnosis.NO_ANSWER
-    assert hooks.DOCTOR_PATIENCE * 3 < 14, "three requests in their time"
+    assert finding.problem is Problem.TIMEOUT
+    assert hooks.TEST_REQUEST_TIMEOUT * 3 < 14, "three requests in their time"
 
 
 def test_the_time_of_the_doctor_counts_from_the_call(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     """An Airflow that is slow to tell its connection takes it from the time of a server that drips."""
-    monkeypatch.setattr(hooks, "DOCTOR_SECONDS", 4.0)
+    monkeypatch.setattr(hooks, "TEST_CONNECTION_TIMEOUT", 4.0)
     with HostileServer(lambda sock, _: drip(sock, itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n", 100))) as server:
         hook = connect(monkeypatch, airbyte, {"host": server.url})
         found = hook.get_connection("patient")
@@ -369,7 +367,7 @@ def test_the_time_of_the_doctor_counts_from_the_call(airbyte: LocalAirbyte, monk
         began = time.monotonic()
         finding = hook.diagnose()
     assert time.monotonic() - began < 3.0 + 4.0 - 1.0
-    assert finding.diagnosis is Diagnosis.NO_ANSWER
+    assert finding.problem is Problem.TIMEOUT
 
 
 @pytest.mark.parametrize(("shift", "way"), [(300.0, "ahead of"), (-300.0, "behind")])
@@ -397,23 +395,23 @@ class TestTls:
 
     def test_a_ca_that_nobody_knows(self, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
         finding = connect(monkeypatch, airbyte, {}).diagnose()
-        assert finding.diagnosis is Diagnosis.UNTRUSTED
-        assert "ca_bundle" in finding.text
-        assert "certificate verify failed" in finding.text
+        assert finding.problem is Problem.TLS_VERIFICATION
+        assert "ca_bundle" in finding.message
+        assert "certificate verify failed" in finding.message
 
     def test_a_ca_that_is_named(
         self, airbyte: LocalAirbyte, authority: Authority, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         finding = connect(monkeypatch, airbyte, {"extra": {"ca_bundle": str(authority.path)}}).diagnose()
-        assert finding.ok, finding.text
+        assert finding.ok, finding.message
 
     def test_a_certificate_for_another_name(
         self, airbyte: LocalAirbyte, authority: Authority, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         host = airbyte.url.replace("127.0.0.1", "localhost")
         finding = connect(monkeypatch, airbyte, {"host": host, "extra": {"ca_bundle": str(authority.path)}}).diagnose()
-        assert finding.diagnosis is Diagnosis.UNTRUSTED
-        assert "Check the name in Airbyte URL (Host)" in finding.text
+        assert finding.problem is Problem.TLS_VERIFICATION
+        assert "Check the name in Airbyte URL (Host)" in finding.message
 
     def test_no_verification_is_warned_of(
         self, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
@@ -433,4 +431,4 @@ class TestTls:
             assert not connect(monkeypatch, airbyte, {"extra": extra}).diagnose().ok
             more = {"client_cert": str(certificate), "client_key": str(key)}
             finding = connect(monkeypatch, airbyte, {"extra": {**extra, **more}}).diagnose()
-            assert finding.ok, finding.text
+            assert finding.ok, finding.message

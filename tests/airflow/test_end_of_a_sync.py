@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteJobOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -45,13 +45,19 @@ def end(task: AirbyteSyncOperator, job: LocalJob, deferrable: bool) -> dict[str,
         "status": job.status,
         "job_id": job.job_id,
         "job": job.as_json(with_stats=True),
-        "handed_on": {"name": "Stripe → BigQuery", "workspace_id": WORKSPACE_ID},
+        "metadata": {"name": "Stripe → BigQuery", "workspace_id": WORKSPACE_ID},
     }
     return task.execute_complete(context(), event)
 
 
 def memory_of(job: LocalJob) -> Store:
-    record = {"connection_id": job.connection_id, "newest": 0, "started_at": 0.0, "max_tries": 1, "job_id": job.job_id}
+    record = {
+        "connection_id": job.connection_id,
+        "previous_job_id": 0,
+        "started_at": 0.0,
+        "max_tries": 1,
+        "job_id": job.job_id,
+    }
     return Store(airbyte_job=record)
 
 
@@ -93,22 +99,22 @@ def test_fewer_rows_than_min_rows_fail_the_task_though_the_sync_succeeded(
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     job.rows = 9
-    with pytest.raises(errors.AirbyteJobError, match=r"^Too few rows: .* The sync itself succeeded"):
+    with pytest.raises(exceptions.AirbyteJobError, match=r"^Too few rows: .* The sync itself succeeded"):
         _ = end(sync(min_rows=10), job, True) if deferrable else sync(min_rows=10**9).execute(context())
 
 
 def test_a_retry_after_too_few_rows_starts_a_new_sync(airbyte: LocalAirbyte) -> None:
     store = Store()
-    with pytest.raises(errors.AirbyteJobError, match="Too few rows"):
+    with pytest.raises(exceptions.AirbyteJobError, match="Too few rows"):
         sync(min_rows=10**9).execute(context(store))
-    with pytest.raises(errors.AirbyteJobError, match="Too few rows: job 2"):
+    with pytest.raises(exceptions.AirbyteJobError, match="Too few rows: job 2"):
         sync(min_rows=10**9).execute(context(store, attempt=2))
     assert len(airbyte.jobs) == 2
 
 
 @pytest.mark.parametrize("value", [-1, "10", True, 1.5])
 def test_min_rows_is_a_whole_number(value: object) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=r"min_rows is .*, expected a whole number"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"min_rows is .*, expected a whole number"):
         sync(min_rows=value)
 
 
@@ -117,7 +123,7 @@ def test_rows_that_an_event_leaves_out_are_asked_for(airbyte: LocalAirbyte, defe
     """Some servers leave statistics out of lists, which a trigger polls."""
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     raw = job.as_json(with_stats=False)
-    event = {"status": "succeeded", "job_id": job.job_id, "job": raw, "handed_on": {}}
+    event = {"status": "succeeded", "job_id": job.job_id, "job": raw, "metadata": {}}
     assert sync(deferrable=deferrable, min_rows=1).execute_complete(context(), event)["rows_synced"] == job.rows
 
 
@@ -125,7 +131,7 @@ def test_rows_that_an_event_leaves_out_are_asked_for(airbyte: LocalAirbyte, defe
 def test_a_failed_sync_is_a_short_traceback_with_the_reason_first(airbyte: LocalAirbyte, deferrable: bool) -> None:
     airbyte.script_jobs("failed")
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
-    with pytest.raises(errors.AirbyteJobFailedError) as caught:
+    with pytest.raises(exceptions.AirbyteJobFailedError) as caught:
         _ = end(sync(), job, deferrable) if deferrable else sync().execute(context())
     assert str(caught.value).startswith("Sync failed: job ")
     frames = [each for each in traceback.extract_tb(caught.value.__traceback__) if "airflow_provider" in each.filename]

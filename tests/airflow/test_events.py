@@ -37,9 +37,9 @@ def test_a_sync_that_was_started_elsewhere_starts_a_dag_once(
     stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
 ) -> None:
     stack.trigger("example_airbyte_events")  # it is parsed by now, and so are its watchers
-    polls = len(airbyte_of_the_stack.asked("GET", "/jobs"))
+    polls = len(airbyte_of_the_stack.requests_to("GET", "/jobs"))
     until = time.monotonic() + 60
-    while len(airbyte_of_the_stack.asked("GET", "/jobs")) < polls + 2 and time.monotonic() < until:
+    while len(airbyte_of_the_stack.requests_to("GET", "/jobs")) < polls + 2 and time.monotonic() < until:
         time.sleep(0.5)
     job = airbyte_of_the_stack.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     wait_for_arrival(stack, "example_airbyte_events", job.job_id)

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators._cancel import AirbyteCancelJobOperator
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
-from airflow_provider_airbyte_api.operators.cancelling import AirbyteCancelJobOperator
-from airflow_provider_airbyte_api.testing import LocalAirbyte, replies
-from airflow_provider_airbyte_api.testing.replies import Gateway
+from airflow_provider_airbyte_api.testing import LocalAirbyte, responses
+from airflow_provider_airbyte_api.testing.responses import Gateway
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
 from tests.airflow.conftest import XComs, run
 from tests.airflow.test_killing import Context, execute, sync
@@ -67,9 +67,9 @@ def becomes(status: str) -> Callable[[LocalAirbyte], object]:
     """The connection is still shown as active when the task looks, and is not any more when it starts the sync."""
 
     def arrange(airbyte: LocalAirbyte) -> None:
-        shown = replies.as_json(dict(airbyte.connections[0])).body.decode()
+        shown = responses.as_json(dict(airbyte.connections[0])).body.decode()
         airbyte.connections[0]["status"] = status
-        airbyte.next_reply(200, method="GET", path="/connections/.*", body=shown)
+        airbyte.respond_with(200, method="GET", path="/connections/.*", body=shown)
 
     return arrange
 
@@ -81,7 +81,7 @@ def short_lived_tokens(airbyte: LocalAirbyte) -> None:
 
 
 def reply(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
-    return lambda airbyte: airbyte.next_reply(status, **more)
+    return lambda airbyte: airbyte.respond_with(status, **more)
 
 
 def start_reply(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
@@ -92,39 +92,39 @@ def pending_reset(airbyte: LocalAirbyte) -> None:
     """A reset is in the queue when the sync is requested, and was not when the newest job was looked for."""
     reset = airbyte.add_job(STRIPE_TO_BIGQUERY, "pending", job_type="reset")
     reset.script = ["pending", "running", "running", "succeeded"]
-    airbyte.next_reply(200, method="GET", path="/jobs", body='{"data": []}')
+    airbyte.respond_with(200, method="GET", path="/jobs", body='{"data": []}')
     answered = {"jobId": reset.job_id, "status": "pending", "jobType": "reset", "connectionId": STRIPE_TO_BIGQUERY}
-    airbyte.next_reply(200, method="POST", path="/jobs", body=json.dumps(answered))
+    airbyte.respond_with(200, method="POST", path="/jobs", body=json.dumps(answered))
 
 
 def lost_in_an_outage(airbyte: LocalAirbyte) -> None:
-    airbyte.next_reply(200, method="GET", path="/jobs", body='{"data": []}')
-    airbyte.next_reply(502, method="POST", path="/jobs", after=True)
-    airbyte.next_reply(503, method="GET", path="/jobs", times=14)
+    airbyte.respond_with(200, method="GET", path="/jobs", body='{"data": []}')
+    airbyte.respond_with(502, method="POST", path="/jobs", after=True)
+    airbyte.respond_with(503, method="GET", path="/jobs", times=14)
 
 
 def not_cancelled_at_once(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
     def arrange(airbyte: LocalAirbyte) -> None:
         airbyte.script_jobs("running")
-        airbyte.next_reply(status, method="DELETE", path=POLL, **more)
+        airbyte.respond_with(status, method="DELETE", path=POLL, **more)
 
     return arrange
 
 
 def restart_in_trouble(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(method="DELETE", path=POLL, lost=True, times=2)
+    airbyte.respond_with(method="DELETE", path=POLL, lost=True, times=2)
 
 
 RESTART = {"on_running": "restart"}
 NOT_READY = json.dumps({"title": "actor-not-ready", "status": 409, "detail": "The connector has to be set up first."})
-ALREADY_RUNNING = replies.already_running(STRIPE_TO_BIGQUERY).body.decode()
-CONFLICT = replies.state_conflict().body.decode()
+ALREADY_RUNNING = responses.already_running(STRIPE_TO_BIGQUERY).body.decode()
+CONFLICT = responses.state_conflict().body.decode()
 
 CASES = [
     Case("nothing goes wrong"),
     # The start
-    Case("the reply is lost after the job was made", lambda airbyte: airbyte.lose_next_reply()),
+    Case("the reply is lost after the job was made", lambda airbyte: airbyte.drop_next_response()),
     Case("the reply is lost before the job was made", start_reply(lost=True)),
     Case("500 after the job was made", start_reply(500, after=True)),
     Case("500 before the job was made", start_reply(500)),
@@ -190,7 +190,7 @@ CASES = [
     Case("becomes locked", becomes("locked"), "failed", made=0),
     Case("unknown", state="failed", made=0, connection_id=UNKNOWN),
     # Waiting
-    Case("reset while polling", lambda airbyte: airbyte.lose_next_reply("GET", POLL)),
+    Case("reset while polling", lambda airbyte: airbyte.drop_next_response("GET", POLL)),
     Case("five times 502 while polling", reply(502, path=POLL, times=5)),
     Case("429 while polling", reply(429, path=POLL, times=3)),
     Case("500 of the token endpoint while polling", reply(401, path=POLL)),
@@ -275,7 +275,7 @@ def test_a_fault_costs_no_sync_and_starts_no_second_one(
     assert done.states == {"sync": case.state}
     assert (len(jobs) - before, len(airbyte.cancelled)) == (case.made, case.cancelled)
     if case.polls is not None:
-        assert len(airbyte.asked("GET", POLL)) <= case.polls
+        assert len(airbyte.requests_to("GET", POLL)) <= case.polls
     if case.state == "success":
         assert done.xcom("sync")["status"] == "succeeded"
         assert done.xcom("sync")["job_id"] == jobs[-1].job_id
@@ -285,13 +285,13 @@ def test_a_fault_costs_no_sync_and_starts_no_second_one(
 
 STATUSES = (302, 400, 401, 403, 404, 409, 422, 429, 500, 501, 503)
 SHAPES: dict[str, Gateway | None] = {"Airbyte": None, "JSON": "json", "HTML": "html", "text": "text", "empty": "empty"}
-REFUSED_BY_AIRBYTE: dict[int, type[errors.AirbyteResponseError]] = {
-    400: errors.AirbyteRequestError,
-    401: errors.AirbyteAuthenticationError,
-    403: errors.AirbyteAccessError,
-    404: errors.AirbyteNotFoundError,
-    422: errors.AirbyteRequestError,
-    501: errors.AirbyteRequestError,
+REFUSED_BY_AIRBYTE: dict[int, type[exceptions.AirbyteResponseError]] = {
+    400: exceptions.AirbyteBadRequestError,
+    401: exceptions.AirbyteAuthenticationError,
+    403: exceptions.AirbytePermissionError,
+    404: exceptions.AirbyteNotFoundError,
+    422: exceptions.AirbyteBadRequestError,
+    501: exceptions.AirbyteBadRequestError,
 }
 """What Airbyte alone can say for good. A 409 that hides its reason, as here, leaves open what happened."""
 
@@ -308,7 +308,7 @@ def cancel_task(job_id: int) -> dict[str, Any]:
 def answer_twice(airbyte: LocalAirbyte, method: str, path: str, status: int, shape: str) -> None:
     times = 4 if status == 401 else 2  # each 401 earns a replay
     headers = {"Location": "/sign-in"} if status == 302 else None
-    airbyte.next_reply(status, method=method, path=path, gateway=SHAPES[shape], headers=headers, times=times)
+    airbyte.respond_with(status, method=method, path=path, gateway=SHAPES[shape], headers=headers, times=times)
 
 
 @pytest.mark.usefixtures("fast_clock")
@@ -350,7 +350,7 @@ def test_before_airbyte_has_shown_anything_only_an_outage_is_ridden_out(
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running" if path == POLL else "succeeded")
     answer_twice(airbyte, "GET", path, status, shape)
     is_an_outage = status == 429 or (status >= 500 and (status, shape) != (501, "Airbyte"))
-    with nullcontext() if is_an_outage else pytest.raises(errors.AirbyteResponseError):
+    with nullcontext() if is_an_outage else pytest.raises(exceptions.AirbyteResponseError):
         if path == POLL:
             cancel_task(job.job_id)
         else:
@@ -379,7 +379,7 @@ def once_started(airbyte: LocalAirbyte, action: Callable[[], object]) -> Iterato
 
 def tries(airbyte: LocalAirbyte) -> int:
     """Each try looks at the Airbyte connection once."""
-    return len(airbyte.asked("GET", "/connections/.*"))
+    return len(airbyte.requests_to("GET", "/connections/.*"))
 
 
 @since("3.3", "a try does not know which job is that of the try before")
@@ -393,7 +393,7 @@ def test_a_retry_follows_the_sync_of_the_try_before_unless_it_failed(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, statuses: list[str], made: int
 ) -> None:
     airbyte.script_jobs(*statuses)
-    airbyte.next_reply(403, method="GET", path=POLL, times=2)  # ends the first try, with its sync left running
+    airbyte.respond_with(403, method="GET", path=POLL, times=2)  # ends the first try, with its sync left running
     AirbyteSyncOperator(
         task_id="sync",
         connection_id=STRIPE_TO_BIGQUERY,
@@ -412,7 +412,7 @@ def test_a_retry_follows_the_sync_of_the_try_before_unless_it_failed(
 
 def test_without_durable_a_retry_knows_nothing(dag: DAG, airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("succeeded")
-    airbyte.next_reply(403, method="GET", path=POLL, times=2)
+    airbyte.respond_with(403, method="GET", path=POLL, times=2)
     AirbyteSyncOperator(
         task_id="sync",
         connection_id=STRIPE_TO_BIGQUERY,
@@ -421,7 +421,7 @@ def test_without_durable_a_retry_knows_nothing(dag: DAG, airbyte: LocalAirbyte) 
         retry_delay=0,
         durable=False,
     )
-    with once_started(airbyte, lambda: airbyte.end_job(1)):
+    with once_started(airbyte, lambda: airbyte.finish_job(1)):
         done = run(dag)
     assert done.states == {"sync": "success"}
     assert (len(airbyte.jobs), tries(airbyte)) == (2, 2)
@@ -431,10 +431,10 @@ def test_the_token_endpoint_may_be_away_while_a_sync_is_waited_for(
     dag: DAG, airbyte: LocalAirbyte, fast_clock: None
 ) -> None:
     airbyte.script_jobs("running", "running", "succeeded")
-    airbyte.next_reply(401, method="GET", path=POLL)
+    airbyte.respond_with(401, method="GET", path=POLL)
     AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=True)
     away = {"method": "POST", "path": "/applications/token", "times": 5}
-    with once_started(airbyte, lambda: airbyte.next_reply(503, **away)):  # type: ignore[arg-type]
+    with once_started(airbyte, lambda: airbyte.respond_with(503, **away)):  # type: ignore[arg-type]
         done = run(dag)
     assert done.states == {"sync": "success"}
     assert len(airbyte.jobs) == 1
@@ -445,14 +445,14 @@ def test_a_start_may_take_much_longer_than_any_other_reply(
     dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
     """As Airbyte answers a start after 70 s on a bad day, more than twice what is granted to other requests."""
-    make: Any = Settings.__init__
+    make: Any = ClientConfig.__init__
     monkeypatch.setattr(
-        Settings, "__init__", lambda self, *args, **more: make(self, *args, **{**more, "read_timeout": 0.5})
+        ClientConfig, "__init__", lambda self, *args, **more: make(self, *args, **{**more, "read_timeout": 0.5})
     )
-    airbyte.next_reply(method="POST", path="/jobs", delay=1.5)
+    airbyte.respond_with(method="POST", path="/jobs", delay=1.5)
     AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=deferrable, poll_interval=0.02)
     assert run(dag).states == {"sync": "success"}
-    assert len(airbyte.jobs) == len(airbyte.asked("POST", "/jobs")) == 1
+    assert len(airbyte.jobs) == len(airbyte.requests_to("POST", "/jobs")) == 1
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

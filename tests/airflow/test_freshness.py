@@ -15,7 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -49,7 +49,7 @@ def test_data_that_is_fresh_already_is_not_waited_for(dag: DAG, airbyte: LocalAi
     assert done.succeeded
     assert done.xcom("fresh")["job_id"] == job_id
     assert done.xcom("fresh")["job_url"] == done.xcom("fresh", "job_url")
-    assert len(airbyte.asked("GET", "/jobs")) == 1, "one look is one request"
+    assert len(airbyte.requests_to("GET", "/jobs")) == 1, "one look is one request"
 
 
 @MODES
@@ -57,7 +57,7 @@ def test_a_sync_that_anybody_runs_makes_it_fresh(dag: DAG, airbyte: LocalAirbyte
     add_sync(airbyte, age=7200.0)
     running = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     sensor(deferrable=deferrable, connection_id=None, connection_name="Stripe → BigQuery")
-    threading.Timer(1.0, airbyte.end_job, [running.job_id]).start()
+    threading.Timer(1.0, airbyte.finish_job, [running.job_id]).start()
     done = run(dag)
     assert done.succeeded
     assert done.xcom("fresh")["job_id"] == running.job_id
@@ -110,7 +110,7 @@ def test_by_default_it_waits_for_a_sync_after_the_data_interval(airbyte: LocalAi
     assert not task.poke({"ti": XComs(), "data_interval_end": now - HOUR}).is_done  # type: ignore[typeddict-item]
     earlier: Any = {"ti": XComs(), "data_interval_end": now - 3 * HOUR}
     assert task.poke(earlier).is_done
-    with pytest.raises(errors.AirbyteConfigError, match="no data interval: give max_age or completed_after"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="no data interval: give max_age or completed_after"):
         poke(max_age=None)
 
 
@@ -119,14 +119,14 @@ def test_a_failed_sync_ends_the_wait_if_told_so(dag: DAG, airbyte: LocalAirbyte,
     add_sync(airbyte, age=7200.0)
     running = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     sensor(deferrable=deferrable, on_failed="fail")
-    threading.Timer(0.7, airbyte.end_job, [running.job_id, "failed"]).start()
+    threading.Timer(0.7, airbyte.finish_job, [running.job_id, "failed"]).start()
     assert run(dag).states == {"fresh": "failed"}
 
 
 def test_a_failed_sync_is_followed_by_another_by_default(airbyte: LocalAirbyte) -> None:
     add_sync(airbyte, "failed", age=60.0)
     assert not poke().is_done
-    with pytest.raises(errors.AirbyteJobFailedError, match="'Stripe → BigQuery'"):
+    with pytest.raises(exceptions.AirbyteJobFailedError, match="'Stripe → BigQuery'"):
         poke(on_failed="fail")
     with pytest.raises(AirflowSkipException):
         poke(on_failed="fail", soft_fail=True)
@@ -149,15 +149,14 @@ def test_a_success_before_many_failures_is_found(airbyte: LocalAirbyte) -> None:
 
 def test_an_airbyte_that_is_away_fails_no_new_process(airbyte: LocalAirbyte) -> None:
     """As with reschedule, where each look is a process of its own."""
-    airbyte.next_reply(503, path="/connections/.*", times=9)
-    began = time.monotonic()
+    airbyte.respond_with(503, path="/connections/.*", times=9)
     assert not poke().is_done
-    assert time.monotonic() - began < 1.0
+    assert len(airbyte.requests_to("GET", "/connections/.*")) == 1
 
 
 def test_an_event_that_is_no_success_is_never_fresh(airbyte: LocalAirbyte) -> None:
     job_id = add_sync(airbyte, "failed", age=1.0)
-    with pytest.raises(errors.AirbyteJobFailedError):
+    with pytest.raises(exceptions.AirbyteJobFailedError):
         sensor().execute_complete({"ti": XComs()}, {"status": "failed", "job_id": job_id})  # type: ignore[typeddict-item]
 
 
@@ -195,7 +194,7 @@ def test_a_timeout_event_is_a_sensor_timeout() -> None:
     ],
 )
 def test_what_cannot_be_used_is_named_when_the_dag_is_parsed(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=message):
+    with pytest.raises(exceptions.AirbyteConfigError, match=message):
         sensor(**given)
 
 
@@ -203,19 +202,19 @@ async def test_the_trigger_rides_out_trouble_and_shares_token_and_session(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_airbyte_api.api import jobs
-    from airflow_provider_airbyte_api.api.retry import Retry
+    from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 
-    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.01, longest_pause=0.01))
+    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", RetryPolicy(wait_initial=0.01, wait_max=0.01))
     made = [AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.1, max_age=3600.0) for _ in range(20)]
     waiting = [asyncio.create_task(_events(trigger)) for trigger in made]
     await asyncio.sleep(0.3)
-    airbyte.next_reply(503, path="/jobs", times=30)
+    airbyte.respond_with(503, path="/jobs", times=30)
     await asyncio.sleep(0.3)
     job_id = add_sync(airbyte, age=1.0)
     events = [(await each)[0] for each in waiting]
     assert {(event["status"], event["job_id"]) for event in events} == {("succeeded", job_id)}
-    assert len(airbyte.asked("POST", "/applications/token")) == 1
-    assert airbyte.most_in_flight <= 4
+    assert len(airbyte.requests_to("POST", "/applications/token")) == 1
+    assert airbyte.peak_in_flight <= 4
 
 
 async def test_one_session_and_one_token_serve_all_looks_of_a_lone_trigger(
@@ -223,11 +222,11 @@ async def test_one_session_and_one_token_serve_all_looks_of_a_lone_trigger(
 ) -> None:
     opened = mocker.spy(aiohttp, "ClientSession")
     waiting = asyncio.create_task(_events(AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.05, max_age=60)))
-    await _until(lambda: len(airbyte.asked("GET", "/jobs")) >= 5)
+    await _until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 5)
     add_sync(airbyte, age=1.0)
     await waiting
     assert opened.call_count == 1
-    assert len(airbyte.asked("POST", "/applications/token")) == 1
+    assert len(airbyte.requests_to("POST", "/applications/token")) == 1
 
 
 async def test_the_trigger_says_what_it_waits_for_once_in_a_while(
@@ -238,11 +237,11 @@ async def test_the_trigger_says_what_it_waits_for_once_in_a_while(
     trigger = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.02, max_age=60)
     said = mocker.patch.object(trigger.log, "log")
     waiting = asyncio.create_task(_events(trigger))
-    await _until(lambda: len(airbyte.asked("GET", "/jobs")) >= 5)
+    await _until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 5)
     assert [call.args[2] for call in said.call_args_list] == [
         "It is not fresh yet: no sync has succeeded among the newest ones"
     ]
-    monkeypatch.setattr(freshness, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(freshness, "PROGRESS_LOG_INTERVAL", 0.05)
     await _until(lambda: said.call_count >= 3)
     add_sync(airbyte, age=1.0)
     await waiting
@@ -252,7 +251,7 @@ async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
     late = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=60.0, deadline=time.time() + 0.3)
     (event,) = await asyncio.wait_for(_events(late), timeout=10)
     assert event["status"] == "timeout"
-    airbyte.next_reply(503, path="/jobs", times=99)
+    airbyte.respond_with(503, path="/jobs", times=99)
     away = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.05, unreachable_timeout=0.2)
     (event,) = await asyncio.wait_for(_events(away), timeout=10)
     assert event["error"]["type"] == "AirbyteUnreachableError"
@@ -293,8 +292,8 @@ def test_a_job_is_asked_for_once_where_the_list_leaves_out_its_rows(
     sensor(deferrable=deferrable, min_rows=6)
 
     def add_large_sync() -> None:
-        before = len(airbyte.asked("GET", "/jobs"))
-        while len(airbyte.asked("GET", "/jobs")) < before + 3:
+        before = len(airbyte.requests_to("GET", "/jobs"))
+        while len(airbyte.requests_to("GET", "/jobs")) < before + 3:
             time.sleep(0.01)
         add_sync(airbyte, age=0.0, rows=6)
 
@@ -304,20 +303,20 @@ def test_a_job_is_asked_for_once_where_the_list_leaves_out_its_rows(
     assert done.xcom("fresh")["rows_synced"] == 6
     processes = 2 if deferrable else 1  # the worker looks before it defers
     for job_id in small:
-        assert len(airbyte.asked("GET", f"/jobs/{job_id}")) == (0 if list_shows_stats else processes)
+        assert len(airbyte.requests_to("GET", f"/jobs/{job_id}")) == (0 if list_shows_stats else processes)
 
 
 def test_a_replica_that_lags_does_not_make_a_fresh_job_one_that_runs(airbyte: LocalAirbyte) -> None:
     airbyte._world.list_shows_stats = False
     job_id = add_sync(airbyte, age=60.0, rows=5)
     body = {"jobId": job_id, "status": "running", "jobType": "sync", "connectionId": STRIPE_TO_BIGQUERY}
-    airbyte.next_reply(200, path=f"/jobs/{job_id}", body=json.dumps({**body, "rowsSynced": 5}))
+    airbyte.respond_with(200, path=f"/jobs/{job_id}", body=json.dumps({**body, "rowsSynced": 5}))
     waiting = sensor(min_rows=5)
     assert not waiting.poke({"ti": XComs()}).is_done  # type: ignore[typeddict-item]
     assert waiting.poke({"ti": XComs()}).is_done  # type: ignore[typeddict-item]
 
 
 def test_a_moment_without_airbyte_fails_no_sensor_that_defers(airbyte: LocalAirbyte, fast_clock: None) -> None:
-    airbyte.next_reply(503, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=3)
+    airbyte.respond_with(503, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=3)
     with pytest.raises(TaskDeferred):
         sensor(deferrable=True).execute({"ti": XComs()})  # type: ignore[typeddict-item]

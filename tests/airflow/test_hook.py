@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -51,11 +51,11 @@ def test_a_cancel_of_a_finished_job_spares_the_newer_one(airbyte: LocalAirbyte) 
     new = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     assert AirbyteHook().cancel_job(old.job_id).status == "succeeded"
     assert new.status == "running"
-    assert not airbyte.asked("DELETE", ".*")
+    assert not airbyte.requests_to("DELETE", ".*")
 
 
 def test_every_error_is_ours_and_airflows(airbyte: LocalAirbyte) -> None:
-    with pytest.raises(errors.AirbyteNotFoundError) as caught:
+    with pytest.raises(exceptions.AirbyteNotFoundError) as caught:
         AirbyteHook().get_job(999)
     assert isinstance(caught.value, AirflowException)
     assert caught.value.status == 409
@@ -71,7 +71,7 @@ def connection(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> AirbyteHook:
 @pytest.mark.parametrize(("given", "missing"), [("login", "Password"), ("password", "Login")])
 def test_half_of_the_credentials_is_refused(monkeypatch: pytest.MonkeyPatch, given: str, missing: str) -> None:
     hook = connection(monkeypatch, host="http://localhost:8000", **{given: "x"})
-    with pytest.raises(errors.AirbyteConfigError, match=rf"but no Client (ID|secret) \({missing}\)"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=rf"but no Client (ID|secret) \({missing}\)"):
         list(hook.list_sources())
 
 
@@ -99,7 +99,7 @@ def test_processes_share_a_token_if_the_connection_says_so(
     for _ in range(2):
         TOKENS.clear()  # as in a new process
         assert AirbyteHook().get_airbyte_connection(STRIPE_TO_BIGQUERY)
-    assert len(airbyte.asked("POST", "/applications/token")) == 1
+    assert len(airbyte.requests_to("POST", "/applications/token")) == 1
 
 
 NO_OBJECT = not_on("3.0", "Airflow itself refuses the variable, and calls the connection undefined")
@@ -117,5 +117,5 @@ def test_an_extra_that_cannot_be_used_is_named(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, extra: Any, message: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", with_extra(airbyte, extra))
-    with pytest.raises(errors.AirbyteConfigError, match=message):
+    with pytest.raises(exceptions.AirbyteConfigError, match=message):
         AirbyteHook().get_job(1)

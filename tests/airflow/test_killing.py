@@ -13,18 +13,18 @@ from typing import Any, cast
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators._execution import JobExecution
+from airflow_provider_airbyte_api.operators._job_state import STATE_KEY
 from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteCancelJobOperator,
     AirbyteClearOperator,
     AirbyteJobOperator,
     AirbyteSyncOperator,
 )
-from airflow_provider_airbyte_api.operators.job_run import JobRun
-from airflow_provider_airbyte_api.operators.memory import KEY
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
@@ -81,8 +81,8 @@ def defer(task: AirbyteSyncOperator, context: Context) -> AirbyteJobTrigger:
 def test_what_is_remembered_is_small_json_without_a_secret(airbyte: LocalAirbyte) -> None:
     store = Store()
     execute(sync(), Context(store))
-    assert store[KEY].keys() == {"connection_id", "newest", "started_at", "max_tries", "job_id", "owned"}
-    assert store[KEY]["job_id"] == 1
+    assert store[STATE_KEY].keys() == {"connection_id", "previous_job_id", "started_at", "max_tries", "job_id", "owned"}
+    assert store[STATE_KEY]["job_id"] == 1
 
 
 def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_needs(airbyte: LocalAirbyte) -> None:
@@ -92,11 +92,11 @@ def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_nee
     first = Context(store)
     task = sync()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JobRun, "_follow", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(JobExecution, "_monitor", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             execute(task, first)
-    store[KEY]["job_id"] = None  # it died before it could write that down
-    airbyte.end_job(1)
+    store[STATE_KEY]["job_id"] = None  # it died before it could write that down
+    airbyte.finish_job(1)
     assert execute(sync(), Context(store, try_number=2))["job_id"] == 1
     assert len(airbyte.jobs) == 1
 
@@ -110,13 +110,15 @@ def test_a_job_that_others_started_later_is_not_taken_for_that_of_a_try_that_die
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running").script = ["running", "succeeded"]
     began = time.time() - hours_ago * 3600
-    store = Store({KEY: {"connection_id": STRIPE_TO_BIGQUERY, "newest": 0, "started_at": began, "max_tries": 1}})
+    store = Store(
+        {STATE_KEY: {"connection_id": STRIPE_TO_BIGQUERY, "previous_job_id": 0, "started_at": began, "max_tries": 1}}
+    )
     context = Context(store, try_number=2)
     if deferrable and job_id == 2:  # else there is nothing to wait for
         assert defer(sync(deferrable=True), context).job_id == job_id
     else:
         assert execute(sync(deferrable=deferrable), context)["job_id"] == job_id
-    assert (store[KEY]["job_id"], store[KEY]["owned"]) == (job_id, owned)
+    assert (store[STATE_KEY]["job_id"], store[STATE_KEY]["owned"]) == (job_id, owned)
     assert len(airbyte.jobs) == 2
 
 
@@ -139,7 +141,7 @@ def test_a_clear_repeats_the_cancel_of_the_old_sync_until_it_is_obeyed(airbyte: 
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), Context(store))
     airbyte.script_jobs("succeeded")
-    airbyte.next_reply(502, method="DELETE", path=".*", times=2)
+    airbyte.respond_with(502, method="DELETE", path=".*", times=2)
     assert execute(sync(), Context(store, try_number=2, max_tries=2))["job_id"] == 2
     assert airbyte.cancelled == [1]
 
@@ -151,8 +153,8 @@ def test_a_clear_whose_old_sync_does_not_stop_starts_nothing(
     store = Store()
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), Context(store))
-    airbyte.next_reply(method="DELETE", path=".*", times=999, **ACCEPTED)
-    with pytest.raises(errors.AirbyteBusyError, match="still running after it was cancelled"):
+    airbyte.respond_with(method="DELETE", path=".*", times=999, **ACCEPTED)
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="still running after it was cancelled"):
         execute(sync(deferrable=deferrable), Context(store, try_number=2, max_tries=2))
     assert len(airbyte.jobs) == 1
 
@@ -164,7 +166,7 @@ def test_after_a_clear_the_timeout_counts_from_the_start_of_the_new_sync(
     store = Store()
     airbyte.script_jobs("running")
     defer(sync(deferrable=True, timeout=3600), Context(store))
-    store[KEY]["started_at"] -= 7200
+    store[STATE_KEY]["started_at"] -= 7200
     cleared = Context(store, try_number=2, max_tries=2)
     if deferrable:
         assert defer(sync(deferrable=True, timeout=3600), cleared).deadline == pytest.approx(time.time() + 3600, abs=60)
@@ -180,7 +182,7 @@ def test_after_a_clear_the_new_sync_is_cancelled_once_it_is_out_of_time(
     store = Store()
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), Context(store))
-    with pytest.raises(errors.AirbyteJobTimeoutError, match="It was cancelled"):
+    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="It was cancelled"):
         execute(sync(timeout=60), Context(store, try_number=2, max_tries=2))
     assert airbyte.cancelled == [1, 2]
 
@@ -192,12 +194,12 @@ def test_an_outage_at_a_retry_leaves_the_record_of_the_job_as_it_is(
     store = Store()
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), Context(store))
-    before = dict(store[KEY])
+    before = dict(store[STATE_KEY])
     TOKENS.clear()
-    airbyte.next_reply(503, path=path, times=999)
-    with pytest.raises(errors.AirbyteUnreachableError):
+    airbyte.respond_with(503, path=path, times=999)
+    with pytest.raises(exceptions.AirbyteUnreachableError):
         execute(sync(), Context(store, try_number=2))
-    assert store[KEY] == before
+    assert store[STATE_KEY] == before
     assert len(airbyte.jobs) == 1
 
 
@@ -226,16 +228,16 @@ def test_a_task_that_now_names_another_connection_starts_its_sync(airbyte: Local
 def test_a_remembered_job_that_is_gone_is_replaced(airbyte: LocalAirbyte) -> None:
     store = Store()
     execute(sync(), Context(store))
-    store[KEY]["job_id"] = 999
+    store[STATE_KEY]["job_id"] = 999
     assert execute(sync(), Context(store, try_number=2))["job_id"] == 2
 
 
 def test_a_start_that_surely_failed_is_not_remembered(airbyte: LocalAirbyte) -> None:
     store = Store()
-    airbyte.next_reply(403, method="POST", path="/jobs")
-    with pytest.raises(errors.AirbyteAccessError):
+    airbyte.respond_with(403, method="POST", path="/jobs")
+    with pytest.raises(exceptions.AirbytePermissionError):
         execute(sync(), Context(store))
-    assert KEY not in store
+    assert STATE_KEY not in store
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     assert execute(sync(), Context(store, try_number=2))["job_id"] == 2
 
@@ -246,12 +248,12 @@ def test_what_somebody_else_runs_is_not_remembered_as_ours(airbyte: LocalAirbyte
     other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises((AirflowSkipException, TaskDeferred)):
         execute(sync(**arguments), Context(store))
-    assert KEY not in store
+    assert STATE_KEY not in store
     assert other.status == "running"
 
 
 def test_the_record_of_another_version_is_no_obstacle(airbyte: LocalAirbyte) -> None:
-    assert execute(sync(), Context(Store({KEY: {"job": 1}})))["job_id"] == 1
+    assert execute(sync(), Context(Store({STATE_KEY: {"job": 1}})))["job_id"] == 1
 
 
 def test_the_deadline_counts_from_the_start_of_the_sync_and_not_of_the_try(airbyte: LocalAirbyte) -> None:
@@ -299,7 +301,7 @@ def killed_while_it_waits(airbyte: LocalAirbyte, task: AirbyteSyncOperator) -> N
 
     def handler(*_: object) -> None:
         task.on_kill()
-        airbyte.end_job(airbyte.jobs[-1].job_id, "failed")  # so that the test ends where Airflow would kill
+        airbyte.finish_job(airbyte.jobs[-1].job_id, "failed")  # so that the test ends where Airflow would kill
 
     before = signal.signal(signal.SIGUSR1, handler)
     main = threading.main_thread().ident
@@ -307,7 +309,7 @@ def killed_while_it_waits(airbyte: LocalAirbyte, task: AirbyteSyncOperator) -> N
 
     def kill_once_it_waits() -> None:
         for _ in range(1000):
-            if airbyte.asked("GET", r"/jobs/\d+"):
+            if airbyte.requests_to("GET", r"/jobs/\d+"):
                 break
             time.sleep(0.01)
         signal.pthread_kill(main, signal.SIGUSR1)
@@ -315,7 +317,7 @@ def killed_while_it_waits(airbyte: LocalAirbyte, task: AirbyteSyncOperator) -> N
     killer = threading.Thread(target=kill_once_it_waits)
     killer.start()
     try:
-        with pytest.raises(errors.AirbyteJobError):
+        with pytest.raises(exceptions.AirbyteJobError):
             execute(task, Context(Store()))
     finally:
         killer.join()
@@ -347,7 +349,7 @@ def test_a_kill_before_there_is_a_job_is_no_error(airbyte: LocalAirbyte) -> None
 
 def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("running")
-    airbyte.next_reply(method="POST", path="/jobs", after=True, delay=1.0)
+    airbyte.respond_with(method="POST", path="/jobs", after=True, delay=1.0)
     task = sync()
 
     def kill() -> None:
@@ -356,7 +358,7 @@ def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: Local
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(errors.AirbyteJobCancelledError):
+    with pytest.raises(exceptions.AirbyteJobCancelledError):
         execute(task, Context(Store()))
     killer.join()
     assert airbyte.cancelled == [1]
@@ -380,9 +382,9 @@ def test_a_kill_while_a_token_is_being_fetched_cancels_the_job_all_the_same(airb
     def fetch() -> Token:
         hook.cancel_job_on_kill(job.job_id)
         killed.append(True)
-        raise errors.AirbyteUnreachableError("interrupted")
+        raise exceptions.AirbyteUnreachableError("interrupted")
 
-    with pytest.raises(errors.AirbyteUnreachableError):
+    with pytest.raises(exceptions.AirbyteUnreachableError):
         TOKENS.get(key, None, fetch)
     assert killed
     assert airbyte.cancelled == [job.job_id]
@@ -395,7 +397,7 @@ ACCEPTED: dict[str, Any] = {"status": 200, "body": '{"jobId": 1, "status": "runn
 @pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}, ACCEPTED], ids=["502", "lost", "accepted"])
 def test_a_kill_repeats_a_cancel_that_was_not_obeyed(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(method="DELETE", path=".*", times=2, **trouble)
+    airbyte.respond_with(method="DELETE", path=".*", times=2, **trouble)
     AirbyteHook().cancel_job_on_kill(job.job_id)
     assert airbyte.cancelled == [job.job_id]
 
@@ -406,7 +408,7 @@ def test_a_cancel_that_was_not_obeyed_is_repeated(
     airbyte: LocalAirbyte, fast_clock: None, way: str, trouble: dict[str, Any]
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(method="DELETE", path=".*", times=2, **trouble)
+    airbyte.respond_with(method="DELETE", path=".*", times=2, **trouble)
     match way:
         case "hook":
             assert AirbyteHook().cancel_job(job.job_id).status == "cancelled"
@@ -422,18 +424,18 @@ def test_a_cancel_that_was_not_obeyed_is_repeated(
 @pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}])
 def test_a_kill_repeats_the_look_before_a_cancel(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(method="GET", path=".*", times=2, **trouble)
+    airbyte.respond_with(method="GET", path=".*", times=2, **trouble)
     AirbyteHook().cancel_job_on_kill(job.job_id)
     assert airbyte.cancelled == [job.job_id]
 
 
 def test_a_repeated_cancel_of_a_kill_spares_the_job_that_came_after(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(502, method="DELETE", path=".*", delay=0.5)
+    airbyte.respond_with(502, method="DELETE", path=".*", delay=0.5)
 
     def end() -> None:
-        wait_until(lambda: bool(airbyte.asked("DELETE", ".*")))
-        airbyte.end_job(job.job_id, "failed")
+        wait_until(lambda: bool(airbyte.requests_to("DELETE", ".*")))
+        airbyte.finish_job(job.job_id, "failed")
         airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
 
     other = threading.Thread(target=end)
@@ -448,7 +450,7 @@ def test_a_kill_takes_no_longer_than_airflow_allows(airbyte: LocalAirbyte, troub
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     hook = AirbyteHook()
     hook.get_job(job.job_id)
-    airbyte.next_reply(method="DELETE", path=".*", times=9, **trouble)
+    airbyte.respond_with(method="DELETE", path=".*", times=9, **trouble)
     began = time.monotonic()
     hook.cancel_job_on_kill(job.job_id)
     assert time.monotonic() - began < 4.5
@@ -480,7 +482,7 @@ async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
     async def answer(_: object) -> bool:
         return waited_for
 
-    monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", answer)
+    monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", answer)
     await trigger.on_kill()
     assert airbyte.cancelled == cancelled
 
@@ -494,13 +496,13 @@ async def test_a_trigger_repeats_a_cancel_that_was_not_obeyed(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, fast_clock: None, trouble: dict[str, Any]
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(method="DELETE", path=".*", **trouble)
+    airbyte.respond_with(method="DELETE", path=".*", **trouble)
     trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True)
 
     async def moved_on(_: object) -> bool:
         return False
 
-    monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", moved_on)
+    monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", moved_on)
     await trigger.on_kill()
     assert airbyte.cancelled == [job.job_id]
 
@@ -515,7 +517,7 @@ async def test_a_cancel_goes_on_though_airflow_cancels_the_trigger_anew(
         await asyncio.sleep(0.2)
         return False
 
-    monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", moved_on)
+    monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", moved_on)
     killing = asyncio.create_task(trigger.on_kill())
     await asyncio.sleep(0.05)
     killing.cancel()
@@ -529,7 +531,7 @@ async def test_a_trigger_that_has_fired_cancels_nothing(airbyte: LocalAirbyte) -
     trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, poll_interval=0.02, cancel_on_kill=True)
     async for _ in trigger.run():
         await trigger.on_kill()
-    assert not airbyte.asked("DELETE", ".*")
+    assert not airbyte.requests_to("DELETE", ".*")
 
 
 @since("3.0", "its triggers have no on_kill")
@@ -573,14 +575,14 @@ def test_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_the_task_only_
     context = Context(store())
     assert defer(sync(deferrable=True), context).job_id == other.job_id
     end_of_deferral(context)
-    assert not airbyte.asked("DELETE", ".*")
+    assert not airbyte.requests_to("DELETE", ".*")
 
 
 def test_a_cancel_that_fails_leaves_airflows_own_error_as_it_is(airbyte: LocalAirbyte, fast_clock: None) -> None:
     airbyte.script_jobs("running")
     context = Context(Store())
     defer(sync(deferrable=True), context)
-    airbyte.next_reply(502, method="DELETE", path=".*", times=999)
+    airbyte.respond_with(502, method="DELETE", path=".*", times=999)
     assert type(end_of_deferral(context)).__name__ in ("TaskDeferralTimeout", "TaskDeferralError")
 
 
@@ -649,7 +651,7 @@ def test_on_airflow_2_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_t
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     deferred = DeferredOnAirflow2(dag, sync(deferrable=True, **limits))
     assert type(deferred.resume_an_hour_later()).__name__ == error
-    assert not airbyte.asked("DELETE", ".*")
+    assert not airbyte.requests_to("DELETE", ".*")
 
 
 @ON_AIRFLOW_2
@@ -663,7 +665,7 @@ def test_on_airflow_2_execution_timeout_of_a_deferral_fails_the_task_whatever_be
     limits = {"execution_timeout": timedelta(minutes=30), "cancel_on_kill": way != "told not to"}
     deferred = DeferredOnAirflow2(dag, sync(deferrable=True, on_running="wait", **limits))
     if way == "Airbyte is away":
-        airbyte.next_reply(502, path=".*", times=999)
+        airbyte.respond_with(502, path=".*", times=999)
     assert type(deferred.resume_an_hour_later()).__name__ == "AirflowTaskTimeout"
     assert airbyte.cancelled == []
 
@@ -671,9 +673,9 @@ def test_on_airflow_2_execution_timeout_of_a_deferral_fails_the_task_whatever_be
 def test_a_timeout_that_does_not_say_whose_job_it_is_leaves_it_alone(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": job.job_id}}
-    with pytest.raises(errors.AirbyteJobTimeoutError, match="started elsewhere"):
+    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="started elsewhere"):
         sync().execute_complete(cast("Any", Context()), {"job_id": job.job_id, "status": "timeout", "error": late})
-    assert not airbyte.asked("DELETE", ".*")
+    assert not airbyte.requests_to("DELETE", ".*")
 
 
 def test_a_trigger_that_crashed_leaves_the_sync_to_the_retry(airbyte: LocalAirbyte) -> None:
@@ -713,7 +715,7 @@ def test_a_newer_job_survives_every_way_of_cancelling(
     context = Context(store)
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), context)
-    airbyte.end_job(1, "succeeded" if way == "clear" else "failed")
+    airbyte.finish_job(1, "succeeded" if way == "clear" else "failed")
     newer = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": 1}}
     match way:
@@ -727,10 +729,10 @@ def test_a_newer_job_survives_every_way_of_cancelling(
             async def moved_on(_: object) -> bool:
                 return False
 
-            monkeypatch.setattr(AirbyteJobTrigger, "_is_still_waited_for", moved_on)
+            monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", moved_on)
             asyncio.run(trigger.on_kill())
         case "out of time":
-            with pytest.raises(errors.AirbyteJobTimeoutError):
+            with pytest.raises(exceptions.AirbyteJobTimeoutError):
                 sync().execute_complete(cast("Any", context), {"job_id": 1, "status": "timeout", "error": late})
         case "deferral":
             with pytest.raises(AirflowException):
@@ -738,4 +740,4 @@ def test_a_newer_job_survives_every_way_of_cancelling(
         case "clear":
             defer(sync(deferrable=True), Context(store, try_number=2, max_tries=2))
     assert newer.status == "running"
-    assert not airbyte.asked("DELETE", ".*")
+    assert not airbyte.requests_to("DELETE", ".*")

@@ -99,12 +99,12 @@ def test_with_several_streams_the_numbers_are_the_jobs_and_no_streams(airbyte: L
     assert lineage.inputs[0].name == f"sources/{STRIPE}/invoices"
     assert not any(each.outputFacets for each in lineage.outputs)
     assert lineage.run_facets["airbyte_job"].rowsSynced == 250_000
-    assert airbyte.asked("GET", "/streams") == [], "columns are not asked for"
+    assert airbyte.requests_to("GET", "/streams") == [], "columns are not asked for"
 
 
 def test_lineage_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
     task = execute(connection_id=SNOWFLAKE_TO_POSTGRES)
-    airbyte.next_reply(403, path="/sources/.*")
+    airbyte.respond_with(403, path="/sources/.*")
     lineage = task.get_openlineage_facets_on_complete(None)
     assert (lineage.inputs, lineage.outputs) == ([], [])
     assert lineage.run_facets["airbyte_job"].connectionName == "Snowflake → Postgres"
@@ -112,16 +112,16 @@ def test_lineage_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
 
 
 def test_without_the_columns_there_are_still_the_datasets(airbyte: LocalAirbyte) -> None:
-    task = execute(connection_id=SNOWFLAKE_TO_POSTGRES, lineage_columns=True)
-    airbyte.next_reply(500, path="/streams", times=9)
+    task = execute(connection_id=SNOWFLAKE_TO_POSTGRES, emit_schema_facet=True)
+    airbyte.respond_with(500, path="/streams", times=9)
     lineage = task.get_openlineage_facets_on_complete(None)
     assert [each.name for each in lineage.outputs] == ["raw.public.orders"]
     assert lineage.outputs[0].facets == {}
 
 
 def test_columns_of_another_shape_leave_the_datasets(airbyte: LocalAirbyte) -> None:
-    task = execute(connection_id=SNOWFLAKE_TO_POSTGRES, lineage_columns=True)
-    airbyte.next_reply(200, path="/streams", body='[{"streamName": "orders", "propertyFields": [5]}]')
+    task = execute(connection_id=SNOWFLAKE_TO_POSTGRES, emit_schema_facet=True)
+    airbyte.respond_with(200, path="/streams", body='[{"streamName": "orders", "propertyFields": [5]}]')
     lineage = task.get_openlineage_facets_on_complete(None)
     assert [each.name for each in lineage.outputs] == ["raw.public.orders"]
 
@@ -143,7 +143,7 @@ class TI:
     def xcom_push(self, key, value): pass
 AirbyteSyncOperator(task_id="sync", connection_id=sys.argv[1], poll_interval=0.02).execute({"ti": TI()})
 assert not any(name.startswith("openlineage.") for name in sys.modules)
-assert "airflow_provider_airbyte_api.operators.lineage" not in sys.modules
+assert "airflow_provider_airbyte_api.operators._openlineage" not in sys.modules
 print("synced")
 """
     done = subprocess.run(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
 
-from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.arguments import find_connection
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api._validation import resolve_task_connection
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteCancelJobOperator,
@@ -94,9 +94,9 @@ def test_jobs_are_listed_newest_first_between_times(airbyte: LocalAirbyte) -> No
     assert ids(created_after=now - timedelta(hours=2.5)) == [3, 2]
     assert ids(created_before=(now - timedelta(hours=1.5)).isoformat()) == [2, 1]
     assert ids(updated_after=(now - timedelta(hours=2.5)).strftime("%Y-%m-%dT%H:%M:%SZ"), updated_before=now) == [3, 2]
-    with pytest.raises(errors.AirbyteConfigError, match="created_after is 'yesterday', expected a datetime"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="created_after is 'yesterday', expected a datetime"):
         ids(created_after="yesterday")
-    with pytest.raises(errors.AirbyteConfigError, match="limit is 0"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="limit is 0"):
         ids(limit=0)
 
 
@@ -109,14 +109,16 @@ def test_250_connections_on_overlapping_pages_come_back_as_250_in_one_order(airb
     assert first == second
     assert sorted(row["connectionId"] for row in first) == sorted(active)
     assert len(first) == 250
-    assert AirbyteHook().get_connection_named("copy 117").connection_id == made[117]
+    assert AirbyteHook().get_connection_by_name("copy 117").connection_id == made[117]
 
 
 def test_a_workspace_that_does_not_exist_is_an_error_not_an_empty_list(airbyte: LocalAirbyte) -> None:
     for make in (AirbyteListSourcesOperator, AirbyteListDestinationsOperator, AirbyteListConnectionsOperator):
-        with pytest.raises(errors.AirbyteNotFoundError, match=f"There is no workspace {NOBODYS}"):
+        with pytest.raises(exceptions.AirbyteNotFoundError, match=f"There is no workspace {NOBODYS}"):
             make(task_id="list", workspace_ids=NOBODYS).execute({})
-    with pytest.raises(errors.AirbyteNameError, match=r"There is no workspace named 'Lokal'\. The nearest are 'Local'"):
+    with pytest.raises(
+        exceptions.AirbyteResourceLookupError, match=r"There is no workspace named 'Lokal'\. The nearest are 'Local'"
+    ):
         AirbyteListSourcesOperator(task_id="list", workspace_names="Lokal").execute({})
 
 
@@ -124,13 +126,13 @@ def test_a_workspace_that_does_not_exist_is_an_error_not_an_empty_list(airbyte: 
 def test_a_filter_that_rendered_to_nothing_is_refused_and_does_not_mean_everything(
     airbyte: LocalAirbyte, filters: dict[str, Any]
 ) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=r"it rendered to nothing\. Leave it out"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"it rendered to nothing\. Leave it out"):
         AirbyteListConnectionsOperator(task_id="list", **filters).execute({})
     assert not airbyte.requests
 
 
 def test_a_missing_workspace_is_an_error_beside_one_that_is_there(airbyte: LocalAirbyte) -> None:
-    with pytest.raises(errors.AirbyteNotFoundError, match=NOBODYS):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match=NOBODYS):
         AirbyteListSourcesOperator(task_id="list", workspace_ids=[WORKSPACE_ID, NOBODYS]).execute({})
 
 
@@ -158,7 +160,7 @@ def test_a_name_that_two_connections_bear_is_refused_and_nothing_started(airbyte
     add_connections(airbyte, 1, name="Stripe → BigQuery")
     sync = AirbyteSyncOperator(task_id="sync", connection_name="Stripe → BigQuery")
     with pytest.raises(AirflowException, match="There are 2 Airbyte connections named 'Stripe → BigQuery'"):
-        sync.hook.get_connection_named("Stripe → BigQuery")
+        sync.hook.get_connection_by_name("Stripe → BigQuery")
     assert not airbyte.jobs
 
 
@@ -166,7 +168,7 @@ def test_a_name_that_two_connections_bear_is_refused_and_nothing_started(airbyte
     "given", [{}, {"connection_id": STRIPE_TO_BIGQUERY, "connection_name": "Stripe → BigQuery"}], ids=["none", "both"]
 )
 def test_id_or_name_has_to_be_given(given: dict[str, str]) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match="expected one of the two"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="expected one of the two"):
         AirbyteSyncOperator(task_id="sync", **given)  # type: ignore[arg-type]
 
 
@@ -201,9 +203,11 @@ def test_connections_are_listed_by_the_names_of_their_source_and_destination(air
 
     assert names(source_name="Stripe") == ["Stripe → BigQuery", "Stripe → Postgres"]
     assert names(source_name="Stripe", destination_name="BigQuery") == ["Stripe → BigQuery"]
-    with pytest.raises(errors.AirbyteNameError, match=r"no source named 'Strype'\. The nearest are 'Stripe' \("):
+    with pytest.raises(
+        exceptions.AirbyteResourceLookupError, match=r"no source named 'Strype'\. The nearest are 'Stripe' \("
+    ):
         names(source_name="Strype")
-    with pytest.raises(errors.AirbyteConfigError, match="they mean the same, give one"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="they mean the same, give one"):
         names(source_name="Stripe", source_id=STRIPE_TO_BIGQUERY)
 
 
@@ -216,8 +220,8 @@ def test_jobs_are_listed_by_the_name_of_their_connection(airbyte: LocalAirbyte) 
 
 def test_the_hook_finds_sources_and_destinations_by_name(airbyte: LocalAirbyte) -> None:
     hook = AirbyteHook()
-    assert hook.get_source_named("Stripe").source_type == "stripe"
-    assert hook.get_destination_named("BigQuery").destination_type == "bigquery"
+    assert hook.get_source_by_name("Stripe").source_type == "stripe"
+    assert hook.get_destination_by_name("BigQuery").destination_type == "bigquery"
 
 
 @pytest.mark.parametrize("task", [AirbyteCancelJobOperator, AirbyteFreshnessSensor, AirbyteSyncOperator])
@@ -227,11 +231,13 @@ def test_a_name_that_two_workspaces_have_is_looked_for_in_one(airbyte: LocalAirb
     airbyte.workspaces.append(elsewhere)
     (twin,) = add_connections(airbyte, 1, name="Stripe → BigQuery", workspaceId=elsewhere["workspaceId"])
     made = task(task_id="t", connection_name="Stripe → BigQuery", workspace_name="Elsewhere")
-    assert AirbyteHook().run(find_connection(made)).connection_id == twin
-    with pytest.raises(errors.AirbyteNameError, match="There are 2 Airbyte connections"):
-        AirbyteHook().run(find_connection(task(task_id="u", connection_name="Stripe → BigQuery")))
-    with pytest.raises(errors.AirbyteConfigError, match="workspace_name is '': a template rendered to nothing"):
-        AirbyteHook().run(find_connection(task(task_id="v", connection_name="Stripe → BigQuery", workspace_name="")))
+    assert AirbyteHook().run(resolve_task_connection(made)).connection_id == twin
+    with pytest.raises(exceptions.AirbyteResourceLookupError, match="There are 2 Airbyte connections"):
+        AirbyteHook().run(resolve_task_connection(task(task_id="u", connection_name="Stripe → BigQuery")))
+    with pytest.raises(exceptions.AirbyteConfigError, match="workspace_name is '': a template rendered to nothing"):
+        AirbyteHook().run(
+            resolve_task_connection(task(task_id="v", connection_name="Stripe → BigQuery", workspace_name=""))
+        )
 
 
 @pytest.mark.parametrize(
@@ -250,15 +256,15 @@ def test_what_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte, ta
     for name, value in given.items():
         if value == "{{ none }}":
             setattr(made, name, None)
-    with pytest.raises(errors.AirbyteConfigError, match="is None: a template rendered to nothing"):
-        AirbyteHook().run(find_connection(made))
+    with pytest.raises(exceptions.AirbyteConfigError, match="is None: a template rendered to nothing"):
+        AirbyteHook().run(resolve_task_connection(made))
     assert airbyte.requests == []
 
 
 def test_a_filter_that_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte) -> None:
     made = AirbyteListConnectionsOperator(task_id="list", source_name="{{ none }}")
     made.source_name = None
-    with pytest.raises(errors.AirbyteConfigError, match="source_name is None: it rendered to nothing"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="source_name is None: it rendered to nothing"):
         made.execute({})
 
 
@@ -266,30 +272,32 @@ def test_a_workspace_beside_an_id_is_a_guard(airbyte: LocalAirbyte) -> None:
     elsewhere = {**airbyte.workspaces[0], "workspaceId": str(uuid.uuid4()), "name": "Elsewhere"}
     airbyte.workspaces.append(elsewhere)
     good = AirbyteSyncOperator(task_id="good", connection_id=STRIPE_TO_BIGQUERY, workspace_name="Local")
-    assert AirbyteHook().run(find_connection(good)).connection_id == STRIPE_TO_BIGQUERY
+    assert AirbyteHook().run(resolve_task_connection(good)).connection_id == STRIPE_TO_BIGQUERY
     bad = AirbyteSyncOperator(task_id="bad", connection_id=STRIPE_TO_BIGQUERY, workspace_name="Elsewhere")
-    with pytest.raises(errors.AirbyteNameError, match=f"is in workspace {WORKSPACE_ID}, and not in Elsewhere"):
-        AirbyteHook().run(find_connection(bad))
-    with pytest.raises(errors.AirbyteConfigError, match="needs no workspace"):
+    with pytest.raises(
+        exceptions.AirbyteResourceLookupError, match=f"is in workspace {WORKSPACE_ID}, and not in Elsewhere"
+    ):
+        AirbyteHook().run(resolve_task_connection(bad))
+    with pytest.raises(exceptions.AirbyteConfigError, match="needs no workspace"):
         AirbyteCancelJobOperator(task_id="cancel", job_id=1, workspace_name="Local")
 
 
 def test_what_a_policy_sets_later_counts(airbyte: LocalAirbyte) -> None:
     made = AirbyteSyncOperator(task_id="t", connection_name="Stripe → BigQuery")
     made.workspace_name = "Nowhere"
-    with pytest.raises(errors.AirbyteNameError, match="There is no workspace named 'Nowhere'"):
-        AirbyteHook().run(find_connection(made))
+    with pytest.raises(exceptions.AirbyteResourceLookupError, match="There is no workspace named 'Nowhere'"):
+        AirbyteHook().run(resolve_task_connection(made))
 
 
 def test_a_name_that_looks_like_a_number_may_be_one(airbyte: LocalAirbyte) -> None:
     (number,) = add_connections(airbyte, 1, name="2024")
     made = AirbyteSyncOperator(task_id="t", connection_name="2024")
     setattr(made, "connection_name", 2024)  # noqa: B010 - what Jinja's native types make of it
-    assert AirbyteHook().run(find_connection(made)).connection_id == number
+    assert AirbyteHook().run(resolve_task_connection(made)).connection_id == number
 
 
 def test_a_name_is_looked_up_as_patiently_as_an_id(airbyte: LocalAirbyte) -> None:
-    airbyte.next_reply(503, path="/connections", times=9)
+    airbyte.respond_with(503, path="/connections", times=9)
     sensor = AirbyteFreshnessSensor(task_id="t", connection_name="Stripe → BigQuery", max_age=60)
     assert sensor.poke({}).is_done is False
-    assert len(airbyte.asked("GET", "/connections")) == 1
+    assert len(airbyte.requests_to("GET", "/connections")) == 1

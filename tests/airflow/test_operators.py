@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDeferred
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListSourcesOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -99,7 +99,7 @@ def test_only_the_end_of_a_job_ends_the_wait(dag: DAG, airbyte: LocalAirbyte, de
     done = run(dag)
     assert done.states == {"sync": "success"}
     assert done.xcom("sync")["status"] == "succeeded"
-    assert airbyte.jobs[0].looks == 6
+    assert airbyte.jobs[0].poll_count == 6
     assert len(airbyte.jobs) == 1
 
 
@@ -118,7 +118,7 @@ def test_a_job_that_does_not_succeed_fails_the_task(
 @BOTH_MODES
 def test_a_server_that_is_away_for_a_moment_fails_nothing(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     airbyte.script_jobs("running", "running", "succeeded")
-    airbyte.next_reply(502, method="GET", path=r"/jobs/\d+")
+    airbyte.respond_with(502, method="GET", path=r"/jobs/\d+")
     sync(deferrable=deferrable)
     assert run(dag).states == {"sync": "success"}
     assert len(airbyte.jobs) == 1
@@ -130,13 +130,13 @@ def test_job_id_and_job_url_are_there_before_it_waits(airbyte: LocalAirbyte) -> 
         execute(sync(deferrable=True), xcoms)
     assert xcoms.pushed["job_id"] == 1
     assert xcoms.pushed["job_url"].endswith("jobId=1&openLogs=true")
-    assert not airbyte.asked("GET", "/jobs/1")
+    assert not airbyte.requests_to("GET", "/jobs/1")
 
 
 def test_without_waiting_the_task_is_done_once_the_sync_is_started(airbyte: LocalAirbyte) -> None:
     result = execute(sync(wait_for_completion=False, deferrable=True))
     assert (result["job_id"], result["status"], result["rows_synced"]) == (1, "pending", None)
-    assert not airbyte.asked("GET", "/jobs/1")
+    assert not airbyte.requests_to("GET", "/jobs/1")
 
 
 def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAirbyte) -> None:
@@ -161,7 +161,7 @@ def test_a_sync_that_takes_too_long_is_cancelled_and_fails(dag: DAG, airbyte: Lo
 
 
 def test_after_a_lost_reply_the_sync_is_taken_up_and_not_started_again(airbyte: LocalAirbyte) -> None:
-    airbyte.lose_next_reply()
+    airbyte.drop_next_response()
     assert execute(sync())["status"] == "succeeded"
     assert len(airbyte.jobs) == 1
 
@@ -172,33 +172,33 @@ def test_after_a_lost_reply_the_sync_is_taken_up_and_not_started_again(airbyte: 
 @pytest.mark.parametrize(
     ("connection_id", "kind", "words"),
     [
-        ("stripe to bigquery", errors.AirbyteConfigError, "connection_id is 'stripe to bigquery', expected a UUID"),
-        ("", errors.AirbyteConfigError, "connection_id is '': a template rendered to nothing"),
-        ("None", errors.AirbyteConfigError, "connection_id is 'None': a template rendered to nothing"),
-        ("00000000-0000-4000-8000-000000000000", errors.AirbyteNotFoundError, "Check the id"),
-        (STRIPE_TO_POSTGRES, errors.AirbyteConnectionInactiveError, "'Stripe → Postgres' .* is inactive"),
+        ("stripe to bigquery", exceptions.AirbyteConfigError, "connection_id is 'stripe to bigquery', expected a UUID"),
+        ("", exceptions.AirbyteConfigError, "connection_id is '': a template rendered to nothing"),
+        ("None", exceptions.AirbyteConfigError, "connection_id is 'None': a template rendered to nothing"),
+        ("00000000-0000-4000-8000-000000000000", exceptions.AirbyteNotFoundError, "Check the id"),
+        (STRIPE_TO_POSTGRES, exceptions.AirbyteConnectionInactiveError, "'Stripe → Postgres' .* is inactive"),
     ],
 )
 def test_a_connection_that_cannot_be_synced_is_refused(
-    airbyte: LocalAirbyte, connection_id: str, kind: type[errors.AirbyteError], words: str
+    airbyte: LocalAirbyte, connection_id: str, kind: type[exceptions.AirbyteError], words: str
 ) -> None:
     with pytest.raises(kind, match=words) as caught:
         execute(sync(connection_id))
     assert isinstance(caught.value, AirflowException)
     assert not airbyte.jobs
-    assert not airbyte.asked("POST", "/jobs")
+    assert not airbyte.requests_to("POST", "/jobs")
 
 
 def test_a_connection_that_runs_already_is_told_as_such(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    with pytest.raises(errors.AirbyteAlreadyRunningError, match="It is job 1, a sync"):
+    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match="It is job 1, a sync"):
         execute(sync(on_running="fail"))
     assert len(airbyte.jobs) == 1
 
 
 def test_a_wrong_secret_is_refused(airbyte: LocalAirbyte) -> None:
     airbyte.client_secret = "another one"
-    with pytest.raises(errors.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)"):
+    with pytest.raises(exceptions.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)"):
         execute(sync())
     assert not airbyte.jobs
 
@@ -206,17 +206,17 @@ def test_a_wrong_secret_is_refused(airbyte: LocalAirbyte) -> None:
 @pytest.mark.parametrize(
     ("host", "kind", "words"),
     [
-        ("", errors.AirbyteConfigError, r"has no Airbyte URL \(Host\)"),
+        ("", exceptions.AirbyteConfigError, r"has no Airbyte URL \(Host\)"),
         (
             "ftp://airbyte",
-            errors.AirbyteConfigError,
+            exceptions.AirbyteConfigError,
             r"Airbyte URL \(Host\) is 'ftp://airbyte', which is no http or https URL",
         ),
-        ("{url}/somewhere/else", errors.AirbyteUnexpectedReplyError, "Check Airbyte URL \\(Host\\)"),
+        ("{url}/somewhere/else", exceptions.AirbyteUnexpectedResponseError, "Check Airbyte URL \\(Host\\)"),
     ],
 )
 def test_a_wrong_base_url_is_refused(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, host: str, kind: type[errors.AirbyteError], words: str
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, host: str, kind: type[exceptions.AirbyteError], words: str
 ) -> None:
     connection = json.loads(airbyte.airflow_connection)
     connection["host"] = host.format(url=airbyte.url)
@@ -228,7 +228,9 @@ def test_a_wrong_base_url_is_refused(
 
 @pytest.mark.parametrize("value", [0, -1, "30", None, True, float("nan"), float("inf")])
 def test_an_interval_that_is_none_is_refused_while_the_dag_is_parsed(value: Any) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=r"poll_interval is .*, expected a number of seconds") as caught:
+    with pytest.raises(
+        exceptions.AirbyteConfigError, match=r"poll_interval is .*, expected a number of seconds"
+    ) as caught:
         sync(poll_interval=value)
     assert isinstance(caught.value, AirflowException)
 
@@ -253,21 +255,21 @@ def test_an_interval_that_is_none_is_refused_while_the_dag_is_parsed(value: Any)
     ],
 )
 def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
-    with pytest.raises(errors.AirbyteEventError, match="nobody knows how its job ended") as caught:
+    with pytest.raises(exceptions.AirbyteTriggerEventError, match="nobody knows how its job ended") as caught:
         sync().execute_complete({}, event)
     assert isinstance(caught.value, AirflowException)
 
 
 def test_an_event_with_the_status_alone_is_checked_with_airbyte(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
-    with pytest.raises(errors.AirbyteJobFailedError):
+    with pytest.raises(exceptions.AirbyteJobFailedError):
         sync().execute_complete({}, {"job_id": job.job_id, "status": "succeeded"})
 
 
 def test_an_error_of_the_trigger_is_the_tasks_error_with_its_class(airbyte: LocalAirbyte) -> None:
-    error = errors.AirbyteAccessError(method="GET", url="http://a/jobs/1", status=403, detail="No.")
-    event = {"job_id": 1, "status": "error", "error": errors.dump(error)}
-    with pytest.raises(errors.AirbyteAccessError, match="answered 403: No") as caught:
+    error = exceptions.AirbytePermissionError(method="GET", url="http://a/jobs/1", status=403, detail="No.")
+    event = {"job_id": 1, "status": "error", "error": exceptions.error_to_dict(error)}
+    with pytest.raises(exceptions.AirbytePermissionError, match="answered 403: No") as caught:
         sync().execute_complete({}, event)
     assert isinstance(caught.value, AirflowException)
     assert caught.value.status == 403
@@ -286,9 +288,9 @@ def test_a_retry_that_is_handed_the_event_of_the_try_before_begins_anew(airbyte:
     """As Airflow 3.0 does with a task that failed after it was deferred."""
     failed = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
     raw = dict(AirbyteHook().get_job(failed.job_id).raw)
-    event = {"status": "failed", "job_id": failed.job_id, "job": raw, "handed_on": {"try_number": 1}}
+    event = {"status": "failed", "job_id": failed.job_id, "job": raw, "metadata": {"try_number": 1}}
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02)
-    with pytest.raises(errors.AirbyteJobFailedError):
+    with pytest.raises(exceptions.AirbyteJobFailedError):
         task.execute_complete(cast("Any", {"ti": XComs(1)}), dict(event))
     assert len(airbyte.jobs) == 1
     assert task.execute_complete(cast("Any", {"ti": XComs(2)}), dict(event))["job_id"] == 2
@@ -298,7 +300,7 @@ def test_a_job_that_succeeded_is_a_success_for_any_try(airbyte: LocalAirbyte) ->
     """A task that was queued again, because it was lost on its way to a worker, has another number."""
     done = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     raw = dict(AirbyteHook().get_job(done.job_id).raw)
-    event = {"status": "succeeded", "job_id": done.job_id, "job": raw, "handed_on": {"try_number": 1}}
+    event = {"status": "succeeded", "job_id": done.job_id, "job": raw, "metadata": {"try_number": 1}}
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, asset_events="none")
     assert task.execute_complete(cast("Any", {"ti": XComs(2)}), event)["job_id"] == 1
     assert len(airbyte.jobs) == 1
@@ -307,6 +309,6 @@ def test_a_job_that_succeeded_is_a_success_for_any_try(airbyte: LocalAirbyte) ->
 @pytest.mark.parametrize("status", ["queued", "running"])
 def test_a_job_that_somebody_else_started_is_waited_for_and_never_cancelled(airbyte: LocalAirbyte, status: str) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, status)
-    with pytest.raises(errors.AirbyteJobTimeoutError):
+    with pytest.raises(exceptions.AirbyteJobTimeoutError):
         execute(sync(timeout=0.2))
     assert (airbyte.jobs, airbyte.cancelled) == ([job], [])

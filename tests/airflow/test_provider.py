@@ -92,14 +92,14 @@ def test_a_dag_file_that_imports_us_loads_no_http_library_and_no_trigger(room: s
 def test_a_dag_file_that_imports_us_loads_only_what_declares_tasks(room: str) -> None:
     """That is a few milliseconds; all of ``api`` and the hook would be 40, for each parsing process anew."""
     ours = set(loaded(f"import airflow_provider_airbyte_api.{room}.airbyte", ("airflow_provider_airbyte_api",)))
-    assert ours - {f"airflow_provider_airbyte_api.{name}" for name in ("get_provider_info", "form")} == {
+    assert ours - {f"airflow_provider_airbyte_api.{name}" for name in ("get_provider_info", "connection_form")} == {
         "airflow_provider_airbyte_api",
         "airflow_provider_airbyte_api.api",
-        "airflow_provider_airbyte_api.api.defaults",
-        "airflow_provider_airbyte_api.arguments",
+        "airflow_provider_airbyte_api._defaults",
+        "airflow_provider_airbyte_api._validation",
         "airflow_provider_airbyte_api.links",
         "airflow_provider_airbyte_api.links.airbyte",
         f"airflow_provider_airbyte_api.{room}",
         f"airflow_provider_airbyte_api.{room}.airbyte",
-        "airflow_provider_airbyte_api.tracebacks",
+        "airflow_provider_airbyte_api._tracebacks",
     }

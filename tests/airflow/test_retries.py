@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
 
-from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.hooks.errors import as_airflow
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
-from airflow_provider_airbyte_api.retries import HOPELESS, RATE_LIMITED_DELAY, airbyte_retry_policy
+from airflow_provider_airbyte_api.retry_policy import NON_RETRYABLE, RATE_LIMIT_DELAY, airbyte_retry_policy
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
@@ -19,29 +18,29 @@ from tests.airflow.test_killing import Context, Store, defer, execute, sync
 from tests.api.test_errors import all_kinds
 from tests.versions import since
 
-TRANSIENT = [kind for kind in all_kinds() if kind.transient]
+TRANSIENT = [kind for kind in all_kinds() if kind.retryable]
 
 
-def decision(kind: type[errors.AirbyteError]) -> tuple[str, object]:
+def decision(kind: type[exceptions.AirbyteError]) -> tuple[str, object]:
     """What the policy makes of an error, as Airflow raises it."""
-    made = airbyte_retry_policy().evaluate(as_airflow(kind.__new__(kind, "trouble")), 1, 3)
+    made = airbyte_retry_policy().evaluate(kind.__new__(kind, "trouble"), 1, 3)
     return made.action.value, made.retry_delay
 
 
 @since("3.3", "it knows no retry policies")
-@pytest.mark.parametrize("kind", HOPELESS)
-def test_what_no_retry_heals_fails_at_once(kind: type[errors.AirbyteError]) -> None:
+@pytest.mark.parametrize("kind", NON_RETRYABLE)
+def test_what_no_retry_heals_fails_at_once(kind: type[exceptions.AirbyteError]) -> None:
     assert decision(kind)[0] == "fail"
 
 
 @since("3.3", "it knows no retry policies")
 def test_a_rate_limit_is_waited_for() -> None:
-    assert decision(errors.AirbyteRateLimitError) == ("retry", RATE_LIMITED_DELAY)
+    assert decision(exceptions.AirbyteRateLimitError) == ("retry", RATE_LIMIT_DELAY)
 
 
 @since("3.3", "it knows no retry policies")
-@pytest.mark.parametrize("kind", [*TRANSIENT, errors.AirbyteJobFailedError, errors.AirbyteAlreadyRunningError])
-def test_all_else_is_retried(kind: type[errors.AirbyteError]) -> None:
+@pytest.mark.parametrize("kind", [*TRANSIENT, exceptions.AirbyteJobFailedError, exceptions.AirbyteAlreadyRunningError])
+def test_all_else_is_retried(kind: type[exceptions.AirbyteError]) -> None:
     assert decision(kind)[0] in ("retry", "default")
 
 
@@ -49,10 +48,10 @@ CHALLENGE: dict[str, Any] = {"gateway": "html", "headers": {"WWW-Authenticate": 
 """With status 401: what a gateway that wants HTTP authentication of its own answers, for good."""
 
 
-def assert_retried(error: errors.AirbyteUnreachableError) -> None:
+def assert_retried(error: exceptions.AirbyteUnreachableError) -> None:
     """Airflow retries after this error, which shows what ended the ride-out."""
     assert isinstance(error, AirflowException)
-    assert not isinstance(error, HOPELESS)
+    assert not isinstance(error, NON_RETRYABLE)
     assert 'Basic realm="nginx"' in str(error)
 
 
@@ -65,8 +64,8 @@ def test_a_gateway_that_refuses_for_too_long_is_no_reason_to_give_up_the_retries
     store = Store()
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), Context(store))
-    airbyte.next_reply(401, path=path, **CHALLENGE)
-    with pytest.raises(errors.AirbyteUnreachableError) as gave_up:
+    airbyte.respond_with(401, path=path, **CHALLENGE)
+    with pytest.raises(exceptions.AirbyteUnreachableError) as gave_up:
         execute(sync(deferrable=deferrable), Context(store, try_number=2))
     assert_retried(gave_up.value)
 
@@ -74,9 +73,9 @@ def test_a_gateway_that_refuses_for_too_long_is_no_reason_to_give_up_the_retries
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 def test_nor_of_a_start_whose_connection_airbyte_has_shown(airbyte: LocalAirbyte, deferrable: bool) -> None:
-    airbyte.next_reply(401, method="POST", path="/jobs", **CHALLENGE)
+    airbyte.respond_with(401, method="POST", path="/jobs", **CHALLENGE)
     task = sync(deferrable=deferrable)
-    with pytest.raises(errors.AirbyteUnreachableError) as gave_up:
+    with pytest.raises(exceptions.AirbyteUnreachableError) as gave_up:
         execute(task, Context())
     assert_retried(gave_up.value)
 
@@ -92,20 +91,20 @@ def test_nor_of_a_sensor_that_pokes(airbyte: LocalAirbyte, freshness: bool) -> N
         else AirbyteJobSensor(job_id=job.job_id, **more)
     )
     assert not sensor.poke(context)
-    airbyte.next_reply(401, path="/jobs.*", **CHALLENGE)
+    airbyte.respond_with(401, path="/jobs.*", **CHALLENGE)
     assert not sensor.poke(context)
     time.sleep(0.02)
-    with pytest.raises(errors.AirbyteUnreachableError) as gave_up:
+    with pytest.raises(exceptions.AirbyteUnreachableError) as gave_up:
         sensor.poke(context)
     assert_retried(gave_up.value)
-    assert isinstance(gave_up.value.__cause__, errors.AirbyteAuthenticationError)
+    assert isinstance(gave_up.value.__cause__, exceptions.AirbyteAuthenticationError)
 
 
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("freshness", [False, True], ids=["job", "freshness"])
 async def test_nor_of_a_trigger(airbyte: LocalAirbyte, freshness: bool) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(401, path="/jobs.*", **CHALLENGE)
+    airbyte.respond_with(401, path="/jobs.*", **CHALLENGE)
     trigger = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY) if freshness else AirbyteJobTrigger(job.job_id)
     (event,) = [event async for event in trigger.run()]
     assert event.payload["error"]["type"] == "AirbyteUnreachableError"
@@ -117,7 +116,7 @@ async def test_nor_of_a_trigger(airbyte: LocalAirbyte, freshness: bool) -> None:
 def test_airflow_heeds_it(dag: DAG, airbyte: LocalAirbyte, status: int, tries: int) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     if status != 409:
-        airbyte.next_reply(status, method="POST", path="/jobs", times=9)
+        airbyte.respond_with(status, method="POST", path="/jobs", times=9)
     AirbyteSyncOperator(
         task_id="sync",
         connection_id=STRIPE_TO_BIGQUERY,
@@ -127,4 +126,4 @@ def test_airflow_heeds_it(dag: DAG, airbyte: LocalAirbyte, status: int, tries: i
         retry_policy=airbyte_retry_policy(),
     )
     assert run(dag).states == {"sync": "failed"}
-    assert len(airbyte.asked("POST", "/jobs")) == tries
+    assert len(airbyte.requests_to("POST", "/jobs")) == tries

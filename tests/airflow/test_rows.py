@@ -11,9 +11,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import defaults
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.api.jobs import Patience
+from airflow_provider_airbyte_api import _defaults
+from airflow_provider_airbyte_api.api.jobs import WaitOptions
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
@@ -23,8 +23,8 @@ from tests.versions import AIRFLOW
 ODD: list[Any] = [None, True, 0, -1, 1.5, 1e999, float("nan"), 10**400, "", "x", "\ud83d", [], ["x"], {}, {"x": [1]}]
 
 MADE: list[Any] = [
-    AirbyteJobTrigger(job_id=1, connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02, handed_on={"name": "Mine"}),
-    AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.02, handed_on={"name": "Mine"}),
+    AirbyteJobTrigger(job_id=1, connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02, metadata={"name": "Mine"}),
+    AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.02, metadata={"name": "Mine"}),
 ]
 if AIRFLOW >= (3, 0):
     from airflow_provider_airbyte_api.triggers.sync_events import AirbyteSyncEventTrigger
@@ -84,7 +84,7 @@ def test_what_an_author_gives_wrongly_is_an_error_that_airflow_survives_too(made
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("job_id", "five"), ("poll_interval", "x"), ("deadline", "soon"), ("handed_on", "x"), ("airbyte_conn_id", None)],
+    [("job_id", "five"), ("poll_interval", "x"), ("deadline", "soon"), ("metadata", "x"), ("airbyte_conn_id", None)],
 )
 async def test_a_row_that_cannot_be_used_is_an_event_that_says_what_to_do(name: str, value: Any) -> None:
     event = await event_of(AirbyteJobTrigger(**{**MADE[0].serialize()[1], name: value}))
@@ -92,7 +92,7 @@ async def test_a_row_that_cannot_be_used_is_an_event_that_says_what_to_do(name: 
     assert f"{name} is {value!r}" in event["error"]["message"]
     assert "install the same version on workers and triggerers" in event["error"]["message"]
     assert "goes on in Airbyte; clear the task to follow it." in event["error"]["message"]
-    assert event["handed_on"] == ({} if name == "handed_on" else {"name": "Mine"})
+    assert event["metadata"] == ({} if name == "metadata" else {"name": "Mine"})
 
 
 async def test_a_job_id_may_be_text(airbyte: LocalAirbyte) -> None:
@@ -104,9 +104,9 @@ async def test_a_job_id_may_be_text(airbyte: LocalAirbyte) -> None:
 
 @pytest.mark.parametrize("poll_interval", [0, -1, 1e-9, float("nan")])
 def test_a_poll_interval_has_a_floor(poll_interval: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(defaults, "MIN_POLL_INTERVAL", 1.0)
-    assert Patience(poll_interval).poll_interval == 1.0
-    assert Patience(1.5).poll_interval == 1.5
+    monkeypatch.setattr(_defaults, "MIN_POLL_INTERVAL", 1.0)
+    assert WaitOptions(poll_interval).poll_interval == 1.0
+    assert WaitOptions(1.5).poll_interval == 1.5
 
 
 async def test_an_error_of_ours_is_an_event_that_says_what_becomes_of_the_job(
@@ -114,8 +114,8 @@ async def test_an_error_of_ours_is_an_event_that_says_what_becomes_of_the_job(
 ) -> None:
     # A report of what was logged, with the lone surrogate in it, cannot be sent from one test process to another.
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
-    mocker.patch.object(triggers, "watching", side_effect=ZeroDivisionError("a mistake \ud83d"))
-    mocker.patch.object(triggers, "settings_for")
+    mocker.patch.object(triggers, "shared_polling_service", side_effect=ZeroDivisionError("a mistake \ud83d"))
+    mocker.patch.object(triggers, "get_settings")
     event = await event_of(AirbyteJobTrigger(**MADE[0].serialize()[1]))
     assert (event["status"], event["job_id"]) == ("error", 1)
     assert "ZeroDivisionError: a mistake" in event["error"]["message"]

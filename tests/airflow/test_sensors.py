@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSensorTimeout
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
@@ -42,7 +42,7 @@ def test_only_the_end_of_a_job_ends_the_wait(dag: DAG, airbyte: LocalAirbyte, mo
     done = run(dag)
     assert done.states == {"wait": "success"}
     assert done.xcom("wait")["rows_synced"] == job.rows
-    assert job.looks == 5
+    assert job.poll_count == 5
 
 
 @ALL_MODES
@@ -92,8 +92,8 @@ def test_a_sensor_out_of_time_fails_or_is_skipped_and_cancels_nothing(
 
 
 def test_a_deferred_sensor_out_of_time_raises_what_a_poking_one_does(airbyte: LocalAirbyte) -> None:
-    error = errors.AirbyteJobTimeoutError("too late", job_id=1)
-    event = {"job_id": 1, "status": "timeout", "error": errors.dump(error)}
+    error = exceptions.AirbyteJobTimeoutError("too late", job_id=1)
+    event = {"job_id": 1, "status": "timeout", "error": exceptions.error_to_dict(error)}
     with pytest.raises(AirflowSensorTimeout, match="too late"):
         AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)
 
@@ -107,13 +107,13 @@ def test_a_job_that_is_finished_already_needs_no_triggerer(airbyte: LocalAirbyte
 
 @pytest.mark.parametrize("event", [None, {}, {"job_id": 1, "status": "done"}])
 def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
-    with pytest.raises(errors.AirbyteEventError):
+    with pytest.raises(exceptions.AirbyteTriggerEventError):
         AirbyteJobSensor(task_id="wait", job_id=1).execute_complete({}, event)
 
 
 @pytest.mark.parametrize("job_id", ["None", "", "abc", 0])
 def test_what_is_no_job_id_is_refused_before_anything_is_sent(airbyte: LocalAirbyte, job_id: Any) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=f"job_id is {job_id!r}") as caught:
+    with pytest.raises(exceptions.AirbyteConfigError, match=f"job_id is {job_id!r}") as caught:
         AirbyteJobSensor(task_id="wait", job_id=job_id).poke({})
     assert isinstance(caught.value, AirflowException)
     assert not airbyte.requests
@@ -123,7 +123,7 @@ def test_what_is_no_job_id_is_refused_before_anything_is_sent(airbyte: LocalAirb
 def test_an_unknown_job_fails_at_once(dag: DAG, airbyte: LocalAirbyte, mode: str) -> None:
     AirbyteJobSensor(task_id="wait", job_id="999", **MODES[mode])
     assert run(dag).states == {"wait": "failed"}
-    assert len(airbyte.asked("GET", "/jobs/999")) == 1
+    assert len(airbyte.requests_to("GET", "/jobs/999")) == 1
 
 
 @pytest.mark.parametrize("path", ["/applications/token", r"/jobs/\d+"])
@@ -132,7 +132,7 @@ def test_an_outage_at_the_first_poll_of_a_deferred_sensor_is_ridden_out(
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
     job.script = ["running", "succeeded"]
-    airbyte.next_reply(502, path=path, times=14)
+    airbyte.respond_with(502, path=path, times=14)
     wait_for(job, "deferred")
     assert run(dag).states == {"wait": "success"}
 
@@ -142,7 +142,7 @@ def test_an_outage_of_a_poking_sensor_is_said_when_it_begins_and_when_it_is_over
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     task = wait_for(job, "poke")
-    airbyte.next_reply(502, path=r"/jobs/\d+", times=3)
+    airbyte.respond_with(502, path=r"/jobs/\d+", times=3)
     log = mocker.patch.object(AirbyteJobSensor, "log")
     for _ in range(4):
         task.poke({"ti": XComs()})  # type: ignore[typeddict-item]
@@ -155,14 +155,14 @@ def test_an_outage_of_a_poking_sensor_is_said_when_it_begins_and_when_it_is_over
 
 
 def test_an_unknown_job_is_told_with_what_to_do(airbyte: LocalAirbyte) -> None:
-    with pytest.raises(errors.AirbyteNotFoundError, match="There is no job 999"):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match="There is no job 999"):
         AirbyteJobSensor(task_id="wait", job_id="999").poke({})
 
 
 def test_poll_interval_is_poke_interval_by_another_name() -> None:
     assert AirbyteJobSensor(task_id="wait", job_id=1, poll_interval=7).poke_interval == 7
     assert AirbyteJobSensor(task_id="wait", job_id=1, poke_interval=8).poke_interval == 8
-    with pytest.raises(errors.AirbyteConfigError, match="they mean the same"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="they mean the same"):
         AirbyteJobSensor(task_id="wait", job_id=1, poll_interval=7, poke_interval=8)
 
 
@@ -186,11 +186,11 @@ def test_a_web_page_in_the_midst_of_the_wait_is_waited_out(airbyte: LocalAirbyte
         "path": f"/jobs/{job.job_id}",
     }
     sensor, context = wait_for(job, "poke"), cast("Any", {"ti": XComs()})
-    airbyte.next_reply(**page)
-    with pytest.raises(errors.AirbyteUnexpectedReplyError):
+    airbyte.respond_with(**page)
+    with pytest.raises(exceptions.AirbyteUnexpectedResponseError):
         sensor.poke(context)
     assert not sensor.poke(context).is_done
-    airbyte.next_reply(**page)
+    airbyte.respond_with(**page)
     assert not sensor.poke(context).is_done
 
 
@@ -201,8 +201,8 @@ def test_a_gateway_that_answers_at_a_later_poke_is_waited_out(
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
     job.script = ["running", "succeeded"]
-    airbyte.next_reply(path=f"/jobs/{job.job_id}")  # Airbyte's own
-    airbyte.next_reply(status, path=f"/jobs/{job.job_id}", gateway="html")
+    airbyte.respond_with(path=f"/jobs/{job.job_id}")  # Airbyte's own
+    airbyte.respond_with(status, path=f"/jobs/{job.job_id}", gateway="html")
     wait_for(job, mode)
     assert run(dag).states == {"wait": "success"}
 
@@ -211,7 +211,7 @@ def test_a_gateway_that_answers_at_a_later_poke_is_waited_out(
 def test_a_gateway_that_answers_at_the_first_poke_fails_the_sensor(dag: DAG, airbyte: LocalAirbyte, mode: str) -> None:
     """Nobody has seen the job yet, and the address may be wrong."""
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(404, path=f"/jobs/{job.job_id}", gateway="html")
+    airbyte.respond_with(404, path=f"/jobs/{job.job_id}", gateway="html")
     wait_for(job, mode)
     assert run(dag).states == {"wait": "failed"}
 
@@ -219,17 +219,17 @@ def test_a_gateway_that_answers_at_the_first_poke_fails_the_sensor(dag: DAG, air
 @ALL_MODES
 def test_a_job_that_is_deleted_during_the_wait_fails_the_sensor(dag: DAG, airbyte: LocalAirbyte, mode: str) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.next_reply(path=f"/jobs/{job.job_id}")  # Airbyte's own
-    airbyte.next_reply(404, path=f"/jobs/{job.job_id}", times=20)
+    airbyte.respond_with(path=f"/jobs/{job.job_id}")  # Airbyte's own
+    airbyte.respond_with(404, path=f"/jobs/{job.job_id}", times=20)
     wait_for(job, mode)
     assert run(dag).states == {"wait": "failed"}
 
 
 def test_a_retry_that_is_handed_the_event_of_the_try_before_looks_anew(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    away = errors.dump(errors.AirbyteUnreachableError("away"))
-    event = {"job_id": job.job_id, "status": "error", "error": away, "handed_on": {"try_number": 1}}
+    away = exceptions.error_to_dict(exceptions.AirbyteUnreachableError("away"))
+    event = {"job_id": job.job_id, "status": "error", "error": away, "metadata": {"try_number": 1}}
     sensor = wait_for(job, "deferred")
-    with pytest.raises(errors.AirbyteUnreachableError):
+    with pytest.raises(exceptions.AirbyteUnreachableError):
         sensor.execute_complete(cast("Any", {"ti": XComs(1)}), dict(event))
     assert sensor.execute_complete(cast("Any", {"ti": XComs(2)}), dict(event))["job_id"] == job.job_id

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import errors, jobs, resources, retry
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import backoff, jobs, resources
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
@@ -54,7 +55,7 @@ class Accessor:
         self.kept[key] = value
 
 
-class Heard:
+class WatcherHarness:
     """A watcher that runs, and what it has told.
 
     With a store it runs as in the triggerer of Airflow 3.3, whose own manager of streams says what is stored.
@@ -100,10 +101,10 @@ class Heard:
             self.task.result()
 
 
-def watcher(store: Accessor | None = None, *, stores: bool = True, **which: Any) -> Heard:
+def watcher(store: Accessor | None = None, *, stores: bool = True, **which: Any) -> WatcherHarness:
     trigger = AirbyteSyncEventTrigger(**{"poll_interval": 0.05, **which})
     trigger.asset_state_store = store  # type: ignore[assignment]
-    heard = Heard(trigger)
+    heard = WatcherHarness(trigger)
     heard.stores = stores
     return heard
 
@@ -118,8 +119,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def settled(airbyte: LocalAirbyte, polls: int = 2) -> None:
     """Let some polls pass."""
-    before = len(airbyte.asked("GET", "/jobs"))
-    await until(lambda: len(airbyte.asked("GET", "/jobs")) >= before + polls)
+    before = len(airbyte.requests_to("GET", "/jobs"))
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= before + polls)
 
 
 async def test_a_sync_that_anybody_ran_is_one_event_with_what_it_moved(airbyte: LocalAirbyte) -> None:
@@ -128,7 +129,7 @@ async def test_a_sync_that_anybody_ran_is_one_event_with_what_it_moved(airbyte: 
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     await settled(airbyte)
     assert heard.events == []
-    airbyte.end_job(job.job_id)
+    airbyte.finish_job(job.job_id)
     await settled(airbyte, 4)
     (event,) = heard.events
     page = f"{airbyte.url}/workspaces/{WORKSPACE_ID}/connections/{STRIPE_TO_BIGQUERY}"
@@ -205,18 +206,18 @@ async def test_fifty_watchers_share_one_poll_one_session_and_one_token(
     ids = [str(uuid.uuid4()) for _ in range(50)]
     airbyte.connections.extend({**template, "connectionId": each, "name": each} for each in ids)
     crowd = [watcher(connection_id=each, poll_interval=0.2) for each in ids]
-    await until(lambda: len(airbyte.asked("GET", "/connections/.*")) == 50)
+    await until(lambda: len(airbyte.requests_to("GET", "/connections/.*")) == 50)
     await asyncio.sleep(0.5)
-    began, before = time.monotonic(), len(airbyte.asked("GET", "/jobs"))
+    began, before = time.monotonic(), len(airbyte.requests_to("GET", "/jobs"))
     await asyncio.sleep(2.0)
-    polls = len(airbyte.asked("GET", "/jobs")) - before
+    polls = len(airbyte.requests_to("GET", "/jobs")) - before
     assert polls <= (time.monotonic() - began) / (0.2 * 0.85) + 1
     jobs = [airbyte.add_job(each, "succeeded") for each in ids]
     await until(lambda: all(heard.events for heard in crowd))
     await settled(airbyte, 3)
     assert [heard.job_ids for heard in crowd] == [[job.job_id] for job in jobs]
     assert opened.call_count == 1
-    assert len(airbyte.asked("POST", "/applications/token")) == 1
+    assert len(airbyte.requests_to("POST", "/applications/token")) == 1
     for heard in crowd:
         await heard.stop()
 
@@ -243,9 +244,9 @@ async def test_what_finished_long_ago_while_nobody_watched_is_told_of(airbyte: L
     first = watcher(store)
     await settled(airbyte)
     await first.stop()
-    airbyte.clock_ahead = 6 * 3600.0
+    airbyte.clock_skew = 6 * 3600.0
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    airbyte.clock_ahead = 12 * 3600.0
+    airbyte.clock_skew = 12 * 3600.0
     second = watcher(store)
     await until(lambda: bool(second.events))
     assert second.job_ids == [job.job_id]
@@ -255,13 +256,13 @@ async def test_what_finished_long_ago_while_nobody_watched_is_told_of(airbyte: L
 async def test_trouble_costs_no_event_and_ends_no_watcher(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "AWAY", retry.Retry(first_pause=0.01, longest_pause=0.01))
+    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", backoff.RetryPolicy(wait_initial=0.01, wait_max=0.01))
     heard = watcher()
     await settled(airbyte)
-    airbyte.next_reply(503, path="/jobs", times=2)
-    airbyte.next_reply(404, path="/jobs", body="<html>under construction</html>")
+    airbyte.respond_with(503, path="/jobs", times=2)
+    airbyte.respond_with(404, path="/jobs", body="<html>under construction</html>")
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    airbyte.next_reply(500, path="/connections/.*", times=1)
+    airbyte.respond_with(500, path="/connections/.*", times=1)
     airbyte.revoke_tokens()
     await until(lambda: bool(heard.events))
     await settled(airbyte, 3)
@@ -273,13 +274,13 @@ async def test_trouble_costs_no_event_and_ends_no_watcher(
 async def test_a_wrong_secret_is_waited_out_and_a_new_one_taken_up(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_airbyte_api.triggers import lookups
+    from airflow_provider_airbyte_api.triggers import _settings_cache
 
-    monkeypatch.setattr(lookups, "SETTINGS_KEPT", 0.05)
+    monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
     secret = airbyte.client_secret
     airbyte.client_secret = "another one"
     heard = watcher()
-    await until(lambda: len(airbyte.asked("POST", "/applications/token")) >= 2)
+    await until(lambda: len(airbyte.requests_to("POST", "/applications/token")) >= 2)
     assert not heard.task.done()
     airbyte.client_secret = secret
     await settled(airbyte)
@@ -307,7 +308,7 @@ async def test_numbers_that_the_list_leaves_out_are_asked_for(airbyte: LocalAirb
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     await until(lambda: bool(heard.events))
     assert heard.events[0]["rows_synced"] == 250_000
-    assert len(airbyte.asked("GET", f"/jobs/{job.job_id}")) == 1
+    assert len(airbyte.requests_to("GET", f"/jobs/{job.job_id}")) == 1
     await heard.stop()
 
 
@@ -374,15 +375,15 @@ def test_a_cursor_is_json_and_forgets_what_is_long_ago() -> None:
         return Job.from_json(row)
 
     early, late = ended(1, "1970-01-01T00:10:00Z"), ended(2, "1970-01-01T00:20:00Z")
-    assert Cursor(700.0).is_news(late)
-    assert not Cursor(700.0).is_news(ended(3, "1970-01-01T00:10:00Z"))
-    cursor = Cursor(590.0).after(early)
-    assert not cursor.is_news(early)
-    moved = cursor.after(late).at(1_210.0)
-    assert moved.told == {2: 1_200.0}
-    assert not moved.is_news(early), "it ended long before"
+    assert Cursor(700.0).is_new(late)
+    assert not Cursor(700.0).is_new(ended(3, "1970-01-01T00:10:00Z"))
+    cursor = Cursor(590.0).advance_past(early)
+    assert not cursor.is_new(early)
+    moved = cursor.advance_past(late).advance_to(1_210.0)
+    assert moved.emitted == {2: 1_200.0}
+    assert not moved.is_new(early), "it ended long before"
     assert Cursor.load(moved.dump()) == moved
-    for nothing in (None, {}, {"since": "x", "told": {}}, "text", {"since": 1.0, "told": []}):
+    for nothing in (None, {}, {"position": "x", "emitted": {}}, "text", {"position": 1.0, "emitted": []}):
         assert Cursor.load(nothing) is None
 
 
@@ -403,7 +404,7 @@ def test_a_cursor_is_json_and_forgets_what_is_long_ago() -> None:
     ids=str,
 )
 def test_what_cannot_be_used_is_named_when_the_dag_is_parsed(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=message):
+    with pytest.raises(exceptions.AirbyteConfigError, match=message):
         AirbyteSyncEventTrigger(**given)
 
 
@@ -422,14 +423,14 @@ def test_it_is_rebuilt_from_what_it_serializes() -> None:
 
 def kept(store: Accessor) -> dict[str, float]:
     (value,) = store.kept.values()
-    told: dict[str, float] = value["told"]
+    told: dict[str, float] = value["emitted"]
     return told
 
 
 async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_events, "SAVED_EVERY", 0.0)
+    monkeypatch.setattr(sync_events, "CHECKPOINT_INTERVAL", 0.0)
     store = Accessor()
     first = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
@@ -459,7 +460,7 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
             self.outcome = type("Outcome", (), {"is_clean": is_clean})
 
     store = Accessor()
-    producer = sync_events._Producer(AirbyteSyncEventTrigger(), sync_events._Store(store, "key"))
+    producer = sync_events._Producer(AirbyteSyncEventTrigger(), sync_events._CursorStore(store, "key"))
     await producer.advance([Item(Cursor(1.0), is_clean=True), Item(Cursor(2.0), is_clean=True)])
     assert store.kept == {"key": Cursor(2.0).dump()}
     await producer.advance([Item(Cursor(3.0), is_clean=True), Item(Cursor(4.0), is_clean=False)])
@@ -469,7 +470,7 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
 
 
 async def test_no_more_is_told_than_airflow_stores(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync_events, "MOST_UNDER_WAY", 5)
+    monkeypatch.setattr(sync_events, "MAX_PENDING_EVENTS", 5)
     store = Accessor()
     heard = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
@@ -530,22 +531,22 @@ async def test_an_asset_that_is_gone_keeps_no_other_from_being_kept(airbyte: Loc
 async def test_a_request_that_fails_gives_its_slot_to_others_before_it_is_repeated(
     airbyte: LocalAirbyte, path: str, which: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, pause_after = [], retry.Retry.pause_after
+    pauses, pause_after = [], backoff.RetryPolicy.next_delay
 
-    def watched(self: retry.Retry, *arguments: Any) -> float | None:
+    def watched(self: backoff.RetryPolicy, *arguments: Any) -> float | None:
         pauses.append(pause_after(self, *arguments))
         return pauses[-1]
 
-    monkeypatch.setattr(retry.Retry, "pause_after", watched)
+    monkeypatch.setattr(backoff.RetryPolicy, "next_delay", watched)
     airbyte._world.list_shows_stats = False
-    airbyte.next_reply(502, path=path, times=2)
+    airbyte.respond_with(502, path=path, times=2)
     heard = watcher(**which)
     await settled(airbyte)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     await until(lambda: bool(heard.events))
     assert heard.events[0]["job_id"] == job.job_id
     assert heard.events[0]["rows_synced"] == 250_000
-    assert len(airbyte.asked("GET", path)) >= 3
+    assert len(airbyte.requests_to("GET", path)) >= 3
     assert set(pauses) == {None}, "a request has a slot until its end, and so makes no pause"
     await heard.stop()
 
@@ -553,7 +554,7 @@ async def test_a_request_that_fails_gives_its_slot_to_others_before_it_is_repeat
 async def test_a_job_of_which_nobody_can_tell_more_holds_up_no_other(airbyte: LocalAirbyte) -> None:
     heard = watcher()
     await settled(airbyte)
-    airbyte.next_reply(500, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=99)
+    airbyte.respond_with(500, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=99)
     poisoned = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     other = airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "succeeded")
     await until(lambda: len(heard.events) == 2)
@@ -565,7 +566,7 @@ async def test_a_job_of_which_nobody_can_tell_more_holds_up_no_other(airbyte: Lo
 async def test_a_connection_that_was_made_anew_under_its_name_is_watched(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_events, "RESOLVED_FOR", 0.2)
+    monkeypatch.setattr(sync_events, "RESOLUTION_TTL", 0.2)
     heard = watcher(connection_name="Stripe → BigQuery")
     await settled(airbyte)
     row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
@@ -580,10 +581,10 @@ async def test_a_connection_that_was_made_anew_under_its_name_is_watched(
 async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_airbyte_api.triggers import lookups
+    from airflow_provider_airbyte_api.triggers import _settings_cache
 
-    monkeypatch.setattr(lookups, "SETTINGS_KEPT", 0.05)
-    monkeypatch.setattr(sync_events, "RESOLVED_FOR", 0.2)
+    monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
+    monkeypatch.setattr(sync_events, "RESOLUTION_TTL", 0.2)
     heard = watcher()
     await settled(airbyte)
     with LocalAirbyte() as other:
@@ -598,12 +599,12 @@ async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
 async def test_a_host_that_was_wrong_is_left_once_it_is_corrected(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_airbyte_api.triggers import lookups
+    from airflow_provider_airbyte_api.triggers import _settings_cache
 
-    monkeypatch.setattr(lookups, "SETTINGS_KEPT", 0.05)
-    monkeypatch.setattr(jobs, "AWAY", retry.Retry(first_pause=0.01, longest_pause=0.01))
+    monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
+    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", backoff.RetryPolicy(wait_initial=0.01, wait_max=0.01))
     with LocalAirbyte() as wrong:
-        wrong.next_reply(200, path="/jobs", body="<html>welcome</html>", times=10_000)
+        wrong.respond_with(200, path="/jobs", body="<html>welcome</html>", times=10_000)
         monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", wrong.airflow_connection)
         heard = watcher()
         await settled(wrong)
@@ -619,10 +620,10 @@ async def test_a_host_that_was_wrong_is_left_once_it_is_corrected(
 async def test_tags_that_cannot_be_learnt_at_once_lose_no_event(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(retry.Retry, "pause_after", lambda *_: None)
+    monkeypatch.setattr(backoff.RetryPolicy, "next_delay", lambda *_: None)
     heard = watcher(tags="nightly")
     await settled(airbyte)
-    airbyte.next_reply(path="/connections/.*", times=2, **odd)
+    airbyte.respond_with(path="/connections/.*", times=2, **odd)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     await until(lambda: bool(heard.events))
     assert heard.job_ids == [job.job_id]
@@ -654,7 +655,7 @@ async def test_a_mistake_of_ours_in_one_poll_ends_no_watcher(
 ) -> None:
     heard = [watcher(), watcher(statuses="failed")]
     await settled(airbyte)
-    broken = mocker.patch.object(resources, "page_of_changes", side_effect=mistake)
+    broken = mocker.patch.object(resources, "fetch_updated_jobs_page", side_effect=mistake)
     await until(lambda: broken.call_count >= 1)
     mocker.stop(broken)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
@@ -667,7 +668,7 @@ async def test_a_mistake_of_ours_in_one_poll_ends_no_watcher(
 async def test_fifty_watchers_ride_out_an_outage_as_one(airbyte: LocalAirbyte) -> None:
     crowd = [watcher(poll_interval=0.1 + number / 1000) for number in range(50)]
     await settled(airbyte, 3)
-    airbyte.next_reply(429, path="/jobs", headers={"Retry-After": "2"})
+    airbyte.respond_with(429, path="/jobs", headers={"Retry-After": "2"})
     before = len(airbyte.requests)
     await asyncio.sleep(0.5)
     newcomers = [watcher(poll_interval=0.2) for _ in range(5)]
@@ -682,7 +683,7 @@ async def test_fifty_watchers_ride_out_an_outage_as_one(airbyte: LocalAirbyte) -
 
 @pytest.mark.parametrize("ahead", [-7200.0, 7200.0])
 async def test_a_clock_that_differs_from_airbytes_makes_no_storm(airbyte: LocalAirbyte, ahead: float) -> None:
-    airbyte.clock_ahead = ahead
+    airbyte.clock_skew = ahead
     for _ in range(3):
         airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     heard = watcher()

@@ -12,8 +12,8 @@ from pytest_mock import MockerFixture
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.triggers import _settings_cache
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
-from airflow_provider_airbyte_api.triggers import lookups
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
 
@@ -35,9 +35,9 @@ async def events(waiting: AirbyteJobTrigger) -> list[dict[str, Any]]:
 async def test_one_event_tells_how_the_job_ended(airbyte: LocalAirbyte, end: str) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
     job.script = ["queued", "running", "incomplete", "a word nobody knows", end]
-    (event,) = await events(trigger(job.job_id, handed_on={"name": "Mine"}))
-    assert (event["status"], event["job_id"], event["looks"]) == (end, job.job_id, 5)
-    assert event["handed_on"] == {"name": "Mine"}
+    (event,) = await events(trigger(job.job_id, metadata={"name": "Mine"}))
+    assert (event["status"], event["job_id"], event["poll_count"]) == (end, job.job_id, 5)
+    assert event["metadata"] == {"name": "Mine"}
     assert event["job"]["jobId"] == job.job_id
     assert json.loads(json.dumps(event)) == event
 
@@ -64,21 +64,21 @@ async def test_a_wrong_secret_is_an_event_without_the_secret(airbyte: LocalAirby
 
 async def test_trouble_on_the_way_is_ridden_out(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_airbyte_api.api import jobs
-    from airflow_provider_airbyte_api.api.retry import Retry
+    from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 
-    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.01, longest_pause=0.01))
+    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", RetryPolicy(wait_initial=0.01, wait_max=0.01))
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
     job.script = ["running", "running", "succeeded"]
     for status in (502, 503, 429, 500):
-        airbyte.next_reply(status, path="/jobs/1")
-    airbyte.lose_next_reply("GET", "/jobs/1")
+        airbyte.respond_with(status, path="/jobs/1")
+    airbyte.drop_next_response("GET", "/jobs/1")
     airbyte.revoke_tokens()
     (event,) = await events(trigger(job.job_id))
     assert event["status"] == "succeeded"
 
 
 async def test_it_is_rebuilt_from_what_it_serializes(airbyte: LocalAirbyte) -> None:
-    first = trigger(1, deadline=5.0, queue_deadline=4.0, cancel_on_kill=True, handed_on={"name": "Mine"})
+    first = trigger(1, deadline=5.0, queue_deadline=4.0, cancel_on_kill=True, metadata={"name": "Mine"})
     path, kwargs = first.serialize()
     module, _, name = path.rpartition(".")
     assert (module, name) == (AirbyteJobTrigger.__module__, AirbyteJobTrigger.__name__)
@@ -108,7 +108,7 @@ async def test_the_event_loop_keeps_turning_while_the_server_takes_its_time(airb
 async def test_no_event_comes_before_airflow_has_seen_the_task_defer(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triggers, "SETTLING", 0.5)
+    monkeypatch.setattr(triggers, "MIN_DEFERRAL_SECONDS", 0.5)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     started = time.monotonic()
     assert len(await events(trigger(job.job_id))) == 1
@@ -126,7 +126,7 @@ async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: Lo
 
 
 async def test_a_crowd_looks_the_airflow_connection_up_once(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
-    looked_up = mocker.spy(lookups, "get_async_connection")
+    looked_up = mocker.spy(_settings_cache, "get_async_connection")
     made = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded").job_id for _ in range(20)]
     assert len(await asyncio.gather(*(events(trigger(job_id)) for job_id in made))) == 20
     assert looked_up.call_count == 1
@@ -143,7 +143,7 @@ async def test_a_secrets_backend_that_is_away_fails_no_trigger(
             raise answers.pop(0)
         return await get_async_connection(conn_id)
 
-    mocker.patch.object(lookups, "get_async_connection", get)
+    mocker.patch.object(_settings_cache, "get_async_connection", get)
     (event,) = await events(trigger(job.job_id))
     assert event["status"] == "succeeded"
 
@@ -151,7 +151,7 @@ async def test_a_secrets_backend_that_is_away_fails_no_trigger(
 async def test_a_secrets_backend_that_stays_away_is_an_event_that_says_so(
     airbyte: LocalAirbyte, mocker: MockerFixture, fast_clock: None
 ) -> None:
-    mocker.patch.object(lookups, "get_async_connection", side_effect=RuntimeError("the vault is sealed"))
+    mocker.patch.object(_settings_cache, "get_async_connection", side_effect=RuntimeError("the vault is sealed"))
     (event,) = await events(trigger(1, unreachable_timeout=60.0))
     assert (event["status"], event["error"]["type"]) == ("error", "AirbyteUnreachableError")
     assert "'airbyte_api_default': RuntimeError: the vault is sealed" in event["error"]["message"]
@@ -173,12 +173,12 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waiting = [asyncio.create_task(events(trigger(job.job_id))) for _ in range(20)]
     await asyncio.sleep(0.2)
-    looked_up = mocker.spy(lookups, "get_async_connection")
+    looked_up = mocker.spy(_settings_cache, "get_async_connection")
     airbyte.client_secret = "changed"
     monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", airbyte.airflow_connection)
     airbyte.revoke_tokens()
     await asyncio.sleep(0.2)
-    airbyte.end_job(job.job_id)
+    airbyte.finish_job(job.job_id)
     for each in waiting:
         assert (await each)[0]["status"] == "succeeded"
     assert looked_up.call_count == 1
@@ -187,13 +187,13 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
 async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for_that(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(jobs, "PROGRESS_LOG_INTERVAL", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.4)
     log = mocker.patch.object(waits, "_log")
     waiting = asyncio.create_task(events(waits))
     await asyncio.sleep(1.5)
-    airbyte.end_job(job.job_id)
+    airbyte.finish_job(job.job_id)
     await waiting
     said = [call.args[1] % call.args[2:] for call in log.log.call_args_list]
     still = f"Job {job.job_id} is still running, 0 min after its start."
@@ -201,19 +201,19 @@ async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for
     assert said[-1] == f"Job {job.job_id} is succeeded."
     assert set(said[1:-1]) == {still}
     assert len(said) >= 7
-    assert len(airbyte.asked("GET", f"/jobs/{job.job_id}")) <= 7
+    assert len(airbyte.requests_to("GET", f"/jobs/{job.job_id}")) <= 7
 
 
 async def test_it_does_not_say_that_a_job_runs_while_nobody_knows(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(jobs, "PROGRESS_LOG_INTERVAL", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.1)
     log = mocker.patch.object(waits, "_log")
     waiting = asyncio.create_task(events(waits))
     await asyncio.sleep(0.3)
-    airbyte.next_reply(503, path="/jobs/.*", times=99)
+    airbyte.respond_with(503, path="/jobs/.*", times=99)
     await asyncio.sleep(0.4)
     before = log.log.call_count
     await asyncio.sleep(0.6)

@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSkipException
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator, AirbyteUpdateConnectionOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -50,7 +50,7 @@ def test_a_second_time_nothing_is_changed_and_a_queued_job_lives_on(airbyte: Loc
         task_id="on", connection_id=STRIPE_TO_BIGQUERY, status="active", schedule="manual"
     )
     assert execute(task)["changed"] == []
-    assert airbyte.asked("PATCH", ".*") == []
+    assert airbyte.requests_to("PATCH", ".*") == []
     assert queued.status == "queued"
 
 
@@ -59,12 +59,12 @@ def test_a_connection_is_switched_on_and_given_a_schedule(airbyte: LocalAirbyte)
     changed = AirbyteHook().update_connection(STRIPE_TO_POSTGRES, status="active", schedule="0 30 5 * * ?")
     assert (changed.status, changed.schedule_type) == ("active", "cron")
     assert AirbyteHook().update_connection(STRIPE_TO_POSTGRES, schedule="0 30 5 * * ? UTC") == changed
-    assert len(airbyte.asked("PATCH", ".*")) == 1
+    assert len(airbyte.requests_to("PATCH", ".*")) == 1
 
 
 def test_a_locked_connection_is_an_error_that_says_so(airbyte: LocalAirbyte) -> None:
     connection(airbyte)["status"] = "locked"
-    with pytest.raises(errors.AirbyteConnectionInactiveError, match="is locked, so it cannot be changed"):
+    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match="is locked, so it cannot be changed"):
         AirbyteHook().update_connection(STRIPE_TO_BIGQUERY, status="active")
 
 
@@ -77,7 +77,7 @@ def test_a_locked_connection_is_an_error_that_says_so(airbyte: LocalAirbyte) -> 
     ],
 )
 def test_what_cannot_be_changed_is_named(airbyte: LocalAirbyte, given: dict[str, str], message: str) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=message) as caught:
+    with pytest.raises(exceptions.AirbyteConfigError, match=message) as caught:
         execute(AirbyteUpdateConnectionOperator(task_id="t", connection_id=STRIPE_TO_BIGQUERY, **given))
     assert isinstance(caught.value, AirflowException)
     assert airbyte.requests == []
@@ -86,7 +86,7 @@ def test_what_cannot_be_changed_is_named(airbyte: LocalAirbyte, given: dict[str,
 # -- a schedule of Airbyte's own beside Airflow's ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("policy", "warnings"), [({}, 1), ({"on_own_schedule": "ignore"}, 0)])
+@pytest.mark.parametrize(("policy", "warnings"), [({}, 1), ({"on_airbyte_schedule": "ignore"}, 0)])
 def test_a_sync_that_airbyte_schedules_too_is_warned_of(
     airbyte: LocalAirbyte, mocker: MockerFixture, policy: dict[str, str], warnings: int
 ) -> None:
@@ -104,7 +104,7 @@ def test_an_inactive_connection_is_skipped_whatever_its_schedule(airbyte: LocalA
     connection(airbyte).update(status="inactive", schedule=CRON)
     for policy in ("fail", "warn"):
         task = AirbyteSyncOperator(
-            task_id=policy, connection_id=STRIPE_TO_BIGQUERY, on_inactive="skip", on_own_schedule=policy
+            task_id=policy, connection_id=STRIPE_TO_BIGQUERY, on_inactive="skip", on_airbyte_schedule=policy
         )
         log = mocker.patch.object(AirbyteSyncOperator, "log")
         with pytest.raises(AirflowSkipException):
@@ -113,8 +113,8 @@ def test_an_inactive_connection_is_skipped_whatever_its_schedule(airbyte: LocalA
 
 
 def test_a_missing_role_is_named(airbyte: LocalAirbyte) -> None:
-    airbyte.next_reply(403, method="PATCH")
-    with pytest.raises(errors.AirbyteAccessError, match="needs the role of an editor"):
+    airbyte.respond_with(403, method="PATCH")
+    with pytest.raises(exceptions.AirbytePermissionError, match="needs the role of an editor"):
         AirbyteHook().update_connection(STRIPE_TO_BIGQUERY, status="inactive")
 
 
@@ -129,9 +129,11 @@ def test_mapped_updates_bear_the_names_of_their_connections(dag: DAG, airbyte: L
 
 
 def test_it_is_refused_if_told_so(airbyte: LocalAirbyte) -> None:
-    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, on_own_schedule="fail")
+    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, on_airbyte_schedule="fail")
     connection(airbyte)["schedule"] = {"scheduleType": "basic", "basicTiming": "Every 24 HOURS"}
-    with pytest.raises(errors.AirbyteConfigError, match=r"own in Airbyte \(basic\).*AirbyteUpdateConnectionOperator"):
+    with pytest.raises(
+        exceptions.AirbyteConfigError, match=r"own in Airbyte \(basic\).*AirbyteUpdateConnectionOperator"
+    ):
         execute(task)
     assert airbyte.jobs == []
     connection(airbyte)["schedule"] = MANUAL

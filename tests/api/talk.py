@@ -7,48 +7,48 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from airflow_provider_airbyte_api.api.conversation import (
-    Authorize,
-    Conversation,
-    Emit,
-    Now,
-    Pause,
-    Say,
-    Send,
+from airflow_provider_airbyte_api.api.flow import (
+    Flow,
+    GetTime,
+    GetToken,
+    Log,
+    SendRequest,
+    Sleep,
+    YieldRows,
+    advance,
     fetch_token,
-    resume,
 )
-from airflow_provider_airbyte_api.api.errors import AirbyteError
-from airflow_provider_airbyte_api.api.tokens import Credentials, Token
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response
-from airflow_provider_airbyte_api.testing import replies
+from airflow_provider_airbyte_api.api.http import Request, Response, TransportFailure
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token
+from airflow_provider_airbyte_api.exceptions import AirbyteError
+from airflow_provider_airbyte_api.testing import responses
 
 T = TypeVar("T")
 ROOT = "https://airbyte.example/api/public/v1"
 TOKEN_URL = f"{ROOT}/applications/token"
 
 
-class Talk:
+class ScriptedDriver:
     """Performs a conversation against ``answers`` and remembers what happened."""
 
-    def __init__(self, answers: Iterable[Response | NoResponse], *, credentials: bool = True) -> None:
+    def __init__(self, answers: Iterable[Response | TransportFailure], *, credentials: bool = True) -> None:
         self.answers = list(answers)
         self.credentials = credentials
-        self.token_replies: list[Response | NoResponse] = []
+        self.token_replies: list[Response | TransportFailure] = []
         """What the token endpoint answers next; once they are used up, and by default, there is a token."""
         self.clock = 1_000.0
         self.sent: list[Request] = []
         self.tokens_sent: list[str | None] = []
         self.tokens_fetched = 0
         self.pauses: list[float] = []
-        self.said: list[str] = []
+        self.logs: list[str] = []
         self.rows: list[Any] = []
 
-    def perform(self, conversation: Conversation[T]) -> T:
+    def run(self, conversation: Flow[T]) -> T:
         outcome: Any = None
         while True:
             try:
-                step = resume(conversation, outcome)
+                step = advance(conversation, outcome)
             except StopIteration as end:
                 assert not self.answers, f"{len(self.answers)} answers were never asked for"
                 result: T = end.value
@@ -57,16 +57,16 @@ class Talk:
 
     def _answer(self, step: object) -> Any:
         match step:
-            case Now():
+            case GetTime():
                 return self.clock
-            case Pause(seconds=seconds):
+            case Sleep(seconds=seconds):
                 self.pauses.append(seconds)
                 self.clock += seconds
-            case Say(message=message, arguments=arguments):
-                self.said.append(message % arguments)
-            case Emit(rows=rows):
+            case Log(message=message, arguments=arguments):
+                self.logs.append(message % arguments)
+            case YieldRows(rows=rows):
                 self.rows.extend(rows)
-            case Authorize(rejected=rejected):
+            case GetToken(rejected=rejected):
                 if not self.credentials:
                     return None
                 if self.token_replies:
@@ -74,7 +74,7 @@ class Talk:
                 if rejected is not None or self.tokens_fetched == 0:
                     self.tokens_fetched += 1
                 return Token(f"token-{self.tokens_fetched}", stale_at=1e12, expires_at=1e12)
-            case Send(request=request, token=token):
+            case SendRequest(request=request, token=token):
                 self.sent.append(request)
                 self.tokens_sent.append(None if token is None else token.value)
                 return self.answers.pop(0)
@@ -82,28 +82,30 @@ class Talk:
                 raise AssertionError(step)
         return None
 
-    def _fetch_token(self, answer: Response | NoResponse) -> Token | AirbyteError:
+    def _fetch_token(self, answer: Response | TransportFailure) -> Token | AirbyteError:
         try:
-            return Talk([replace(answer, url=TOKEN_URL)]).perform(fetch_token(Credentials(TOKEN_URL, "me", "hunter2")))
+            return ScriptedDriver([replace(answer, url=TOKEN_URL)]).run(
+                fetch_token(ClientCredentials(TOKEN_URL, "me", "hunter2"))
+            )
         except AirbyteError as error:
             return error
 
     @property
-    def asked(self) -> list[str]:
+    def calls(self) -> list[str]:
         return [f"{request.method} {request.path}" for request in self.sent]
 
 
 def reply(status: int = 200, body: Any = None, **headers: str) -> Response:
     """Return a reply; without a ``body`` it is Airbyte's usual one of that status."""
     if body is None and status >= 400:
-        body = replies.of_status(status).body
+        body = responses.of_status(status).body
     content = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
     names = {name.replace("_", "-").lower(): value for name, value in headers.items()}
     return Response(f"{ROOT}/somewhere", status, names, content)
 
 
-def silence(*, sent: bool = True) -> NoResponse:
-    return NoResponse(f"{ROOT}/somewhere", "no reply (connection reset)", sent=sent)
+def no_response(*, sent: bool = True) -> TransportFailure:
+    return TransportFailure(f"{ROOT}/somewhere", "no reply (connection reset)", request_sent=sent)
 
 
 def job(job_id: int = 7, status: str = "running", **more: Any) -> dict[str, Any]:

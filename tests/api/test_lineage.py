@@ -7,24 +7,24 @@ from typing import Any
 import pytest
 from openlineage.client.naming import dataset as openlineage
 
-from airflow_provider_airbyte_api.api.lineage import DatasetName, input_of, output_of
+from airflow_provider_airbyte_api.api.base_url import parse_host
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Source, Stream
-from airflow_provider_airbyte_api.api.urls import api_root
+from airflow_provider_airbyte_api.api.openlineage import DatasetName, input_dataset, output_dataset
 
-ROOT = api_root("http://localhost:8000")
+ROOT = parse_host("http://localhost:8000")
 USERS = Stream("users", "crm")
 LONELY = Stream("users")
 
 
 def read(kind: str, configuration: dict[str, Any], stream: Stream = USERS) -> DatasetName:
     row = {"sourceId": "s-1", "sourceType": kind, "configuration": configuration}
-    return input_of(ROOT, Source.from_json(row), stream)
+    return input_dataset(ROOT, Source.from_json(row), stream)
 
 
 def written(kind: str, configuration: dict[str, Any], stream: Stream = USERS, **connection: Any) -> DatasetName:
     row = {"destinationId": "d-1", "destinationType": kind, "configuration": configuration}
     made = Connection.from_json({"connectionId": "c-1", **connection})
-    return output_of(ROOT, made, Destination.from_json(row), stream)
+    return output_dataset(ROOT, made, Destination.from_json(row), stream)
 
 
 SNOWFLAKE = ".snowflakecomputing.com"

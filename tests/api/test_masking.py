@@ -7,9 +7,16 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api.http import (
+    Request,
+    Response,
+    TransportFailure,
+    parse_response,
+    to_error,
+    unexpected_response,
+)
 from airflow_provider_airbyte_api.api.masking import basic_secrets, mask
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, error_for, json_of, unexpected
 
 SECRET = 'p&ss w/"ö+1'
 GET = Request("GET", "/jobs/7")
@@ -63,18 +70,20 @@ TOKEN = "eyJhbGciOi.payload.signature"
     ],
 )
 def test_what_a_server_echoes_is_in_no_error(status: int, headers: dict[str, str], body: str) -> None:
-    error = error_for(GET, Response(URL, status, headers, body.encode(), (TOKEN,)))
-    assert TOKEN[:9] not in json.dumps(errors.dump(error))
+    error = to_error(GET, Response(URL, status, headers, body.encode(), (TOKEN,)))
+    assert TOKEN[:9] not in json.dumps(exceptions.error_to_dict(error))
     assert "***" in str(error) or len(body) > 200
 
 
 def test_what_a_server_echoes_with_a_good_status_is_in_no_error() -> None:
     page = Response(URL, 200, {}, f"<html><title>{TOKEN}</title>".encode(), (TOKEN,))
-    with pytest.raises(errors.AirbyteUnexpectedReplyError, match=r"\*\*\*"):
-        json_of(GET, page)
-    assert TOKEN not in str(unexpected(GET, page, f"JSON of another shape ({TOKEN})."))
+    with pytest.raises(exceptions.AirbyteUnexpectedResponseError, match=r"\*\*\*"):
+        parse_response(GET, page)
+    assert TOKEN not in str(unexpected_response(GET, page, f"JSON of another shape ({TOKEN})."))
 
 
 def test_what_a_broken_reply_echoes_is_in_no_error() -> None:
-    error = error_for(GET, NoResponse(URL, f"no reply (bad status line {TOKEN!r})", sent=True, secrets=(TOKEN,)))
+    error = to_error(
+        GET, TransportFailure(URL, f"no reply (bad status line {TOKEN!r})", request_sent=True, secrets=(TOKEN,))
+    )
     assert "bad status line '***'" in str(error)

@@ -6,20 +6,21 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors, starting
-from airflow_provider_airbyte_api.api.conversation import Conversation
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import start_job
+from airflow_provider_airbyte_api.api.backoff import while_unreachable
+from airflow_provider_airbyte_api.api.flow import Flow
+from airflow_provider_airbyte_api.api.http import Response, TransportFailure
 from airflow_provider_airbyte_api.api.models import Connection, Job
-from airflow_provider_airbyte_api.api.retry import while_unreachable
-from airflow_provider_airbyte_api.api.starting import Busy, NotStarted, Started, Wish
-from airflow_provider_airbyte_api.api.wire import NoResponse, Response
-from airflow_provider_airbyte_api.testing import replies
-from tests.api.talk import CONNECTION, Talk, job, reply, silence
+from airflow_provider_airbyte_api.api.start_job import Blocked, JobRequest, Skipped, Started
+from airflow_provider_airbyte_api.testing import responses
+from tests.api.talk import CONNECTION, ScriptedDriver, job, no_response, reply
 
 ACTIVE = {"connectionId": CONNECTION, "name": "Mine", "status": "active"}
 NEWEST = 11
 
 
-def answer(made: replies.Reply) -> Response:
+def answer(made: responses.FakeResponse) -> Response:
     return reply(made.status, made.body)
 
 
@@ -27,22 +28,22 @@ def listed(*found: dict[str, Any]) -> Response:
     return reply(200, {"data": list(found)})
 
 
-RUNNING = answer(replies.already_running(CONNECTION))
-CONFLICT = answer(replies.state_conflict())
+RUNNING = answer(responses.already_running(CONNECTION))
+CONFLICT = answer(responses.state_conflict())
 NOTHING = listed()
 OLD = listed(job(NEWEST, "succeeded"))
 
 
-def start(on_running: str = "attach") -> Conversation[Started | Busy | NotStarted]:
-    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(on_running=on_running))
+def start(on_running: str = "attach") -> Flow[Started | Blocked | Skipped]:
+    return start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(on_running=on_running))
 
 
-def posts(talk: Talk) -> int:
-    return talk.asked.count("POST /jobs")
+def posts(talk: ScriptedDriver) -> int:
+    return talk.calls.count("POST /jobs")
 
 
-def started(talk: Talk, on_running: str = "attach") -> Started:
-    outcome = talk.perform(start(on_running))
+def started(talk: ScriptedDriver, on_running: str = "attach") -> Started:
+    outcome = talk.run(start(on_running))
     assert isinstance(outcome, Started)
     return outcome
 
@@ -51,7 +52,7 @@ def started(talk: Talk, on_running: str = "attach") -> Started:
 
 
 def test_a_sync_is_started_with_one_patient_request() -> None:
-    talk = Talk([reply(200, job(12, "pending"))])
+    talk = ScriptedDriver([reply(200, job(12, "pending"))])
     outcome = started(talk)
     assert (outcome.job.job_id, outcome.owned) == (12, True)
     assert talk.sent[0].json == {"connectionId": CONNECTION, "jobType": "sync"}
@@ -61,16 +62,16 @@ def test_a_sync_is_started_with_one_patient_request() -> None:
 
 @pytest.mark.parametrize(
     ("on_running", "outcome"),
-    [("attach", Started), ("wait", Busy), ("skip", NotStarted), ("fail", errors.AirbyteAlreadyRunningError)],
+    [("attach", Started), ("wait", Blocked), ("skip", Skipped), ("fail", exceptions.AirbyteAlreadyRunningError)],
 )
 def test_a_200_with_a_job_of_before_is_no_start_but_what_is_in_the_queue(on_running: str, outcome: type) -> None:
     """As Airbyte answers since 2026 while a job of the connection waits in its queue, whoever started that."""
-    talk = Talk([reply(200, job(NEWEST, "pending"))])
+    talk = ScriptedDriver([reply(200, job(NEWEST, "pending"))])
     if issubclass(outcome, Exception):
         with pytest.raises(outcome, match=f"It is job {NEWEST}, a sync"):
-            talk.perform(start(on_running))
+            talk.run(start(on_running))
     else:
-        made = talk.perform(start(on_running))
+        made = talk.run(start(on_running))
         assert isinstance(made, outcome)
         assert not isinstance(made, Started) or not made.owned
     assert posts(talk) == 1
@@ -78,7 +79,7 @@ def test_a_200_with_a_job_of_before_is_no_start_but_what_is_in_the_queue(on_runn
 
 def test_a_job_in_the_queue_is_cancelled_for_a_new_one_if_told_so() -> None:
     old = job(NEWEST, "pending")
-    talk = Talk(
+    talk = ScriptedDriver(
         [reply(200, old), reply(200, old), reply(200, {}), reply(200, job(NEWEST, "cancelled")), reply(200, job(12))]
     )
     outcome = started(talk, "restart")
@@ -92,117 +93,119 @@ OTHER_KIND = {"sync": {**job(12, "pending"), "jobType": "reset"}, "clear": job(1
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
 @pytest.mark.parametrize(
     ("on_running", "outcome"),
-    [("attach", Busy), ("wait", Busy), ("skip", NotStarted), ("fail", errors.AirbyteError)],
+    [("attach", Blocked), ("wait", Blocked), ("skip", Skipped), ("fail", exceptions.AirbyteError)],
 )
 def test_a_200_with_a_job_of_another_kind_is_no_start(
     job_type: str, before: int, on_running: str, outcome: type
 ) -> None:
     answered = OTHER_KIND[job_type]
-    talk = Talk([*[NOTHING] * before, reply(200, answered)])
-    request = starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, on_running))
+    talk = ScriptedDriver([*[NOTHING] * before, reply(200, answered)])
+    request = start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, on_running))
     if issubclass(outcome, Exception):
-        with pytest.raises((errors.AirbyteAlreadyRunningError, errors.AirbyteBusyError), match="job 12"):
-            talk.perform(request)
+        with pytest.raises(
+            (exceptions.AirbyteAlreadyRunningError, exceptions.AirbyteConnectionBusyError), match="job 12"
+        ):
+            talk.run(request)
     else:
-        made = talk.perform(request)
+        made = talk.run(request)
         assert isinstance(made, outcome)
-        assert not isinstance(made, Busy) or made.job == Job.from_json(answered)
+        assert not isinstance(made, Blocked) or made.job == Job.from_json(answered)
     assert posts(talk) == 1
-    assert not any("DELETE" in each for each in talk.asked)
+    assert not any("DELETE" in each for each in talk.calls)
 
 
 def test_a_pending_reset_is_cancelled_for_a_sync_only_if_told_so() -> None:
     pending = {**job(12, "pending"), "jobType": "reset"}
     stopping = [reply(200, pending), reply(200, {**pending, "status": "cancelled"})]
-    talk = Talk([reply(200, pending), *stopping, reply(200, job(13))])
+    talk = ScriptedDriver([reply(200, pending), *stopping, reply(200, job(13))])
     assert (started(talk, "restart").job.job_id, posts(talk)) == (13, 2)
 
 
 def test_the_hook_says_which_job_of_another_kind_comes_first() -> None:
-    talk = Talk([reply(200, ACTIVE), OLD, reply(200, OTHER_KIND["sync"])])
-    with pytest.raises(errors.AirbyteAlreadyRunningError, match="It is job 12, a reset"):
-        talk.perform(starting.start(CONNECTION))
+    talk = ScriptedDriver([reply(200, ACTIVE), OLD, reply(200, OTHER_KIND["sync"])])
+    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match="It is job 12, a reset"):
+        talk.run(start_job.start_job(CONNECTION))
 
 
 @pytest.mark.parametrize(
     "finished", [job(NEWEST, "succeeded"), job(12, "succeeded", jobType="reset")], ids=["of before", "a reset"]
 )
 def test_a_200_with_a_finished_job_that_was_not_asked_for_is_no_sync(finished: dict[str, Any]) -> None:
-    talk = Talk([reply(200, finished), reply(200, job(13))])
+    talk = ScriptedDriver([reply(200, finished), reply(200, job(13))])
     assert (started(talk).job.job_id, posts(talk)) == (13, 2)
-    assert "with job" in talk.said[0]
-    again = 1 + int(starting.NOTHING_RUNS_PATIENCE / starting.LOOK_UP_PAUSE)
-    with pytest.raises(errors.AirbyteBusyError, match="No sync was started"):
-        Talk([reply(200, finished)] * again).perform(start())
+    assert "with job" in talk.logs[0]
+    again = 1 + int(start_job.PHANTOM_CONFLICT_TIMEOUT / start_job.LOST_START_POLL_INTERVAL)
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="No sync was started"):
+        ScriptedDriver([reply(200, finished)] * again).run(start())
 
 
 def test_a_200_with_a_job_of_another_connection_leaves_open_what_was_started() -> None:
     other = job(12, connectionId="00000000-0000-4000-8000-000000000000")
-    talk = Talk([reply(200, other), listed(job(13))])
+    talk = ScriptedDriver([reply(200, other), listed(job(13))])
     assert (started(talk).job.job_id, posts(talk)) == (13, 1)
 
 
-@pytest.mark.parametrize("harmless", [silence(sent=False), reply(429)])
-def test_what_airbyte_surely_did_not_process_is_sent_again(harmless: Response | NoResponse) -> None:
-    talk = Talk([harmless, reply(200, job(12))])
+@pytest.mark.parametrize("harmless", [no_response(sent=False), reply(429)])
+def test_what_airbyte_surely_did_not_process_is_sent_again(harmless: Response | TransportFailure) -> None:
+    talk = ScriptedDriver([harmless, reply(200, job(12))])
     assert started(talk).job.job_id == 12
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_what_cannot_heal_is_an_error_at_once(status: int) -> None:
-    talk = Talk([reply(status)])
-    with pytest.raises(errors.AirbyteResponseError):
-        talk.perform(start())
+    talk = ScriptedDriver([reply(status)])
+    with pytest.raises(exceptions.AirbyteResponseError):
+        talk.run(start())
 
 
 def test_what_is_no_uuid_is_refused_before_anything_is_sent() -> None:
-    with pytest.raises(errors.AirbyteConfigError, match="connection_id is 'stripe'"):
-        Talk([]).perform(starting.start("stripe"))
+    with pytest.raises(exceptions.AirbyteConfigError, match="connection_id is 'stripe'"):
+        ScriptedDriver([]).run(start_job.start_job("stripe"))
 
 
 # -- an unclear outcome ----------------------------------------------------------------------------------------
 
-UNCLEAR = [silence(), reply(500), reply(502, b"<html>"), reply(504), reply(200, b"<html>")]
+UNCLEAR = [no_response(), reply(500), reply(502, b"<html>"), reply(504), reply(200, b"<html>")]
 
 
 @pytest.mark.parametrize("lost", UNCLEAR)
 @pytest.mark.parametrize("status", ["pending", "running", "succeeded", "failed", "cancelled"])
 def test_after_a_lost_reply_the_new_job_is_taken_and_no_second_one_started(
-    lost: Response | NoResponse, status: str
+    lost: Response | TransportFailure, status: str
 ) -> None:
-    talk = Talk([lost, listed(job(12, status), job(NEWEST, "succeeded"))])
+    talk = ScriptedDriver([lost, listed(job(12, status), job(NEWEST, "succeeded"))])
     outcome = started(talk)
     assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 1)
 
 
 def test_after_a_lost_reply_the_job_may_be_long_in_coming() -> None:
-    talk = Talk([silence(), *[OLD] * 5, *[reply(503)] * 5, listed(job(12))])
+    talk = ScriptedDriver([no_response(), *[OLD] * 5, *[reply(503)] * 5, listed(job(12))])
     assert started(talk).job.job_id == 12
     assert posts(talk) == 1
 
 
 def test_after_a_lost_reply_a_reset_of_somebody_else_is_not_taken_for_our_sync() -> None:
     reset = {**job(12), "jobType": "reset"}
-    talk = Talk([silence(), listed(reset), listed(job(13), reset)])
+    talk = ScriptedDriver([no_response(), listed(reset), listed(job(13), reset)])
     assert started(talk).job.job_id == 13
 
 
-LOOK_UPS = 1 + int(starting.LOOK_UP_PATIENCE / starting.LOOK_UP_PAUSE)
+LOOK_UPS = 1 + int(start_job.LOST_START_TIMEOUT / start_job.LOST_START_POLL_INTERVAL)
 
 
 def test_after_a_lost_reply_without_a_job_it_is_started_again_within_bounds() -> None:
-    talk = Talk([silence(), *[OLD] * LOOK_UPS, reply(200, job(12))])
+    talk = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS, reply(200, job(12))])
     assert started(talk).job.job_id == 12
     assert posts(talk) == 2
-    talk = Talk([silence(), *[OLD] * LOOK_UPS] * starting.MOST_STARTS)
-    with pytest.raises(errors.AirbyteUnreachableError):
-        talk.perform(start())
-    assert posts(talk) == starting.MOST_STARTS
+    talk = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS] * start_job.MAX_START_ATTEMPTS)
+    with pytest.raises(exceptions.AirbyteUnreachableError):
+        talk.run(start())
+    assert posts(talk) == start_job.MAX_START_ATTEMPTS
 
 
 def test_the_job_of_a_lost_request_may_show_only_when_it_is_asked_for_again() -> None:
     """It is ours, so no policy on what others run applies."""
-    talk = Talk([silence(), *[OLD] * LOOK_UPS, RUNNING, listed(job(12))])
+    talk = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS, RUNNING, listed(job(12))])
     outcome = started(talk, "fail")
     assert (outcome.job.job_id, outcome.owned) == (12, True)
 
@@ -211,67 +214,69 @@ def test_the_job_of_a_lost_request_may_show_only_when_it_is_asked_for_again() ->
 
 
 def test_attach_waits_for_the_sync_that_runs_and_does_not_own_it() -> None:
-    talk = Talk([RUNNING, listed(job(NEWEST))])
+    talk = ScriptedDriver([RUNNING, listed(job(NEWEST))])
     outcome = started(talk)
     assert (outcome.job.job_id, outcome.owned, posts(talk)) == (NEWEST, False, 1)
-    assert "instead of starting another" in talk.said[0]
+    assert "instead of starting another" in talk.logs[0]
 
 
 def test_the_newest_of_two_that_are_listed_as_running_counts() -> None:
-    talk = Talk([RUNNING, listed(job(11, "pending"), job(9, "running"), job(10, "failed"))])
+    talk = ScriptedDriver([RUNNING, listed(job(11, "pending"), job(9, "running"), job(10, "failed"))])
     assert started(talk).job.job_id == 11
 
 
 @pytest.mark.parametrize("policy", ["attach", "wait"])
 def test_what_is_no_sync_has_to_end_first(policy: str) -> None:
-    talk = Talk([RUNNING, listed({**job(11), "jobType": "reset"})])
-    assert talk.perform(start(policy)) == Busy(Job.from_json({**job(11), "jobType": "reset"}))
+    talk = ScriptedDriver([RUNNING, listed({**job(11), "jobType": "reset"})])
+    assert talk.run(start(policy)) == Blocked(Job.from_json({**job(11), "jobType": "reset"}))
 
 
 def test_a_refresh_is_found_by_its_name_where_the_list_leaves_it_out() -> None:
-    talk = Talk([RUNNING, OLD, listed({**job(11), "jobType": "refresh"})])
-    assert isinstance(talk.perform(start()), Busy)
+    talk = ScriptedDriver([RUNNING, OLD, listed({**job(11), "jobType": "refresh"})])
+    assert isinstance(talk.run(start()), Blocked)
     assert dict(talk.sent[-1].query)["jobType"] == "refresh"
 
 
 def test_wait_has_a_sync_end_first_too() -> None:
-    assert isinstance(Talk([RUNNING, listed(job(11))]).perform(start("wait")), Busy)
+    assert isinstance(ScriptedDriver([RUNNING, listed(job(11))]).run(start("wait")), Blocked)
 
 
 def test_skip_says_what_runs() -> None:
-    outcome = Talk([RUNNING, listed(job(11))]).perform(start("skip"))
-    assert isinstance(outcome, NotStarted)
+    outcome = ScriptedDriver([RUNNING, listed(job(11))]).run(start("skip"))
+    assert isinstance(outcome, Skipped)
     assert "a sync of Airbyte connection 'Mine' runs already: job 11" in outcome.reason
 
 
 def test_fail_names_the_job_that_runs() -> None:
-    with pytest.raises(errors.AirbyteAlreadyRunningError, match="It is job 11, a sync"):
-        Talk([RUNNING, listed(job(11))]).perform(start("fail"))
+    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match="It is job 11, a sync"):
+        ScriptedDriver([RUNNING, listed(job(11))]).run(start("fail"))
 
 
 def test_restart_cancels_what_runs_waits_for_its_end_and_starts() -> None:
     stopping = [reply(200, job(11)), reply(200, job(11)), reply(200, job(11)), reply(200, job(11, "cancelled"))]
-    talk = Talk([RUNNING, listed(job(11)), *stopping, reply(200, job(12))])
+    talk = ScriptedDriver([RUNNING, listed(job(11)), *stopping, reply(200, job(12))])
     assert started(talk, "restart").job.job_id == 12
-    assert talk.asked.count("DELETE /jobs/11") == 1
+    assert talk.calls.count("DELETE /jobs/11") == 1
 
 
 def test_a_job_that_was_cancelled_for_a_restart_is_never_taken_for_the_one_started_after_it() -> None:
     foreign = [reply(200, job(12)), reply(200, job(12)), reply(200, job(12, "cancelled"))]
-    talk = Talk([RUNNING, listed(job(12)), *foreign, silence(), listed(job(12, "cancelled")), listed(job(13))])
+    talk = ScriptedDriver(
+        [RUNNING, listed(job(12)), *foreign, no_response(), listed(job(12, "cancelled")), listed(job(13))]
+    )
     assert started(talk, "restart").job.job_id == 13
 
 
 def test_a_job_that_ended_between_the_409_and_the_list_is_no_obstacle() -> None:
-    talk = Talk([RUNNING, OLD, NOTHING, NOTHING, reply(200, job(12))])
+    talk = ScriptedDriver([RUNNING, OLD, NOTHING, NOTHING, reply(200, job(12))])
     assert started(talk).job.job_id == 12
 
 
 def test_a_409_without_any_job_is_an_error_after_a_while() -> None:
-    tries = 1 + int(starting.NOTHING_RUNS_PATIENCE / starting.LOOK_UP_PAUSE)
-    talk = Talk([RUNNING, OLD, NOTHING, NOTHING] * tries)
-    with pytest.raises(errors.AirbyteAlreadyRunningError):
-        talk.perform(start())
+    tries = 1 + int(start_job.PHANTOM_CONFLICT_TIMEOUT / start_job.LOST_START_POLL_INTERVAL)
+    talk = ScriptedDriver([RUNNING, OLD, NOTHING, NOTHING] * tries)
+    with pytest.raises(exceptions.AirbyteAlreadyRunningError):
+        talk.run(start())
 
 
 # -- 409: state conflict ---------------------------------------------------------------------------------------
@@ -281,20 +286,20 @@ def test_a_409_without_any_job_is_an_error_after_a_while() -> None:
     ("status", "words"), [("inactive", "switch it on"), ("locked", "locked"), ("deprecated", "deleted")]
 )
 def test_a_connection_that_turned_out_not_to_be_active_is_told_apart(status: str, words: str) -> None:
-    talk = Talk([CONFLICT, reply(200, {**ACTIVE, "status": status})])
-    with pytest.raises(errors.AirbyteConnectionInactiveError, match=words) as caught:
-        talk.perform(start())
+    talk = ScriptedDriver([CONFLICT, reply(200, {**ACTIVE, "status": status})])
+    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=words) as caught:
+        talk.run(start())
     assert "'Mine'" in str(caught.value)
     assert posts(talk) == 1
 
 
 @pytest.mark.parametrize("status", ["active", "something new"])
 def test_a_connection_that_may_sync_is_let_through(status: str) -> None:
-    starting.require_active(Connection.from_json({**ACTIVE, "status": status}))
+    start_job.ensure_active(Connection.from_json({**ACTIVE, "status": status}))
 
 
 def test_a_conflict_of_an_active_connection_may_be_a_job_that_is_yet_to_come() -> None:
-    talk = Talk([CONFLICT, reply(200, ACTIVE), OLD, listed(job(12))])
+    talk = ScriptedDriver([CONFLICT, reply(200, ACTIVE), OLD, listed(job(12))])
     assert started(talk).job.job_id == 12
     assert posts(talk) == 1
 
@@ -310,10 +315,10 @@ def test_a_conflict_of_an_active_connection_may_be_a_job_that_is_yet_to_come() -
 )
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
 def test_a_conflict_that_names_its_reason_is_reported_at_once(body: dict[str, Any], job_type: str, before: int) -> None:
-    talk = Talk([*[NOTHING] * before, reply(409, {"status": 409, **body}), reply(200, ACTIVE)])
-    with pytest.raises(errors.AirbyteConflictError) as caught:
-        talk.perform(starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, "fail")))
-    assert (posts(talk), talk.pauses, caught.value.maybe_processed) == (1, [], False)
+    talk = ScriptedDriver([*[NOTHING] * before, reply(409, {"status": 409, **body}), reply(200, ACTIVE)])
+    with pytest.raises(exceptions.AirbyteConflictError) as caught:
+        talk.run(start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, "fail")))
+    assert (posts(talk), talk.pauses, caught.value.outcome_unknown) == (1, [], False)
 
 
 NO_REASON = [CONFLICT, reply(409, {"title": "state-conflict", "detail": "State conflict"}), reply(409, b"<html>")]
@@ -321,17 +326,19 @@ NO_REASON = [CONFLICT, reply(409, {"title": "state-conflict", "detail": "State c
 
 @pytest.mark.parametrize("conflict", NO_REASON, ids=["hidden", "without a message", "a page"])
 def test_a_conflict_that_hides_its_reason_or_is_not_airbytes_leaves_the_outcome_open(conflict: Response) -> None:
-    talk = Talk([conflict, reply(200, ACTIVE), listed(job(12))])
-    outcome = talk.perform(patient())
+    talk = ScriptedDriver([conflict, reply(200, ACTIVE), listed(job(12))])
+    outcome = talk.run(patient())
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 1)
 
 
-@pytest.mark.parametrize("trouble", [silence(sent=False), reply(503)])
-def test_a_hidden_conflict_is_remembered_though_the_look_that_follows_fails(trouble: Response | NoResponse) -> None:
-    with pytest.raises(errors.AirbyteError) as caught:
-        Talk([CONFLICT, *[trouble] * 5]).perform(start())
-    assert caught.value.maybe_processed
+@pytest.mark.parametrize("trouble", [no_response(sent=False), reply(503)])
+def test_a_hidden_conflict_is_remembered_though_the_look_that_follows_fails(
+    trouble: Response | TransportFailure,
+) -> None:
+    with pytest.raises(exceptions.AirbyteError) as caught:
+        ScriptedDriver([CONFLICT, *[trouble] * 5]).run(start())
+    assert caught.value.outcome_unknown
 
 
 def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
@@ -339,62 +346,62 @@ def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
         "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
     )
     deleted = reply(409, {"title": "try-again-later", "status": 409, "data": {"message": message}})
-    talk = Talk([deleted, reply(200, ACTIVE)])
-    with pytest.raises(errors.AirbyteConflictError, match="is deleted"):
-        talk.perform(start())
+    talk = ScriptedDriver([deleted, reply(200, ACTIVE)])
+    with pytest.raises(exceptions.AirbyteConflictError, match="is deleted"):
+        talk.run(start())
 
 
 # -- an outage -------------------------------------------------------------------------------------------------
 
 
-def patient(job_type: str = "sync") -> Conversation[Started | Busy | NotStarted]:
+def patient(job_type: str = "sync") -> Flow[Started | Blocked | Skipped]:
     """As an operator starts."""
     retry = while_unreachable(1800, is_known=True)
-    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, "fail"), retry)
+    return start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, "fail"), retry)
 
 
 @pytest.mark.parametrize(
     "away",
-    [silence(sent=False), reply(429), reply(302, location="https://sign-in.example"), reply(404, b"<html>")],
+    [no_response(sent=False), reply(429), reply(302, location="https://sign-in.example"), reply(404, b"<html>")],
     ids=["refused", "429", "redirect", "a page"],
 )
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
 def test_what_surely_started_nothing_is_repeated_for_as_long_as_airbyte_may_be_away(
-    away: Response | NoResponse, job_type: str, before: int
+    away: Response | TransportFailure, job_type: str, before: int
 ) -> None:
     quiet = [NOTHING] * before
     made = job(12) if job_type == "sync" else {**job(12), "jobType": "reset"}
-    talk = Talk([*[*quiet, away] * 12, *quiet, reply(200, made)])
-    outcome = talk.perform(patient(job_type))
+    talk = ScriptedDriver([*[*quiet, away] * 12, *quiet, reply(200, made)])
+    outcome = talk.run(patient(job_type))
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, posts(talk)) == (12, 13)
     assert 300 < sum(talk.pauses) < 1800
-    assert [line.split(";")[0] for line in talk.said] == ["Airbyte is unreachable", "Airbyte answers again."]
+    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte answers again."]
 
 
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
 def test_an_outage_of_a_start_ends_when_the_time_is_over_and_is_not_remembered(job_type: str, before: int) -> None:
-    talk = Talk([*[NOTHING] * before, silence(sent=False)] * 99)
-    with pytest.raises(errors.AirbyteUnreachableError) as caught:
-        talk.perform(patient(job_type))
+    talk = ScriptedDriver([*[NOTHING] * before, no_response(sent=False)] * 99)
+    with pytest.raises(exceptions.AirbyteUnreachableError) as caught:
+        talk.run(patient(job_type))
     assert sum(talk.pauses) == 1800
-    assert not caught.value.maybe_processed
+    assert not caught.value.outcome_unknown
 
 
 def test_an_outage_after_a_lost_reply_starts_no_second_job() -> None:
     """Nothing tells that the job is not there until Airbyte answers."""
-    talk = Talk([reply(502), *[silence(sent=False)] * 15, listed(job(12, "succeeded"))])
-    outcome = talk.perform(patient())
+    talk = ScriptedDriver([reply(502), *[no_response(sent=False)] * 15, listed(job(12, "succeeded"))])
+    outcome = talk.run(patient())
     assert isinstance(outcome, Started)
-    assert sum(talk.pauses) > starting.LOOK_UP_PATIENCE
+    assert sum(talk.pauses) > start_job.LOST_START_TIMEOUT
     assert (outcome.job.job_id, posts(talk)) == (12, 1)
 
 
 def test_an_outage_after_a_lost_reply_that_does_not_end_is_remembered() -> None:
-    talk = Talk([reply(502), *[silence(sent=False)] * 99])
-    with pytest.raises(errors.AirbyteUnreachableError) as caught:
-        talk.perform(patient())
-    assert caught.value.maybe_processed
+    talk = ScriptedDriver([reply(502), *[no_response(sent=False)] * 99])
+    with pytest.raises(exceptions.AirbyteUnreachableError) as caught:
+        talk.run(patient())
+    assert caught.value.outcome_unknown
     assert posts(talk) == 1
 
 
@@ -402,10 +409,10 @@ def test_an_outage_after_a_lost_reply_that_does_not_end_is_remembered() -> None:
 
 
 def test_the_newest_job_is_asked_for_by_name_of_the_order() -> None:
-    talk = Talk([listed(job(12))])
-    assert talk.perform(starting.newest_job_id(CONNECTION)) == 12
+    talk = ScriptedDriver([listed(job(12))])
+    assert talk.run(start_job.get_latest_job_id(CONNECTION)) == 12
     assert dict(talk.sent[0].query)["orderBy"] == "createdAt|DESC"
-    assert Talk([NOTHING]).perform(starting.newest_job_id(CONNECTION)) == 0
+    assert ScriptedDriver([NOTHING]).run(start_job.get_latest_job_id(CONNECTION)) == 0
 
 
 def test_a_sync_since_a_moment_is_found_by_the_servers_clock() -> None:
@@ -413,41 +420,47 @@ def test_a_sync_since_a_moment_is_found_by_the_servers_clock() -> None:
     late = job(12, startTime="2026-11-23T10:05Z")
     reset = {**job(13, startTime="2026-11-23T10:06Z"), "jobType": "reset"}
     moment = 1_795_428_060.0  # 10:01
-    found = Talk([listed(reset, late, early)]).perform(starting.job_since(CONNECTION, moment, Wish()))
+    found = ScriptedDriver([listed(reset, late, early)]).run(
+        start_job.find_job_created_since(CONNECTION, moment, JobRequest())
+    )
     assert found is not None
     assert found.job_id == 12
-    assert Talk([listed(early)]).perform(starting.job_since(CONNECTION, moment, Wish())) is None
+    assert (
+        ScriptedDriver([listed(early)]).run(start_job.find_job_created_since(CONNECTION, moment, JobRequest())) is None
+    )
 
 
 STARTED_AT = 1_795_428_000.0  # 2026-11-23 10:00, by our clock
 
 
-def after(talk: Talk, latest: float = STARTED_AT, on_running: str = "attach") -> Job | None:
+def after(talk: ScriptedDriver, latest: float = STARTED_AT, on_running: str = "attach") -> Job | None:
     talk.clock = STARTED_AT + 7200
-    return talk.perform(starting.job_after(CONNECTION, NEWEST, Wish(on_running=on_running), latest=latest))
+    return talk.run(start_job.find_job_newer_than(CONNECTION, NEWEST, JobRequest(on_running=on_running), latest=latest))
 
 
 def test_of_several_new_jobs_the_oldest_is_ours() -> None:
-    found = after(Talk([listed(job(14, startTime="2026-11-23T10:00:03Z"), job(13), {**job(12), "jobType": "reset"})]))
+    found = after(
+        ScriptedDriver([listed(job(14, startTime="2026-11-23T10:00:03Z"), job(13), {**job(12), "jobType": "reset"})])
+    )
     assert found is not None
     assert found.job_id == 13
 
 
 def test_a_job_that_was_cancelled_to_make_room_is_not_ours() -> None:
     rows = listed(job(13), job(12, "cancelled"))
-    found = {on_running: after(Talk([rows]), on_running=on_running) for on_running in ("restart", "attach")}
+    found = {on_running: after(ScriptedDriver([rows]), on_running=on_running) for on_running in ("restart", "attach")}
     assert {on_running: job and job.job_id for on_running, job in found.items()} == {"restart": 13, "attach": 12}
 
 
 @pytest.mark.parametrize(("start_time", "is_ours"), [("10:04:59", True), ("10:05:01", False)])
 def test_a_job_that_was_created_long_after_the_start_is_not_ours(start_time: str, is_ours: bool) -> None:
-    found = after(Talk([listed(job(12, startTime=f"2026-11-23T{start_time}Z"))]))
+    found = after(ScriptedDriver([listed(job(12, startTime=f"2026-11-23T{start_time}Z"))]))
     assert (found is not None) == is_ours
 
 
 def test_when_a_job_was_created_is_told_by_the_servers_clock() -> None:
     a_day_ahead = reply(200, {"data": [job(12, startTime="2026-11-24T10:00Z")]}, date="Tue, 24 Nov 2026 12:00:00 GMT")
-    assert after(Talk([a_day_ahead])) is not None
+    assert after(ScriptedDriver([a_day_ahead])) is not None
 
 
 NO_ID: list[dict[str, Any]] = [
@@ -459,25 +472,25 @@ NO_ID: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("row", [*NO_ID, None, []], ids=str)
 def test_an_unreadable_row_does_not_hide_the_others(row: Any) -> None:
-    assert Talk([listed(row, job(12))]).perform(starting.newest_job_id(CONNECTION)) == 12
-    assert started(Talk([silence(), listed(row, job(12))])).job.job_id == 12
-    assert started(Talk([RUNNING, listed(row, job(12))])).job.job_id == 12
+    assert ScriptedDriver([listed(row, job(12))]).run(start_job.get_latest_job_id(CONNECTION)) == 12
+    assert started(ScriptedDriver([no_response(), listed(row, job(12))])).job.job_id == 12
+    assert started(ScriptedDriver([RUNNING, listed(row, job(12))])).job.job_id == 12
 
 
 def test_a_job_whose_status_cannot_be_read_is_not_finished() -> None:
     row = {**job(12), "status": None}
-    assert started(Talk([silence(), listed(row)])).job.job_id == 12
-    assert started(Talk([RUNNING, listed(row)])).job.job_id == 12
-    with pytest.raises(errors.AirbyteBusyError, match="job 12"):
-        Talk([listed(row)]).perform(clear())
+    assert started(ScriptedDriver([no_response(), listed(row)])).job.job_id == 12
+    assert started(ScriptedDriver([RUNNING, listed(row)])).job.job_id == 12
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="job 12"):
+        ScriptedDriver([listed(row)]).run(clear())
 
 
 @pytest.mark.parametrize("row", NO_ID, ids=str)
 def test_an_unreadable_row_that_may_be_ours_starts_no_second_sync(row: dict[str, Any]) -> None:
-    talk = Talk([silence(), *[listed(row)] * LOOK_UPS])
-    with pytest.raises(errors.AirbyteBusyError, match="may be the one that this task started") as caught:
-        talk.perform(start())
-    assert (posts(talk), caught.value.maybe_processed) == (1, True)
+    talk = ScriptedDriver([no_response(), *[listed(row)] * LOOK_UPS])
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be the one that this task started") as caught:
+        talk.run(start())
+    assert (posts(talk), caught.value.outcome_unknown) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -486,28 +499,28 @@ def test_an_unreadable_row_that_may_be_ours_starts_no_second_sync(row: dict[str,
     ids=["another kind", "another connection"],
 )
 def test_an_unreadable_row_that_cannot_be_ours_is_left_out(row: dict[str, Any]) -> None:
-    talk = Talk([silence(), *[listed(row)] * LOOK_UPS, reply(200, job(12))])
+    talk = ScriptedDriver([no_response(), *[listed(row)] * LOOK_UPS, reply(200, job(12))])
     assert (started(talk).job.job_id, posts(talk)) == (12, 2)
 
 
 def test_an_unreadable_row_that_may_be_running_is_not_cleared_over() -> None:
-    talk = Talk([listed(NO_ID[0]), NOTHING, NOTHING])
-    with pytest.raises(errors.AirbyteBusyError, match="may be one that is running"):
-        talk.perform(clear())
+    talk = ScriptedDriver([listed(NO_ID[0]), NOTHING, NOTHING])
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be one that is running"):
+        talk.run(clear())
     finished = listed({**NO_ID[0], "status": "succeeded"})
-    assert isinstance(Talk([finished, NOTHING, NOTHING, reply(200, reset(12))]).perform(clear()), Started)
+    assert isinstance(ScriptedDriver([finished, NOTHING, NOTHING, reply(200, reset(12))]).run(clear()), Started)
 
 
 def test_a_list_of_unreadable_rows_alone_gives_no_latest_id() -> None:
-    with pytest.raises(errors.AirbyteBusyError, match="may be the newest one"):
-        Talk([listed(NO_ID[0])]).perform(starting.newest_job_id(CONNECTION))
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be the newest one"):
+        ScriptedDriver([listed(NO_ID[0])]).run(start_job.get_latest_job_id(CONNECTION))
 
 
 # -- clearing --------------------------------------------------------------------------------------------------
 
 
-def clear(on_running: str = "fail", job_type: str = "clear") -> Conversation[Started | Busy | NotStarted]:
-    return starting.start_or_adopt(Connection.from_json(ACTIVE), NEWEST, Wish(job_type, on_running))
+def clear(on_running: str = "fail", job_type: str = "clear") -> Flow[Started | Blocked | Skipped]:
+    return start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, on_running))
 
 
 def reset(job_id: int, status: str = "running") -> dict[str, Any]:
@@ -520,40 +533,42 @@ QUIET = [OLD, NOTHING, NOTHING]
 
 @pytest.mark.parametrize("job_type", ["clear", "reset"])
 def test_a_clear_is_started_only_after_a_look_at_what_runs(job_type: str) -> None:
-    talk = Talk([*QUIET, reply(200, reset(12, "pending"))])
-    outcome = talk.perform(clear(job_type=job_type))
+    talk = ScriptedDriver([*QUIET, reply(200, reset(12, "pending"))])
+    outcome = talk.run(clear(job_type=job_type))
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, outcome.owned) == (12, True)
     assert talk.sent[-1].json == {"connectionId": CONNECTION, "jobType": job_type}
-    assert talk.said == []
+    assert talk.logs == []
 
 
 def test_a_clear_is_refused_while_a_sync_runs_and_nothing_is_sent() -> None:
-    talk = Talk([listed(job(12))])
-    with pytest.raises(errors.AirbyteBusyError, match=r"A sync .* runs, job 12, and a clear would cancel it"):
-        talk.perform(clear())
+    talk = ScriptedDriver([listed(job(12))])
+    with pytest.raises(
+        exceptions.AirbyteConnectionBusyError, match=r"A sync .* runs, job 12, and a clear would cancel it"
+    ):
+        talk.run(clear())
     assert posts(talk) == 0
 
 
 def test_a_clear_may_wait_or_be_left_out() -> None:
-    waits = Talk([listed(job(12))]).perform(clear("wait"))
-    assert isinstance(waits, Busy)
+    waits = ScriptedDriver([listed(job(12))]).run(clear("wait"))
+    assert isinstance(waits, Blocked)
     assert waits.job.job_id == 12
-    assert isinstance(Talk([listed(job(12))]).perform(clear("skip")), NotStarted)
+    assert isinstance(ScriptedDriver([listed(job(12))]).run(clear("skip")), Skipped)
 
 
 def test_a_clear_that_may_cancel_does_so_by_the_jobs_id_and_then_starts() -> None:
     stopped = reply(200, job(12, "cancelled"))
-    talk = Talk([listed(job(12)), reply(200, job(12)), stopped, *QUIET, reply(200, reset(13))])
-    outcome = talk.perform(clear("restart"))
+    talk = ScriptedDriver([listed(job(12)), reply(200, job(12)), stopped, *QUIET, reply(200, reset(13))])
+    outcome = talk.run(clear("restart"))
     assert isinstance(outcome, Started)
     assert outcome.job.job_id == 13
-    assert [each for each in talk.asked if not each.startswith("GET")] == ["DELETE /jobs/12", "POST /jobs"]
+    assert [each for each in talk.calls if not each.startswith("GET")] == ["DELETE /jobs/12", "POST /jobs"]
 
 
 def test_a_clear_whose_reply_got_lost_is_found_by_its_type() -> None:
-    talk = Talk([*QUIET, silence(), listed(job(12), reset(13, "pending"))])
-    outcome = talk.perform(clear())
+    talk = ScriptedDriver([*QUIET, no_response(), listed(job(12), reset(13, "pending"))])
+    outcome = talk.run(clear())
     assert isinstance(outcome, Started)
     assert outcome.job.job_id == 13
     assert posts(talk) == 1
@@ -561,86 +576,89 @@ def test_a_clear_whose_reply_got_lost_is_found_by_its_type() -> None:
 
 def test_a_clear_of_ours_that_shows_up_late_is_not_started_twice() -> None:
     nothing_for_long = [OLD] * 19
-    talk = Talk([*QUIET, silence(), *nothing_for_long, listed(reset(13))])
-    outcome = talk.perform(clear())
+    talk = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, listed(reset(13))])
+    outcome = talk.run(clear())
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, outcome.owned) == (13, True)
     assert posts(talk) == 1
 
 
-@pytest.mark.parametrize("harmless", [silence(sent=False), reply(429)])
-def test_what_runs_is_looked_at_again_before_a_second_try_to_clear(harmless: Response | NoResponse) -> None:
-    talk = Talk([*QUIET, harmless, listed(job(12))])
-    with pytest.raises(errors.AirbyteBusyError):
-        talk.perform(clear())
+@pytest.mark.parametrize("harmless", [no_response(sent=False), reply(429)])
+def test_what_runs_is_looked_at_again_before_a_second_try_to_clear(harmless: Response | TransportFailure) -> None:
+    talk = ScriptedDriver([*QUIET, harmless, listed(job(12))])
+    with pytest.raises(exceptions.AirbyteConnectionBusyError):
+        talk.run(clear())
     assert posts(talk) == 1
-    talk = Talk([*QUIET, harmless, *QUIET, reply(200, reset(12))])
-    assert isinstance(talk.perform(clear()), Started)
+    talk = ScriptedDriver([*QUIET, harmless, *QUIET, reply(200, reset(12))])
+    assert isinstance(talk.run(clear()), Started)
     assert sum(talk.pauses) > 0
 
 
 def test_a_clear_gives_up_after_a_while() -> None:
-    talk = Talk([each for _ in range(12) for each in (*QUIET, reply(429))])
-    with pytest.raises(errors.AirbyteRateLimitError):
-        talk.perform(clear())
+    talk = ScriptedDriver([each for _ in range(12) for each in (*QUIET, reply(429))])
+    with pytest.raises(exceptions.AirbyteRateLimitError):
+        talk.run(clear())
     talk.answers.clear()
 
 
 def test_what_may_have_been_started_is_not_forgotten_for_a_refusal_that_follows() -> None:
     """The task remembers then what to look for at its next try."""
     nothing_for_long = [OLD] * 19
-    talk = Talk([*QUIET, silence(), *nothing_for_long, *QUIET, reply(403)])
-    with pytest.raises(errors.AirbyteAccessError) as caught:
-        talk.perform(clear())
-    assert caught.value.maybe_processed
+    talk = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, *QUIET, reply(403)])
+    with pytest.raises(exceptions.AirbytePermissionError) as caught:
+        talk.run(clear())
+    assert caught.value.outcome_unknown
 
 
 def test_a_refusal_after_a_long_look_up_is_waited_out_as_any_other() -> None:
     nothing_for_long = [OLD] * 19
-    talk = Talk([*QUIET, silence(), *nothing_for_long, *QUIET, reply(429), *QUIET, reply(200, reset(13))])
-    assert isinstance(talk.perform(clear()), Started)
+    talk = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, *QUIET, reply(429), *QUIET, reply(200, reset(13))])
+    assert isinstance(talk.run(clear()), Started)
 
 
 def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
     deleted = answer(
-        replies.as_json({"title": "try-again-later", "data": {"message": "The connection manager is deleted."}}, 409)
+        responses.as_json({"title": "try-again-later", "data": {"message": "The connection manager is deleted."}}, 409)
     )
-    for now, kind in (("deprecated", errors.AirbyteConnectionInactiveError), ("active", errors.AirbyteConflictError)):
-        talk = Talk([*QUIET, deleted, reply(200, {**ACTIVE, "status": now})])
+    for now, kind in (
+        ("deprecated", exceptions.AirbyteConnectionInactiveError),
+        ("active", exceptions.AirbyteConflictError),
+    ):
+        talk = ScriptedDriver([*QUIET, deleted, reply(200, {**ACTIVE, "status": now})])
         with pytest.raises(kind):
-            talk.perform(clear())
+            talk.run(clear())
         assert posts(talk) == 1
 
 
 def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_it() -> None:
     inactive = reply(200, {**ACTIVE, "status": "inactive"})
-    with pytest.raises(errors.AirbyteConnectionInactiveError, match="switch it on in Airbyte"):
-        Talk([inactive, OLD, *QUIET, CONFLICT, inactive]).perform(starting.start(CONNECTION, "clear"))
+    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match="switch it on in Airbyte"):
+        ScriptedDriver([inactive, OLD, *QUIET, CONFLICT, inactive]).run(start_job.start_job(CONNECTION, "clear"))
 
 
 def test_a_start_that_is_answered_with_a_job_of_another_connection_is_unclear_and_looked_up() -> None:
     foreign = reply(200, job(12, "pending", connectionId="00000000-0000-4000-8000-000000000000"))
-    talk = Talk([foreign, listed(job(13, "running"))])
-    started = talk.perform(start())
+    talk = ScriptedDriver([foreign, listed(job(13, "running"))])
+    started = talk.run(start())
     assert isinstance(started, Started)
     assert (started.job.job_id, posts(talk)) == (13, 1)
 
 
 def test_a_403_at_the_start_of_a_connection_that_could_be_read_does_not_say_that_it_does_not_exist() -> None:
-    talk = Talk([answer(replies.forbidden("WORKSPACE_RUNNER"))])
-    with pytest.raises(errors.AirbyteAccessError) as raised:
-        talk.perform(start())
-    assert str(raised.value).endswith(starting.MAY_ONLY_READ)
+    talk = ScriptedDriver([answer(responses.forbidden("WORKSPACE_RUNNER"))])
+    with pytest.raises(exceptions.AirbytePermissionError) as raised:
+        talk.run(start())
+    assert str(raised.value).endswith(start_job.MAY_ONLY_READ)
     assert "do not exist" not in str(raised.value)
     assert posts(talk) == 1
 
 
 def test_a_job_of_another_connection_is_never_taken_up_though_the_server_lists_it() -> None:
     foreign = {**job(12), "connectionId": "00000000-0000-4000-8000-00000000000f"}
-    found = Talk([listed(foreign)]).perform(starting.job_after(CONNECTION, NEWEST, Wish()))
+    found = ScriptedDriver([listed(foreign)]).run(start_job.find_job_newer_than(CONNECTION, NEWEST, JobRequest()))
     assert found is None
 
 
 def test_the_latest_job_id_counts_jobs_of_other_connections_so_that_no_old_job_is_taken_up() -> None:
     foreign = {**job(99), "connectionId": "00000000-0000-4000-8000-00000000000f"}
-    assert Talk([listed(foreign)]).perform(starting.newest_job_id(CONNECTION)) == 99
+    assert ScriptedDriver([listed(foreign)]).run(start_job.get_latest_job_id(CONNECTION)) == 99

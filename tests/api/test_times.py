@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_airbyte_api.api.times import (
+from airflow_provider_airbyte_api.api.timestamps import (
     format_timestamp,
     parse_duration,
     parse_http_date,

@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from airflow_provider_airbyte_api.api.errors import AirbyteUnexpectedReplyError
-from airflow_provider_airbyte_api.api.tokens import Credentials, Freshness, Token, read_token
-from airflow_provider_airbyte_api.api.wire import Response
+from airflow_provider_airbyte_api.api.http import Response
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, TokenState, parse_token_response
+from airflow_provider_airbyte_api.exceptions import AirbyteUnexpectedResponseError
 from tests.api.talk import reply
 
-CREDENTIALS = Credentials("https://a.example/applications/token", "me", "hunter2")
+CREDENTIALS = ClientCredentials("https://a.example/applications/token", "me", "hunter2")
 NOW = 1_700_000_000.0
 NOW_HEADER = "Tue, 14 Nov 2023 22:13:20 GMT"
 
@@ -29,7 +29,7 @@ def token_reply(value: str, expires_in: object = None, date: str = NOW_HEADER) -
 
 def lifetime(response: Response, now: float = NOW) -> float:
     """The lifetime that is believed, told by where the margin of 5 % (30 s at most) begins."""
-    trusted = read_token(CREDENTIALS.token_request(), response, now).expires_at - now
+    trusted = parse_token_response(CREDENTIALS.token_request(), response, now).expires_at - now
     return trusted / 0.95 if trusted / 0.95 <= 600 else trusted + 30
 
 
@@ -59,28 +59,28 @@ def test_a_wrong_clock_of_ours_does_not_change_how_long_a_token_lives(our_clock_
 
 
 def test_a_token_is_fresh_then_stale_then_expired_and_the_margins_are_a_share_of_its_life() -> None:
-    short = read_token(CREDENTIALS.token_request(), token_reply("t", 180), 0.0)
-    assert [short.freshness(at) for at in (0, 143, 145, 170, 172)] == [
-        Freshness.FRESH,
-        Freshness.FRESH,
-        Freshness.STALE,
-        Freshness.STALE,
-        Freshness.EXPIRED,
+    short = parse_token_response(CREDENTIALS.token_request(), token_reply("t", 180), 0.0)
+    assert [short.state(at) for at in (0, 143, 145, 170, 172)] == [
+        TokenState.FRESH,
+        TokenState.FRESH,
+        TokenState.STALE,
+        TokenState.STALE,
+        TokenState.EXPIRED,
     ]
-    long = read_token(CREDENTIALS.token_request(), token_reply("t", 86_400), 0.0)
+    long = parse_token_response(CREDENTIALS.token_request(), token_reply("t", 86_400), 0.0)
     assert (long.stale_at, long.expires_at) == (86_400 - 120, 86_400 - 30)
 
 
 @pytest.mark.parametrize("body", [{}, [], {"access_token": ""}, {"access_token": 5}, b"<html>"])
 def test_a_reply_without_a_token_is_an_error(body: object) -> None:
-    with pytest.raises(AirbyteUnexpectedReplyError):
-        read_token(CREDENTIALS.token_request(), reply(200, body), NOW)
+    with pytest.raises(AirbyteUnexpectedResponseError):
+        parse_token_response(CREDENTIALS.token_request(), reply(200, body), NOW)
 
 
 @pytest.mark.parametrize("body", [b"access_token=opaque-token&token_type=bearer", b"opaque-token"])
 def test_a_token_that_comes_as_no_json_is_not_repeated_in_the_error(body: bytes) -> None:
-    with pytest.raises(AirbyteUnexpectedReplyError, match=rf"text that is no JSON \({len(body)} bytes\)") as raised:
-        read_token(CREDENTIALS.token_request(), reply(200, body), NOW)
+    with pytest.raises(AirbyteUnexpectedResponseError, match=rf"text that is no JSON \({len(body)} bytes\)") as raised:
+        parse_token_response(CREDENTIALS.token_request(), reply(200, body), NOW)
     assert "opaque-token" not in str(raised.value)
 
 
@@ -91,21 +91,30 @@ def test_the_request_is_json_without_authorization() -> None:
 
 
 def test_no_secret_is_in_any_repr() -> None:
-    shown = repr([CREDENTIALS, CREDENTIALS.key("a"), CREDENTIALS.token_request(), Token("jwt-value", 0, 0)])
+    shown = repr([CREDENTIALS, CREDENTIALS.cache_key("a"), CREDENTIALS.token_request(), Token("jwt-value", 0, 0)])
     assert "hunter2" not in shown
     assert "jwt-value" not in shown
-    assert CREDENTIALS.key("a").secret_digest not in shown
+    assert CREDENTIALS.cache_key("a").secret_digest not in shown
 
 
 def test_the_cache_key_tells_hosts_and_secrets_apart() -> None:
-    other_secret = Credentials(CREDENTIALS.token_url, "me", "changed")
-    assert len({CREDENTIALS.key("https://a"), CREDENTIALS.key("https://b"), other_secret.key("https://a")}) == 3
+    other_secret = ClientCredentials(CREDENTIALS.token_url, "me", "changed")
+    assert (
+        len(
+            {
+                CREDENTIALS.cache_key("https://a"),
+                CREDENTIALS.cache_key("https://b"),
+                other_secret.cache_key("https://a"),
+            }
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\u2026", "\ud83d", "a\x00", "é", "\x7f"])
 def test_a_token_that_no_header_can_carry_is_refused(value: str) -> None:
-    with pytest.raises(AirbyteUnexpectedReplyError, match="characters that an HTTP header cannot carry"):
-        read_token(CREDENTIALS.token_request(), token_reply(value), NOW)
+    with pytest.raises(AirbyteUnexpectedResponseError, match="characters that an HTTP header cannot carry"):
+        parse_token_response(CREDENTIALS.token_request(), token_reply(value), NOW)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api.connection_update import parse_update, update_connection
 from airflow_provider_airbyte_api.api.models import Connection
-from airflow_provider_airbyte_api.api.updating import update_connection, valid_change
-from tests.api.talk import CONNECTION, Talk, reply, silence
+from tests.api.talk import CONNECTION, ScriptedDriver, no_response, reply
 
 MANUAL = {"scheduleType": "manual"}
 CRON = {"scheduleType": "cron", "cronExpression": "0 0 5 * * ? UTC"}
@@ -40,10 +40,10 @@ def connection(status: str = "active", schedule: dict[str, str] | None = None) -
     ],
 )
 def test_airbyte_is_told_what_is_different(now: dict[str, Any], wanted: dict[str, str], body: dict[str, Any]) -> None:
-    talk = Talk([reply(200, {**now, **body})])
-    change = valid_change(wanted.get("status"), wanted.get("schedule"))
-    talk.perform(update_connection(Connection.from_json(now), change))
-    assert talk.asked == [f"PATCH /connections/{CONNECTION}"]
+    talk = ScriptedDriver([reply(200, {**now, **body})])
+    change = parse_update(wanted.get("status"), wanted.get("schedule"))
+    talk.run(update_connection(Connection.from_json(now), change))
+    assert talk.calls == [f"PATCH /connections/{CONNECTION}"]
     assert talk.sent[0].json == body
 
 
@@ -56,21 +56,23 @@ def test_airbyte_is_told_what_is_different(now: dict[str, Any], wanted: dict[str
     ],
 )
 def test_nothing_is_sent_if_it_is_like_that_already(now: dict[str, Any], status: str | None, schedule: str) -> None:
-    talk = Talk([])
-    talk.perform(update_connection(Connection.from_json(now), valid_change(status, schedule)))
-    assert talk.said == ["Airbyte connection 'Mine' is like that already."]
+    talk = ScriptedDriver([])
+    talk.run(update_connection(Connection.from_json(now), parse_update(status, schedule)))
+    assert talk.logs == ["Airbyte connection 'Mine' is like that already."]
 
 
 def test_a_lost_reply_is_no_reason_to_give_up() -> None:
-    talk = Talk([silence(), reply(200, connection("inactive"))])
-    changed = talk.perform(update_connection(Connection.from_json(connection()), valid_change("inactive", None)))
+    talk = ScriptedDriver([no_response(), reply(200, connection("inactive"))])
+    changed = talk.run(update_connection(Connection.from_json(connection()), parse_update("inactive", None)))
     assert changed.status == "inactive"
 
 
 @pytest.mark.parametrize("status", ["locked", "deprecated"])
 def test_what_cannot_be_changed_is_said_before_anything_is_sent(status: str) -> None:
-    with pytest.raises(errors.AirbyteConnectionInactiveError, match=f"is {status}, so it cannot be changed"):
-        Talk([]).perform(update_connection(Connection.from_json(connection(status)), valid_change("active", None)))
+    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=f"is {status}, so it cannot be changed"):
+        ScriptedDriver([]).run(
+            update_connection(Connection.from_json(connection(status)), parse_update("active", None))
+        )
 
 
 @pytest.mark.parametrize(
@@ -89,5 +91,5 @@ def test_what_cannot_be_changed_is_said_before_anything_is_sent(status: str) -> 
     ],
 )
 def test_what_airbyte_does_not_take_is_named(status: str | None, schedule: str | None, message: str) -> None:
-    with pytest.raises(errors.AirbyteConfigError, match=message):
-        valid_change(status, schedule)
+    with pytest.raises(exceptions.AirbyteConfigError, match=message):
+        parse_update(status, schedule)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_airbyte_api.api.errors import AirbyteConfigError
-from airflow_provider_airbyte_api.api.urls import ApiRoot, api_root
+from airflow_provider_airbyte_api.api.base_url import AirbyteUrls, parse_host
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
-CLOUD = ApiRoot("https://api.airbyte.com/v1", "https://cloud.airbyte.com")
+CLOUD = AirbyteUrls("https://api.airbyte.com/v1", "https://cloud.airbyte.com")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ CLOUD = ApiRoot("https://api.airbyte.com/v1", "https://cloud.airbyte.com")
     ],
 )
 def test_every_spelling_of_cloud_is_one_root(typed: str) -> None:
-    assert api_root(typed) == CLOUD
+    assert parse_host(typed) == CLOUD
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,16 @@ def test_every_spelling_of_cloud_is_one_root(typed: str) -> None:
     ],
 )
 def test_every_spelling_of_a_self_managed_airbyte_is_its_public_api(typed: str, origin: str) -> None:
-    assert api_root(typed) == ApiRoot(f"{origin}/api/public/v1", origin)
+    assert parse_host(typed) == AirbyteUrls(f"{origin}/api/public/v1", origin)
 
 
 def test_the_api_server_of_old_airbytes_keeps_its_own_path() -> None:
-    assert api_root("http://host:8006/v1/") == ApiRoot("http://host:8006/v1", "http://host:8000")
+    assert parse_host("http://host:8006/v1/") == AirbyteUrls("http://host:8006/v1", "http://host:8000")
 
 
 def test_the_port_field_counts_where_the_host_names_none() -> None:
-    assert api_root("http://airbyte.local", 8000).api == "http://airbyte.local:8000/api/public/v1"
-    assert api_root("http://airbyte.local:9000", 8000).api == "http://airbyte.local:9000/api/public/v1"
+    assert parse_host("http://airbyte.local", 8000).api_url == "http://airbyte.local:8000/api/public/v1"
+    assert parse_host("http://airbyte.local:9000", 8000).api_url == "http://airbyte.local:9000/api/public/v1"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_port_field_counts_where_the_host_names_none() -> None:
 )
 def test_what_is_no_address_is_refused_with_what_to_write(typed: str) -> None:
     with pytest.raises(AirbyteConfigError, match=r"Expected https://api\.airbyte\.com/v1 for Airbyte Cloud"):
-        api_root(typed)
+        parse_host(typed)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_is_no_address_is_refused_with_what_to_write(typed: str) -> None:
 )
 def test_a_password_in_the_host_is_refused_and_not_repeated(typed: str) -> None:
     with pytest.raises(AirbyteConfigError) as caught:
-        api_root(typed)
+        parse_host(typed)
     assert "Password" in str(caught.value)
     assert "unter2" not in str(caught.value)
 

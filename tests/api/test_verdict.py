@@ -4,50 +4,52 @@ import json
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors
-from airflow_provider_airbyte_api.api.models import FINISHED, Job, JobStatus
-from airflow_provider_airbyte_api.api.verdict import (
-    Seen,
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job, JobStatus
+from airflow_provider_airbyte_api.api.outcome import (
+    JobContext,
+    build_result,
     may_be_a_false_success,
+    raise_unless_succeeded,
     require_rows,
-    require_success,
-    result_of,
 )
 from tests.api.talk import CONNECTION, job
 
 URL = "https://airbyte.example/job"
-SEEN = Seen("Mine", URL, 17)
-VERDICTS: dict[str, type[errors.AirbyteError] | None] = {
-    "pending": errors.AirbyteJobError,
-    "queued": errors.AirbyteJobError,
-    "running": errors.AirbyteJobError,
-    "incomplete": errors.AirbyteJobError,
+SEEN = JobContext("Mine", URL, 17)
+VERDICTS: dict[str, type[exceptions.AirbyteError] | None] = {
+    "pending": exceptions.AirbyteJobError,
+    "queued": exceptions.AirbyteJobError,
+    "running": exceptions.AirbyteJobError,
+    "incomplete": exceptions.AirbyteJobError,
     "succeeded": None,
-    "failed": errors.AirbyteJobFailedError,
-    "cancelled": errors.AirbyteJobCancelledError,
+    "failed": exceptions.AirbyteJobFailedError,
+    "cancelled": exceptions.AirbyteJobCancelledError,
 }
 
 
 @pytest.mark.parametrize("status", [*JobStatus, "a word nobody knows"])
 def test_every_status_has_a_verdict_and_only_one_is_success(status: str) -> None:
     word = status.value if isinstance(status, JobStatus) else status
-    verdict = VERDICTS.get(word, errors.AirbyteJobError)
+    verdict = VERDICTS.get(word, exceptions.AirbyteJobError)
     finished = Job.from_json(job(7, word, rowsSynced=1200, bytesSynced=5000, duration="PT1M"))
     if verdict is None:
-        require_success(finished, SEEN)
+        raise_unless_succeeded(finished, SEEN)
         return
-    with pytest.raises(errors.AirbyteJobError) as caught:
-        require_success(finished, SEEN)
+    with pytest.raises(exceptions.AirbyteJobError) as caught:
+        raise_unless_succeeded(finished, SEEN)
     assert type(caught.value) is verdict
     text = str(caught.value)
     for words in ("job 7", CONNECTION, "1,200 rows", "5,000 bytes", "60 s", "'Mine'", "polled 17 times"):
         assert words in text
-    assert text.startswith(f"Sync {word if word in FINISHED else f'is {word}'}: job 7 of 'Mine'"), "what happened first"
+    assert text.startswith(f"Sync {word if word in TERMINAL_STATUSES else f'is {word}'}: job 7 of 'Mine'"), (
+        "what happened first"
+    )
     assert text.splitlines()[-1] == URL, "a line of its own"
 
 
 def test_a_result_is_json_with_none_for_what_airbyte_does_not_say() -> None:
-    result = result_of(Job.from_json(job(7, "succeeded")), URL)
+    result = build_result(Job.from_json(job(7, "succeeded")), URL)
     assert json.loads(json.dumps(result)) == {
         "job_id": 7,
         "status": "succeeded",
@@ -93,7 +95,7 @@ def test_too_few_rows_are_an_error_that_says_that_the_sync_succeeded(
     if words is None:
         require_rows(finished, min_rows, SEEN)
         return
-    with pytest.raises(errors.AirbyteJobError) as caught:
+    with pytest.raises(exceptions.AirbyteJobError) as caught:
         require_rows(finished, min_rows, SEEN)
     text = str(caught.value)
     assert text.startswith("Too few rows: job 7 of 'Mine'")

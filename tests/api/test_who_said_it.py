@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_airbyte_api.api import calls, errors, jobs, starting
-from airflow_provider_airbyte_api.api.conversation import call, fetch_token
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import endpoints, jobs, start_job
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 from airflow_provider_airbyte_api.api.error_body import ErrorBody
-from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.api.tokens import Credentials
-from airflow_provider_airbyte_api.api.wire import Request, error_for
-from airflow_provider_airbyte_api.testing import replies
-from tests.api.talk import CONNECTION, Talk, job, reply
+from airflow_provider_airbyte_api.api.flow import fetch_token, send_with_retry
+from airflow_provider_airbyte_api.api.http import Request, to_error
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials
+from airflow_provider_airbyte_api.testing import responses
+from tests.api.talk import CONNECTION, ScriptedDriver, job, reply
 
-GET = Request("GET", "/jobs/7", repeatable=True)
+GET = Request("GET", "/jobs/7", idempotent=True)
 
 FOREIGN: dict[str, bytes] = {
     "gateway JSON": b'{"message": "no Route matched with those values"}',
@@ -34,80 +35,82 @@ FOREIGN: dict[str, bytes] = {
 REFUSALS = (400, 401, 403, 404, 405, 409, 410, 422)
 
 AIRBYTES: list[tuple[int, Any]] = [
-    (401, replies.hateoas(401, "Unauthorized", "/x", "Unauthorized").body),
-    (401, replies.gateway(401, "Jwt issuer is not configured").body),
-    (401, replies.error_id(401).body),
-    (403, replies.forbidden("WORKSPACE_READER").body),
-    (403, replies.hateoas(403, "Forbidden", "/x", "Forbidden").body),
-    (404, replies.not_found("JOB", "7").body),
+    (401, responses.hateoas(401, "Unauthorized", "/x", "Unauthorized").body),
+    (401, responses.gateway(401, "Jwt issuer is not configured").body),
+    (401, responses.error_id(401).body),
+    (403, responses.forbidden("WORKSPACE_READER").body),
+    (403, responses.hateoas(403, "Forbidden", "/x", "Forbidden").body),
+    (404, responses.not_found("JOB", "7").body),
     (404, {"id": "7", "message": "Could not find it", "exceptionClassName": "io.airbyte.NotFound"}),
-    (409, replies.state_conflict().body),
+    (409, responses.state_conflict().body),
     (409, {"title": "try-again-later", "status": 409, "detail": "A sync is already running for: c"}),
     (409, {"type": "error:connection/locked", "title": "Connection is locked", "status": 409}),
     (400, {"message": "Some properties contained invalid input.", "validationErrors": []}),
-    (400, replies.error_id(400).body),
-    (422, replies.unprocessable("no").body),
+    (400, responses.error_id(400).body),
+    (422, responses.unprocessable("no").body),
 ]
 
 
 @pytest.mark.parametrize(("status", "body"), AIRBYTES, ids=map(str, range(len(AIRBYTES))))
 def test_errors_of_every_version_of_airbyte_are_known_as_its_own(status: int, body: Any) -> None:
-    error = error_for(GET, reply(status, body))
-    assert isinstance(error, errors.AirbyteResponseError)
+    error = to_error(GET, reply(status, body))
+    assert isinstance(error, exceptions.AirbyteResponseError)
     assert error.from_airbyte
-    assert not errors.may_heal(error)
-    assert not isinstance(error, errors.AirbyteUnexpectedReplyError)
+    assert not exceptions.is_recoverable_while_waiting(error)
+    assert not isinstance(error, exceptions.AirbyteUnexpectedResponseError)
 
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
 def test_a_refusal_that_airbyte_did_not_write_is_unexpected_and_heals(status: int, body: bytes) -> None:
-    error = error_for(GET, reply(status, body))
-    assert type(error) is errors.AirbyteUnexpectedReplyError
+    error = to_error(GET, reply(status, body))
+    assert type(error) is exceptions.AirbyteUnexpectedResponseError
     assert not error.from_airbyte
-    assert not error.maybe_processed
-    assert errors.may_heal(error)
-    assert not errors.may_heal(errors.AirbyteAccessError(method="GET", url="", status=403, detail=""))
+    assert not error.outcome_unknown
+    assert exceptions.is_recoverable_while_waiting(error)
+    assert not exceptions.is_recoverable_while_waiting(
+        exceptions.AirbytePermissionError(method="GET", url="", status=403, detail="")
+    )
 
 
 # -- each place in a conversation --------------------------------------------------------------------------------
 
 
-def first_poll(status: int, body: bytes) -> Talk:
-    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
-    talk.perform(jobs.wait_for_job(7, jobs.Patience(30)))
+def first_poll(status: int, body: bytes) -> ScriptedDriver:
+    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    talk.run(jobs.wait_for_job(7, jobs.WaitOptions(30)))
     return talk
 
 
-def later_poll(status: int, body: bytes) -> Talk:
-    talk = Talk(
+def later_poll(status: int, body: bytes) -> ScriptedDriver:
+    talk = ScriptedDriver(
         [reply(200, job(7)), *[reply(status, body)] * (2 if status == 401 else 1), reply(200, job(7, "succeeded"))]
     )
-    talk.perform(jobs.wait_for_job(7, jobs.Patience(30)))
+    talk.run(jobs.wait_for_job(7, jobs.WaitOptions(30)))
     return talk
 
 
-def start(status: int, body: bytes) -> Talk:
-    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
-    talk.perform(call(calls.start_job(CONNECTION, "sync"), ONCE))
+def start(status: int, body: bytes) -> ScriptedDriver:
+    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    talk.run(send_with_retry(endpoints.start_job(CONNECTION, "sync"), NO_RETRY))
     return talk
 
 
-def cancel(status: int, body: bytes) -> Talk:
-    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
-    talk.perform(call(calls.cancel_job(7, 60.0), ONCE))
+def cancel(status: int, body: bytes) -> ScriptedDriver:
+    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    talk.run(send_with_retry(endpoints.cancel_job(7, 60.0), NO_RETRY))
     return talk
 
 
-def list_(status: int, body: bytes) -> Talk:
-    talk = Talk([reply(status, body)] * (2 if status == 401 else 1))
-    talk.perform(starting.newest_job_id(CONNECTION))
+def list_(status: int, body: bytes) -> ScriptedDriver:
+    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    talk.run(start_job.get_latest_job_id(CONNECTION))
     return talk
 
 
-def token(status: int, body: bytes) -> Talk:
-    talk = Talk([reply(status, body)])
-    talk.perform(fetch_token(Credentials("https://a.example/token", "me", "hunter2"), ONCE))
+def token(status: int, body: bytes) -> ScriptedDriver:
+    talk = ScriptedDriver([reply(status, body)])
+    talk.run(fetch_token(ClientCredentials("https://a.example/token", "me", "hunter2"), NO_RETRY))
     return talk
 
 
@@ -118,9 +121,9 @@ PLACES = [first_poll, start, cancel, list_, token]
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
 def test_at_first_sight_a_foreign_refusal_ends_a_conversation_at_once_as_unexpected(
-    place: Callable[[int, bytes], Talk], status: int, body: bytes
+    place: Callable[[int, bytes], ScriptedDriver], status: int, body: bytes
 ) -> None:
-    with pytest.raises(errors.AirbyteUnexpectedReplyError) as caught:
+    with pytest.raises(exceptions.AirbyteUnexpectedResponseError) as caught:
         place(status, body)
     assert "There is no job" not in str(caught.value)
     assert "role" not in str(caught.value).replace("ids or roles in Airbyte", "")
@@ -129,24 +132,24 @@ def test_at_first_sight_a_foreign_refusal_ends_a_conversation_at_once_as_unexpec
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
 def test_while_waiting_for_a_job_that_was_seen_a_foreign_refusal_is_ridden_out(status: int, body: bytes) -> None:
-    said = " ".join(later_poll(status, body).said)
+    said = " ".join(later_poll(status, body).logs)
     assert "There is no job" not in said
     assert "Airbyte answers again." in said
 
 
 def test_a_basic_challenge_is_an_authentication_error_at_once_and_ridden_out_later() -> None:
     challenge = reply(401, b"<html>no", www_authenticate='Basic realm="nginx"')
-    with pytest.raises(errors.AirbyteAuthenticationError, match="auth_type to basic"):
-        Talk([challenge] * 2).perform(jobs.wait_for_job(7, jobs.Patience(30)))
-    talk = Talk([reply(200, job(7)), challenge, challenge, reply(200, job(7, "succeeded"))])
-    assert talk.perform(jobs.wait_for_job(7, jobs.Patience(30))).job.status == "succeeded"
+    with pytest.raises(exceptions.AirbyteAuthenticationError, match="auth_type to basic"):
+        ScriptedDriver([challenge] * 2).run(jobs.wait_for_job(7, jobs.WaitOptions(30)))
+    talk = ScriptedDriver([reply(200, job(7)), challenge, challenge, reply(200, job(7, "succeeded"))])
+    assert talk.run(jobs.wait_for_job(7, jobs.WaitOptions(30))).job.status == "succeeded"
 
 
 @pytest.mark.parametrize("body", [each for key, each in FOREIGN.items() if key != "IAP"])
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504])
 def test_trouble_stays_trouble_whoever_says_it(status: int, body: bytes) -> None:
-    kind = errors.AirbyteRateLimitError if status == 429 else errors.AirbyteServerError
-    assert type(error_for(GET, reply(status, body))) is kind
+    kind = exceptions.AirbyteRateLimitError if status == 429 else exceptions.AirbyteServerError
+    assert type(to_error(GET, reply(status, body))) is kind
 
 
 # -- what it says ------------------------------------------------------------------------------------------------
@@ -166,13 +169,16 @@ def test_trouble_stays_trouble_whoever_says_it(status: int, body: bytes) -> None
 def test_a_foreign_refusal_names_what_answered_and_what_to_do(
     status: int, body: bytes, headers: dict[str, str], words: str
 ) -> None:
-    assert words in str(error_for(GET, reply(status, body, **headers)))
+    assert words in str(to_error(GET, reply(status, body, **headers)))
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (replies.not_found("STANDARD_SYNC", "21c1").body, "could not be found (resourceType STANDARD_SYNC, resourceId"),
+        (
+            responses.not_found("STANDARD_SYNC", "21c1").body,
+            "could not be found (resourceType STANDARD_SYNC, resourceId",
+        ),
         ({"title": "value-not-found", "detail": "Not found.", "data": {"value": "klaus-api"}}, "(value klaus-api)."),
         (
             {"message": "Bad.", "validationErrors": [{"propertyPath": "list.limit", "message": "at most 100"}]},
@@ -198,9 +204,9 @@ def test_nothing_that_tells_the_cause_is_dropped(body: Any, words: str) -> None:
 
 
 def test_a_token_endpoint_of_oauth_is_told_from_a_wrong_secret() -> None:
-    with pytest.raises(errors.AirbyteRequestError, match="Remove the extra auth_url"):
+    with pytest.raises(exceptions.AirbyteBadRequestError, match="Remove the extra auth_url"):
         token(400, b'{"error": "invalid_request", "error_description": "Missing form parameter: grant_type"}')
-    with pytest.raises(errors.AirbyteAuthenticationError, match="Client secret"):
+    with pytest.raises(exceptions.AirbyteAuthenticationError, match="Client secret"):
         token(401, b'{"error": "invalid_client", "error_description": "Invalid client"}')
 
 
@@ -210,16 +216,16 @@ def test_a_token_endpoint_of_oauth_is_told_from_a_wrong_secret() -> None:
 def test_a_token_endpoint_in_trouble_blames_the_secret_only_in_airbytes_words(
     status: int, body: bytes, blames: bool
 ) -> None:
-    with pytest.raises(errors.AirbyteServerError) as caught:
+    with pytest.raises(exceptions.AirbyteServerError) as caught:
         token(status, body)
     assert ("wrong client id or secret" in str(caught.value)) == blames
 
 
 def test_a_401_of_the_token_endpoint_says_to_check_the_path_too() -> None:
-    with pytest.raises(errors.AirbyteAuthenticationError, match=r"the path in Airbyte URL \(Host\)"):
-        token(401, replies.hateoas(401, "Unauthorized", "/api/publik/v1", "Unauthorized").body)
+    with pytest.raises(exceptions.AirbyteAuthenticationError, match=r"the path in Airbyte URL \(Host\)"):
+        token(401, responses.hateoas(401, "Unauthorized", "/api/publik/v1", "Unauthorized").body)
 
 
 def test_a_sign_in_page_that_answers_200_says_what_it_is() -> None:
-    with pytest.raises(errors.AirbyteUnexpectedReplyError, match="An identity proxy in front of Airbyte"):
-        Talk([reply(200, b"<html><title>Sign in - Google</title>")]).perform(jobs.get_job(7))
+    with pytest.raises(exceptions.AirbyteUnexpectedResponseError, match="An identity proxy in front of Airbyte"):
+        ScriptedDriver([reply(200, b"<html><title>Sign in - Google</title>")]).run(jobs.get_job(7))

@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import presence_of_element_located, text_to_be_present_in_element
 from selenium.webdriver.support.wait import WebDriverWait
 
-from airflow_provider_airbyte_api.form import AUTH_TYPES, EXTRAS
+from airflow_provider_airbyte_api.connection_form import AUTH_TYPES, CONN_FIELDS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
 from tests.conftest import REPOSITORY
@@ -95,7 +95,7 @@ def test_a_connection_is_filled_in_saved_and_tested(
     assert browser.field("Client secret").get_attribute("type") == "password"
     browser.picture("connection-form.png")
     browser.button("Extra Fields").click()
-    for extra in EXTRAS.values():
+    for extra in CONN_FIELDS.values():
         browser.find(f"//*[normalize-space(text())='{extra['label']}']", By.XPATH)
     for name in ("api_token", "secret_headers", "proxy"):
         assert browser.find(f"input[name=element_{name}]").get_attribute("type") == "password"
@@ -106,7 +106,7 @@ def test_a_connection_is_filled_in_saved_and_tested(
     assert "The application's user sees 1 workspace: Local." in text
     assert airbyte_of_the_stack.client_secret not in text
     saved = stack.get("/connections/by_hand")
-    assert json.loads(saved["extra"]).keys() == EXTRAS.keys()
+    assert json.loads(saved["extra"]).keys() == CONN_FIELDS.keys()
     stack.delete("/connections/by_hand")
 
 

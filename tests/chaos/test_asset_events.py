@@ -163,7 +163,7 @@ def test_twelve_tasks_attached_to_one_job_are_green_and_one_event_for_each_asset
     job = syncing.airbyte.add_job(its_id, "running")
     run = f"attached_{number}", syncing.stack.trigger(f"attached_{number}")
     syncing.wait_for_triggers(*run, 12)
-    syncing.airbyte.end_job(job.job_id)
+    syncing.airbyte.finish_job(job.job_id)
     syncing.wait_for_success(*[run])
     expected = {(job.job_id, each) for each in (its_id, f"{its_id}/invoices", "airbyte_syncs")}
     assert syncing.events(job) == Counter(expected)
@@ -179,7 +179,7 @@ def test_a_task_that_started_a_job_and_eleven_that_attached_are_one_event_for_ea
     run = f"owned_{number}", syncing.stack.trigger(f"owned_{number}")
     syncing.wait_for_triggers(*run, 12)
     (job,) = [job for job in syncing.airbyte.jobs if job.connection_id == its_id]
-    syncing.airbyte.end_job(job.job_id)
+    syncing.airbyte.finish_job(job.job_id)
     syncing.wait_for_success(run)
     expected = {(job.job_id, each) for each in (its_id, f"{its_id}/invoices", "airbyte_syncs")}
     assert syncing.events(job) == Counter(expected)
@@ -198,7 +198,7 @@ def test_a_poking_task_that_started_a_job_and_three_that_attached_are_one_event_
         "4 tasks that wait",
     )
     (job,) = [job for job in syncing.airbyte.jobs if job.connection_id == its_id]
-    syncing.airbyte.end_job(job.job_id)
+    syncing.airbyte.finish_job(job.job_id)
     syncing.wait_for_success((dag_id, run_id))
     assert syncing.events(job) == Counter({(job.job_id, each) for each in (its_id, "airbyte_syncs")})
 
@@ -213,7 +213,7 @@ def test_twelve_mapped_syncs_of_new_connections_that_end_together_are_green(sync
     syncing.wait_for_triggers(*run, 12)
     jobs = [job for job in syncing.airbyte.jobs if job.connection_id in ids]
     for job in jobs:
-        syncing.airbyte.end_job(job.job_id)
+        syncing.airbyte.finish_job(job.job_id)
     syncing.wait_for_success(run)
     first = next(job for job in jobs if job.connection_id == ids[0])
     assert syncing.events(*jobs) == Counter([(first.job_id, ids[0]), *((job.job_id, "airbyte_syncs") for job in jobs)])
@@ -226,18 +226,18 @@ def test_two_runs_that_end_in_the_same_second_are_green_and_an_event_each(syncin
     syncing.airbyte.script_jobs("running")
     first = dag_id, syncing.stack.trigger(dag_id)
     syncing.wait_for_triggers(*first, 1)
-    for process in syncing.stack.part("triggerer"):
+    for process in syncing.stack.component("triggerer"):
         process.suspend()
     try:
         (job,) = [job for job in syncing.airbyte.jobs if job.connection_id == its_id]
-        syncing.airbyte.end_job(job.job_id)
+        syncing.airbyte.finish_job(job.job_id)
         second = dag_id, syncing.stack.trigger(dag_id)
         syncing.wait_for_triggers(*second, 1)
     finally:
-        for process in syncing.stack.part("triggerer"):
+        for process in syncing.stack.component("triggerer"):
             process.resume()
     jobs = [job for job in syncing.airbyte.jobs if job.connection_id == its_id]
-    syncing.airbyte.end_job(jobs[-1].job_id)
+    syncing.airbyte.finish_job(jobs[-1].job_id)
     syncing.wait_for_success(first, second)
     assert len(jobs) == 2
     assert syncing.events(*jobs) == Counter((job.job_id, each) for job in jobs for each in (its_id, "airbyte_syncs"))

@@ -72,7 +72,7 @@ class Chaos:
 
     def succeed(self, job_id: int) -> None:
         """End the job, and wait for the run's success with that job as its result."""
-        self.airbyte.end_job(job_id)
+        self.airbyte.finish_job(job_id)
         self.until(lambda: self.stack.run_state(self.dag_id, self.run_id) in FINISHED, "end")
         assert self.stack.run_state(self.dag_id, self.run_id) == "success", self.said()
         assert self.stack.xcom(self.dag_id, self.run_id, "sync")["job_id"] == job_id
@@ -103,22 +103,22 @@ def chaos(running: tuple[AirflowStack, LocalAirbyte]) -> Iterator[Chaos]:
     stack, airbyte = running
     yield Chaos(stack, airbyte)
     for job in airbyte.jobs:
-        airbyte.end_job(job.job_id)
+        airbyte.finish_job(job.job_id)
 
 
 def processes_of_the_task(chaos: Chaos) -> list[psutil.Process]:
     """The process that executes the task, and the worker that watches it."""
-    for process in chaos.stack.part("scheduler"):
+    for process in chaos.stack.component("scheduler"):
         parent = process.parent()
         if "airflow worker" in process.name() and parent is not None and "airflow worker" in parent.name():
             return [process, parent]
-    raise AssertionError([process.name() for process in chaos.stack.part("scheduler")])
+    raise AssertionError([process.name() for process in chaos.stack.component("scheduler")])
 
 
 @pytest.mark.parametrize("who", ["the task's process", "its worker too"])
 def test_a_worker_that_is_killed_costs_no_second_sync(chaos: Chaos, who: str) -> None:
     chaos.start("in_worker", "running")
-    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     made = len(chaos.airbyte.jobs)
     task, worker = processes_of_the_task(chaos)
     if who == "its worker too":
@@ -138,10 +138,10 @@ def test_a_worker_that_is_killed_costs_no_second_sync(chaos: Chaos, who: str) ->
 )
 def test_a_part_that_is_gone_for_a_while_costs_no_sync(chaos: Chaos, part: str, number: signal.Signals) -> None:
     chaos.start("deferred", "deferred")
-    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     made, cancelled = len(chaos.airbyte.jobs), chaos.airbyte.cancelled
-    chaos.stack.kill_part(part, number)
-    chaos.stack.start_part(part)
+    chaos.stack.kill_component(part, number)
+    chaos.stack.start_component(part)
     chaos.stack.wait_until_healthy()
     assert chaos.task == "deferred"
     chaos.succeed(job.job_id)
@@ -153,25 +153,25 @@ def test_a_part_that_is_gone_for_a_while_costs_no_sync(chaos: Chaos, part: str, 
 @pytest.mark.parametrize("act", ["mark the task failed", "mark the task success", "mark the run failed"])
 def test_a_deferred_task_that_is_marked_has_its_sync_cancelled_once(chaos: Chaos, act: str) -> None:
     chaos.start("deferred", "deferred")
-    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     if act == "mark the run failed":
         chaos.stack.patch(f"/dags/{chaos.dag_id}/dagRuns/{chaos.run_id}", {"state": "failed"})
     else:
         chaos.stack.patch(chaos.task_path, {"new_state": act.rsplit(maxsplit=1)[-1]})
-    chaos.until(lambda: job.is_finished, "cancelled job", 30)
+    chaos.until(lambda: job.is_terminal, "cancelled job", 30)
     assert job.status == "cancelled"
     assert chaos.airbyte.cancelled.count(job.job_id) == 1
 
 
 def test_a_deferred_task_that_is_cleared_has_its_sync_cancelled_and_gets_a_new_one(chaos: Chaos) -> None:
     chaos.start("deferred", "deferred")
-    (old,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
+    (old,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     made = len(chaos.airbyte.jobs)
     chaos.clear()
     chaos.until(lambda: len(chaos.airbyte.jobs) > made and chaos.task == "deferred", "new sync")
     new = chaos.airbyte.jobs[-1]
     time.sleep(5.0)  # a kill of the old trigger would have come by now
-    assert (old.status, new.is_finished) == ("cancelled", False)
+    assert (old.status, new.is_terminal) == ("cancelled", False)
     chaos.succeed(new.job_id)
     assert chaos.airbyte.cancelled.count(old.job_id) == 1
     assert len(chaos.airbyte.jobs) == made + 1
@@ -179,10 +179,10 @@ def test_a_deferred_task_that_is_cleared_has_its_sync_cancelled_and_gets_a_new_o
 
 def test_a_task_that_is_marked_failed_while_it_waits_in_a_worker_has_its_sync_cancelled(chaos: Chaos) -> None:
     chaos.start("in_worker", "running")
-    (job,) = [job for job in chaos.airbyte.jobs if not job.is_finished]
-    chaos.until(lambda: len(chaos.airbyte.asked("GET", f"/jobs/{job.job_id}")) > 0, "look at the job")
+    (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
+    chaos.until(lambda: len(chaos.airbyte.requests_to("GET", f"/jobs/{job.job_id}")) > 0, "look at the job")
     chaos.stack.patch(chaos.task_path, {"new_state": "failed"})
-    chaos.until(lambda: job.is_finished, "cancelled job", 60)
+    chaos.until(lambda: job.is_terminal, "cancelled job", 60)
     assert job.status == "cancelled"
     assert chaos.airbyte.cancelled.count(job.job_id) == 1
 
@@ -202,7 +202,7 @@ def test_of_mapped_tasks_only_the_one_that_is_marked_has_its_sync_cancelled(chao
     chaos.dag_id, chaos.run_id = "mapped", chaos.stack.trigger("mapped")
 
     def running() -> dict[str, LocalJob]:
-        return {job.connection_id: job for job in chaos.airbyte.jobs if not job.is_finished}
+        return {job.connection_id: job for job in chaos.airbyte.jobs if not job.is_terminal}
 
     def waiting(index: int) -> bool:
         row = chaos.stack.get(f"{chaos.task_path}/{index}")
@@ -213,7 +213,7 @@ def test_of_mapped_tasks_only_the_one_that_is_marked_has_its_sync_cancelled(chao
     time.sleep(3.0)
     jobs = running()
     chaos.stack.patch(f"{chaos.task_path}/0", {"new_state": "failed"})
-    chaos.until(lambda: jobs[STRIPE_TO_BIGQUERY].is_finished, "cancelled job", 30)
+    chaos.until(lambda: jobs[STRIPE_TO_BIGQUERY].is_terminal, "cancelled job", 30)
     time.sleep(3.0)
     assert jobs[STRIPE_TO_BIGQUERY].status == "cancelled"
-    assert not jobs[SNOWFLAKE_TO_POSTGRES].is_finished
+    assert not jobs[SNOWFLAKE_TO_POSTGRES].is_terminal

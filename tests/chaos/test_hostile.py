@@ -95,7 +95,7 @@ def test_a_hostile_airbyte_and_odd_rows_cost_neither_the_triggerer_nor_the_good_
     stack = running.stack
     hostile = stack.trigger("hostile")
     running.wait_for("hostile", hostile, "deferred")
-    triggerer = [process.pid for process in stack.part("triggerer")]
+    triggerer = [process.pid for process in stack.component("triggerer")]
     assert triggerer
     good, rows = stack.trigger("good"), stack.trigger("rows")
     running.until(lambda: stack.states("good", good)["sync"] == "deferred", "deferred sync of the good one")
@@ -105,7 +105,7 @@ def test_a_hostile_airbyte_and_odd_rows_cost_neither_the_triggerer_nor_the_good_
     }
     assert running.wait_for("rows", rows, *FINISHED) == dict.fromkeys(("newer", "odd", "missing"), "success")
     assert running.wait_for("good", good, *FINISHED) == {"sync": "success"}
-    assert [process.pid for process in stack.part("triggerer")] == triggerer, "the triggerer has died"
+    assert [process.pid for process in stack.component("triggerer")] == triggerer, "the triggerer has died"
 
     assert stack.xcom("rows", rows, "newer")["status"] == "succeeded"
     assert "poll_interval is 'often'" in stack.xcom("rows", rows, "odd")["error"]["message"]

@@ -29,7 +29,7 @@ class Watching:
         self.connection_ids = connection_ids
 
     def polls(self) -> int:
-        return len(self.airbyte.asked("GET", "/jobs"))
+        return len(self.airbyte.requests_to("GET", "/jobs"))
 
     def wait_for_polls(self, count: int) -> None:
         before = self.polls()
@@ -81,7 +81,9 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watching]:
         }
         with AirflowStack(home, DAGS, environment) as stack:
             made = Watching(stack, airbyte, ids)
-            made.until(lambda: len(airbyte.asked("GET", "/connections/.*")) >= WATCHERS, "watcher for each", 180.0)
+            made.until(
+                lambda: len(airbyte.requests_to("GET", "/connections/.*")) >= WATCHERS, "watcher for each", 180.0
+            )
             made.wait_for_polls(3)
             yield made
             assert made.told()[old.job_id] == 0, "what had finished before anybody watched is no news"
@@ -92,19 +94,19 @@ def test_fifty_watchers_share_the_polling(watching: Watching) -> None:
     time.sleep(6 * POLL_INTERVAL)
     polls = watching.polls() - before
     assert 4 <= polls <= (time.monotonic() - began) / (0.85 * POLL_INTERVAL) + 1
-    assert len(watching.airbyte.asked("POST", "/applications/token")) == 1
+    assert len(watching.airbyte.requests_to("POST", "/applications/token")) == 1
 
 
 def kill_and_restart(watching: Watching) -> None:
-    watching.stack.kill_part("triggerer")
-    watching.stack.start_part("triggerer")
+    watching.stack.kill_component("triggerer")
+    watching.stack.start_component("triggerer")
 
 
 def end_a_sync_of_each(watching: Watching) -> set[int]:
     """Let a sync of each connection end, and return the jobs."""
     job = watching.airbyte.add_job(watching.connection_ids[0], "running")
     watching.wait_for_polls(1)
-    watching.airbyte.end_job(job.job_id)
+    watching.airbyte.finish_job(job.job_id)
     others = [watching.airbyte.add_job(each, "succeeded") for each in watching.connection_ids[1:]]
     return {job.job_id, *(each.job_id for each in others)}
 
@@ -127,9 +129,9 @@ def test_a_triggerer_that_is_killed_between_a_jobs_end_and_the_next_poll_tells_o
 
 
 def test_what_ends_while_nobody_watches_is_told_of_once(watching: Watching) -> None:
-    watching.stack.kill_part("triggerer")
+    watching.stack.kill_component("triggerer")
     job_ids = {watching.airbyte.add_job(each, "succeeded").job_id for each in watching.connection_ids}
-    watching.stack.start_part("triggerer")
+    watching.stack.start_component("triggerer")
     assert times_told(watching, job_ids) == {1}
 
 

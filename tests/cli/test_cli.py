@@ -180,7 +180,7 @@ def test_ctrl_c_leaves_the_sync_alone_and_says_so(slow_airbyte: LocalAirbyte) ->
     arguments = [*MODULE, "sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ends = time.monotonic() + 60
-    while not slow_airbyte.asked("GET", "/jobs/1") and time.monotonic() < ends:
+    while not slow_airbyte.requests_to("GET", "/jobs/1") and time.monotonic() < ends:
         time.sleep(0.1)
     threading.Timer(0.3, process.send_signal, [signal.SIGINT]).start()
     _, errors = process.communicate(timeout=60)
@@ -247,7 +247,7 @@ def test_a_name_is_shown_as_it_is_and_commands_no_terminal(
 
 
 def test_an_error_in_airbytes_words_commands_no_terminal(airbyte: LocalAirbyte) -> None:
-    airbyte.next_reply(403, path="/connections", times=9, body=json.dumps({"message": "\x1b[2J gone\x00 [/foo]"}))
+    airbyte.respond_with(403, path="/connections", times=9, body=json.dumps({"message": "\x1b[2J gone\x00 [/foo]"}))
     with pytest.raises(SystemExit) as ended:
         main(["connections"])
     assert "[/foo]" in str(ended.value)
@@ -273,7 +273,7 @@ def test_jobs_are_shown_without_names_where_connections_may_not_be_listed(
     airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str]
 ) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    airbyte.next_reply(403, path="/connections", times=9)
+    airbyte.respond_with(403, path="/connections", times=9)
     main(["jobs"])
     said = capsys.readouterr()
     assert STRIPE_TO_BIGQUERY in said.out

@@ -14,11 +14,12 @@ import aiohttp
 import pytest
 import requests
 
-from airflow_provider_airbyte_api.api import errors, jobs, resources, starting
-from airflow_provider_airbyte_api.api.conversation import Conversation, Emit, Say, Send
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import jobs, resources, start_job
+from airflow_provider_airbyte_api.api.flow import Flow, Log, SendRequest, YieldRows
+from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
 from airflow_provider_airbyte_api.api.models import Source
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
-from airflow_provider_airbyte_api.clients import sync
+from airflow_provider_airbyte_api.clients import sync_client
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE, STRIPE, STRIPE_TO_BIGQUERY
@@ -27,7 +28,7 @@ from tests.clients.drivers import LOG, AsyncDriver, Driver, SyncDriver
 from tests.clients.hostile import HostileServer
 
 TOKEN_PATH = "/applications/token"
-GET_JOBS = Request("GET", "/jobs", repeatable=True)
+GET_JOBS = Request("GET", "/jobs", idempotent=True)
 POST_JOBS = Request("POST", "/jobs", json={})
 
 
@@ -37,7 +38,7 @@ def driver(request: pytest.FixtureRequest, airbyte: LocalAirbyte) -> Driver:
     return made
 
 
-def sources() -> Conversation[list[Source]]:
+def sources() -> Flow[list[Source]]:
     """List the sources with what both drivers' ``run`` can do: here the rows come as the result."""
     found: list[Source] = []
     listing = resources.list_sources()
@@ -47,16 +48,16 @@ def sources() -> Conversation[list[Source]]:
             step = listing.send(outcome)
         except StopIteration:
             return found
-        if isinstance(step, Emit):
+        if isinstance(step, YieldRows):
             found += step.rows
             outcome = None
         else:
             outcome = yield step
 
 
-def exchange(request: Request) -> Conversation[Response | NoResponse]:
+def exchange(request: Request) -> Flow[Response | TransportFailure]:
     """Send one request without a token, and return what came of it."""
-    outcome: Response | NoResponse = yield Send(request, None)
+    outcome: Response | TransportFailure = yield SendRequest(request, None)
     return outcome
 
 
@@ -65,7 +66,7 @@ def exchange(request: Request) -> Conversation[Response | NoResponse]:
 
 def test_sources_are_listed_with_the_official_headers_and_a_bearer_token(driver: Driver) -> None:
     assert {source.source_id for source in driver.run(sources())} == {SNOWFLAKE, STRIPE}
-    asked = driver.airbyte.asked("GET", "/sources")[0]
+    asked = driver.airbyte.requests_to("GET", "/sources")[0]
     assert asked.headers["authorization"].startswith("Bearer ey")
     assert asked.headers["accept"] == "application/json"
     assert asked.headers["user-agent"].startswith("airflow-provider-airbyte-api/")
@@ -73,7 +74,7 @@ def test_sources_are_listed_with_the_official_headers_and_a_bearer_token(driver:
 
 def test_a_token_is_asked_for_as_json(driver: Driver) -> None:
     driver.run(sources())
-    asked = driver.airbyte.asked("POST", TOKEN_PATH)[0]
+    asked = driver.airbyte.requests_to("POST", TOKEN_PATH)[0]
     assert asked.headers["content-type"] == "application/json"
     assert "authorization" not in asked.headers
     assert asked.json()["grant-type"] == "client_credentials"
@@ -82,20 +83,20 @@ def test_a_token_is_asked_for_as_json(driver: Driver) -> None:
 def test_five_lists_in_one_process_use_one_token(driver: Driver) -> None:
     for _ in range(5):
         driver.run(sources())
-    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 1
-    assert len({asked.token for asked in driver.airbyte.asked("GET", "/sources")}) == 1
+    assert len(driver.airbyte.requests_to("POST", TOKEN_PATH)) == 1
+    assert len({asked.token for asked in driver.airbyte.requests_to("GET", "/sources")}) == 1
 
 
 def test_a_crowd_that_starts_together_makes_one_token_request(driver: Driver) -> None:
     driver.airbyte.latency = 0.1
     assert all(len(found) == 2 for found in driver.run_together([sources] * 30))
-    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 1
+    assert len(driver.airbyte.requests_to("POST", TOKEN_PATH)) == 1
 
 
 def test_threads_and_coroutines_share_one_token(airbyte: LocalAirbyte) -> None:
     SyncDriver(airbyte).run(sources())
     AsyncDriver(airbyte).run(sources())
-    assert len(airbyte.asked("POST", TOKEN_PATH)) == 1
+    assert len(airbyte.requests_to("POST", TOKEN_PATH)) == 1
 
 
 def test_an_expired_token_is_renewed_before_the_request_without_a_401(
@@ -105,8 +106,8 @@ def test_an_expired_token_is_renewed_before_the_request_without_a_401(
     later = TOKENS._clock() + 880.0  # of 900, so it is within the margin that counts as expired
     monkeypatch.setattr(TOKENS, "_clock", lambda: later)
     driver.run(sources())
-    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
-    first, second = driver.airbyte.asked("GET", "/sources")
+    assert len(driver.airbyte.requests_to("POST", TOKEN_PATH)) == 2
+    first, second = driver.airbyte.requests_to("GET", "/sources")
     assert first.token != second.token
 
 
@@ -114,8 +115,8 @@ def test_a_revoked_token_brings_exactly_one_new_token_and_one_replay(driver: Dri
     driver.run(sources())
     driver.airbyte.revoke_tokens()
     assert len(driver.run(sources())) == 2
-    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
-    assert len(driver.airbyte.asked("GET", "/sources")) == 1 + 2
+    assert len(driver.airbyte.requests_to("POST", TOKEN_PATH)) == 2
+    assert len(driver.airbyte.requests_to("GET", "/sources")) == 1 + 2
 
 
 def test_a_crowd_with_a_revoked_token_renews_it_once(driver: Driver) -> None:
@@ -123,20 +124,20 @@ def test_a_crowd_with_a_revoked_token_renews_it_once(driver: Driver) -> None:
     driver.airbyte.revoke_tokens()
     driver.airbyte.latency = 0.05
     assert all(len(found) == 2 for found in driver.run_together([sources] * 20))
-    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
+    assert len(driver.airbyte.requests_to("POST", TOKEN_PATH)) == 2
 
 
 def test_a_second_401_is_an_error_after_exactly_two_attempts(driver: Driver) -> None:
-    driver.airbyte.next_reply(401, path="/sources", times=99)
-    with pytest.raises(errors.AirbyteAuthenticationError):
+    driver.airbyte.respond_with(401, path="/sources", times=99)
+    with pytest.raises(exceptions.AirbyteAuthenticationError):
         driver.run(sources())
-    assert len(driver.airbyte.asked("GET", "/sources")) == 2
-    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2
+    assert len(driver.airbyte.requests_to("GET", "/sources")) == 2
+    assert len(driver.airbyte.requests_to("POST", TOKEN_PATH)) == 2
 
 
 def test_a_401_on_starting_a_sync_starts_one_job(driver: Driver) -> None:
-    driver.airbyte.next_reply(401, method="POST", path="/jobs")
-    driver.run(starting.start(STRIPE_TO_BIGQUERY))
+    driver.airbyte.respond_with(401, method="POST", path="/jobs")
+    driver.run(start_job.start_job(STRIPE_TO_BIGQUERY))
     assert len(driver.airbyte.jobs) == 1
 
 
@@ -145,7 +146,7 @@ def test_a_wrong_secret_is_one_request_and_one_clear_error(driver: Driver, editi
     driver.airbyte._world.edition = edition  # type: ignore[assignment]
     settings = driver.settings()
     driver.airbyte.client_secret = "changed since"
-    with pytest.raises(errors.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)") as caught:
+    with pytest.raises(exceptions.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)") as caught:
         driver.run(sources(), settings)
     assert caught.value.status == status
     assert len(driver.airbyte.requests) == 1
@@ -157,13 +158,13 @@ def test_a_token_is_never_sent_to_another_host(driver: Driver) -> None:
         driver.run(sources())
         driver.run(sources(), driver.settings(url=other.url))
         tokens = {asked.token for asked in driver.airbyte.requests}
-        assert tokens.isdisjoint({asked.token for asked in other.asked("GET", "/sources")})
+        assert tokens.isdisjoint({asked.token for asked in other.requests_to("GET", "/sources")})
 
 
 def test_without_credentials_no_token_is_asked_for(driver: Driver) -> None:
     driver.airbyte._world.auth = False
     assert len(driver.run(sources(), driver.settings(auth=False))) == 2
-    assert not driver.airbyte.asked("POST", TOKEN_PATH)
+    assert not driver.airbyte.requests_to("POST", TOKEN_PATH)
     assert "authorization" not in driver.airbyte.requests[0].headers
 
 
@@ -173,10 +174,12 @@ def test_a_failed_early_renewal_does_no_harm_while_the_old_token_works(
     driver.run(sources())
     stale = TOKENS._clock() + 800.0  # of 900
     monkeypatch.setattr(TOKENS, "_clock", lambda: stale)
-    driver.airbyte.next_reply(400, method="POST", path=TOKEN_PATH, times=9)
+    driver.airbyte.respond_with(400, method="POST", path=TOKEN_PATH, times=9)
     assert len(driver.run(sources())) == 2
     assert len(driver.run(sources())) == 2
-    assert len(driver.airbyte.asked("POST", TOKEN_PATH)) == 2, "the next renewal is tried a little later, not each time"
+    assert len(driver.airbyte.requests_to("POST", TOKEN_PATH)) == 2, (
+        "the next renewal is tried a little later, not each time"
+    )
 
 
 # -- the socket ------------------------------------------------------------------------------------------------
@@ -184,36 +187,36 @@ def test_a_failed_early_renewal_does_no_harm_while_the_old_token_works(
 
 def test_a_redirect_is_not_followed(driver: Driver) -> None:
     with LocalAirbyte() as other:
-        driver.airbyte.next_reply(302, path="/sources", headers={"Location": f"{other.url}/api/public/v1/sources"})
-        with pytest.raises(errors.AirbyteUnexpectedReplyError, match="a redirect to"):
+        driver.airbyte.respond_with(302, path="/sources", headers={"Location": f"{other.url}/api/public/v1/sources"})
+        with pytest.raises(exceptions.AirbyteUnexpectedResponseError, match="a redirect to"):
             driver.run(sources())
         assert not other.requests
 
 
 def test_a_proxys_502_is_retried(driver: Driver) -> None:
-    driver.airbyte.next_reply(502, path="/jobs/.*")
+    driver.airbyte.respond_with(502, path="/jobs/.*")
     job = driver.airbyte.add_job(STRIPE_TO_BIGQUERY)
     assert driver.run(jobs.get_job(job.job_id)).job_id == job.job_id
-    assert len(driver.airbyte.asked("GET", "/jobs/.*")) == 2
+    assert len(driver.airbyte.requests_to("GET", "/jobs/.*")) == 2
 
 
 def test_a_reply_that_is_lost_may_have_been_obeyed(driver: Driver) -> None:
     driver.airbyte._world.auth = False
-    driver.airbyte.lose_next_reply("GET", "/jobs")
+    driver.airbyte.drop_next_response("GET", "/jobs")
     outcome = driver.run(exchange(GET_JOBS))
-    assert isinstance(outcome, NoResponse)
-    assert outcome.sent
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.request_sent
 
 
 def test_a_reply_that_is_late_may_have_been_obeyed(driver: Driver) -> None:
-    driver.airbyte.next_reply(path="/jobs", delay=1.0)
+    driver.airbyte.respond_with(path="/jobs", delay=1.0)
     outcome = driver.run(exchange(GET_JOBS), driver.settings(read_timeout=0.1))
-    assert outcome == NoResponse(f"{driver.airbyte.api_url}/jobs", "no reply in time", sent=True)
+    assert outcome == TransportFailure(f"{driver.airbyte.api_url}/jobs", "no reply in time", request_sent=True)
 
 
 def test_a_request_may_have_more_patience_than_the_client(driver: Driver) -> None:
     driver.airbyte._world.auth = False
-    driver.airbyte.next_reply(path="/jobs", delay=0.3)
+    driver.airbyte.respond_with(path="/jobs", delay=0.3)
     patient = Request("GET", "/jobs", read_timeout=5.0)
     assert isinstance(driver.run(exchange(patient), driver.settings(read_timeout=0.1)), Response)
 
@@ -222,21 +225,21 @@ def test_a_refused_connection_was_surely_not_heard(driver: Driver) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     outcome = driver.run(exchange(GET_JOBS), driver.settings(url=f"http://127.0.0.1:{port}"))
-    assert isinstance(outcome, NoResponse)
-    assert not outcome.sent
+    assert isinstance(outcome, TransportFailure)
+    assert not outcome.request_sent
     assert "refused" in outcome.reason.lower() or "cannot connect" in outcome.reason.lower()
 
 
 def test_a_name_that_does_not_exist_was_surely_not_heard(driver: Driver) -> None:
     outcome = driver.run(exchange(GET_JOBS), driver.settings(url="http://no-such-host.invalid"))
-    assert isinstance(outcome, NoResponse)
-    assert not outcome.sent
+    assert isinstance(outcome, TransportFailure)
+    assert not outcome.request_sent
 
 
 def test_tls_where_there_is_none_is_an_error_of_ours(driver: Driver) -> None:
     outcome = driver.run(exchange(GET_JOBS), driver.settings(url=driver.airbyte.url.replace("http:", "https:")))
-    assert isinstance(outcome, NoResponse)
-    assert outcome.trouble is Trouble.TLS
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.kind is TransportErrorKind.TLS
 
 
 def test_a_certificate_of_an_unknown_authority_is_told_from_other_trouble_with_tls(
@@ -245,8 +248,8 @@ def test_a_certificate_of_an_unknown_authority_is_told_from_other_trouble_with_t
     context = Authority.made_in(tmp_path).server_context("127.0.0.1")
     with HostileServer(lambda *_: None, context) as server:
         outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
-    assert isinstance(outcome, NoResponse)
-    assert outcome.trouble is Trouble.CERTIFICATE
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.kind is TransportErrorKind.CERTIFICATE
 
 
 def test_a_proxy_of_the_environment_is_used(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,25 +265,25 @@ def test_a_proxy_that_is_down_was_surely_before_airbyte(driver: Driver, scheme: 
     settings = driver.settings(url=f"{scheme}://airbyte.example.com")
     for proxy in ("http://127.0.0.1:9", "http://no-such-proxy.invalid:3128"):
         outcome = driver.run(exchange(POST_JOBS), replace(settings, proxy=proxy))
-        assert isinstance(outcome, NoResponse)
-        assert not outcome.sent
-        assert outcome.trouble in (Trouble.PROXY, Trouble.DNS)
+        assert isinstance(outcome, TransportFailure)
+        assert not outcome.request_sent
+        assert outcome.kind in (TransportErrorKind.PROXY, TransportErrorKind.DNS)
 
 
 def test_a_proxy_that_opens_no_tunnel_was_surely_before_airbyte(driver: Driver) -> None:
     settings = replace(driver.settings(url="https://airbyte.example.com"), proxy=driver.airbyte.url)
     outcome = driver.run(exchange(POST_JOBS), settings)
-    assert isinstance(outcome, NoResponse)
-    assert (outcome.sent, outcome.trouble) == (False, Trouble.PROXY)
+    assert isinstance(outcome, TransportFailure)
+    assert (outcome.request_sent, outcome.kind) == (False, TransportErrorKind.PROXY)
 
 
 def test_a_reply_that_is_lost_behind_a_proxy_may_have_been_obeyed(driver: Driver) -> None:
     driver.airbyte._world.auth = False
-    driver.airbyte.lose_next_reply("POST", ".*")
+    driver.airbyte.drop_next_response("POST", ".*")
     settings = replace(driver.settings(url="http://airbyte.example.com"), proxy=driver.airbyte.url)
     outcome = driver.run(exchange(POST_JOBS), settings)
-    assert isinstance(outcome, NoResponse)
-    assert outcome.sent
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.request_sent
 
 
 @pytest.mark.parametrize("exempt", ["127.0.0.0/8", "localhost,127.0.0.1", "*"])
@@ -300,7 +303,7 @@ def test_a_proxys_password_is_used_and_not_repeated(driver: Driver, monkeypatch:
     driver.run(exchange(GET_JOBS), driver.settings(url="http://airbyte.example.com"))
     assert driver.airbyte.requests[0].headers["proxy-authorization"] == "Basic bWU6aHVudGVyMg=="
     outcome = driver.run(exchange(GET_JOBS), driver.settings(url="https://airbyte.example.com"))
-    assert isinstance(outcome, NoResponse)
+    assert isinstance(outcome, TransportFailure)
     assert "hunter2" not in outcome.reason
 
 
@@ -315,9 +318,9 @@ def test_a_netrc_of_the_user_does_not_replace_our_authorization(
 
 
 def test_cookies_are_not_kept(driver: Driver) -> None:
-    driver.airbyte.next_reply(200, path="/sources", body='{"data": []}', headers={"Set-Cookie": "session=1"})
+    driver.airbyte.respond_with(200, path="/sources", body='{"data": []}', headers={"Set-Cookie": "session=1"})
 
-    def twice() -> Conversation[None]:
+    def twice() -> Flow[None]:
         yield from sources()
         yield from sources()
 
@@ -326,8 +329,8 @@ def test_cookies_are_not_kept(driver: Driver) -> None:
 
 
 def test_a_line_to_say_goes_to_the_log(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
-    def talk() -> Conversation[None]:
-        yield Say("job %d is %s", (7, "fine"), logging.WARNING)
+    def talk() -> Flow[None]:
+        yield Log("job %d is %s", (7, "fine"), logging.WARNING)
 
     with caplog.at_level(logging.INFO, LOG.name):
         driver.run(talk())
@@ -337,7 +340,7 @@ def test_a_line_to_say_goes_to_the_log(driver: Driver, caplog: pytest.LogCapture
 def test_a_conversation_is_closed_whatever_happens(driver: Driver) -> None:
     closed = []
 
-    def talk() -> Conversation[None]:
+    def talk() -> Flow[None]:
         try:
             yield "no step"  # type: ignore[misc]
         finally:
@@ -350,7 +353,7 @@ def test_a_conversation_is_closed_whatever_happens(driver: Driver) -> None:
 
 def test_an_error_while_a_token_is_fetched_reaches_the_conversation(driver: Driver) -> None:
     """Waiting has to ride out a token endpoint that is away as it does a server that is."""
-    driver.airbyte.next_reply(503, method="POST", path=TOKEN_PATH, times=1, headers={"Retry-After": "0"})
+    driver.airbyte.respond_with(503, method="POST", path=TOKEN_PATH, times=1, headers={"Retry-After": "0"})
     job = driver.airbyte.add_job(STRIPE_TO_BIGQUERY)
     assert driver.run(jobs.get_job(job.job_id)).job_id == job.job_id
 
@@ -359,12 +362,12 @@ def test_a_list_is_read_only_as_far_as_it_is_asked_for(airbyte: LocalAirbyte) ->
     template = airbyte.sources[0]
     airbyte.sources[:] = [{**template, "sourceId": str(number)} for number in range(250)]
     driver = SyncDriver(airbyte)
-    with sync.Client(driver.settings(), LOG) as client:
-        listing: Iterator[Source] = client.iterate(resources.list_sources())
+    with sync_client.Client(driver.settings(), LOG) as client:
+        listing: Iterator[Source] = client.iter_rows(resources.list_sources())
         assert next(listing).source_id == "0"
-        assert len(airbyte.asked("GET", "/sources")) == 1
+        assert len(airbyte.requests_to("GET", "/sources")) == 1
         assert len(list(listing)) == 249
-    assert len(airbyte.asked("GET", "/sources")) == 3
+    assert len(airbyte.requests_to("GET", "/sources")) == 3
 
 
 # -- exceptions ------------------------------------------------------------------------------------------------
@@ -391,7 +394,7 @@ def test_every_exception_of_requests_becomes_no_response(
         raise kind.__new__(kind, "trouble")
 
     monkeypatch.setattr(requests.Session, "request", fail)
-    assert isinstance(SyncDriver(airbyte).run(exchange(GET_JOBS)), NoResponse)
+    assert isinstance(SyncDriver(airbyte).run(exchange(GET_JOBS)), TransportFailure)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors, jobs
-from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.api.tokens import Credentials, fixed_token
-from airflow_provider_airbyte_api.api.urls import api_root
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+from airflow_provider_airbyte_api.api.base_url import parse_host
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials, static_token
+from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.clients.drivers import AsyncDriver, Driver, SyncDriver
 from tests.clients.hostile import HostileServer
@@ -57,17 +58,17 @@ def test_nothing_that_a_server_echoes_is_in_an_error_or_a_log(
     driver: Driver, status: str, body: str, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with HostileServer(answer_with(status, body)) as server:  # type: ignore[arg-type]
-        root = api_root(server.url)
-        settings = Settings(root, more_headers=(("X-Gateway", HEADER),), read_timeout=5.0)
+        root = parse_host(server.url)
+        settings = ClientConfig(root, extra_headers=(("X-Gateway", HEADER),), read_timeout=5.0)
         if way == "credentials":
-            settings = replace(settings, credentials=Credentials(f"{root.api}/token", "me", CLIENT_SECRET))
+            settings = replace(settings, credentials=ClientCredentials(f"{root.api_url}/token", "me", CLIENT_SECRET))
         else:
-            settings = replace(settings, fixed=fixed_token(PAIR, "Check it.", "Basic"))
+            settings = replace(settings, static_token=static_token(PAIR, "Check it.", "Basic"))
         if way == "proxy":
             proxy = server.url.replace("http://", f"http://me:{PROXY_PASSWORD}@")
-            settings = replace(settings, root=api_root("http://airbyte.example.com"), proxy=proxy)
-        with caplog.at_level(logging.DEBUG, "tests.clients"), pytest.raises(errors.AirbyteError) as caught:
-            driver.run(jobs.get_job(7, ONCE), settings)
+            settings = replace(settings, root=parse_host("http://airbyte.example.com"), proxy=proxy)
+        with caplog.at_level(logging.DEBUG, "tests.clients"), pytest.raises(exceptions.AirbyteError) as caught:
+            driver.run(jobs.get_job(7, NO_RETRY), settings)
         assert server.requests
-    shown = json.dumps(errors.dump(caught.value)) + caplog.text
+    shown = json.dumps(exceptions.error_to_dict(caught.value)) + caplog.text
     assert [secret for secret in SECRETS if secret in shown] == []

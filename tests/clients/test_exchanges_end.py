@@ -19,15 +19,16 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_airbyte_api.api import errors, jobs, resources, starting
-from airflow_provider_airbyte_api.api.conversation import Conversation
-from airflow_provider_airbyte_api.api.retry import ONCE
+from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import jobs, resources, start_job
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+from airflow_provider_airbyte_api.api.flow import Flow
+from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
 from airflow_provider_airbyte_api.api.safe import MAX_ITEMS
-from airflow_provider_airbyte_api.api.wire import NoResponse, Request, Response, Trouble
-from airflow_provider_airbyte_api.clients import sync
-from airflow_provider_airbyte_api.clients.aio import MAX_PARSED_HERE
+from airflow_provider_airbyte_api.clients import sync_client
+from airflow_provider_airbyte_api.clients.async_client import MAX_PARSED_HERE
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.settings import Settings, Tls
+from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.certificates import Authority
@@ -47,7 +48,7 @@ def driver(request: pytest.FixtureRequest, airbyte: LocalAirbyte) -> Driver:
     return made
 
 
-def hasty(driver: Driver, url: str) -> Settings:
+def hasty(driver: Driver, url: str) -> ClientConfig:
     """Return settings whose total is 0.7 s."""
     return replace(driver.settings(url=url, auth=False), connect_timeout=0.3, read_timeout=0.2)
 
@@ -72,8 +73,10 @@ DRIPPING = {
 def test_a_reply_that_drips_ends_at_the_total_time(driver: Driver, where: str) -> None:
     with HostileServer(DRIPPING[where]) as server:
         outcome = driver.run(exchange(GET_JOBS), hasty(driver, server.url))
-    assert outcome == NoResponse(f"{server.url}/api/public/v1/jobs", "no complete reply in 0.7 s", sent=True)
-    assert outcome.trouble is Trouble.TIMEOUT
+    assert outcome == TransportFailure(
+        f"{server.url}/api/public/v1/jobs", "no complete reply in 0.7 s", request_sent=True
+    )
+    assert outcome.kind is TransportErrorKind.TIMEOUT
 
 
 def test_a_flood_of_100_continue_ends_at_the_total_time(driver: Driver) -> None:
@@ -84,17 +87,17 @@ def test_a_flood_of_100_continue_ends_at_the_total_time(driver: Driver) -> None:
 
     with HostileServer(flood) as server:
         outcome = driver.run(exchange(GET_JOBS), hasty(driver, server.url))
-    assert isinstance(outcome, NoResponse)
-    assert outcome.trouble is Trouble.TIMEOUT
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.kind is TransportErrorKind.TIMEOUT
 
 
 def test_a_reply_that_drips_through_tls_ends(driver: Driver, tmp_path: Path) -> None:
     authority = Authority.made_in(tmp_path)
     with HostileServer(DRIPPING["body"], authority.server_context("127.0.0.1")) as server:
-        settings = replace(hasty(driver, server.url), tls=Tls(ca_bundle=str(authority.path)))
+        settings = replace(hasty(driver, server.url), tls=TlsConfig(ca_bundle=str(authority.path)))
         outcome = driver.run(exchange(GET_JOBS), settings)
-    assert isinstance(outcome, NoResponse)
-    assert outcome.trouble is Trouble.TIMEOUT
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.kind is TransportErrorKind.TIMEOUT
     assert server.requests
 
 
@@ -103,7 +106,7 @@ def test_a_proxy_that_drips_ends(driver: Driver, scheme: str) -> None:
     with HostileServer(DRIPPING["a header"]) as proxy:
         settings = replace(hasty(driver, f"{scheme}://airbyte.example.com"), proxy=proxy.url)
         outcome = driver.run(exchange(GET_JOBS), settings)
-    assert isinstance(outcome, NoResponse)
+    assert isinstance(outcome, TransportFailure)
     assert outcome.reason == "no complete reply in 0.7 s"
 
 
@@ -113,8 +116,8 @@ def test_a_token_endpoint_that_drips_ends(driver: Driver) -> None:
         credentials = driver.settings().credentials
         assert credentials is not None
         settings = replace(settings, credentials=replace(credentials, token_url=f"{server.url}/token"))
-        with pytest.raises(errors.AirbyteUnreachableError, match=r"no complete reply in 0\.7 s"):
-            driver.run(jobs.get_job(1, ONCE), settings)
+        with pytest.raises(exceptions.AirbyteUnreachableError, match=r"no complete reply in 0\.7 s"):
+            driver.run(jobs.get_job(1, NO_RETRY), settings)
 
 
 def test_a_request_with_a_longer_time_of_its_own_has_a_longer_total(driver: Driver) -> None:
@@ -127,9 +130,9 @@ def test_the_time_of_one_exchange_is_not_taken_from_the_next(airbyte: LocalAirby
     """Both go through one socket, whose timeout the deadline of the first one has shortened."""
     airbyte._world.auth = False
     driver = SyncDriver(airbyte)
-    airbyte.next_reply(path="/jobs", delay=0.4, times=2)
+    airbyte.respond_with(path="/jobs", delay=0.4, times=2)
     settings = replace(driver.settings(auth=False), connect_timeout=0.1, read_timeout=0.5)
-    with sync.Client(settings, LOG) as client:
+    with sync_client.Client(settings, LOG) as client:
         for _ in range(3):
             assert isinstance(client.run(exchange(GET_JOBS)), Response)
 
@@ -171,10 +174,10 @@ def test_a_reply_that_is_too_large_is_not_read_on(driver: Driver, kind: str) -> 
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert isinstance(outcome, NoResponse)
+    assert isinstance(outcome, TransportFailure)
     assert outcome.reason == "the reply is larger than 1024 KiB"
-    assert outcome.trouble is Trouble.TOO_LARGE
-    assert outcome.sent
+    assert outcome.kind is TransportErrorKind.TOO_LARGE
+    assert outcome.request_sent
     assert peak < 16 * MIB
 
 
@@ -182,7 +185,7 @@ def test_a_reply_of_too_many_items_is_too_large(driver: Driver) -> None:
     job = b'{"jobId": 1, "x": [' + b"{}," * MAX_ITEMS + b"{}]}"
     with HostileServer(whole(job)) as server:
         settings = driver.settings(url=server.url, auth=False)
-        with pytest.raises(errors.AirbyteUnreachableError, match=r"has more than 500,000 JSON items") as caught:
+        with pytest.raises(exceptions.AirbyteUnreachableError, match=r"has more than 500,000 JSON items") as caught:
             driver.run(resources.get_connection(STRIPE_TO_BIGQUERY), settings)
     assert caught.value.is_too_large
     assert len(server.requests) == 1, "the next reply would be as large"
@@ -206,7 +209,7 @@ def test_a_large_reply_is_parsed_in_a_thread_and_not_on_the_event_loop(
         if end == "}":
             assert driver.run(resources.get_workspace(WORKSPACE_ID), settings).workspace_id == WORKSPACE_ID
         else:
-            with pytest.raises(errors.AirbyteUnexpectedReplyError):
+            with pytest.raises(exceptions.AirbyteUnexpectedResponseError):
                 driver.run(resources.get_workspace(WORKSPACE_ID), settings)
     assert threading.get_ident() != threads[0]
     # What is left for the loop is to look into the beginning of a reply that cannot be parsed.
@@ -264,7 +267,7 @@ def test_what_is_compressed_comes_out_as_it_was(driver: Driver, encoding: str, b
 def test_what_cannot_be_decoded_is_no_reply(driver: Driver, encoding: str, body: bytes, reason: str) -> None:
     with HostileServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
         outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
-    assert outcome == NoResponse(f"{server.url}/api/public/v1/jobs", reason, sent=True)
+    assert outcome == TransportFailure(f"{server.url}/api/public/v1/jobs", reason, request_sent=True)
 
 
 def test_an_empty_body_needs_no_gzip(driver: Driver) -> None:
@@ -290,9 +293,9 @@ def test_a_reply_cut_at_any_byte_of_its_headers_is_no_reply(driver: Driver, meth
         sock.sendall(HEAD[: next(lengths)])
         sock.shutdown(socket.SHUT_RDWR)
 
-    outcomes: list[Response | NoResponse] = []
+    outcomes: list[Response | TransportFailure] = []
 
-    def talk() -> Conversation[None]:
+    def talk() -> Flow[None]:
         request = Request(method, "/jobs", json={} if method in ("POST", "PATCH") else None)
         for _ in HEAD:
             outcome = yield from exchange(request)
@@ -301,8 +304,8 @@ def test_a_reply_cut_at_any_byte_of_its_headers_is_no_reply(driver: Driver, meth
     with HostileServer(cut) as server:
         driver.run(talk(), driver.settings(url=server.url))
     assert len(outcomes) == len(server.requests) == len(HEAD)
-    assert [outcome for outcome in outcomes if not isinstance(outcome, NoResponse)] == []
-    assert all(isinstance(outcome, NoResponse) and outcome.sent for outcome in outcomes)
+    assert [outcome for outcome in outcomes if not isinstance(outcome, TransportFailure)] == []
+    assert all(isinstance(outcome, TransportFailure) and outcome.request_sent for outcome in outcomes)
 
 
 class CuttingProxy:
@@ -328,12 +331,12 @@ def test_wherever_the_headers_are_cut_there_is_one_job_and_it_is_found(
     driver: Driver, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CLOCK, "sleep", lambda _: time.sleep(0.001))
-    monkeypatch.setattr(CLOCK, "asleep", lambda _: asyncio.sleep(0.001))
+    monkeypatch.setattr(CLOCK, "sleep_async", lambda _: asyncio.sleep(0.001))
     proxy = CuttingProxy(driver.airbyte)
     driver.airbyte._world.job_seconds = 600.0
 
-    def talk() -> Conversation[str]:
-        job = yield from starting.start(STRIPE_TO_BIGQUERY)
+    def talk() -> Flow[str]:
+        job = yield from start_job.start_job(STRIPE_TO_BIGQUERY)
         job = yield from jobs.cancel_job(job.job_id)
         return job.status
 
@@ -354,7 +357,7 @@ def test_wherever_the_headers_are_cut_there_is_one_job_and_it_is_found(
 def test_children_that_were_forked_do_not_share_a_socket(airbyte: LocalAirbyte) -> None:
     driver = SyncDriver(airbyte)
     children = []
-    with sync.Client(driver.settings(), LOG) as client:
+    with sync_client.Client(driver.settings(), LOG) as client:
         for _ in range(9):
             airbyte.add_job(STRIPE_TO_BIGQUERY)
         client.run(jobs.get_job(9))

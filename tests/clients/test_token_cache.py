@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_airbyte_api.api.errors import AirbyteUnreachableError
 from airflow_provider_airbyte_api.api.tokens import Token, TokenKey
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
+from airflow_provider_airbyte_api.exceptions import AirbyteUnreachableError
 
 KEY = TokenKey("https://a", "https://a/token", "me", "digest")
 

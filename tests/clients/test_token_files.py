@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 
 from airflow_provider_airbyte_api.api import resources
-from airflow_provider_airbyte_api.api.tokens import Credentials, Token
-from airflow_provider_airbyte_api.api.urls import api_root
-from airflow_provider_airbyte_api.clients import token_files
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.api.base_url import parse_host
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token
+from airflow_provider_airbyte_api.clients import token_file
+from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
-from airflow_provider_airbyte_api.clients.token_files import TokenFile
+from airflow_provider_airbyte_api.clients.token_file import TokenFile
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.clients.drivers import AsyncDriver, Driver, SyncDriver
 
 SECRET = "s3cr3t-of-the-application"
-CREDENTIALS = Credentials("https://a/token", "me", SECRET)
+CREDENTIALS = ClientCredentials("https://a/token", "me", SECRET)
 
 
 def token(value: str = "t0ken", lifetime: float = 900.0) -> Token:
@@ -45,11 +45,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(folder: Path) -> TokenFile:
-    return TokenFile(CREDENTIALS.key("https://a"), SECRET, folder)
+    return TokenFile(CREDENTIALS.cache_key("https://a"), SECRET, folder)
 
 
 def another(file: TokenFile, *, api: str = "https://a", secret: str = SECRET) -> TokenFile:
-    return TokenFile(Credentials("https://a/token", "me", secret).key(api), secret, file.folder)
+    return TokenFile(ClientCredentials("https://a/token", "me", secret).cache_key(api), secret, file.directory)
 
 
 def test_what_one_process_fetched_another_one_reads(file: TokenFile) -> None:
@@ -76,8 +76,8 @@ def test_a_token_that_is_not_fresh_any_more_is_not_used(file: TokenFile, lifetim
 
 def test_nobody_else_may_look_in(file: TokenFile) -> None:
     file.get(None, token)
-    assert file.folder.stat().st_mode & 0o777 == 0o700
-    assert {each.stat().st_mode & 0o777 for each in file.folder.iterdir()} == {0o600}
+    assert file.directory.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in file.directory.iterdir()} == {0o600}
 
 
 def test_the_file_tells_nothing_without_the_secret(file: TokenFile) -> None:
@@ -85,7 +85,7 @@ def test_the_file_tells_nothing_without_the_secret(file: TokenFile) -> None:
     content = file.path.read_bytes()
     for known in (b"t0ken", SECRET.encode(), b"https://a", b'me"'):
         assert known not in content
-    mistaken = TokenFile(CREDENTIALS.key("https://a"), "another secret", file.folder)
+    mistaken = TokenFile(CREDENTIALS.cache_key("https://a"), "another secret", file.directory)
     assert mistaken.path == file.path
     assert mistaken.get(None, lambda: token("own")).value == "own"
 
@@ -125,11 +125,11 @@ def test_where_nothing_can_be_kept_everybody_fetches_and_it_is_said(
     file: TokenFile, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if trouble == "a folder that others may look into":
-        file.folder.mkdir(mode=0o755)
+        file.directory.mkdir(mode=0o755)
     elif trouble == "a file in its place":
-        file.folder.write_text("in the way")
+        file.directory.write_text("in the way")
     else:
-        file.folder = file.path = Path("/proc/nowhere/token")
+        file.directory = file.path = Path("/proc/nowhere/token")
     with caplog.at_level(logging.WARNING):
         assert file.get(None, lambda: token("mine")).value == "mine"
         assert asyncio.run(file.aget(None, _mine)).value == "mine"
@@ -150,14 +150,14 @@ def test_a_user_without_a_home_has_a_folder_of_its_own(monkeypatch: pytest.Monke
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    file = TokenFile(CREDENTIALS.key("https://a"), SECRET)
+    file = TokenFile(CREDENTIALS.cache_key("https://a"), SECRET)
     file.get(None, token)
-    assert file.folder.parent == tmp_path
+    assert file.directory.parent == tmp_path
     assert file.get(None, never).value == "t0ken"
 
 
 def test_who_fetches_for_too_long_is_not_waited_for(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_files, "LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr(token_file, "LOCK_TIMEOUT", 0.2)
 
     def fetch() -> Token:
         return another(file).get(None, lambda: token("the second one's"))
@@ -175,7 +175,7 @@ def test_a_fetch_that_fails_leaves_no_lock(file: TokenFile) -> None:
 def test_new_secrets_leave_one_file(file: TokenFile) -> None:
     for number in range(5):
         assert another(file, secret=f"secret {number}").get(None, lambda: token("own")).value == "own"
-    assert sorted(each.suffix for each in file.folder.iterdir()) == ["", ".lock"]
+    assert sorted(each.suffix for each in file.directory.iterdir()) == ["", ".lock"]
 
 
 def aged(path: Path, seconds: float) -> Path:
@@ -188,17 +188,17 @@ def test_what_nobody_uses_any_more_is_removed(file: TokenFile) -> None:
     file.get(None, token)
     name, other = "a" * 64, "b" * 64
     gone = [
-        aged(file.folder / name, token_files.UNUSED_AFTER + 60),
-        aged(file.folder / f"{other}.lock", token_files.WRITING_TIMEOUT + 60),
-        aged(file.folder / f"{name}.1234.0a1b2c3d", token_files.WRITING_TIMEOUT + 60),
-        aged(file.folder / f"{file.path.name}.1234.0a1b2c3d", token_files.WRITING_TIMEOUT + 60),
+        aged(file.directory / name, token_file.UNUSED_AFTER + 60),
+        aged(file.directory / f"{other}.lock", token_file.WRITING_TIMEOUT + 60),
+        aged(file.directory / f"{name}.1234.0a1b2c3d", token_file.WRITING_TIMEOUT + 60),
+        aged(file.directory / f"{file.path.name}.1234.0a1b2c3d", token_file.WRITING_TIMEOUT + 60),
     ]
     kept = [
-        aged(file.folder / "somebody's", token_files.UNUSED_AFTER + 60),
-        aged(file.folder / f"{name}.1234.00000000", 60),
-        aged(file.folder / ("c" * 64), 24 * 3600.0),
-        aged(file.folder / f"{'c' * 64}.lock", token_files.UNUSED_AFTER + 60),
-        aged(file.path.with_suffix(".lock"), token_files.UNUSED_AFTER + 60),
+        aged(file.directory / "somebody's", token_file.UNUSED_AFTER + 60),
+        aged(file.directory / f"{name}.1234.00000000", 60),
+        aged(file.directory / ("c" * 64), 24 * 3600.0),
+        aged(file.directory / f"{'c' * 64}.lock", token_file.UNUSED_AFTER + 60),
+        aged(file.path.with_suffix(".lock"), token_file.UNUSED_AFTER + 60),
     ]
     file.get(file.get(None, never), lambda: token("new"))
     assert [path for path in gone if path.exists()] == []
@@ -208,7 +208,7 @@ def test_what_nobody_uses_any_more_is_removed(file: TokenFile) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFO")
 @pytest.mark.parametrize("suffix", ["", ".lock"])
 def test_a_fifo_blocks_nobody(file: TokenFile, suffix: str) -> None:
-    file.folder.mkdir(mode=0o700)
+    file.directory.mkdir(mode=0o700)
     os.mkfifo(file.path.with_suffix(suffix), 0o600)
     assert file.get(None, lambda: token("mine")).value == "mine"
 
@@ -222,7 +222,7 @@ def test_a_token_without_an_end_is_not_used(file: TokenFile, moment: float) -> N
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_during_a_fetch_keeps_no_lock(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_files, "LOCK_PATIENCE", 10.0)
+    monkeypatch.setattr(token_file, "LOCK_TIMEOUT", 10.0)
     children = []
 
     def fetch() -> Token:
@@ -237,7 +237,7 @@ def test_a_child_forked_during_a_fetch_keeps_no_lock(file: TokenFile, monkeypatc
     began = time.monotonic()
     try:
         assert another(file).get(old, lambda: token("new")).value == "new"
-        assert time.monotonic() - began < token_files.LOCK_PATIENCE, "nobody was waited for"
+        assert time.monotonic() - began < token_file.LOCK_TIMEOUT, "nobody was waited for"
     finally:
         os.kill(children[0], signal.SIGKILL)
         os.waitpid(children[0], 0)
@@ -247,9 +247,9 @@ def _list_sources(kind: type[Driver], url: str, start: float) -> None:
     TOKENS.clear()
     time.sleep(max(start - time.time(), 0))
     driver = kind.__new__(kind)
-    root = api_root(url)
-    credentials = Credentials(f"{root.api}/applications/token", "local-client-id", "local-client-secret")
-    driver.run(resources.get_connection(CONNECTION), Settings(root, credentials, shares_token=True))
+    root = parse_host(url)
+    credentials = ClientCredentials(f"{root.api_url}/applications/token", "local-client-id", "local-client-secret")
+    driver.run(resources.get_connection(CONNECTION), ClientConfig(root, credentials, use_disk_cache=True))
     os._exit(0)
 
 
@@ -270,8 +270,8 @@ def test_many_processes_that_start_together_fetch_one_token(
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 6
-    assert len(airbyte.asked("GET", "/connections/.*")) == 6
-    assert len(airbyte.asked("POST", "/applications/token")) == 1
+    assert len(airbyte.requests_to("GET", "/connections/.*")) == 6
+    assert len(airbyte.requests_to("POST", "/applications/token")) == 1
 
 
 @pytest.mark.parametrize("locked", [False, True])

@@ -87,7 +87,7 @@ def claim_two_jobs(airbyte: LocalAirbyte, replies: list[tuple[str, int]]) -> Non
     assert stopped.status == "cancelled"
     airbyte.assert_cancelled(stopped.job_id)
     assert len(airbyte.jobs) == 2
-    assert len(airbyte.asked("POST", "/jobs")) == 2
+    assert len(airbyte.requests_to("POST", "/jobs")) == 2
     assert [(what, status) for what, status in replies if status != 200] == []
     assert replies
 
@@ -102,7 +102,7 @@ def test_airbytes_own_sdk(airbyte: LocalAirbyte, replies: list[tuple[str, int]],
     assert (said["rows"], said["bytes"]) == (250_000, 104_857_600)
     assert (said["cancelled"], said["jobs"]) == ("cancelled", [2, 1])
     claim_two_jobs(airbyte, replies)
-    assert len(airbyte.asked("POST", "/applications/token")) == 1
+    assert len(airbyte.requests_to("POST", "/applications/token")) == 1
 
 
 def test_pyairbyte(airbyte: LocalAirbyte, replies: list[tuple[str, int]], tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_dagster_airbyte(airbyte: LocalAirbyte, replies: list[tuple[str, int]], 
 def test_a_client_whose_job_fails_says_so(airbyte: LocalAirbyte, tmp_path: Path, name: str) -> None:
     """Else a script that claims nothing would pass."""
     put_types_into_configurations(airbyte)
-    airbyte.next_reply(500, method="POST", path="/jobs", times=99)
+    airbyte.respond_with(500, method="POST", path="/jobs", times=99)
     with config_api(airbyte) as config_url, pytest.raises(AssertionError, match=r"\b500\b"):
         run(name, airbyte, tmp_path, *{"sdk": [], "pyairbyte": [WORKSPACE_ID]}.get(name, [WORKSPACE_ID, config_url]))
     assert airbyte.jobs == []

@@ -11,7 +11,7 @@ import pytest
 import requests
 from jsonschema import Draft202012Validator
 
-from airflow_provider_airbyte_api.api.models import KNOWN
+from airflow_provider_airbyte_api.api.models import KNOWN_STATUSES
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
     BIGQUERY,
@@ -21,7 +21,7 @@ from airflow_provider_airbyte_api.testing.seed import (
     STRIPE_TO_POSTGRES,
     WORKSPACE_ID,
 )
-from airflow_provider_airbyte_api.testing.world import Edition
+from airflow_provider_airbyte_api.testing.state import Edition
 from tests.fidelity import schemas
 from tests.fidelity.schemas import Schema
 
@@ -60,7 +60,7 @@ def get(claim: str, path: str, schema: Schema) -> Case:
 
 
 def some_jobs(airbyte: LocalAirbyte) -> None:
-    for age, status in enumerate(sorted(KNOWN)):
+    for age, status in enumerate(sorted(KNOWN_STATUSES)):
         airbyte.add_job(STRIPE_TO_BIGQUERY, status, age=age * 3600, job_type="reset" if age % 2 else "sync")
 
 
@@ -75,7 +75,7 @@ def refused(status: int, community: Schema, cloud: Answers = FORBIDDEN) -> dict[
 
 def by_fault(status: int, schema: Schema | None) -> Case:
     def arrange(airbyte: LocalAirbyte) -> None:
-        airbyte.next_reply(status, path="/sources")
+        airbyte.respond_with(status, path="/sources")
 
     return Case(f"scripted {status}", "GET", "/sources", Answers(status, schema), arrange=arrange)
 
@@ -102,7 +102,7 @@ CASES = [
         get(f"a {status} job", "/jobs/1", schemas.JOB)._replace(
             arrange=lambda airbyte, status=status: airbyte.add_job(STRIPE_TO_BIGQUERY, status, age=3600.0)  # type: ignore[misc]
         )
-        for status in sorted(KNOWN)
+        for status in sorted(KNOWN_STATUSES)
     ),
     Case("a start", "POST", "/jobs", Answers(200, schemas.JOB), START),
     Case("a clear", "POST", "/jobs", Answers(200, schemas.JOB), {**START, "jobType": "clear"}),

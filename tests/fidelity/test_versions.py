@@ -303,7 +303,7 @@ def test_a_start_may_make_a_job_of_another_type_once(asked: str, given: str) -> 
     with client() as curl:
         curl.airbyte.next_job_type(given)
         assert curl.start(job_type=asked).json()["jobType"] == given
-        curl.airbyte.end_job(1)
+        curl.airbyte.finish_job(1)
         assert curl.start().json()["jobType"] == "sync"
 
 
@@ -376,7 +376,7 @@ def test_what_was_not_caught_is_an_id_since_2_0_and_an_exception_before(
 )
 def test_a_scripted_500_is_in_the_words_of_the_version(version: str, said: dict[str, Any]) -> None:
     with client(version=version, auth=False) as curl:
-        curl.airbyte.next_reply(500, headers={"X-Request-Id": "7"})
+        curl.airbyte.respond_with(500, headers={"X-Request-Id": "7"})
         reply = curl("GET", "/sources")
         assert (body(reply), reply.headers["x-request-id"]) == (said, "7")
 
@@ -462,7 +462,7 @@ def test_an_unknown_id_is_forbidden_where_there_are_roles(edition: str, path: st
 
 def test_cloud_is_always_the_newest() -> None:
     with client(edition="cloud", version="0.63") as curl:
-        curl.airbyte.next_reply(500)
+        curl.airbyte.respond_with(500)
         assert body(curl("GET", "/sources")) == ID
 
 
@@ -486,7 +486,7 @@ GATEWAYS: dict[str, tuple[str | None, str]] = {
 @pytest.mark.parametrize("kind", GATEWAYS)
 def test_something_in_front_of_airbyte_can_answer_in_words_of_its_own(kind: Any) -> None:
     with client() as curl:
-        curl.airbyte.next_reply(403, path="/jobs", gateway=kind, times=2)
+        curl.airbyte.respond_with(403, path="/jobs", gateway=kind, times=2)
         replies = [curl("GET", "/jobs") for _ in range(3)]
         assert [reply.status_code for reply in replies] == [403, 403, 200]
         assert (replies[0].headers.get("content-type"), replies[0].text) == GATEWAYS[kind]

@@ -17,20 +17,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from airflow_provider_airbyte_api.api import doctor, freshness, jobs, lineage, resources
-from airflow_provider_airbyte_api.api.conversation import Conversation, Page, fetch_token
-from airflow_provider_airbyte_api.api.errors import AirbyteError, dump
-from airflow_provider_airbyte_api.api.jobs import Waited
+from airflow_provider_airbyte_api.api import diagnostics, freshness, jobs, openlineage, resources
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+from airflow_provider_airbyte_api.api.base_url import parse_host
+from airflow_provider_airbyte_api.api.flow import Flow, Page, fetch_token
+from airflow_provider_airbyte_api.api.jobs import WaitResult
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source
-from airflow_provider_airbyte_api.api.retry import ONCE
-from airflow_provider_airbyte_api.api.tokens import Credentials, Token, fixed_token
-from airflow_provider_airbyte_api.api.urls import api_root
-from airflow_provider_airbyte_api.api.verdict import facts_of, result_of
-from airflow_provider_airbyte_api.clients.aio import AsyncClient
-from airflow_provider_airbyte_api.clients.settings import Settings
-from airflow_provider_airbyte_api.clients.sync import Client
+from airflow_provider_airbyte_api.api.outcome import build_asset_event_extra, build_result
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, static_token
+from airflow_provider_airbyte_api.clients.async_client import AsyncClient
+from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.sync_client import Client
+from airflow_provider_airbyte_api.exceptions import AirbyteError, error_to_dict
+from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
-from airflow_provider_airbyte_api.triggers import events
 from tests.hostile.server import TOKEN, Answer, HostileAirbyte
 
 LOG = logging.getLogger("tests.hostile")
@@ -127,23 +127,23 @@ def server() -> Iterator[HostileAirbyte]:
         yield running
 
 
-def settings_of(server: HostileAirbyte) -> Settings:
-    return Settings(api_root(server.url), fixed=fixed_token("x", ""))
+def settings_of(server: HostileAirbyte) -> ClientConfig:
+    return ClientConfig(parse_host(server.url), static_token=static_token("x", ""))
 
 
-def conversations(server: HostileAirbyte) -> list[Callable[[], Conversation[Any]]]:
-    credentials = Credentials(f"{api_root(server.url).api}/applications/token", "id", "a-secret")
+def conversations(server: HostileAirbyte) -> list[Callable[[], Flow[Any]]]:
+    credentials = ClientCredentials(f"{parse_host(server.url).api_url}/applications/token", "id", "a-secret")
     return [
-        lambda: jobs.get_job(1, ONCE),
-        lambda: jobs.cancel_job(1, ONCE),
-        lambda: resources.page_of_changes(None, 0.0, 0),
-        lambda: resources.page_of_jobs(None, "running", 0),
-        lambda: resources.get_connection(CONNECTION, ONCE),
-        lambda: fetch_token(credentials, ONCE),
-        lambda: freshness.look_for_fresh_data(CONNECTION, freshness.Demand(max_age=1e9, fails=True)),
-        lambda: freshness.look_for_fresh_data(CONNECTION, freshness.Demand(max_age=1e9, min_rows=1)),
-        lambda: doctor.examine(api_root(server.url), credentials, None),
-        lambda: doctor.examine(api_root(server.url), None, fixed_token("x", "")),
+        lambda: jobs.get_job(1, NO_RETRY),
+        lambda: jobs.cancel_job(1, NO_RETRY),
+        lambda: resources.fetch_updated_jobs_page(None, 0.0, 0),
+        lambda: resources.fetch_jobs_page(None, "running", 0),
+        lambda: resources.get_connection(CONNECTION, NO_RETRY),
+        lambda: fetch_token(credentials, NO_RETRY),
+        lambda: freshness.check_freshness(CONNECTION, freshness.FreshnessCriteria(max_age=1e9, fail_on_failure=True)),
+        lambda: freshness.check_freshness(CONNECTION, freshness.FreshnessCriteria(max_age=1e9, min_rows=1)),
+        lambda: diagnostics.diagnose(parse_host(server.url), credentials, None),
+        lambda: diagnostics.diagnose(parse_host(server.url), None, static_token("x", "")),
     ]
 
 
@@ -161,8 +161,11 @@ def claim_a_connection_is_well(outcome: Connection) -> None:
         configuration = {"configuration": outcome.raw, "sourceType": "postgres", "destinationType": "s3"}
         source = Source.from_json({"sourceId": "s", **configuration})
         destination = Destination.from_json({"destinationId": "d", **configuration})
-        root = api_root("http://localhost")
-        for name in (lineage.input_of(root, source, stream), lineage.output_of(root, outcome, destination, stream)):
+        root = parse_host("http://localhost")
+        for name in (
+            openlineage.input_dataset(root, source, stream),
+            openlineage.output_dataset(root, outcome, destination, stream),
+        ):
             claim_is_encodable([name.namespace, name.name])
 
 
@@ -172,21 +175,21 @@ def claim_all_is_well(outcome: Any) -> None:
         for row in outcome.rows:
             claim_all_is_well(row)
     elif isinstance(outcome, Job):
-        claim_is_encodable(events.finished(Waited(outcome, 1), {}))
-        claim_is_encodable(facts_of(outcome, None, "", None))
-        claim_is_encodable(result_of(outcome, None))
+        claim_is_encodable(_payloads.job_payload(WaitResult(outcome, 1), {}))
+        claim_is_encodable(build_asset_event_extra(outcome, None, "", None))
+        claim_is_encodable(build_result(outcome, None))
         claim_is_encodable(dict(outcome.raw))
     elif isinstance(outcome, Connection):
         claim_a_connection_is_well(outcome)
-    elif isinstance(outcome, freshness.Look):
-        claim_is_encodable(outcome.describe())
-        for job in filter(None, (outcome.fresh, outcome.newest)):
+    elif isinstance(outcome, freshness.FreshnessCheck):
+        claim_is_encodable(outcome.explain())
+        for job in filter(None, (outcome.match, outcome.latest_success)):
             claim_all_is_well(job)
-    elif isinstance(outcome, doctor.Finding):
-        claim_is_encodable([outcome.ok, outcome.text])
+    elif isinstance(outcome, diagnostics.Diagnosis):
+        claim_is_encodable([outcome.ok, outcome.message])
     elif isinstance(outcome, AirbyteError):
-        claim_is_encodable(dump(outcome))
-        claim_is_encodable(events.failed(1, outcome, {}))
+        claim_is_encodable(error_to_dict(outcome))
+        claim_is_encodable(_payloads.error_payload(1, outcome, {}))
         str(outcome).encode()
     else:
         assert isinstance(outcome, Token)
@@ -228,7 +231,7 @@ def test_any_reply_is_a_value_or_an_error_of_ours(server: HostileAirbyte, driver
 def test_any_reply_to_a_trigger_is_an_event_that_airflow_can_encode(
     server: HostileAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triggers, "SETTLING", 0.0)
+    monkeypatch.setattr(triggers, "MIN_DEFERRAL_SECONDS", 0.0)
     monkeypatch.setenv("AIRFLOW_CONN_HOSTILE", server.airflow_connection)
 
     async def wait_for_seven() -> list[dict[str, Any]]:
@@ -247,7 +250,7 @@ def test_any_reply_to_a_trigger_is_an_event_that_airflow_can_encode(
         for event in asyncio.run(wait_for_seven()):
             claim_is_encodable(event)
             assert not str((event["error"] or {}).get("message")).startswith("The trigger failed")
-            events.read(event)
+            _payloads.parse(event)
 
     claim()
 

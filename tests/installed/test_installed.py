@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_airbyte_api import __version__
-from airflow_provider_airbyte_api.form import EXTRAS
+from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.conftest import REPOSITORY
 from tests.versions import AIRFLOW, since
@@ -82,7 +82,7 @@ NOT_EVERYWHERE = {
     "airflow_provider_airbyte_api.__main__": (9, 9),  # a program
     "airflow_provider_airbyte_api.testing.__main__": (9, 9),
     "airflow_provider_airbyte_api.triggers.sync_events": (3, 0),
-    "airflow_provider_airbyte_api.hooks.widgets": (3, 9),  # needs Flask-AppBuilder, where Airflow has it
+    "airflow_provider_airbyte_api.hooks.form_widgets": (3, 9),  # needs Flask-AppBuilder, where Airflow has it
 }
 
 
@@ -117,13 +117,13 @@ print(json.dumps(sorted(set(re.findall(r'name="extra__airbyte_api__(\\w+)"', pag
 def test_the_fields_of_the_connection_are_known_to_airflow_3(home: Path) -> None:
     login, *extras = printed_last(call(home, "-c", FORM_OF_AIRFLOW_3))
     # 3.0 shows the form of no provider, unless its FAB provider is installed.
-    expected = (None, set()) if AIRFLOW == (3, 0) else ("Client ID", set(EXTRAS))
+    expected = (None, set()) if AIRFLOW == (3, 0) else ("Client ID", set(CONN_FIELDS))
     assert (login, set(extras)) == expected
 
 
 @pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 has no form of its own server's")
 def test_the_form_of_airflow_2_has_the_fields_of_the_connection(home: Path) -> None:
-    assert set(printed_last(call(home, "-c", FORM_OF_AIRFLOW_2))) == set(EXTRAS)
+    assert set(printed_last(call(home, "-c", FORM_OF_AIRFLOW_2))) == set(CONN_FIELDS)
 
 
 def printed_last(printed: str) -> list[str]:

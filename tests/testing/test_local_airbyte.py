@@ -323,7 +323,7 @@ def test_jobs_can_be_filtered(curl: Curl) -> None:
     assert ids(workspaceIds=NOWHERE) == []
     assert ids(updatedAtStart=recently) == [new.job_id]
     assert ids(createdAtEnd=recently) == [old.job_id]
-    curl.airbyte.end_job(old.job_id)
+    curl.airbyte.finish_job(old.job_id)
     assert ids(updatedAtStart=recently) == [new.job_id], "a finished job never changes"
 
 
@@ -348,9 +348,9 @@ def test_a_job_without_a_script_goes_by_the_clock() -> None:
         curl = Curl(airbyte)
         path = f"/jobs/{curl.start().json()['jobId']}"
         assert curl("GET", path).json()["status"] == "pending"
-        airbyte.clock_ahead = 100
+        airbyte.clock_skew = 100
         assert curl("GET", path).json()["status"] == "running"
-        airbyte.clock_ahead = 400
+        airbyte.clock_skew = 400
         assert curl("GET", path).json()["status"] == "succeeded"
 
 
@@ -419,25 +419,25 @@ def test_an_unknown_id_is_403_on_cloud_and_many_things_elsewhere(path: str, comm
 
 
 def test_a_script_of_faults_is_one_line_each(airbyte: LocalAirbyte, curl: Curl) -> None:
-    airbyte.next_reply(502, path="/sources")
+    airbyte.respond_with(502, path="/sources")
     assert "502 Bad Gateway" in curl("GET", "/sources").text
     assert curl("GET", "/sources").status_code == 200
 
-    airbyte.lose_next_reply()
+    airbyte.drop_next_response()
     with pytest.raises(requests.ConnectionError):
         curl.start()
     assert len(airbyte.jobs) == 1, "the job was made before the reply got lost"
 
-    airbyte.next_reply(429, headers={"Retry-After": "7"}, times=2)
+    airbyte.respond_with(429, headers={"Retry-After": "7"}, times=2)
     replies = [curl("GET", "/jobs") for _ in range(3)]
     assert [reply.status_code for reply in replies] == [429, 429, 200]
     assert replies[0].headers["retry-after"] == "7"
 
-    airbyte.next_reply(500, method="POST", path="/jobs", after=True)
+    airbyte.respond_with(500, method="POST", path="/jobs", after=True)
     assert curl.start(SNOWFLAKE_TO_POSTGRES).status_code == 500
     assert len(airbyte.jobs) == 2
 
-    airbyte.next_reply(path="/tags", delay=0.2)
+    airbyte.respond_with(path="/tags", delay=0.2)
     before = time.monotonic()
     assert curl("GET", "/tags").status_code == 200
     assert time.monotonic() - before >= 0.2
@@ -450,7 +450,7 @@ def test_every_request_is_remembered(airbyte: LocalAirbyte, curl: Curl) -> None:
         ("GET", "/sources"),
     ]
     assert airbyte.requests[-1].value("limit") == "5"
-    assert airbyte.asked("GET", "/sources") == airbyte.requests[-1:]
+    assert airbyte.requests_to("GET", "/sources") == airbyte.requests[-1:]
 
 
 async def test_two_thousand_requests_at_once_are_all_answered() -> None:
@@ -464,7 +464,7 @@ async def test_two_thousand_requests_at_once_are_all_answered() -> None:
                     return reply.status
 
             assert await asyncio.gather(*(ask() for _ in range(2000))) == [200] * 2000
-        assert airbyte.most_in_flight > 1000
+        assert airbyte.peak_in_flight > 1000
 
 
 def test_the_command_serves_until_it_is_stopped_and_says_how_to_reach_it() -> None:

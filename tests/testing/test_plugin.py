@@ -121,6 +121,6 @@ def test_polls_are_counted_by_id_and_by_list(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     hook.get_job(job.job_id)
     list(hook.list_jobs())
-    airbyte.assert_polled_at_most(2)
+    airbyte.assert_max_polls(2)
     with pytest.raises(AssertionError, match="looked at 2 times, expected 1 at the most"):
-        airbyte.assert_polled_at_most(1)
+        airbyte.assert_max_polls(1)

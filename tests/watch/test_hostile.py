@@ -15,22 +15,22 @@ from urllib.parse import parse_qs
 import pytest
 
 from airflow_provider_airbyte_api.api import freshness, jobs
-from airflow_provider_airbyte_api.api.conversation import News
-from airflow_provider_airbyte_api.api.errors import (
-    AirbyteAccessError,
+from airflow_provider_airbyte_api.api.backoff import RetryPolicy
+from airflow_provider_airbyte_api.api.base_url import parse_host
+from airflow_provider_airbyte_api.api.flow import WaitForUpdate
+from airflow_provider_airbyte_api.api.jobs import WaitOptions, WaitResult
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.exceptions import (
     AirbyteJobTimeoutError,
+    AirbytePermissionError,
     AirbyteServerError,
-    AirbyteUnexpectedReplyError,
+    AirbyteUnexpectedResponseError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.api.jobs import Patience, Waited
-from airflow_provider_airbyte_api.api.retry import Retry
-from airflow_provider_airbyte_api.api.urls import api_root
-from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.polling import completed_jobs, poller, service, waiters
+from airflow_provider_airbyte_api.polling.service import shared_polling_service
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from airflow_provider_airbyte_api.watch import feed, poller, shared, waiters
-from airflow_provider_airbyte_api.watch.shared import watching
 from tests.clients.hostile import HostileServer, drip
 from tests.watch.test_watch import Lines
 
@@ -39,7 +39,7 @@ Answer = Callable[[socket.socket, bytes], None]
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.05, longest_pause=0.05))
+    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", RetryPolicy(wait_initial=0.05, wait_max=0.05))
 
 
 def dripping(sock: socket.socket, _: bytes) -> None:
@@ -58,11 +58,13 @@ def answering(reply: Callable[[str], Any]) -> Answer:
 
 async def wait(url: str, count: int, settings: dict[str, float] | None = None, **patience: Any) -> list[Any]:
     """Return what came of waiting for ``count`` jobs, within 20 s."""
-    known = replace(Settings(api_root(url), connect_timeout=1.0), **(settings or {}))  # type: ignore[arg-type]
+    known = replace(ClientConfig(parse_host(url), connect_timeout=1.0), **(settings or {}))  # type: ignore[arg-type]
 
-    async def wait_for(job_id: int) -> Waited:
-        async with watching(known) as watch:
-            return await watch.wait_for_job(job_id, Patience(0.1, first_pause=0.1, **patience), WORKSPACE_ID, Lines())
+    async def wait_for(job_id: int) -> WaitResult:
+        async with shared_polling_service(known) as watch:
+            return await watch.wait_for_job(
+                job_id, WaitOptions(0.1, initial_delay=0.1, **patience), WORKSPACE_ID, Lines()
+            )
 
     waits = [wait_for(job_id) for job_id in range(1, count + 1)]
     return await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), timeout=20)
@@ -113,11 +115,11 @@ async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> Non
         return job(int(path.rsplit("/", 1)[1]))
 
     with HostileServer(answering(reply)) as server:
-        settings = Settings(api_root(server.url))
+        settings = ClientConfig(parse_host(server.url))
 
-        async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> Waited:
-            async with watching(settings) as watch:
-                patience = Patience(poll_interval, deadline, first_pause=0.1)
+        async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> WaitResult:
+            async with shared_polling_service(settings) as watch:
+                patience = WaitOptions(poll_interval, deadline, initial_delay=0.1)
                 return await watch.wait_for_job(job_id, patience, WORKSPACE_ID, Lines())
 
         slow = asyncio.create_task(wait_for(1, 60.0, CLOCK.time() + 1.0))
@@ -152,11 +154,11 @@ async def test_a_replica_that_lags_behind_at_the_end_takes_no_end_back() -> None
 async def test_a_job_that_has_ended_has_ended_for_all_whatever_is_shown_later() -> None:
     ends = itertools.chain([job(1), job(1, "failed")], itertools.repeat(job(1)))
     with HostileServer(answering(lambda _: next(ends))) as server:
-        settings = Settings(api_root(server.url))
+        settings = ClientConfig(parse_host(server.url))
 
-        async def wait_for_it() -> Waited:
-            async with watching(settings) as watch:
-                return await watch.wait_for_job(1, Patience(0.1, first_pause=0.1), WORKSPACE_ID, Lines())
+        async def wait_for_it() -> WaitResult:
+            async with shared_polling_service(settings) as watch:
+                return await watch.wait_for_job(1, WaitOptions(0.1, initial_delay=0.1), WORKSPACE_ID, Lines())
 
         outcomes = await asyncio.wait_for(asyncio.gather(*(wait_for_it() for _ in range(3))), timeout=20)
     assert [each.job.status for each in outcomes] == ["failed"] * 3
@@ -165,23 +167,23 @@ async def test_a_job_that_has_ended_has_ended_for_all_whatever_is_shown_later() 
 class Awake:
     """A poll loop that never polls."""
 
-    is_away = True
+    is_unreachable = True
 
-    def wake_by(self, moment: float) -> None:
+    def schedule_wakeup(self, moment: float) -> None:
         pass
 
 
 async def test_while_airbyte_is_away_an_error_that_may_heal_is_no_news_and_another_one_is() -> None:
-    waiter = waiters.Waiter(Awake(), waiters.WatchedJob(1, 0.0), 1.0)
-    waiting = asyncio.create_task(waiter.news(News(known=None, until=None)))
+    waiter = waiters.Waiter(Awake(), waiters.TrackedJob(1, 0.0), 1.0)
+    waiting = asyncio.create_task(waiter.wait(WaitForUpdate(last_status=None, deadline=None)))
     await asyncio.sleep(0)
     about = {"method": "GET", "url": "https://a/jobs/1", "detail": "x"}
-    waiter.hear(AirbyteServerError(status=502, **about))  # type: ignore[arg-type]
-    waiter.hear(AirbyteUnexpectedReplyError(status=403, **about))  # type: ignore[arg-type]
+    waiter.notify(AirbyteServerError(status=502, **about))  # type: ignore[arg-type]
+    waiter.notify(AirbyteUnexpectedResponseError(status=403, **about))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     assert not waiting.done()
-    waiter.hear(AirbyteAccessError(status=403, **about))  # type: ignore[arg-type]
-    assert isinstance(await waiting, AirbyteAccessError)
+    waiter.notify(AirbytePermissionError(status=403, **about))  # type: ignore[arg-type]
+    assert isinstance(await waiting, AirbytePermissionError)
 
 
 @pytest.mark.parametrize("count", [5, 20])
@@ -189,17 +191,17 @@ async def test_unreachable_timeout_holds_though_every_request_hangs(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
-    monkeypatch.setattr(shared, "TURN_TIMEOUT", 0.5)
+    monkeypatch.setattr(service, "TURN_TIMEOUT", 0.5)
     with HostileServer(dripping) as server:
         outcomes = await wait(server.url, count, {"connect_timeout": 0.3, "read_timeout": 0.5}, unreachable_timeout=1.0)
     assert {type(outcome) for outcome in outcomes} == {AirbyteUnreachableError}
 
 
 async def test_one_who_has_no_turn_counts_airbyte_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "TURN_TIMEOUT", 0.2)
+    monkeypatch.setattr(service, "TURN_TIMEOUT", 0.2)
     with HostileServer(dripping) as server:
         outcomes = await wait(server.url, 5, {"read_timeout": 1.5}, unreachable_timeout=1.0)
-    turned_away = [outcome for outcome in outcomes if "max_in_flight" in str(outcome)]
+    turned_away = [outcome for outcome in outcomes if "max_concurrent_requests" in str(outcome)]
     assert len(turned_away) == 1
     assert isinstance(turned_away[0], AirbyteUnreachableError)
 
@@ -207,11 +209,13 @@ async def test_one_who_has_no_turn_counts_airbyte_as_away(monkeypatch: pytest.Mo
 async def test_a_deadline_holds_for_who_waits_for_fresh_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
     deadline = CLOCK.time() + 1.0
-    waiting = freshness.wait_for_fresh_data(STRIPE_TO_BIGQUERY, freshness.Demand(60.0), Patience(0.1, deadline))
+    waiting = freshness.wait_until_fresh(
+        STRIPE_TO_BIGQUERY, freshness.FreshnessCriteria(60.0), WaitOptions(0.1, deadline)
+    )
     with HostileServer(dripping) as server:
-        async with watching(Settings(api_root(server.url))) as watch:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
             with pytest.raises(AirbyteJobTimeoutError, match="no reply within"):
-                await asyncio.wait_for(watch.run(waiting, Lines(), deadline=deadline), timeout=20)
+                await asyncio.wait_for(watch.run_waiting(waiting, Lines(), deadline=deadline), timeout=20)
 
 
 def job(job_id: int, status: str = "running", **more: Any) -> dict[str, Any]:
@@ -240,15 +244,15 @@ async def test_a_list_without_an_end_does_not_keep_anybody_waiting(monkeypatch: 
 async def test_a_feed_reads_a_list_without_an_end_only_so_far(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(feed, "MAX_PAGES", 3)
+    monkeypatch.setattr(completed_jobs, "MAX_PAGES", 3)
     ids = itertools.count(1)
 
     def reply(_: str) -> Any:
         return {"data": [job(next(ids), "succeeded") for _ in range(100)]}
 
     with HostileServer(answering(reply)) as server:
-        async with watching(Settings(api_root(server.url))) as watch:
-            with watch.finished_jobs(None, 0.0, 60.0) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
+            with watch.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert len(batch.jobs) == 300
     assert "More than 300 jobs have changed" in caplog.text
@@ -263,8 +267,8 @@ def row_by_row(path: str) -> Any:
 
 async def test_a_feed_reads_on_after_a_page_of_which_all_jobs_are_known() -> None:
     with HostileServer(answering(row_by_row)) as server:
-        async with watching(Settings(api_root(server.url))) as watch:
-            with watch.finished_jobs(None, 0.0, 60.0) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
+            with watch.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert [each.job_id for each in batch.jobs] == list(range(1, 102))
 
@@ -290,8 +294,8 @@ async def test_a_server_that_ignores_the_offset_is_asked_for_two_pages() -> None
         return {"data": [job(each, "succeeded") for each in range(1, 101)]}
 
     with HostileServer(answering(reply)) as server:
-        async with watching(Settings(api_root(server.url))) as watch:
-            with watch.finished_jobs(None, 0.0, 60.0) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
+            with watch.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert len(batch.jobs) == 100
     assert len(asked) == 2
@@ -302,8 +306,8 @@ async def test_a_feed_leaves_out_rows_that_cannot_be_parsed(caplog: pytest.LogCa
         return {"data": [job(1, "succeeded"), {"jobId": None}, "no job", job(4, "failed")]}
 
     with HostileServer(answering(reply)) as server:
-        async with watching(Settings(api_root(server.url))) as watch:
-            with watch.finished_jobs(None, 0.0, 0.05) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
+            with watch.subscribe_completed_jobs(None, 0.0, 0.05) as listener:
                 for _ in range(3):
                     batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert [each.job_id for each in batch.jobs] == [1, 4]

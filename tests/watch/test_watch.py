@@ -15,24 +15,24 @@ import aiohttp
 import pytest
 
 from airflow_provider_airbyte_api.api import jobs, resources
-from airflow_provider_airbyte_api.api.errors import (
+from airflow_provider_airbyte_api.api.backoff import RetryPolicy
+from airflow_provider_airbyte_api.api.base_url import parse_host
+from airflow_provider_airbyte_api.api.jobs import WaitOptions, WaitResult
+from airflow_provider_airbyte_api.api.timestamps import parse_timestamp
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials
+from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
     AirbyteError,
     AirbyteJobTimeoutError,
     AirbyteNotFoundError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.api.jobs import Patience, Waited
-from airflow_provider_airbyte_api.api.retry import Retry
-from airflow_provider_airbyte_api.api.times import parse_timestamp
-from airflow_provider_airbyte_api.api.tokens import Credentials
-from airflow_provider_airbyte_api.api.urls import api_root
-from airflow_provider_airbyte_api.clients.settings import Settings
+from airflow_provider_airbyte_api.polling import poller, service
+from airflow_provider_airbyte_api.polling.service import shared_polling_service
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from airflow_provider_airbyte_api.testing.world import World
-from airflow_provider_airbyte_api.watch import poller, shared
-from airflow_provider_airbyte_api.watch.shared import watching
+from airflow_provider_airbyte_api.testing.state import AirbyteState
 
 LIST = "/jobs"
 ONE = r"/jobs/\d+"
@@ -49,29 +49,29 @@ class Lines:
         self.lines.append(msg % args)
 
 
-class Crowd:
+class WaiterPool:
     """Some who wait, each in a task of its own."""
 
     def __init__(self, airbyte: LocalAirbyte) -> None:
         self.airbyte = airbyte
-        self.tasks: dict[int, asyncio.Task[Waited]] = {}
+        self.tasks: dict[int, asyncio.Task[WaitResult]] = {}
         self.logs: dict[int, Lines] = {}
 
     @property
-    def settings(self) -> Settings:
-        root = api_root(self.airbyte.url)
-        token_url = f"{root.api}/applications/token"
-        return Settings(root, Credentials(token_url, self.airbyte.client_id, self.airbyte.client_secret))
+    def settings(self) -> ClientConfig:
+        root = parse_host(self.airbyte.url)
+        token_url = f"{root.api_url}/applications/token"
+        return ClientConfig(root, ClientCredentials(token_url, self.airbyte.client_id, self.airbyte.client_secret))
 
     def wait_for(
         self, job_id: int, poll_interval: float = 0.1, *, workspace_id: str | None = WORKSPACE_ID, **patience: Any
-    ) -> asyncio.Task[Waited]:
+    ) -> asyncio.Task[WaitResult]:
         log = self.logs[job_id] = Lines()
-        given = Patience(poll_interval, first_pause=poll_interval, **patience)
+        given = WaitOptions(poll_interval, initial_delay=poll_interval, **patience)
         settings = self.settings
 
-        async def wait() -> Waited:
-            async with watching(settings) as watch:
+        async def wait() -> WaitResult:
+            async with shared_polling_service(settings) as watch:
                 return await watch.wait_for_job(job_id, given, workspace_id, log)
 
         self.tasks[job_id] = asyncio.create_task(wait())
@@ -81,7 +81,7 @@ class Crowd:
         for _ in range(count):
             self.wait_for(self.airbyte.add_job(STRIPE_TO_BIGQUERY, "running", age=age).job_id, **more)
 
-    async def results(self) -> dict[int, Waited]:
+    async def results(self) -> dict[int, WaitResult]:
         done = await asyncio.wait_for(asyncio.gather(*self.tasks.values()), timeout=20)
         return dict(zip(self.tasks, done, strict=True))
 
@@ -93,63 +93,63 @@ class Crowd:
             await asyncio.sleep(0.01)
 
     def asked(self, path: str) -> int:
-        return len(self.airbyte.asked("GET", path))
+        return len(self.airbyte.requests_to("GET", path))
 
 
 @pytest.fixture
-async def crowd(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Crowd]:
-    monkeypatch.setattr(jobs, "AWAY", Retry(first_pause=0.05, longest_pause=0.05))
-    made = Crowd(airbyte)
+async def crowd(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WaiterPool]:
+    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", RetryPolicy(wait_initial=0.05, wait_max=0.05))
+    made = WaiterPool(airbyte)
     yield made
     for task in made.tasks.values():
         task.cancel()
     await asyncio.gather(*made.tasks.values(), return_exceptions=True)
 
 
-async def test_two_hundred_share_one_token_and_a_handful_of_lists(crowd: Crowd) -> None:
+async def test_two_hundred_share_one_token_and_a_handful_of_lists(crowd: WaiterPool) -> None:
     crowd.wait_for_many(200, poll_interval=1.0)
     await crowd.until("is running")
-    tokens, lists = len(crowd.airbyte.asked("POST", "/applications/token")), crowd.asked(LIST)
+    tokens, lists = len(crowd.airbyte.requests_to("POST", "/applications/token")), crowd.asked(LIST)
     assert tokens == 1
     assert lists <= 6
-    assert crowd.asked(ONE) <= poller.FEW
+    assert crowd.asked(ONE) <= poller.LIST_THRESHOLD
     for job_id in crowd.tasks:
-        crowd.airbyte.end_job(job_id, "failed" if job_id % 2 else "succeeded")
+        crowd.airbyte.finish_job(job_id, "failed" if job_id % 2 else "succeeded")
     results = await crowd.results()
     assert {job_id: waited.job.status for job_id, waited in results.items()} == {
         job_id: "failed" if job_id % 2 else "succeeded" for job_id in crowd.tasks
     }
-    assert all(waited.looks >= 2 for waited in results.values())
+    assert all(waited.poll_count >= 2 for waited in results.values())
     assert crowd.asked(LIST) <= lists + 2 * 3, "two polls at the most, and 200 changes are three pages"
 
 
-async def test_a_handful_is_asked_for_one_by_one(crowd: Crowd) -> None:
-    crowd.wait_for_many(poller.FEW)
+async def test_a_handful_is_asked_for_one_by_one(crowd: WaiterPool) -> None:
+    crowd.wait_for_many(poller.LIST_THRESHOLD)
     await crowd.until("is running")
-    crowd.airbyte.end_job(1)
+    crowd.airbyte.finish_job(1)
     await crowd.tasks[1]
     assert crowd.asked(LIST) == 0
     assert crowd.asked("/jobs/1") >= 2
 
 
-async def test_two_who_wait_for_the_same_job_ask_for_it_once(crowd: Crowd) -> None:
+async def test_two_who_wait_for_the_same_job_ask_for_it_once(crowd: WaiterPool) -> None:
     job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     both = [crowd.wait_for(job.job_id), crowd.wait_for(job.job_id)]
     assert [(await each).job.status for each in both] == ["succeeded"] * 2
     assert crowd.asked(ONE) == 1
 
 
-async def test_a_job_that_no_list_shows_ends_all_the_same(crowd: Crowd) -> None:
+async def test_a_job_that_no_list_shows_ends_all_the_same(crowd: WaiterPool) -> None:
     """As a refresh on Airbyte 2.0: it is asked for by its id at each poll, and nothing else is."""
     crowd.wait_for_many()
     hidden = crowd.airbyte.add_job("c0ffee00-0000-4000-8000-000000000000", "running", job_type="refresh")
     crowd.wait_for(hidden.job_id)
     await crowd.until("is running")
-    crowd.airbyte.end_job(hidden.job_id)
+    crowd.airbyte.finish_job(hidden.job_id)
     assert (await crowd.tasks[hidden.job_id]).job.status == "succeeded"
 
 
-async def test_a_job_whose_end_was_never_listed_ends_by_the_sweep(crowd: Crowd) -> None:
+async def test_a_job_whose_end_was_never_listed_ends_by_the_sweep(crowd: WaiterPool) -> None:
     crowd.wait_for_many(poll_interval=0.05)
     await crowd.until("is running")
     job = crowd.airbyte._world.jobs[7]
@@ -159,7 +159,7 @@ async def test_a_job_whose_end_was_never_listed_ends_by_the_sweep(crowd: Crowd) 
     assert not any(task.done() for job_id, task in crowd.tasks.items() if job_id != 7)
 
 
-async def test_the_sweep_itself_is_slow(crowd: Crowd) -> None:
+async def test_the_sweep_itself_is_slow(crowd: WaiterPool) -> None:
     crowd.wait_for_many(250, poll_interval=0.1)
     await crowd.until("is running")
     before, began = crowd.asked(LIST) + crowd.asked(ONE), time.monotonic()
@@ -168,48 +168,48 @@ async def test_the_sweep_itself_is_slow(crowd: Crowd) -> None:
     assert crowd.asked(LIST) + crowd.asked(ONE) - before <= 2 * intervals
 
 
-async def test_no_more_requests_are_under_way_than_agreed(crowd: Crowd) -> None:
+async def test_no_more_requests_are_under_way_than_agreed(crowd: WaiterPool) -> None:
     crowd.airbyte.latency = 0.05
-    crowd.airbyte.next_reply(403, path=LIST, times=999)
+    crowd.airbyte.respond_with(403, path=LIST, times=999)
     crowd.wait_for_many(40)
     await crowd.until("is running")
-    assert crowd.airbyte.most_in_flight == 4
+    assert crowd.airbyte.peak_in_flight == 4
 
 
-async def test_where_lists_are_refused_each_job_is_asked_for(crowd: Crowd) -> None:
-    crowd.airbyte.next_reply(403, path=LIST, times=999)
+async def test_where_lists_are_refused_each_job_is_asked_for(crowd: WaiterPool) -> None:
+    crowd.airbyte.respond_with(403, path=LIST, times=999)
     crowd.wait_for_many()
     await crowd.until("is running")
     for job_id in crowd.tasks:
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
     assert len(await crowd.results()) == MANY
     assert crowd.asked(LIST) <= 2
 
 
-async def test_the_trouble_of_one_job_is_not_that_of_others(crowd: Crowd) -> None:
+async def test_the_trouble_of_one_job_is_not_that_of_others(crowd: WaiterPool) -> None:
     crowd.wait_for_many(3)
-    crowd.airbyte.next_reply(500, path="/jobs/2", times=999)
+    crowd.airbyte.respond_with(500, path="/jobs/2", times=999)
     lost = crowd.wait_for(99)
     with pytest.raises(AirbyteNotFoundError):
         await lost
-    crowd.airbyte.end_job(1)
-    crowd.airbyte.end_job(3)
+    crowd.airbyte.finish_job(1)
+    crowd.airbyte.finish_job(3)
     assert [(await crowd.tasks[job_id]).job.status for job_id in (1, 3)] == ["succeeded"] * 2
     assert not crowd.tasks[2].done()
     assert "waiting all the same" in crowd.logs[2].lines[0]
 
 
 @pytest.mark.parametrize("count", [3, MANY])
-async def test_an_airbyte_that_is_away_is_waited_for_and_said_twice(crowd: Crowd, count: int) -> None:
+async def test_an_airbyte_that_is_away_is_waited_for_and_said_twice(crowd: WaiterPool, count: int) -> None:
     crowd.wait_for_many(count)
     await crowd.until("is running")
-    crowd.airbyte.next_reply(503, path="/jobs.*", times=9999)
+    crowd.airbyte.respond_with(503, path="/jobs.*", times=9999)
     await crowd.until("waiting all the same")
     await asyncio.sleep(0.5)
     crowd.airbyte._world.faults.clear()
     await crowd.until("answers again")
     for job_id in crowd.tasks:
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
     await crowd.results()
     for log in crowd.logs.values():
         said = [line.split()[0] for line in log.lines]
@@ -217,13 +217,13 @@ async def test_an_airbyte_that_is_away_is_waited_for_and_said_twice(crowd: Crowd
 
 
 @pytest.mark.parametrize("count", [3, MANY])
-async def test_each_has_a_budget_of_its_own_for_an_airbyte_that_is_away(crowd: Crowd, count: int) -> None:
+async def test_each_has_a_budget_of_its_own_for_an_airbyte_that_is_away(crowd: WaiterPool, count: int) -> None:
     crowd.wait_for_many(count)
     impatient = crowd.wait_for(
         crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running", age=600).job_id, unreachable_timeout=0.3
     )
     await crowd.until("is running")
-    crowd.airbyte.next_reply(503, path="/jobs.*", times=9999)
+    crowd.airbyte.respond_with(503, path="/jobs.*", times=9999)
     with pytest.raises(AirbyteUnreachableError, match="it may still run"):
         await asyncio.wait_for(impatient, timeout=10)
     await asyncio.sleep(0.1)
@@ -231,7 +231,7 @@ async def test_each_has_a_budget_of_its_own_for_an_airbyte_that_is_away(crowd: C
 
 
 @pytest.mark.parametrize("count", [3, MANY])
-async def test_each_has_a_deadline_of_its_own(crowd: Crowd, count: int) -> None:
+async def test_each_has_a_deadline_of_its_own(crowd: WaiterPool, count: int) -> None:
     crowd.wait_for_many(count, poll_interval=60)
     began = time.time()
     late = crowd.wait_for(crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running").job_id, 60, deadline=began + 0.5)
@@ -242,23 +242,23 @@ async def test_each_has_a_deadline_of_its_own(crowd: Crowd, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [3, MANY])
-async def test_at_the_deadline_the_job_is_looked_at_before_the_clock(crowd: Crowd, count: int) -> None:
+async def test_at_the_deadline_the_job_is_looked_at_before_the_clock(crowd: WaiterPool, count: int) -> None:
     crowd.wait_for_many(count, poll_interval=60)
     job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     just_in_time = crowd.wait_for(job.job_id, 60, deadline=time.time() + 0.5)
-    crowd.airbyte.end_job(job.job_id)
+    crowd.airbyte.finish_job(job.job_id)
     assert (await asyncio.wait_for(just_in_time, timeout=10)).job.status == "succeeded"
 
 
 @pytest.mark.parametrize("count", [1, MANY])
-async def test_a_job_that_does_not_begin_in_time_ends_the_wait(crowd: Crowd, count: int) -> None:
+async def test_a_job_that_does_not_begin_in_time_ends_the_wait(crowd: WaiterPool, count: int) -> None:
     crowd.wait_for_many(count)
     job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "queued")
     with pytest.raises(AirbyteJobTimeoutError, match="has not begun"):
         await asyncio.wait_for(crowd.wait_for(job.job_id, queue_deadline=time.time() + 0.5), timeout=10)
 
 
-async def test_each_has_a_poll_interval_of_its_own(crowd: Crowd) -> None:
+async def test_each_has_a_poll_interval_of_its_own(crowd: WaiterPool) -> None:
     slow = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     fast = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     crowd.wait_for(slow.job_id, poll_interval=60)
@@ -268,7 +268,7 @@ async def test_each_has_a_poll_interval_of_its_own(crowd: Crowd) -> None:
     assert crowd.asked(f"/jobs/{slow.job_id}") == 0
 
 
-async def test_one_who_leaves_does_so_at_once_and_disturbs_nobody(crowd: Crowd) -> None:
+async def test_one_who_leaves_does_so_at_once_and_disturbs_nobody(crowd: WaiterPool) -> None:
     crowd.airbyte.latency = 1.0
     crowd.wait_for_many(5)
     await asyncio.sleep(0.3)
@@ -278,16 +278,16 @@ async def test_one_who_leaves_does_so_at_once_and_disturbs_nobody(crowd: Crowd) 
     assert time.monotonic() - began < 0.5
     crowd.airbyte.latency = 0.0
     for job_id in (1, 3, 4, 5):
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
     del crowd.tasks[2]
     assert len(await crowd.results()) == 4
 
 
-async def test_the_last_one_closes_the_session_and_the_next_one_opens_a_new_one(crowd: Crowd) -> None:
+async def test_the_last_one_closes_the_session_and_the_next_one_opens_a_new_one(crowd: WaiterPool) -> None:
     for _ in range(2):
         job = crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
         await crowd.wait_for(job.job_id)
-        assert not shared._WATCHES[asyncio.get_running_loop()]
+        assert not service._SERVICES[asyncio.get_running_loop()]
         await asyncio.sleep(0)
         sessions = [each for each in gc.get_objects() if type(each) is aiohttp.ClientSession]
         assert all(session.closed for session in sessions)
@@ -295,7 +295,7 @@ async def test_the_last_one_closes_the_session_and_the_next_one_opens_a_new_one(
     assert not [task for task in others if not task.done()], "nothing is left behind"
 
 
-async def test_what_all_share_belongs_to_nobody(crowd: Crowd) -> None:
+async def test_what_all_share_belongs_to_nobody(crowd: WaiterPool) -> None:
     """The first one may leave: what it began for all goes on."""
     crowd.airbyte.latency = 0.3
     crowd.wait_for_many(MANY)
@@ -305,7 +305,7 @@ async def test_what_all_share_belongs_to_nobody(crowd: Crowd) -> None:
     await crowd.until("is running")
 
 
-async def test_wrong_credentials_end_the_wait_of_all(crowd: Crowd) -> None:
+async def test_wrong_credentials_end_the_wait_of_all(crowd: WaiterPool) -> None:
     crowd.wait_for_many()
     crowd.airbyte.client_secret = "changed"
     done, waiting = await asyncio.wait(crowd.tasks.values(), timeout=20)
@@ -315,50 +315,50 @@ async def test_wrong_credentials_end_the_wait_of_all(crowd: Crowd) -> None:
     assert len({id(error) for error in errors}) == MANY, "each raises one of its own"
 
 
-async def test_numbers_that_a_list_leaves_out_are_asked_for(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(World, "list_shows_stats", False)
+async def test_numbers_that_a_list_leaves_out_are_asked_for(crowd: WaiterPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AirbyteState, "list_shows_stats", False)
     crowd.wait_for_many()
     await crowd.until("is running")
-    crowd.airbyte.end_job(3)
+    crowd.airbyte.finish_job(3)
     assert (await crowd.tasks[3]).job.rows_synced == 250_000
     assert crowd.asked("/jobs/3") >= 1
 
 
-async def test_jobs_of_an_unknown_workspace_are_watched_too(crowd: Crowd) -> None:
+async def test_jobs_of_an_unknown_workspace_are_watched_too(crowd: WaiterPool) -> None:
     crowd.wait_for_many(MANY, workspace_id=None)
     await crowd.until("is running")
-    assert crowd.asked(ONE) <= poller.FEW
-    assert not crowd.airbyte.asked("GET", LIST)[0].values("workspaceIds")
+    assert crowd.asked(ONE) <= poller.LIST_THRESHOLD
+    assert not crowd.airbyte.requests_to("GET", LIST)[0].values("workspaceIds")
 
 
-async def test_after_the_crowd_has_gone_the_few_that_stay_are_asked_for_again(crowd: Crowd) -> None:
+async def test_after_the_crowd_has_gone_the_few_that_stay_are_asked_for_again(crowd: WaiterPool) -> None:
     crowd.wait_for_many(8)
     await crowd.until("is running")
     for job_id in range(1, 6):
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
     await asyncio.wait([crowd.tasks[job_id] for job_id in range(1, 6)], timeout=20)
-    crowd.airbyte.end_job(8)
+    crowd.airbyte.finish_job(8)
     assert (await asyncio.wait_for(crowd.tasks[8], timeout=20)).job.status == "succeeded"
 
 
 async def test_a_mistake_of_ours_about_the_list_ends_nobodys_wait(
-    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    crowd: WaiterPool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def mistaken(*_: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(resources, "page_of_changes", mistaken)
+    monkeypatch.setattr(resources, "fetch_updated_jobs_page", mistaken)
     crowd.wait_for_many()
     await crowd.until("is running")
     assert "an unexpected RuntimeError" in caplog.text
     for job_id in crowd.tasks:
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
     assert {waited.job.status for waited in (await crowd.results()).values()} == {"succeeded"}
 
 
 @pytest.mark.parametrize("count", [3, MANY])
 async def test_a_mistake_of_ours_about_one_job_ends_the_wait_for_that_one_alone(
-    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, count: int
+    crowd: WaiterPool, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     right = jobs.get_job
 
@@ -369,18 +369,18 @@ async def test_a_mistake_of_ours_about_one_job_ends_the_wait_for_that_one_alone(
 
     monkeypatch.setattr(jobs, "get_job", mistaken)
     crowd.wait_for_many(count)
-    crowd.airbyte.next_reply(403, path=LIST, times=999)  # so that each is asked for by its id
+    crowd.airbyte.respond_with(403, path=LIST, times=999)  # so that each is asked for by its id
     with pytest.raises(AirbyteError, match="Polling job 2 failed with an unexpected RuntimeError"):
         await asyncio.wait_for(crowd.tasks.pop(2), timeout=20)
     del crowd.logs[2]
     await crowd.until("is running")
     for job_id in crowd.tasks:
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
     assert len(await crowd.results()) == count - 1
 
 
-async def test_the_poll_loop_survives_a_mistake_of_its_own(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = poller.Poller._look_where_due
+async def test_the_poll_loop_survives_a_mistake_of_its_own(crowd: WaiterPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = poller.Poller._poll_due_jobs
     mistakes = iter([RuntimeError("a mistake")] * 2)
 
     def mistaken(self: poller.Poller, moment: float) -> float:
@@ -388,29 +388,29 @@ async def test_the_poll_loop_survives_a_mistake_of_its_own(crowd: Crowd, monkeyp
             raise mistake
         return right(self, moment)
 
-    monkeypatch.setattr(poller.Poller, "_look_where_due", mistaken)
+    monkeypatch.setattr(poller.Poller, "_poll_due_jobs", mistaken)
     crowd.wait_for_many(3)
     await crowd.until("is running")
 
 
-async def test_a_row_that_cannot_be_parsed_hides_no_other(crowd: Crowd, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_row_that_cannot_be_parsed_hides_no_other(crowd: WaiterPool, caplog: pytest.LogCaptureFixture) -> None:
     crowd.wait_for_many(8)
     await crowd.until("is running")
     rows = [{**job.as_json(with_stats=True), "status": "succeeded", "rowsSynced": 1} for job in crowd.airbyte.jobs]
     rows[3] = {"jobId": None}
     by_id = crowd.asked(ONE)
-    crowd.airbyte.next_reply(200, path=LIST, body=json.dumps({"data": rows}), times=3)
-    crowd.airbyte.end_job(4)
+    crowd.airbyte.respond_with(200, path=LIST, body=json.dumps({"data": rows}), times=3)
+    crowd.airbyte.finish_job(4)
     results = await crowd.results()
     assert {waited.job.status for waited in results.values()} == {"succeeded"}
-    assert crowd.asked(ONE) - by_id <= poller.FEW, "only what no list shows"
+    assert crowd.asked(ONE) - by_id <= poller.LIST_THRESHOLD, "only what no list shows"
     assert caplog.text.count("Skipped 1 rows of the list of jobs") == 1
 
 
-async def test_the_lists_overlap_by_the_servers_clock(crowd: Crowd) -> None:
+async def test_the_lists_overlap_by_the_servers_clock(crowd: WaiterPool) -> None:
     crowd.wait_for_many(poll_interval=0.3)
     await asyncio.sleep(1.2)
-    polls = [each for each in crowd.airbyte.asked("GET", LIST) if each.value("updatedAtStart")]
+    polls = [each for each in crowd.airbyte.requests_to("GET", LIST) if each.value("updatedAtStart")]
     assert len(polls) >= 3
     for poll in polls[1:]:
         since = parse_timestamp(poll.value("updatedAtStart"))
@@ -421,12 +421,12 @@ async def test_the_lists_overlap_by_the_servers_clock(crowd: Crowd) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 200], ids=["500", "a web page"])
-async def test_where_only_lists_fail_each_job_is_asked_for(crowd: Crowd, status: int) -> None:
+async def test_where_only_lists_fail_each_job_is_asked_for(crowd: WaiterPool, status: int) -> None:
     crowd.wait_for_many(poll_interval=0.2)
     await crowd.until("is running")
-    crowd.airbyte.next_reply(status, path=LIST, times=999, body="<html>")
+    crowd.airbyte.respond_with(status, path=LIST, times=999, body="<html>")
     await asyncio.sleep(0.5)
-    crowd.airbyte.end_job(7)
+    crowd.airbyte.finish_job(7)
     began = time.monotonic()
     assert (await asyncio.wait_for(crowd.tasks[7], timeout=20)).job.status == "succeeded"
     assert time.monotonic() - began < 1.0
@@ -434,68 +434,68 @@ async def test_where_only_lists_fail_each_job_is_asked_for(crowd: Crowd, status:
 
 
 @pytest.mark.parametrize("reply", [{"status": 503}, {"status": 200, "body": "<html>"}], ids=["503", "a web page"])
-async def test_an_airbyte_that_is_away_is_asked_little(crowd: Crowd, reply: dict[str, Any]) -> None:
+async def test_an_airbyte_that_is_away_is_asked_little(crowd: WaiterPool, reply: dict[str, Any]) -> None:
     crowd.wait_for_many(60, poll_interval=0.2)
     await crowd.until("is running")
     before = len(crowd.airbyte.requests)
-    crowd.airbyte.next_reply(path="/jobs.*", times=9999, **reply)
+    crowd.airbyte.respond_with(path="/jobs.*", times=9999, **reply)
     await asyncio.sleep(2.0)
     assert len(crowd.airbyte.requests) - before <= 2 * 2.0 / 0.2 * 1.3
 
 
-async def test_lists_are_tried_again_after_a_while(crowd: Crowd) -> None:
+async def test_lists_are_tried_again_after_a_while(crowd: WaiterPool) -> None:
     for _ in range(3):
-        crowd.airbyte.next_reply(403, path=LIST, times=1)
+        crowd.airbyte.respond_with(403, path=LIST, times=1)
     crowd.wait_for_many(poll_interval=0.05)
     await asyncio.sleep(3.0)
     one_by_one = crowd.asked(ONE)
     await asyncio.sleep(1.0)
-    assert crowd.asked(ONE) - one_by_one <= poller.FEW, "covered by lists again"
+    assert crowd.asked(ONE) - one_by_one <= poller.LIST_THRESHOLD, "covered by lists again"
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
-async def test_a_server_whose_clock_is_wrong_is_watched_by_that_clock(crowd: Crowd, ahead: float) -> None:
-    crowd.airbyte.clock_ahead = ahead
+async def test_a_server_whose_clock_is_wrong_is_watched_by_that_clock(crowd: WaiterPool, ahead: float) -> None:
+    crowd.airbyte.clock_skew = ahead
     crowd.wait_for_many(poll_interval=0.2)
     await crowd.until("is running")
     await asyncio.sleep(0.5)
     before = crowd.asked(ONE)
-    crowd.airbyte.end_job(7)
+    crowd.airbyte.finish_job(7)
     began = time.monotonic()
     await asyncio.wait_for(crowd.tasks[7], timeout=20)
     assert time.monotonic() - began < 1.0
     assert crowd.asked(ONE) == before, "a list showed it"
 
 
-async def test_polls_go_on_while_jobs_are_being_cancelled(crowd: Crowd) -> None:
+async def test_polls_go_on_while_jobs_are_being_cancelled(crowd: WaiterPool) -> None:
     """Airbyte answers a cancel only when the sync has stopped."""
     crowd.wait_for_many(3)
     await crowd.until("is running")
-    crowd.airbyte.next_reply(method="DELETE", path=ONE, delay=1.0, times=99)
+    crowd.airbyte.respond_with(method="DELETE", path=ONE, delay=1.0, times=99)
     doomed = [crowd.airbyte.add_job(STRIPE_TO_BIGQUERY, "running").job_id for _ in range(8)]
-    async with watching(crowd.settings) as watch:
+    async with shared_polling_service(crowd.settings) as watch:
         cancels = [asyncio.create_task(watch.cancel_job(job_id)) for job_id in doomed]
         await asyncio.sleep(0.2)
-        crowd.airbyte.end_job(1)
+        crowd.airbyte.finish_job(1)
         began = time.monotonic()
         await asyncio.wait_for(crowd.tasks[1], timeout=20)
         assert time.monotonic() - began < 0.6
         assert not all(cancel.done() for cancel in cancels)
         await asyncio.gather(*cancels)
-    assert crowd.airbyte.most_in_flight <= 4
+    assert crowd.airbyte.peak_in_flight <= 4
 
 
-async def test_a_crowd_that_leaves_together_leaves_nothing_behind(crowd: Crowd) -> None:
+async def test_a_crowd_that_leaves_together_leaves_nothing_behind(crowd: WaiterPool) -> None:
     crowd.wait_for_many(MANY, deadline=time.time() + 60)
     await crowd.until("is running")
     for job_id in crowd.tasks:
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
     await crowd.results()
     await asyncio.sleep(0.1)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_workspaces_and_airbytes_are_watched_apart(crowd: Crowd) -> None:
+async def test_workspaces_and_airbytes_are_watched_apart(crowd: WaiterPool) -> None:
     """One that is away, or whose lists are refused, is no trouble of another."""
     other = "11111111-2222-4333-8444-555555555555"
     crowd.airbyte.connections.append({**crowd.airbyte.connections[0], "workspaceId": other, "connectionId": other})
@@ -503,22 +503,22 @@ async def test_workspaces_and_airbytes_are_watched_apart(crowd: Crowd) -> None:
     for _ in range(8):
         crowd.wait_for(crowd.airbyte.add_job(other, "running", age=600).job_id, workspace_id=other)
     with LocalAirbyte() as away:
-        away.next_reply(503, path=".*", times=9999)
-        far = Crowd(away)
+        away.respond_with(503, path=".*", times=9999)
+        far = WaiterPool(away)
         far.wait_for_many(8)
         await crowd.until("is running")
         await far.until("waiting all the same")
-        assert {tuple(each.values("workspaceIds")) for each in crowd.airbyte.asked("GET", LIST)} == {
+        assert {tuple(each.values("workspaceIds")) for each in crowd.airbyte.requests_to("GET", LIST)} == {
             (WORKSPACE_ID,),
             (other,),
         }
-        assert len(crowd.airbyte.asked("POST", "/applications/token")) == 1
+        assert len(crowd.airbyte.requests_to("POST", "/applications/token")) == 1
         for task in far.tasks.values():
             task.cancel()
         await asyncio.gather(*far.tasks.values(), return_exceptions=True)
 
 
-async def test_an_end_is_told_within_a_poll_interval(crowd: Crowd) -> None:
+async def test_an_end_is_told_within_a_poll_interval(crowd: WaiterPool) -> None:
     crowd.wait_for_many(100, poll_interval=1.0)
     await crowd.until("is running")
     ended, told = {}, {}
@@ -529,7 +529,7 @@ async def test_an_end_is_told_within_a_poll_interval(crowd: Crowd) -> None:
 
     notes = [asyncio.create_task(note(job_id)) for job_id in crowd.tasks]
     for job_id in crowd.tasks:
-        crowd.airbyte.end_job(job_id)
+        crowd.airbyte.finish_job(job_id)
         ended[job_id] = time.monotonic()
         await asyncio.sleep(0.02)
     await asyncio.gather(*notes)
@@ -543,7 +543,7 @@ def test_event_loops_that_are_closed_with_a_trigger_under_way_leave_nothing_behi
 
     def one() -> None:
         loop = asyncio.new_event_loop()
-        crowd = Crowd(airbyte)
+        crowd = WaiterPool(airbyte)
 
         async def begin() -> None:
             crowd.wait_for(job_id)
@@ -558,11 +558,11 @@ def test_event_loops_that_are_closed_with_a_trigger_under_way_leave_nothing_behi
 
     for _ in range(3):
         one()
-    files, loops = left(), len(shared._WATCHES)
+    files, loops = left(), len(service._SERVICES)
     for _ in range(20):
         one()
     ends = time.monotonic() + 10
     while left() > files + 10 and time.monotonic() < ends:
         time.sleep(0.1)  # the server closes its end a moment later
-    assert len(shared._WATCHES) <= loops
+    assert len(service._SERVICES) <= loops
     assert left() <= files + 10, "of about 40"

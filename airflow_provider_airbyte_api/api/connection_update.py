@@ -1,0 +1,106 @@
+"""Switching an Airbyte connection on and off, and changing when Airbyte itself syncs it, as conversations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_airbyte_api.api import endpoints
+from airflow_provider_airbyte_api.api.flow import Flow, Log, request_model
+from airflow_provider_airbyte_api.api.models import Connection, expecting
+from airflow_provider_airbyte_api.api.safe import dict_or_empty
+from airflow_provider_airbyte_api.api.start_job import ensure_modifiable
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbytePermissionError
+
+MANUAL = "manual"
+UTC = "UTC"
+
+QUARTZ_FIELDS = (6, 7)
+"""Second, minute, hour, day of the month, month, day of the week, and the year if one likes."""
+
+
+@dataclass(frozen=True)
+class ConnectionUpdate:
+    """What a connection shall be like; None: as it is.
+
+    ``status`` is active or inactive. ``schedule`` is manual or a cron expression of Quartz, in UTC.
+    """
+
+    status: str | None = None
+    schedule: str | None = None
+
+    def to_payload(self, connection: Connection) -> dict[str, Any]:
+        """Return what to tell Airbyte so that ``connection`` is like that; nothing if it is so already."""
+        body: dict[str, Any] = {}
+        if self.status is not None and self.status != connection.status:
+            body["status"] = self.status
+        if self.schedule is not None and self.schedule != _current_schedule(connection):
+            is_manual = self.schedule == MANUAL
+            cron = {} if is_manual else {"cronExpression": self.schedule}
+            body["schedule"] = {"scheduleType": MANUAL if is_manual else "cron", **cron}
+        return body
+
+
+def parse_update(status: object, schedule: object) -> ConnectionUpdate:
+    """Return what is to be changed.
+
+    :raises AirbyteConfigError: if nothing is, or to what Airbyte's public API does not take.
+    """
+    if status is None and schedule is None:
+        raise AirbyteConfigError("status and schedule are None, expected at least one of them: there is nothing to do.")
+    if status not in (None, "active", "inactive"):
+        raise AirbyteConfigError(f"status is {status!r}, expected active, inactive, or None to leave it as it is.")
+    return ConnectionUpdate(
+        None if status is None else str(status), None if schedule is None else _parse_schedule(schedule)
+    )
+
+
+def update_connection(connection: Connection, change: ConnectionUpdate) -> Flow[Connection]:
+    """Return the connection after ``change``. Airbyte is told of it only if something is different.
+
+    (Any update cancels a job of the connection that Airbyte has put into its queue.)
+
+    :raises AirbyteConnectionInactiveError: if it is locked or deleted.
+    """
+    ensure_modifiable(connection)
+    body = change.to_payload(connection)
+    if not body:
+        yield Log("Airbyte connection %r is like that already.", (connection.name,))
+        return connection
+    try:
+        parse = expecting(Connection.from_json, connection_id=connection.connection_id)
+        changed = yield from request_model(endpoints.update_connection(connection.connection_id, body), parse)
+    except AirbytePermissionError as error:
+        raise error.with_hint(
+            "The user who created the application needs the role of an editor in the workspace to change a connection."
+        ) from None
+    yield Log(
+        "Airbyte connection %r is %s now, and its schedule %s.",
+        (changed.name, changed.status, _current_schedule(changed)),
+    )
+    return changed
+
+
+def _current_schedule(connection: Connection) -> str:
+    """Return a connection's schedule as :class:`ConnectionUpdate` has it; Airbyte adds the zone to a cron."""
+    schedule = dict_or_empty(connection.raw.get("schedule"))
+    if connection.schedule_type == "cron":
+        return str(schedule.get("cronExpression") or "").removesuffix(UTC).strip()
+    return MANUAL if connection.schedule_type == MANUAL else str(schedule.get("basicTiming") or "basic")
+
+
+def _parse_schedule(value: object) -> str:
+    fields = str(value).split()
+    if fields == [MANUAL]:
+        return MANUAL
+    if fields[-1:] == [UTC]:
+        fields.pop()
+    if len(fields) > QUARTZ_FIELDS[0] and fields[-1][:1].isalpha():
+        raise AirbyteConfigError(f"schedule is {value!r}: Airbyte's public API takes no zone but UTC.")
+    if len(fields) not in QUARTZ_FIELDS or (fields[3] == "?") == (fields[5] == "?"):
+        raise AirbyteConfigError(
+            f"schedule is {value!r}, expected manual, or a cron expression of Quartz in UTC: second, minute, hour, day "
+            "of the month, month and day of the week, one of the two days being a question mark. Each day at five is "
+            "0 0 5 * * ?"
+        )
+    return " ".join(fields)

@@ -1,0 +1,431 @@
+"""Finding out what is wrong with a connection to Airbyte, as a conversation.
+
+It asks for a token, lists the workspaces, and, where one of the two fails, asks a self-managed Airbyte what it says of
+itself to anybody. Each thing is asked for once, and no token of the cache is used. Each diagnosis has a heading, which
+is also one in ``docs/troubleshooting.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_airbyte_api.api import endpoints
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+from airflow_provider_airbyte_api.api.base_url import AirbyteUrls
+from airflow_provider_airbyte_api.api.flow import Flow, SendRequest, fetch_token, get_time
+from airflow_provider_airbyte_api.api.http import (
+    OAUTH_HINT,
+    Request,
+    Response,
+    TransportErrorKind,
+    TransportFailure,
+    parse_response,
+    to_error,
+    unexpected_response,
+)
+from airflow_provider_airbyte_api.api.models import Workspace
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token
+from airflow_provider_airbyte_api.exceptions import (
+    AirbyteAuthenticationError,
+    AirbyteBadRequestError,
+    AirbyteConfigError,
+    AirbyteError,
+    AirbyteNotFoundError,
+    AirbytePermissionError,
+    AirbyteRateLimitError,
+    AirbyteResponseError,
+    AirbyteServerError,
+    AirbyteUnexpectedResponseError,
+    AirbyteUnreachableError,
+)
+
+CLOCK_SKEW_WARNING = 60.0
+"""Seconds by which clocks may differ before it is said."""
+
+FIELD_URL, FIELD_ID, FIELD_SECRET = "Airbyte URL (Host)", "Client ID (Login)", "Client secret (Password)"
+"""Fields of the Airflow connection: as the form calls them, and as Airflow's API, URIs and command line do."""
+
+MAX_WORKSPACES_SHOWN = 3
+"""How many workspaces are named."""
+
+
+class Problem(str, Enum):
+    """What may be wrong. The values are headings."""
+
+    INVALID_FIELD = "A field of the Airflow connection cannot be used"
+    UNKNOWN_HOST = "There is no host of that name"
+    REFUSED = "Nothing listens at that address"
+    TIMEOUT = "There is no answer in time"
+    TLS_VERIFICATION = "The TLS certificate is not trusted"
+    HTTPS_ON_HTTP_PORT = "That port speaks http, not https"
+    HTTP_ON_HTTPS_PORT = "That port speaks https, not http"
+    PROXY = "The proxy does not let requests through"
+    CONNECTION_RESET = "The connection is cut off"
+    WEB_PAGE = "That address is not Airbyte's API"
+    REDIRECT = "That address leads elsewhere"
+    INVALID_CREDENTIALS = "The client id or the client secret is wrong"
+    AUTH_DISABLED = "This Airbyte has authentication switched off"
+    CREDENTIALS_MISSING = "This Airbyte wants credentials"
+    GATEWAY = "Something before Airbyte wants credentials of its own"
+    BLOCKED = "Something before Airbyte refuses the request"
+    TOKEN_REJECTED = "Airbyte refuses the token that it has just given"  # noqa: S105 - a heading
+    STATIC_TOKEN_REJECTED = "Airbyte refuses what the connection holds"  # noqa: S105 - a heading
+    NO_ACCESS = "The application's user may not look into this Airbyte"
+    NO_WORKSPACE = "The application's user sees no workspace"
+    RATE_LIMITED = "Airbyte is being asked too often"
+    SERVER = "Airbyte is in trouble"
+    OTHER = "Airbyte does not accept the request"
+
+
+IDENTITY_PROXY = (
+    "The 401 is not Airbyte's: an identity proxy or a gateway has answered. Send what it expects in the extra "
+    "secret_headers (Google's IAP reads Proxy-Authorization)."
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found: ``diagnosis`` is None if all is well. ``text`` is for people, and holds no secret."""
+
+    message: str
+    problem: Problem | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True if all is well."""
+        return self.problem is None
+
+
+def failure(diagnosis: Problem, *sentences: str) -> Diagnosis:
+    """Return a finding that begins with the heading of its diagnosis."""
+    return Diagnosis(" ".join((f"{diagnosis.value}.", *filter(None, sentences))), diagnosis)
+
+
+def diagnose(root: AirbyteUrls, credentials: ClientCredentials | None, fixed: Token | None) -> Flow[Diagnosis]:
+    """Return what is wrong with the way to this Airbyte, or that nothing is."""
+    began = yield from get_time()
+    try:
+        token = fixed if credentials is None else (yield from fetch_token(credentials, NO_RETRY))
+    except AirbyteError as error:
+        return (yield from _explain_token_failure(root, error))
+    request = endpoints.list_workspaces().with_query(limit=endpoints.PAGE_SIZE, offset=0)
+    outcome: Response | TransportFailure = yield SendRequest(request, token)
+    if not isinstance(outcome, Response) or not outcome.ok:
+        if_refused = "" if token is None else token.unauthorized_hint
+        refusal = to_error(request, outcome, had_token=token is not None, unauthorized_hint=if_refused)
+        if _is_airbytes(refusal, AirbytePermissionError) and (yield from _may_list_connections(token)):
+            instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
+            sees = "The application's user may not list workspaces, but may list connections: tasks can run."
+            return Diagnosis(f"Connected to {_instance_label(root, instance)} at {root.api_url}. {sees}")
+        return (yield from _explain_list_failure(root, refusal, token))
+    try:
+        names = _names(request, outcome)
+    except AirbyteUnexpectedResponseError as unexpected_reply:
+        return (yield from _explain_list_failure(root, unexpected_reply, token))
+    if not names:
+        return failure(
+            Problem.NO_WORKSPACE,
+            f"{root.api_url} accepts the credentials. Give the user who created the application a role in a workspace.",
+        )
+    instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
+    return Diagnosis(" ".join(filter(None, _success_message(root, names, instance, token, began, outcome))))
+
+
+def _may_list_connections(token: Token | None) -> Flow[bool]:
+    request = endpoints.list_connections().with_query(limit=1, offset=0)
+    outcome: Response | TransportFailure = yield SendRequest(request, token)
+    return isinstance(outcome, Response) and outcome.ok
+
+
+def _is_airbytes(error: AirbyteError, *kinds: type[AirbyteResponseError]) -> bool:
+    """Tell whether ``error`` is one of ``kinds``, and Airbyte itself has answered it."""
+    return isinstance(error, kinds) and error.from_airbyte
+
+
+def _names(request: Request, reply: Response) -> list[str]:
+    try:
+        return [Workspace.from_json(row).name for row in parse_response(request, reply)["data"]]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise unexpected_response(request, reply, "JSON without workspaces.") from None
+
+
+def _success_message(
+    root: AirbyteUrls,
+    names: list[str],
+    instance: Mapping[str, Any],
+    token: Token | None,
+    began: float,
+    reply: Response,
+) -> list[str]:
+    shown = ", ".join(names[:MAX_WORKSPACES_SHOWN]) + (" …" if len(names) > MAX_WORKSPACES_SHOWN else "")
+    more = "or more " if len(names) == endpoints.PAGE_SIZE else ""
+    sentences = [
+        f"Connected to {_instance_label(root, instance)} at {root.api_url}.",
+        f"The application's user sees {len(names)} {more}workspace{'s' if len(names) > 1 else ''}: {shown}.",
+    ]
+    if token is None:
+        sentences.append("Authentication is switched off there.")
+    elif token.unauthorized_hint:
+        sentences.append("What the connection holds is sent as it is: no token is asked for.")
+    else:
+        sentences.append(f"Tokens live {_format_duration(token.expires_at - began)}.")
+    ahead = 0.0 if reply.server_time is None else began - reply.server_time
+    if abs(ahead) > CLOCK_SKEW_WARNING:
+        way = "ahead of" if ahead > 0 else "behind"
+        sentences.append(
+            f"This machine's clock is {_format_duration(abs(ahead))} {way} Airbyte's, which does no harm to tokens."
+        )
+    return sentences
+
+
+def _instance_label(root: AirbyteUrls, instance: Mapping[str, Any]) -> str:
+    if root.is_cloud:
+        return "Airbyte Cloud"
+    version, edition = instance.get("version"), instance.get("edition")
+    return " ".join(["Airbyte", *([str(version)] if version else []), *([f"({edition})"] if edition else [])])
+
+
+def _format_duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 2 * CLOCK_SKEW_WARNING
+        else f"{minutes} min"
+        if minutes < 2 * CLOCK_SKEW_WARNING
+        else f"{minutes // 60} h"
+    )
+
+
+def _fetch_instance_config(ui: str, *, is_cloud: bool = False) -> Flow[Mapping[str, Any]]:
+    """Return what a self-managed Airbyte below ``ui`` says of itself to anybody; nothing, if it does not."""
+    if is_cloud:
+        return {}
+    request = endpoints.instance_configuration(ui)
+    outcome: Response | TransportFailure = yield SendRequest(request, None)
+    if not isinstance(outcome, Response) or not outcome.ok:
+        return {}
+    try:
+        said = parse_response(request, outcome)
+    except AirbyteUnexpectedResponseError:
+        return {}
+    return said if isinstance(said, Mapping) else {}
+
+
+def _is_switched_off(instance: Mapping[str, Any]) -> bool:
+    auth = instance.get("auth")
+    return isinstance(auth, Mapping) and auth.get("mode") == "none"
+
+
+def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
+    common = _explain_transport_or_gateway(root, error)
+    # These two may come of a wrong secret, or of there being nothing that gives tokens.
+    if common is not None and common.problem not in (Problem.SERVER, Problem.WEB_PAGE):
+        return common
+    instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
+    if _is_switched_off(instance):
+        return failure(
+            Problem.AUTH_DISABLED,
+            f"Empty {FIELD_ID} and {FIELD_SECRET} in the Airflow connection.",
+            _response_detail(error),
+        )
+    status = error.status if isinstance(error, AirbyteResponseError) else 0
+    if _is_airbytes(error, AirbyteBadRequestError) and OAUTH_HINT in str(error):
+        return failure(Problem.WEB_PAGE, OAUTH_HINT, _response_detail(error))
+    if status == 401 and root.web_url != root.origin and not instance:  # noqa: PLR2004
+        return (yield from _wrong_path(root, error))
+    if _is_airbytes(error, AirbyteAuthenticationError):
+        return _wrong_secret(root, error)
+    if status == 500 and _is_airbytes(error, AirbyteServerError) and instance:  # noqa: PLR2004
+        return failure(
+            Problem.INVALID_CREDENTIALS,
+            "Airbyte answers, and its token endpoint fails with 500, as some versions do for a wrong client id or "
+            f"secret: copy both again from the application into {FIELD_ID} and {FIELD_SECRET}.",
+            _response_detail(error),
+        )
+    if common is not None:
+        return common
+    return failure(
+        Problem.WEB_PAGE,
+        "The token endpoint did not return a valid Airbyte response. "
+        f"Check {_field_name(root, error)} in the Airflow connection, and that this Airbyte is 0.64 or newer; or "
+        "something before it refuses the request.",
+        _response_detail(error),
+    )
+
+
+def _wrong_path(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
+    """Return what is wrong where a self-managed Airbyte asks for credentials at its token endpoint.
+
+    It answers 401 to each path that it does not know, and 400 to a wrong secret.
+    """
+    path = root.web_url.removeprefix(root.origin)
+    at_origin = yield from _fetch_instance_config(root.origin)
+    hint = (
+        f"Airbyte is at {root.origin}, and not below {path}: write {root.origin} into {FIELD_URL}."
+        if at_origin
+        else f"Check the path in {FIELD_URL}, which was taken for {root.api_url}. Airbyte answers 401 to a path that "
+        "it does not know, and 400 to a wrong client secret."
+    )
+    return failure(Problem.WEB_PAGE, hint, _response_detail(error))
+
+
+def _wrong_secret(root: AirbyteUrls, error: AirbyteError) -> Diagnosis:
+    own = f"{root.api_url}/applications/token"
+    other_url = "If they are right, check the path in the extra auth_url: Airbyte answers 401 to one it does not know."
+    return failure(
+        Problem.INVALID_CREDENTIALS,
+        f"Copy both again from the application into {FIELD_ID} and {FIELD_SECRET} of the Airflow connection.",
+        "" if getattr(error, "url", own) == own else other_url,
+        _response_detail(error),
+    )
+
+
+def _explain_list_failure(root: AirbyteUrls, error: AirbyteError, token: Token | None) -> Flow[Diagnosis]:
+    if token is not None and token.unauthorized_hint and getattr(error, "status", 0) == 401:  # noqa: PLR2004
+        return failure(Problem.STATIC_TOKEN_REJECTED, token.unauthorized_hint, _response_detail(error))
+    common = _explain_transport_or_gateway(root, error)
+    if common is not None:
+        return common
+    if isinstance(error, AirbyteAuthenticationError):
+        return _why_unauthenticated(error, token)
+    if isinstance(error, AirbyteNotFoundError):
+        return failure(
+            Problem.WEB_PAGE, f"Check {FIELD_URL}, which was taken for {root.api_url}.", _response_detail(error)
+        )
+    if isinstance(error, AirbytePermissionError):
+        instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
+        if instance or root.is_cloud:
+            hint = "Give the user who created the application a role in a workspace."
+            return failure(Problem.NO_ACCESS, hint, _response_detail(error))
+        return failure(
+            Problem.WEB_PAGE,
+            f"Some versions answer 403 to a path that is not there: check {FIELD_URL}.",
+            _response_detail(error),
+        )
+    return failure(Problem.OTHER, str(error))
+
+
+def _why_unauthenticated(error: AirbyteAuthenticationError, token: Token | None) -> Diagnosis:
+    if token is None:
+        hint = f"Set {FIELD_ID} and {FIELD_SECRET} to those of an Airbyte application."
+        return failure(Problem.CREDENTIALS_MISSING, hint, _response_detail(error))
+    return failure(
+        Problem.TOKEN_REJECTED,
+        "The clocks of its servers may differ, or a gateway before it checks tokens that it did not issue. Ask the "
+        "administrator of this Airbyte.",
+        _response_detail(error),
+    )
+
+
+def _explain_transport_or_gateway(root: AirbyteUrls, error: AirbyteError) -> Diagnosis | None:
+    """Return what is wrong with the way to Airbyte, whatever was asked for."""
+    if isinstance(error, AirbyteUnreachableError):
+        return _unreachable(root, error)
+    if isinstance(error, AirbyteConfigError):
+        return failure(Problem.INVALID_FIELD, str(error))
+    if not isinstance(error, AirbyteResponseError):
+        return failure(Problem.OTHER, str(error))
+    if re.search(r"https (port|server)", error.detail, re.IGNORECASE):
+        return failure(Problem.HTTP_ON_HTTPS_PORT, f"Write https:// in {FIELD_URL}.", _response_detail(error))
+    if isinstance(error, AirbyteUnexpectedResponseError):
+        return _not_airbytes(root, error)
+    if error.is_gateway_challenge:
+        hint = (
+            "A proxy or an old installation asks for HTTP Basic: set the extra auth_type to basic, with user and "
+            f"password in {FIELD_ID} and {FIELD_SECRET}. Where Airbyte wants a token too, let the proxy read another "
+            "header (secret_headers)."
+        )
+        return failure(Problem.GATEWAY, hint, _response_detail(error))
+    if isinstance(error, AirbyteRateLimitError):
+        return failure(Problem.RATE_LIMITED, "Try again in a minute.", _response_detail(error))
+    if isinstance(error, AirbyteServerError):
+        return failure(Problem.SERVER, "Try again later, or look at its log.", _response_detail(error))
+    return None
+
+
+def _not_airbytes(root: AirbyteUrls, error: AirbyteResponseError) -> Diagnosis:
+    """Return what a reply means that something else than Airbyte has sent."""
+    if error.status == 401:  # noqa: PLR2004
+        return failure(Problem.GATEWAY, IDENTITY_PROXY, _response_detail(error))
+    if error.status == 403:  # noqa: PLR2004
+        hint = (
+            "The 403 is not Airbyte's: a firewall, an ingress or an identity proxy has answered. Let it admit this "
+            "machine, or send what it expects in the extra secret_headers."
+        )
+        return failure(Problem.BLOCKED, hint, _response_detail(error))
+    if 300 <= error.status < 400:  # noqa: PLR2004
+        hint = (
+            f"Write the address that it leads to into {FIELD_URL}. If that is a login page, an identity proxy stands "
+            "before Airbyte: send what it expects in the extra secret_headers."
+        )
+        return failure(Problem.REDIRECT, hint, _response_detail(error))
+    return failure(
+        Problem.WEB_PAGE,
+        f"Check {_field_name(root, error)}. {FIELD_URL} was taken for {root.api_url}; it has to be "
+        "https://api.airbyte.com/v1 for Cloud, or the address of a self-managed Airbyte's web page (0.64 or newer).",
+        _response_detail(error),
+    )
+
+
+def _unreachable(root: AirbyteUrls, error: AirbyteUnreachableError) -> Diagnosis:
+    field = _field_name(root, error)
+    diagnosis, hint = {
+        TransportErrorKind.DNS: (
+            Problem.UNKNOWN_HOST,
+            f"Check {field} in the Airflow connection, and the DNS of this machine.",
+        ),
+        TransportErrorKind.REFUSED: (
+            Problem.REFUSED,
+            f"Check {field} and its port, and that Airbyte runs. In a container, localhost is that container itself.",
+        ),
+        TransportErrorKind.TIMEOUT: (
+            Problem.TIMEOUT,
+            f"Check {field} in the Airflow connection, and that firewalls let this machine through.",
+        ),
+        TransportErrorKind.TLS: (
+            Problem.TLS_VERIFICATION,
+            f"If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in {FIELD_URL}.",
+        ),
+        TransportErrorKind.CERTIFICATE: (
+            Problem.TLS_VERIFICATION,
+            f"If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in {FIELD_URL}.",
+        ),
+        TransportErrorKind.PROXY: (
+            Problem.PROXY,
+            "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment of this machine.",
+        ),
+        TransportErrorKind.TOO_LARGE: (
+            Problem.WEB_PAGE,
+            f"Check {field} in the Airflow connection: Airbyte sends no such reply.",
+        ),
+        TransportErrorKind.OTHER: (
+            Problem.CONNECTION_RESET,
+            f"Check {field} and its port, and whether it wants https or http, or a certificate of yours (client_cert).",
+        ),
+    }[TransportErrorKind(error.kind)]
+    words = str(error).lower()
+    if diagnosis is Problem.TLS_VERIFICATION and ("wrong version" in words or "record layer" in words):
+        diagnosis = Problem.HTTPS_ON_HTTP_PORT
+        hint = (
+            f"Write http:// in {FIELD_URL} (the secret then travels in the clear), or the port that speaks https: "
+            f"{root.web_url}."
+        )
+    return failure(diagnosis, hint, _response_detail(error))
+
+
+def _field_name(root: AirbyteUrls, error: AirbyteError) -> str:
+    """Return the field of the Airflow connection that says where the request went."""
+    asked = urlsplit(getattr(error, "url", "") or root.api_url)
+    return FIELD_URL if asked.netloc == urlsplit(root.api_url).netloc else "the extra auth_url"
+
+
+def _response_detail(error: AirbyteError) -> str:
+    """Return what was asked, and the answer in the server's own words."""
+    if isinstance(error, AirbyteResponseError):
+        return f"({error.method} {error.url} answered {error.status}: {error.detail})"
+    return f"({str(error).split('. ', maxsplit=1)[0].rstrip('.')}.)"

@@ -1,0 +1,197 @@
+"""The calls of the public API that this package makes, each a function that returns a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_airbyte_api.api import checks
+from airflow_provider_airbyte_api.api.http import MAX_SMALL_REPLY, Request
+from airflow_provider_airbyte_api.api.models import JobStatus, parse_job_id, parse_uuid
+from airflow_provider_airbyte_api.api.timestamps import format_timestamp
+
+PAGE_SIZE = 100
+"""Rows a page; more is refused by the server."""
+
+NEWEST_FIRST = "createdAt|DESC"
+"""Airbyte's own default is oldest first."""
+
+RECENTLY_UPDATED_FIRST = "updatedAt|DESC"
+"""What changes while the pages are read goes to the top, and so is seen twice; oldest first, a row could be skipped."""
+
+JOB_STATUSES = tuple(status.value for status in JobStatus)
+"""What jobs can be filtered by; Airbyte answers 400 without a reason to another word."""
+
+JOB_TYPES = ("sync", "reset", "clear", "refresh")
+"""The same of types."""
+
+DISCOVERY_TIMEOUT = 600.0
+"""Seconds to wait for the streams of a source: Airbyte runs a connector to find them."""
+
+START_CANCEL_TIMEOUT = 150.0
+"""Seconds to wait for the reply to a start or a cancel.
+
+Airbyte answers only once its workflow runs or has stopped: up to 60 s by design, and longer on a busy server.
+"""
+
+MAX_JOBS_REPLY = 2**19
+"""Bytes of the largest reply that is read about jobs; a page of 100 has about 40 KB.
+
+A triggerer polls them all the time, and nothing else runs there while it parses a reply.
+"""
+
+
+@dataclass(frozen=True)
+class JobTimeFilter:
+    """Between which moments jobs were created and last changed their status, both inclusive. Airbyte knows seconds."""
+
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+    updated_before: datetime | None = None
+
+    def query_params(self) -> list[tuple[str, datetime]]:
+        """Return Airbyte's names for those that are given, in UTC where they name no zone.
+
+        :raises AirbyteConfigError: if one is no datetime, or not in the years 1970 to 9998.
+        """
+        names = {
+            "created_after": "createdAtStart",
+            "created_before": "createdAtEnd",
+            "updated_after": "updatedAtStart",
+            "updated_before": "updatedAtEnd",
+        }
+        given = [(ours, theirs, getattr(self, ours)) for ours, theirs in names.items()]
+        return [(theirs, checks.parse_datetime(value, ours)) for ours, theirs, value in given if value is not None]
+
+
+def get_job(job_id: int) -> Request:
+    """Return the request for one job."""
+    return Request("GET", f"/jobs/{parse_job_id(job_id)}", idempotent=True, max_bytes=MAX_JOBS_REPLY)
+
+
+def list_jobs(
+    *,
+    connection_id: str | None = None,
+    workspace_ids: Iterable[str] = (),
+    status: str | None = None,
+    job_type: str | None = None,
+    times: JobTimeFilter = JobTimeFilter(),
+) -> Request:
+    """Return the request for jobs, newest first."""
+    query = [("orderBy", NEWEST_FIRST)]
+    if connection_id is not None:
+        query.append(("connectionId", parse_uuid(connection_id, "connection_id")))
+    if status is not None:
+        query.append(("status", checks.parse_choice(status, "status", JOB_STATUSES)))
+    if job_type is not None:
+        query.append(("jobType", checks.parse_choice(job_type, "job_type", JOB_TYPES)))
+    query += [(name, format_timestamp(moment.timestamp())) for name, moment in times.query_params()]
+    query = [*_workspace_params(workspace_ids), *query]
+    return Request("GET", "/jobs", tuple(query), idempotent=True, max_bytes=MAX_JOBS_REPLY)
+
+
+def list_updated_jobs(workspace_id: str | None, since: float) -> Request:
+    """Return the request for jobs whose status changed at ``since``, in seconds since the epoch, or later."""
+    workspace = _workspace_params([workspace_id] if workspace_id else ())
+    query = (*workspace, ("orderBy", RECENTLY_UPDATED_FIRST), ("updatedAtStart", format_timestamp(since)))
+    return Request("GET", "/jobs", query, idempotent=True, max_bytes=MAX_JOBS_REPLY)
+
+
+def start_job(connection_id: str, job_type: str) -> Request:
+    """Return the request that starts a job: a sync, clear or reset. Sending it twice may start two."""
+    body = {"connectionId": parse_uuid(connection_id, "connection_id"), "jobType": job_type}
+    return Request("POST", "/jobs", json=body, read_timeout=START_CANCEL_TIMEOUT, max_bytes=MAX_JOBS_REPLY)
+
+
+def cancel_job(job_id: int, read_timeout: float = START_CANCEL_TIMEOUT) -> Request:
+    """Return the request that stops *whatever runs now* on the connection of ``job_id``."""
+    path = f"/jobs/{parse_job_id(job_id)}"
+    return Request("DELETE", path, read_timeout=read_timeout, max_bytes=MAX_JOBS_REPLY)
+
+
+def get_connection(connection_id: str) -> Request:
+    """Return the request for one Airbyte connection."""
+    return Request("GET", f"/connections/{parse_uuid(connection_id, 'connection_id')}", idempotent=True)
+
+
+def update_connection(connection_id: str, body: Mapping[str, Any]) -> Request:
+    """Return the request that changes what ``body`` names of an Airbyte connection. Sent twice, it does no more."""
+    path = f"/connections/{parse_uuid(connection_id, 'connection_id')}"
+    return Request("PATCH", path, json=dict(body), idempotent=True)
+
+
+def list_connections(workspace_ids: Iterable[str] = (), tag_ids: Iterable[str] = ()) -> Request:
+    """Return the request for connections, in no order that Airbyte would promise."""
+    tags = tuple(("tagIds", parse_uuid(each, "tag_ids")) for each in tag_ids)
+    return Request("GET", "/connections", (*_workspace_params(workspace_ids), *tags), idempotent=True)
+
+
+def list_destinations(workspace_ids: Iterable[str] = ()) -> Request:
+    """Return the request for destinations, in no order that Airbyte would promise."""
+    return Request("GET", "/destinations", _workspace_params(workspace_ids), idempotent=True)
+
+
+def list_tags(workspace_ids: Iterable[str] = ()) -> Request:
+    """Return the request for tags, which come without pages (Airbyte 1.6 and newer)."""
+    return Request("GET", "/tags", _workspace_params(workspace_ids), idempotent=True)
+
+
+def list_streams(source_id: str, destination_id: str | None = None, *, ignore_cache: bool = False) -> Request:
+    """Return the request for the streams of a source. Airbyte may look into the source for that, for minutes."""
+    query = [("sourceId", parse_uuid(source_id, "source_id"))]
+    if destination_id is not None:
+        query.append(("destinationId", parse_uuid(destination_id, "destination_id")))
+    if ignore_cache:
+        query.append(("ignoreCache", "true"))
+    return Request("GET", "/streams", tuple(query), idempotent=True, read_timeout=DISCOVERY_TIMEOUT)
+
+
+def get_workspace(workspace_id: str) -> Request:
+    """Return the request for one workspace."""
+    path = f"/workspaces/{parse_uuid(workspace_id, 'workspace_id')}"
+    return Request("GET", path, idempotent=True, max_bytes=MAX_SMALL_REPLY)
+
+
+def get_source(source_id: str) -> Request:
+    """Return the request for one source."""
+    return Request("GET", f"/sources/{parse_uuid(source_id, 'source_id')}", idempotent=True)
+
+
+def get_destination(destination_id: str) -> Request:
+    """Return the request for one destination."""
+    return Request("GET", f"/destinations/{parse_uuid(destination_id, 'destination_id')}", idempotent=True)
+
+
+def list_sources(workspace_ids: Iterable[str] = ()) -> Request:
+    """Return the request for sources, in no order that Airbyte would promise."""
+    return Request("GET", "/sources", _workspace_params(workspace_ids), idempotent=True)
+
+
+def list_workspaces() -> Request:
+    """Return the request for the workspaces that this application's user sees."""
+    return Request("GET", "/workspaces", idempotent=True)
+
+
+def instance_configuration(ui: str) -> Request:
+    """Return the request for what a self-managed Airbyte, whose web app is at ``ui``, says of itself to anybody.
+
+    It is no part of the public API.
+    """
+    return Request(
+        "GET", f"{ui}/api/v1/instance_configuration", idempotent=True, anonymous=True, max_bytes=MAX_SMALL_REPLY
+    )
+
+
+def parse_workspace_ids(workspace_ids: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids of workspaces as Airbyte writes them.
+
+    :raises AirbyteConfigError: if one is no UUID.
+    """
+    return tuple(parse_uuid(each, "workspace_ids") for each in checks.parse_texts(workspace_ids, "workspace_ids"))
+
+
+def _workspace_params(workspace_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(("workspaceIds", each) for each in parse_workspace_ids(workspace_ids))

@@ -1,0 +1,135 @@
+"""Finding connections, sources, destinations and workspaces by name and other things that Airbyte does not filter by.
+
+Airbyte has no search: lists are read whole, and filtered page by page.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, TypeVar
+
+from airflow_provider_airbyte_api.api import checks
+from airflow_provider_airbyte_api.api.flow import Flow, collect
+from airflow_provider_airbyte_api.api.models import Destination, Source, Tag, parse_uuid
+from airflow_provider_airbyte_api.exceptions import AirbyteResourceLookupError
+
+CONNECTION_STATUSES = ("active", "inactive", "locked", "deprecated")
+"""What Airbyte connections can be filtered by."""
+
+MAX_SUGGESTIONS = 5
+"""How many of the nearest names are shown where one is not there."""
+
+
+class HasName(Protocol):
+    """What has a name."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+N = TypeVar("N", bound=HasName)
+
+
+@dataclass(frozen=True)
+class ResourceFilter:
+    """What rows have to be like; what is None or empty lets all pass.
+
+    ``name`` is exact, ``name_pattern`` has ``*``, ``?`` and ``[…]`` in it; both tell capitals from small letters, and
+    neither tells a letter with its accent from a letter and an accent (Unicode NFC). ``kind`` is a source's or
+    destination's type, in any case. ``tags`` are names or ids, one of which a connection has to have.
+    """
+
+    name: str | None = None
+    name_pattern: str | None = None
+    connector_type: str | None = None
+    status: str | None = None
+    tags: tuple[str, ...] = ()
+    source_id: str | None = None
+    destination_id: str | None = None
+
+    def matches(self, row: Any) -> bool:
+        """Tell whether ``row`` is one of those."""
+        return (
+            (self.name is None or composed(self.name) == composed(row.name))
+            and (self.name_pattern is None or fnmatchcase(composed(row.name), composed(self.name_pattern)))
+            and (self.connector_type is None or self.connector_type.casefold() == _connector_type(row).casefold())
+            and (self.status is None or self.status == row.status)
+            and (not self.tags or any(self._names(tag) for tag in row.tags))
+            and (self.source_id is None or self.source_id == row.source_id)
+            and (self.destination_id is None or self.destination_id == row.destination_id)
+        )
+
+    def _names(self, tag: Tag) -> bool:
+        wanted = set(map(composed, self.tags))
+        return composed(tag.name) in wanted or tag.tag_id in {each.lower() for each in wanted}
+
+
+def filter_of(
+    *,
+    name: object = None,
+    name_pattern: object = None,
+    kind: object = None,
+    kind_name: str = "kind",
+    status: object = None,
+    tags: object = (),
+    source_id: object = None,
+    destination_id: object = None,
+) -> ResourceFilter:
+    """Return a filter of what a user gave. A value that can match nothing is refused: an empty list looks like success.
+
+    :param kind_name: what the user knows ``kind`` as.
+    :raises AirbyteConfigError: for a value of another type, a status that does not exist, or an id that is no UUID.
+    """
+    return ResourceFilter(
+        name=None if name is None else checks.parse_text(name, "name"),
+        name_pattern=None if name_pattern is None else checks.parse_text(name_pattern, "name_pattern"),
+        connector_type=None if kind is None else checks.parse_text(kind, kind_name),
+        status=None if status is None else checks.parse_choice(status, "status", CONNECTION_STATUSES),
+        tags=checks.parse_texts(tags, "tags"),
+        source_id=None if source_id is None else parse_uuid(source_id, "source_id"),
+        destination_id=None if destination_id is None else parse_uuid(destination_id, "destination_id"),
+    )
+
+
+def composed(text: str) -> str:
+    """Return ``text`` in Unicode's NFC: macOS and some keyboards write an accent as a character of its own."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _connector_type(row: Source | Destination) -> str:
+    return row.source_type if isinstance(row, Source) else row.destination_type
+
+
+def find_one_by_name(listing: Flow[None], name: str, resource_label: str, get_id: Callable[[Any], str]) -> Flow[Any]:
+    """Return the one row of ``listing`` whose name is ``name``.
+
+    :param what: what the rows are, for the error: "Airbyte connection", say.
+    :raises AirbyteResourceLookupError: if there is none, with the nearest names, or more than one, with their ids.
+    """
+    rows: Sequence[Any] = yield from collect(listing)
+    found = [row for row in rows if composed(row.name) == composed(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(sorted(get_id(row) for row in found))
+        raise AirbyteResourceLookupError(
+            f"There are {len(found)} {resource_label}s named {name!r}: {ids}. "
+            "Use the id of one of them, or name its workspace."
+        )
+    raise AirbyteResourceLookupError(f"There is no {resource_label} named {name!r}. {_suggestions(rows, name, get_id)}")
+
+
+def _suggestions(rows: Iterable[N], name: str, get_id: Callable[[Any], str]) -> str:
+    rows = list(rows)
+    if not rows:
+        return "There is none at all that the application's user may see."
+    by_folded = {composed(row.name).casefold(): row for row in rows}
+    near = get_close_matches(composed(name).casefold(), by_folded, n=MAX_SUGGESTIONS, cutoff=0.3)
+    shown = [by_folded[each] for each in near] or sorted(rows, key=lambda row: row.name)[:MAX_SUGGESTIONS]
+    names = ", ".join(f"{row.name!r} ({get_id(row)})" for row in shown)
+    return f"{'The nearest are' if near else f'There are {len(rows)}, such as'} {names}."

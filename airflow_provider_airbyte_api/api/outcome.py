@@ -1,0 +1,138 @@
+"""What a finished job means for who waited for it. The one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job, JobStatus
+from airflow_provider_airbyte_api.api.safe import safe_json
+from airflow_provider_airbyte_api.exceptions import (
+    AirbyteJobCancelledError,
+    AirbyteJobError,
+    AirbyteJobFailedError,
+)
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What who waited knows besides the job: the connection's name, the job's page, and how often it was looked at."""
+
+    name: str = ""
+    job_url: str | None = None
+    poll_count: int = 0
+
+
+def build_result(job: Job, job_url: str | None) -> dict[str, Any]:
+    """Return what a task hands on of a job: JSON only, None for what Airbyte does not say."""
+    result: dict[str, Any] = safe_json(
+        {
+            "job_id": job.job_id,
+            "status": job.status,
+            "connection_id": job.connection_id,
+            "job_type": job.job_type,
+            "rows_synced": job.rows_synced,
+            "bytes_synced": job.bytes_synced,
+            "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
+            "start_time": None if job.start_time is None else job.start_time.isoformat(),
+            "job_url": job_url,
+        }
+    )
+    return result
+
+
+def build_asset_event_extra(job: Job, job_url: str | None, name: str, workspace_id: str | None) -> dict[str, Any]:
+    """Return what an asset event tells of a finished job: JSON only, None for what Airbyte does not say."""
+    more = safe_json(
+        {
+            "end_time": None if job.last_updated_at is None else job.last_updated_at.isoformat(),
+            "connection_name": name or None,
+            "workspace_id": workspace_id or None,
+        }
+    )
+    return {**build_result(job, job_url), **more}
+
+
+def raise_unless_succeeded(job: Job, context: JobContext = JobContext()) -> None:
+    """Do nothing if ``job`` succeeded.
+
+    :raises AirbyteJobFailedError: if Airbyte gave up on it.
+    :raises AirbyteJobCancelledError: if it was cancelled.
+    :raises AirbyteJobError: if it is not finished at all, whatever its status: this fails closed.
+    """
+    if job.status == JobStatus.SUCCEEDED:
+        return
+    if job.status == JobStatus.FAILED:
+        raise AirbyteJobFailedError(
+            f"{summarize(job, context)}. Airbyte's API does not report why; the job's log does.{_url(context)}",
+            job_id=job.job_id,
+        )
+    if job.status == JobStatus.CANCELLED:
+        raise AirbyteJobCancelledError(
+            f"{summarize(job, context)}. A user cancelled it, or a clear of the connection did, or it waited too long "
+            "for "
+            f"capacity: see its timeline.{_url(context)}",
+            job_id=job.job_id,
+        )
+    raise AirbyteJobError(f"{summarize(job, context)}. It has not ended.{_url(context)}", job_id=job.job_id)
+
+
+def has_no_statistics(job: Job) -> bool:
+    """Return whether Airbyte says neither how many rows nor how many bytes the job moved."""
+    return job.rows_synced is None and job.bytes_synced is None
+
+
+def may_be_a_false_success(job: Job) -> bool:
+    """Return whether a job that succeeded moved nothing, as far as Airbyte says.
+
+    That is what an empty sync looks like, and also one whose container never started.
+    """
+    return not job.rows_synced and not job.bytes_synced
+
+
+def has_too_few_rows(job: Job, min_rows: int | None) -> bool:
+    """Return whether a job moved fewer rows than ``min_rows``, None being no limit; an unknown number counts as 0."""
+    return min_rows is not None and (job.rows_synced or 0) < min_rows
+
+
+def require_rows(job: Job, min_rows: int | None, context: JobContext = JobContext()) -> None:
+    """Do nothing if ``job``, which succeeded, moved at least ``min_rows`` rows; None: any number is enough.
+
+    :raises AirbyteJobError: if it moved fewer, or if Airbyte does not say how many.
+    """
+    if not has_too_few_rows(job, min_rows):
+        return
+    moved = "an unknown number of" if job.rows_synced is None else f"{job.rows_synced:,}"
+    raise AirbyteJobError(
+        f"Too few rows: job {job.job_id} of {_connection(job, context)} moved {moved} rows, min_rows is {min_rows:,}. "
+        "The "
+        "sync itself succeeded in Airbyte. A retry starts a new sync. Look at the source and at the job's log, or "
+        f"lower min_rows.{_url(context)}",
+        job_id=job.job_id,
+    )
+
+
+def summarize(job: Job, context: JobContext = JobContext()) -> str:
+    """Return how a job ended and what it moved, the verb first and without a full stop."""
+    facts = [
+        f"{job.rows_synced:,} rows" if job.rows_synced is not None else "",
+        f"{job.bytes_synced:,} bytes" if job.bytes_synced is not None else "",
+        f"{job.duration.total_seconds():,.0f} s" if job.duration is not None else "",
+        f"polled {'once' if context.poll_count == 1 else f'{context.poll_count} times'}" if context.poll_count else "",
+    ]
+    moved = ", ".join(filter(None, facts))
+    return f"{job.job_type.capitalize()} {_status_phrase(job)}: job {job.job_id} of {_connection(job, context)}" + (
+        f": {moved}" if moved else ""
+    )
+
+
+def _connection(job: Job, context: JobContext) -> str:
+    return f"{context.name!r} ({job.connection_id})" if context.name else job.connection_id
+
+
+def _status_phrase(job: Job) -> str:
+    return job.status if job.status in TERMINAL_STATUSES else f"is {job.status}"
+
+
+def _url(context: JobContext) -> str:
+    return f"\n{context.job_url}" if context.job_url else ""

@@ -1,0 +1,203 @@
+"""The driver on ``aiohttp``, for what runs in a triggerer. Only triggers import it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Awaitable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from airflow_provider_airbyte_api.api.flow import (
+    Flow,
+    GetTime,
+    GetToken,
+    Log,
+    SendRequest,
+    Sleep,
+    Step,
+    fetch_token,
+    run_async,
+)
+from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
+from airflow_provider_airbyte_api.api.tokens import Token
+from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, no_complete_reply
+from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_proxy
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS
+from airflow_provider_airbyte_api.clients.token_file import TokenFile
+
+T = TypeVar("T")
+
+MAX_PARSED_HERE = 128 * 1024
+"""Bytes of a body that is parsed on the event loop: at most about 50 ms. A larger one is parsed in a thread."""
+
+
+class AsyncClient:
+    """Performs conversations with one Airbyte, without ever blocking the event loop it was entered on."""
+
+    def __init__(self, settings: ClientConfig, log: LoggerLike) -> None:
+        self.settings = settings
+        self._log = log
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> AsyncClient:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(create_ssl_context, self.settings.tls)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # Body does it, within bounds
+            # Proxies are looked up by proxy_for: trust_env would also take passwords from the user's .netrc.
+            trust_env=False,
+        )
+        # aiohttp would by itself repeat a DELETE whose reply got lost, and so might cancel a job that is not ours.
+        # What may be repeated is for the conversation to say. There is no public switch.
+        self._session._retry_connection = False  # noqa: SLF001
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Perform all steps of ``conversation`` and return what it returns."""
+        return await run_async(flow, self.handle_step)
+
+    async def handle_step(self, step: Step) -> Any:
+        """Return what comes of one step of a conversation."""
+        if isinstance(step, SendRequest):
+            return await self._send(step.request, step.token)
+        if isinstance(step, GetToken):
+            return await self._get_token(step.rejected)
+        if isinstance(step, GetTime):
+            return CLOCK.time()
+        if isinstance(step, Sleep):
+            return await CLOCK.sleep_async(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+        if isinstance(step, Log):
+            return self._log.log(step.level, step.message, *step.arguments)
+        raise TypeError(step)
+
+    async def _get_token(self, rejected: Token | None) -> Token | None:
+        credentials, key = self.settings.credentials, self.settings.token_key
+        if credentials is None or key is None:
+            return self.settings.static_token
+
+        def fetch() -> Awaitable[Token]:
+            return self.run(fetch_token(credentials))
+
+        if not self.settings.use_disk_cache:
+            return await TOKENS.aget(key, rejected, fetch)
+        file = TokenFile(key, credentials.client_secret)
+        return await TOKENS.aget(key, rejected, lambda: file.aget(rejected, fetch))
+
+    async def _send(self, request: Request, token: Token | None) -> Response | TransportFailure:
+        url = self.settings.url(request)
+        proxy = get_proxy(self.settings, url)
+        outcome = await self._exchange(request, url, proxy, token)
+        outcome = replace(outcome, secrets=self.settings.secrets(token, proxy))
+        if isinstance(outcome, Response) and len(outcome.body) > MAX_PARSED_HERE:
+            with contextlib.suppress(ValueError):  # whoever reads it gets the same error
+                await asyncio.to_thread(outcome.json)
+        return outcome
+
+    async def _exchange(
+        self, request: Request, url: str, proxy: str | None, token: Token | None
+    ) -> Response | TransportFailure:
+        if self._session is None:
+            raise RuntimeError("AsyncClient is used outside its 'async with'.")
+        headers = self.settings.headers(url)
+        if token is not None:
+            headers["authorization"] = token.authorization
+        body = None
+        if request.json is not None:
+            headers["content-type"] = "application/json"
+            body = json.dumps(request.json).encode()
+        total = self.settings.total_timeout(request)
+        ends_at = CLOCK.monotonic() + total
+        timeout = aiohttp.ClientTimeout(
+            total=total,
+            sock_connect=self.settings.connect_timeout,
+            sock_read=request.read_timeout or self.settings.read_timeout,
+        )
+        try:
+            async with self._session.request(
+                request.method,
+                URL(url).with_query(list(request.query)),
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=proxy,
+            ) as reply:
+                content = await _read_body(reply, request.max_bytes)
+        except BodyError as error:
+            return TransportFailure(url, str(error), request_sent=True, kind=error.kind)
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            sent = not isinstance(error, _NOT_SENT)
+            if isinstance(error, asyncio.TimeoutError) and CLOCK.monotonic() >= ends_at:
+                return TransportFailure(
+                    url, no_complete_reply(total), request_sent=sent, kind=TransportErrorKind.TIMEOUT
+                )
+            return TransportFailure(url, _describe_error(error), request_sent=sent, kind=_classify_error(error))
+        except (OSError, ValueError) as error:  # its text may hold anything
+            return TransportFailure(url, f"no reply ({type(error).__name__})", request_sent=True)
+        return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
+
+
+async def _read_body(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    body = Body(reply.status, reply.headers.get("content-encoding", ""), max_bytes)
+    try:
+        async for chunk in reply.content.iter_chunked(CHUNK):
+            body.feed(chunk)
+            if body.is_full:
+                break
+        return body.content()
+    finally:
+        if not reply.content.at_eof():
+            reply.close()  # what is left of it would be read for the next request
+
+
+_NOT_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+"""After these Airbyte surely saw nothing of the request."""
+
+
+_ERROR_KINDS: list[tuple[type[Exception] | tuple[type[Exception], ...], TransportErrorKind]] = [
+    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), TransportErrorKind.PROXY),
+    (aiohttp.ClientSSLError, TransportErrorKind.TLS),
+    (aiohttp.ClientConnectorDNSError, TransportErrorKind.DNS),
+    (asyncio.TimeoutError, TransportErrorKind.TIMEOUT),
+]
+
+
+def _classify_error(error: Exception) -> TransportErrorKind:
+    """Return the kind of what happened."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return TransportErrorKind.CERTIFICATE
+    found = next((trouble for kinds, trouble in _ERROR_KINDS if isinstance(error, kinds)), None)
+    refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
+    return found or (TransportErrorKind.REFUSED if refused else TransportErrorKind.OTHER)
+
+
+def _describe_error(error: Exception) -> str:
+    """Return in a few words what happened."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
+    if isinstance(error, asyncio.TimeoutError):
+        return "no reply in time"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        # Its own words name the proxy with its password.
+        return f"no reply, for the proxy answered {error.status}"
+    return f"no reply ({error or type(error).__name__})"

@@ -1,0 +1,291 @@
+"""The driver on ``requests``, for what runs in a worker."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from http.cookiejar import DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+from requests.auth import AuthBase
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    InsecureRequestWarning,
+    MaxRetryError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
+
+from airflow_provider_airbyte_api.api.flow import (
+    Flow,
+    GetTime,
+    GetToken,
+    Log,
+    SendRequest,
+    Sleep,
+    Step,
+    YieldRows,
+    advance,
+    fetch_token,
+)
+from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
+from airflow_provider_airbyte_api.api.tokens import Token
+from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, TlsConfig, no_complete_reply
+from airflow_provider_airbyte_api.clients.deadline import DeadlineAdapter, deadline_in
+from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_ca_bundle, get_proxy, uses_custom_files
+from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
+from airflow_provider_airbyte_api.clients.token_file import TokenFile
+from airflow_provider_airbyte_api.exceptions import AirbyteError
+
+T = TypeVar("T")
+
+
+class Client:
+    """Performs conversations with one Airbyte, one request at a time."""
+
+    def __init__(
+        self,
+        settings: ClientConfig,
+        log: LoggerLike,
+        tokens: TokenCache = TOKENS,
+        on_token: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Make a client; ``on_token`` is called once with each token that it gets to use."""
+        self.settings = settings
+        self._on_token = on_token
+        self._last_token: Token | None = None
+        self._tokens = tokens
+        self._log = log
+        tls = settings.tls
+        if urlsplit(settings.root.api_url).scheme == "https" and uses_custom_files(tls):
+            create_ssl_context(tls)  # says which file cannot be used, where requests would only fail
+        if not tls.verify:
+            # The hook has warned, once.
+            host = re.escape(urlsplit(settings.root.api_url).hostname or "")
+            warnings.filterwarnings("ignore", f".*host '{host}'", InsecureRequestWarning)
+        self._session = _session(tls)
+        self._pid = os.getpid()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        if self._pid == os.getpid():
+            self._session.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Perform all steps of ``conversation`` and return what it returns."""
+        steps = self._drive(flow)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+    def iter_rows(self, flow: Flow[None]) -> Iterator[Any]:
+        """Perform ``conversation`` as far as its rows are asked for."""
+        for emitted in self._drive(flow):
+            yield from emitted.rows
+
+    def _drive(self, flow: Flow[T]) -> Generator[YieldRows, None, T]:
+        """Perform all steps, handing out only what is for the caller."""
+        outcome: Any = None
+        try:
+            while True:
+                try:
+                    step = advance(flow, outcome)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                if isinstance(step, YieldRows):
+                    outcome = yield step
+                    continue
+                try:
+                    outcome = self._handle_step(step)
+                except AirbyteError as error:
+                    outcome = error
+        finally:
+            flow.close()
+
+    def _handle_step(self, step: Step) -> Any:
+        if isinstance(step, SendRequest):
+            return self._send(step.request, step.token)
+        if isinstance(step, GetToken):
+            return self._get_token(step.rejected)
+        if isinstance(step, GetTime):
+            return CLOCK.time()
+        if isinstance(step, Sleep):
+            return CLOCK.sleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+        if isinstance(step, Log):
+            return self._log.log(step.level, step.message, *step.arguments)
+        raise TypeError(step)
+
+    def _get_token(self, rejected: Token | None) -> Token | None:
+        credentials, key = self.settings.credentials, self.settings.token_key
+        if credentials is None or key is None:
+            return self.settings.static_token
+
+        def fetch() -> Token:
+            return self.run(fetch_token(credentials))
+
+        if self.settings.use_disk_cache:
+            file = TokenFile(key, credentials.client_secret)
+            token = self._tokens.get(key, rejected, lambda: file.get(rejected, fetch))
+        else:
+            token = self._tokens.get(key, rejected, fetch)
+        if self._last_token is None or token.value != self._last_token.value:
+            self._on_token(token.value)
+        self._last_token = token
+        return token
+
+    def _send(self, request: Request, token: Token | None) -> Response | TransportFailure:
+        url = self.settings.url(request)
+        proxy = get_proxy(self.settings, url)
+        outcome = self._exchange(request, url, proxy, token)
+        return replace(outcome, secrets=self.settings.secrets(token, proxy))
+
+    def _exchange(
+        self, request: Request, url: str, proxy: str | None, token: Token | None
+    ) -> Response | TransportFailure:
+        if self._pid != os.getpid():
+            # A forked child that used its parent's sockets would read the replies to its siblings' requests.
+            self._session, self._pid = _session(self.settings.tls), os.getpid()
+        total = self.settings.total_timeout(request)
+        ends_at = CLOCK.monotonic() + total
+        try:
+            with (
+                deadline_in(total),
+                self._session.request(
+                    request.method,
+                    url,
+                    params=request.query,
+                    json=request.json,
+                    headers=self.settings.headers(url),
+                    auth=_Bearer(token),
+                    timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
+                    allow_redirects=False,
+                    proxies=None if proxy is None else {"http": proxy, "https": proxy},
+                    stream=True,
+                ) as reply,
+            ):
+                headers = {name.lower(): value for name, value in reply.headers.items()}
+                return Response(url, reply.status_code, headers, _read_body(reply, request.max_bytes))
+        except BodyError as error:
+            return TransportFailure(url, str(error), request_sent=True, kind=error.kind)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            if CLOCK.monotonic() >= ends_at:
+                return TransportFailure(
+                    url, no_complete_reply(total), request_sent=not _is_not_sent(error), kind=TransportErrorKind.TIMEOUT
+                )
+            return TransportFailure(
+                url, _describe_error(error), request_sent=not _is_not_sent(error), kind=_classify_error(error)
+            )
+        except (OSError, ValueError) as error:  # its text may hold anything
+            return TransportFailure(url, f"no reply ({type(error).__name__})", request_sent=True)
+
+
+def _session(tls: TlsConfig) -> requests.Session:
+    session = requests.Session()
+    # Proxies and CAs are looked up by network, the same for both drivers; so .netrc is left alone, too.
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.verify = get_ca_bundle(tls) if tls.verify else False
+    if tls.client_cert is not None:
+        session.cert = tls.client_cert if tls.client_key is None else (tls.client_cert, tls.client_key)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
+    return session
+
+
+def _read_body(reply: requests.Response, max_bytes: int) -> bytes:
+    body = Body(reply.status_code, reply.headers.get("content-encoding", ""), max_bytes)
+    # The connection goes back to its pool only if the reply was read to its end.
+    for chunk in reply.raw.stream(CHUNK, decode_content=False):
+        body.feed(chunk)
+        if body.is_full:
+            break
+    return body.content()
+
+
+class _Bearer(AuthBase):
+    """Sets the token, or no token. Without an auth of ours, requests would take one from the user's .netrc."""
+
+    def __init__(self, token: Token | None) -> None:
+        self._token = token
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            prepared.headers["Authorization"] = self._token.authorization
+        return prepared
+
+
+def _is_not_sent(error: Exception) -> bool:
+    """Return True if Airbyte surely saw nothing of the request: no connection came about, or the request was none."""
+    if isinstance(error, requests.ConnectTimeout | ValueError):
+        return True
+    reason = _cause(error)
+    if isinstance(reason, ProxyError):
+        # The proxy was not reached, or did not open the tunnel that the request would have taken.
+        reason = reason.original_error
+        if str(reason).startswith("Tunnel connection failed"):
+            return True
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def _cause(error: Exception) -> object:
+    """Return what is inside of the wrappers of requests and urllib3."""
+    cause = error.args[0] if error.args else None
+    return cause.reason if isinstance(cause, MaxRetryError) else cause
+
+
+def _classify_error(error: Exception) -> TransportErrorKind:
+    """Return the kind of what happened."""
+    kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], TransportErrorKind]] = [
+        (requests.exceptions.ProxyError, TransportErrorKind.PROXY),
+        ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), TransportErrorKind.TLS),
+        ((requests.Timeout, ReadTimeoutError), TransportErrorKind.TIMEOUT),
+    ]
+    found = next((trouble for kind, trouble in kinds if isinstance(error, kind)), None)
+    if found is not None:
+        return (
+            TransportErrorKind.CERTIFICATE
+            if found is TransportErrorKind.TLS and "CERTIFICATE_VERIFY_FAILED" in str(error)
+            else found
+        )
+    reason = _cause(error)
+    if isinstance(reason, getattr(urllib3.exceptions, "NameResolutionError", ())):  # urllib3 2 and newer
+        return TransportErrorKind.DNS
+    return (
+        TransportErrorKind.REFUSED
+        if isinstance(reason, NewConnectionError) and "refused" in str(reason)
+        else TransportErrorKind.OTHER
+    )
+
+
+def _describe_error(error: Exception) -> str:
+    """Return in a few words what happened, without the stack of wrappers."""
+    cause = _cause(error) if error.args else error
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
+        return "no reply in time"
+    text = str(cause)
+    return f"no reply ({text.split(': ', 1)[-1] if isinstance(cause, NewConnectionError) else text})"

@@ -1,0 +1,247 @@
+"""One token for all processes of a user on a machine, for those who ask for it (extra ``disk_cache``).
+
+A worker runs each task in a process of its own, which starts without a token. So a token is kept in a file that only
+this user can read, encrypted under a key derived from the client secret: who can read the file but not the secret has
+nothing. A file that is broken, foreign or cannot be read or written is left alone, as if it were not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import itertools
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import IO, Any
+
+from airflow_provider_airbyte_api.api.tokens import Token, TokenKey, TokenState
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, and so nothing is shared there
+    fcntl = None  # type: ignore[assignment]
+
+LOCK_TIMEOUT = 30.0
+"""Seconds to wait for the process that fetches a token now; after that everybody fetches for themselves."""
+
+LOCK_POLL_INTERVAL = 0.05
+
+UNUSED_AFTER = 7 * 24 * 3600.0
+"""Seconds after which a file of a token that nobody has renewed is removed."""
+
+WRITING_TIMEOUT = 3600.0
+"""Seconds after which a temporary file is one of a writer that was killed."""
+
+MAX_FILES_SWEPT = 1000
+"""Files in the folder that one sweep looks at."""
+
+MAX_FILE_BYTES = 2**20
+SALT_BYTES = 16
+
+_FILE_NAME = re.compile(r"[0-9a-f]{64}(\.lock|\.\d+\.[0-9a-f]{8})?")
+
+_LOG = logging.getLogger(__name__)
+
+
+def default_cache_dir() -> Path:
+    """Return where the files are: in the user's cache folder; for a user without a home, below that for such files."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"airflow-provider-airbyte-api-{os.getuid()}"
+    return cache / "airflow-provider-airbyte-api"
+
+
+class TokenFile:
+    """The file for the token of one key. ``clock`` returns seconds since the epoch."""
+
+    def __init__(
+        self, key: TokenKey, client_secret: str, directory: Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._key = key
+        self._secret = client_secret
+        self._clock = clock
+        self.directory = directory or default_cache_dir()
+        # Without the secret, which the file is encrypted with: so a new secret leaves no old file behind.
+        name = hashlib.sha256(f"{key.api}\0{key.token_url}\0{key.client_id}".encode())
+        self.path = self.directory / name.hexdigest()
+
+    def get(self, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
+        """Return the token in the file if it is fresh and not ``rejected``; else one from ``fetch``, and keep that.
+
+        While one process fetches, the others wait for it.
+        """
+        token = self._read(rejected)
+        if token is not None or fcntl is None:
+            return token or fetch()
+        lock = self._open_lock()
+        try:
+            ends = time.monotonic() + LOCK_TIMEOUT
+            while token is None and not lock.acquire() and time.monotonic() < ends:
+                time.sleep(LOCK_POLL_INTERVAL)
+                token = self._read(rejected)
+            token = token or self._read(rejected)
+            if token is None:
+                token = fetch()
+                self._write(token)
+            return token
+        finally:
+            lock.release()
+
+    async def aget(self, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
+        """Do as :meth:`get`, without blocking the event loop."""
+        token = await asyncio.to_thread(self._read, rejected)
+        if token is not None or fcntl is None:
+            return token or await fetch()
+        lock = await asyncio.to_thread(self._open_lock)
+        try:
+            ends = time.monotonic() + LOCK_TIMEOUT
+            while token is None and not await asyncio.to_thread(lock.acquire) and time.monotonic() < ends:
+                await asyncio.sleep(LOCK_POLL_INTERVAL)
+                token = await asyncio.to_thread(self._read, rejected)
+            token = token or await asyncio.to_thread(self._read, rejected)
+            if token is None:
+                token = await fetch()
+                await asyncio.to_thread(self._write, token)
+            return token
+        finally:
+            await asyncio.shield(asyncio.to_thread(lock.release))
+
+    # -- the file ----------------------------------------------------------------------------------------------
+
+    def _read(self, rejected: Token | None) -> Token | None:
+        try:
+            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                _check_permissions(os.fstat(file.fileno()))  # a FIFO would block who reads it
+                content = file.read(MAX_FILE_BYTES)
+            payload = json.loads(self._cipher(content[:SALT_BYTES]).decrypt(content[SALT_BYTES:]))
+            if payload["for"] != self._identity:
+                return None
+            token = Token(str(payload["value"]), float(payload["stale_at"]), float(payload["expires_at"]))
+            if not (math.isfinite(token.stale_at) and math.isfinite(token.expires_at)):
+                return None
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is of no use
+            _LOG.debug("Token file %s is of no use: %s", self.path, type(error).__name__)
+            return None
+        is_good = token.state(self._clock()) is TokenState.FRESH
+        return token if is_good and (rejected is None or token.value != rejected.value) else None
+
+    def _write(self, token: Token) -> None:
+        payload = {
+            "for": self._identity,
+            "value": token.value,
+            "stale_at": token.stale_at,
+            "expires_at": token.expires_at,
+        }
+        new = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            salt = os.urandom(SALT_BYTES)
+            content = salt + self._cipher(salt).encrypt(json.dumps(payload).encode())
+            self._ensure_private_directory()
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+            new.replace(self.path)
+            self._sweep()
+        except Exception as error:  # noqa: BLE001 - a token that cannot be kept is no error
+            _LOG.warning(
+                "disk_cache is on, but tokens cannot be kept in %s (%s). Each process fetches its own.",
+                self.directory,
+                error,
+            )
+            with contextlib.suppress(OSError):
+                new.unlink()
+
+    def _sweep(self) -> None:
+        """Remove what nobody uses any more: tokens of former applications, and what killed writers have left."""
+        with contextlib.suppress(OSError), os.scandir(self.directory) as files:
+            for each in itertools.islice(files, MAX_FILES_SWEPT):
+                if _FILE_NAME.fullmatch(each.name) and self._is_unused(each):
+                    Path(each.path).unlink(missing_ok=True)
+
+    def _is_unused(self, file: os.DirEntry[str]) -> bool:
+        age = self._clock() - file.stat(follow_symlinks=False).st_mtime
+        token_file, _, kind = file.name.partition(".")
+        if kind == "lock":  # it is written once, so that its own age tells nothing
+            return age > WRITING_TIMEOUT and not (self.directory / token_file).exists()
+        return age > (WRITING_TIMEOUT if kind else UNUSED_AFTER)
+
+    @property
+    def _identity(self) -> list[str]:
+        return [self._key.api, self._key.token_url, self._key.client_id]
+
+    def _cipher(self, salt: bytes) -> Any:
+        # Airflow brings it along. It takes long to import, and most do without.
+        from cryptography.fernet import Fernet  # noqa: PLC0415
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+        derive = HKDF(SHA256(), length=32, salt=salt, info=b"airflow-provider-airbyte-api token file")
+        return Fernet(base64.urlsafe_b64encode(derive.derive(self._secret.encode())))
+
+    # -- one process at a time ---------------------------------------------------------------------------------
+
+    def _open_lock(self) -> _Lock:
+        with contextlib.suppress(OSError):
+            self._ensure_private_directory()
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            return _Lock(os.fdopen(os.open(self.path.with_suffix(".lock"), flags, 0o600), "wb"))
+        return _Lock(None)
+
+    def _ensure_private_directory(self) -> None:
+        """Make the folder.
+
+        :raises PermissionError: if somebody else owns it or may look into it.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_permissions(self.directory.lstat(), is_folder=True)
+
+
+class _Lock:
+    """The file that processes lock; None if there can be none. Its methods may be called in any thread."""
+
+    def __init__(self, file: IO[bytes] | None) -> None:
+        self._file = file
+        self._pid = os.getpid()
+
+    def acquire(self) -> bool:
+        """Return whether there is nobody left to wait for."""
+        if self._file is None:
+            return True
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a file system without locks
+        return True
+
+    def release(self) -> None:
+        """Unlock the file and close it.
+
+        Closing it alone would leave it locked as long as a child lives that was forked meanwhile.
+        """
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.getpid() == self._pid:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._file.close()
+
+
+def _check_permissions(found: os.stat_result, *, is_folder: bool = False) -> None:
+    expected, mode = (stat.S_ISDIR, "0700") if is_folder else (stat.S_ISREG, "0600")
+    if not expected(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(f"expected one of your own with mode {mode}, that nobody else may look into")

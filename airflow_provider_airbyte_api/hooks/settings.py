@@ -1,0 +1,179 @@
+"""From an Airflow connection to what a client needs to know."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
+
+from airflow_provider_airbyte_api.api.base_url import EXPECTED_ADDRESS, AirbyteUrls, parse_host
+from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, static_token
+from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
+from airflow_provider_airbyte_api.connection_form import AUTH_TYPES, CONNECTION_TYPE
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
+from airflow_provider_airbyte_api.hooks.extras import Extras
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+OWN_TYPES = (CONNECTION_TYPE, "airbyte", "http", "https", "generic", "")
+"""Types of Airflow connections that may hold an Airbyte: this one, the official provider's, and those that say nothing.
+
+Before there was a provider for it, people called the API with Airflow's HTTP operators, by a connection of that type.
+"""
+
+TOKEN_PATH = "/applications/token"  # noqa: S105 - a path
+
+
+def parse_settings(connection: Connection) -> ClientConfig:
+    """Return what an Airflow connection says of how to reach Airbyte.
+
+    It may be one of the type ``airbyte``, which the official provider's documentation tells how to fill in.
+
+    :raises AirbyteConfigError: naming the field that cannot be used.
+    """
+    _require_airbyte(connection)
+    # The connection's own extra_dejson would block the event loop of a triggerer.
+    extras = Extras(connection.conn_id, connection.extra)
+    # The official provider hides the port, and so does not mean it.
+    root = parse_host(_host_with_scheme(connection), None if connection.conn_type == "airbyte" else connection.port)
+    credentials, fixed = _parse_auth(connection, extras, root)
+    return ClientConfig(
+        root,
+        credentials,
+        fixed,
+        connect_timeout=extras.seconds("connect_timeout", ClientConfig.connect_timeout),
+        read_timeout=extras.seconds("read_timeout", extras.seconds("timeout", ClientConfig.read_timeout)),
+        extra_headers=_extra_headers(extras, has_token=credentials is not None or fixed is not None),
+        tls=_tls(extras),
+        proxy=_proxy(extras, root),
+        use_disk_cache=extras.boolean("disk_cache", default=extras.choice("token_cache", ("memory", "disk")) == "disk"),
+        max_concurrent_requests=extras.positive_int("max_concurrent_requests", ClientConfig.max_concurrent_requests),
+    )
+
+
+def extract_secrets(connection: Connection, settings: ClientConfig) -> list[str]:
+    """Return what Airflow does not know to be secret: it masks the password and extras with a telling name.
+
+    :param settings: what :func:`parse_settings` makes of ``connection``.
+    """
+    found = list(Extras(connection.conn_id, connection.extra).headers("secret_headers").values())
+    if settings.static_token is not None:
+        found.append(settings.static_token.value)
+    password = None if settings.proxy is None else urlsplit(settings.proxy).password
+    return [*found, *([] if password is None else [password, unquote(password)])]
+
+
+def unknown_extras(connection: Connection) -> list[str]:
+    """Return the names of extras that nobody reads."""
+    return Extras(connection.conn_id, connection.extra).unknown
+
+
+def _require_airbyte(connection: Connection) -> None:
+    """Refuse a connection that is meant for something else: its login and password would be sent to its host."""
+    if (connection.conn_type or "") not in OWN_TYPES:
+        raise AirbyteConfigError(
+            f"Airflow connection {connection.conn_id!r} is of type {connection.conn_type!r}, expected "
+            f"{CONNECTION_TYPE!r}. Nothing was sent. Correct airbyte_conn_id, or the connection's type."
+        )
+
+
+def _host_with_scheme(connection: Connection) -> str:
+    """Return the host, with the scheme that a URI such as ``airbyte-api://id:secret@localhost:8000/http`` ends in."""
+    host = (connection.host or "").strip()
+    if not host:
+        # Python takes no scheme with an underscore for one, and Airflow then finds no field at all.
+        hint = "" if connection.conn_type else " If it is a URI, begin it with airbyte-api://, with a hyphen."
+        raise AirbyteConfigError(
+            f"Airflow connection {connection.conn_id!r} has no Airbyte URL (Host).{hint} {EXPECTED_ADDRESS}"
+        )
+    if connection.schema in ("http", "https") and "://" not in host:
+        return f"{connection.schema}://{host}"
+    return host
+
+
+def _parse_auth(
+    connection: Connection, extras: Extras, root: AirbyteUrls
+) -> tuple[ClientCredentials | None, Token | None]:
+    """Return the credentials that earn tokens, or what is sent instead of a token, or neither."""
+    # What is copied from a web page or a terminal often ends in a space or a line break.
+    login, password = (connection.login or "").strip(), (connection.password or "").strip()
+    api_token = extras.secret("api_token")
+    auth_type = extras.choice("auth_type", AUTH_TYPES)
+    if auth_type is None and api_token and (login or password):
+        raise AirbyteConfigError(
+            f"Airflow connection {connection.conn_id!r} has the extra api_token, and a Client ID (Login) or Client "
+            "secret (Password) too. Remove one of the two, or say in the extra auth_type which one counts."
+        )
+    auth_type = auth_type or ("bearer" if api_token else "client_credentials" if login or password else "none")
+    if auth_type == "none":
+        return None, None
+    if auth_type == "bearer":
+        if not api_token:
+            raise AirbyteConfigError(
+                f"Extra auth_type of Airflow connection {connection.conn_id!r} is bearer, but there is no api_token."
+            )
+        return None, static_token(
+            api_token,
+            "Check the extra api_token: tokens of Airbyte's own expire after 15 minutes, and nobody renews this one. "
+            "With Client ID (Login) and Client secret (Password) a new one is fetched each time.",
+        )
+    if not login or not password:
+        fields = ("Client ID (Login)", "Client secret (Password)")
+        given, missing = fields if login else fields[::-1]
+        without = f"a {given} but no {missing}" if login or password else f"neither {given} nor {missing}"
+        raise AirbyteConfigError(
+            f"Airflow connection {connection.conn_id!r} has {without}. They are those of an Airbyte application, or "
+            "user and password with auth_type basic. Leave both empty only if that Airbyte has authentication switched "
+            "off."
+        )
+    if auth_type == "basic":
+        encoded = base64.b64encode(f"{login}:{password}".encode()).decode()
+        hint = (
+            "Check Client ID (Login) and Client secret (Password), which are sent as HTTP Basic because the extra "
+            "auth_type is basic."
+        )
+        return None, static_token(encoded, hint, "Basic")
+    return ClientCredentials(_token_url(connection, extras, root), login, password), None
+
+
+def _token_url(connection: Connection, extras: Extras, root: AirbyteUrls) -> str:
+    own = root.api_url + TOKEN_PATH
+    # The official provider keeps the token URL in Schema, relative or not.
+    given = extras.text("auth_url") or (connection.schema if connection.conn_type == "airbyte" else None)
+    if not given or ("://" not in given and given.rstrip("/").endswith(TOKEN_PATH.lstrip("/"))):
+        return own
+    url = urljoin(own, given if "://" in given else f"/{given.lstrip('/')}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+        field = "auth_url" if extras.text("auth_url") else "auth_url, which Schema stands for,"
+        extras.invalid(field, "a URL such as https://login.example.com/token, without a password or a query in it")
+    return url
+
+
+def _extra_headers(extras: Extras, *, has_token: bool) -> tuple[tuple[str, str], ...]:
+    headers = {**extras.headers("headers"), **extras.headers("secret_headers")}
+    taken = {"authorization"} & {name.lower() for name in headers}
+    if taken and has_token:
+        raise AirbyteConfigError(
+            "The extra headers have an Authorization, which is where Airbyte's token goes. Let the gateway read "
+            "another header (many read Proxy-Authorization), or set the extra auth_type to none."
+        )
+    return tuple(headers.items())
+
+
+def _tls(extras: Extras) -> TlsConfig:
+    tls = TlsConfig(
+        extras.boolean("verify", default=True),
+        extras.path("ca_bundle", or_folder=True),
+        extras.path("client_cert"),
+        extras.path("client_key"),
+    )
+    if tls.client_key is not None and tls.client_cert is None:
+        extras.invalid("client_key", "client_cert beside it")
+    return tls
+
+
+def _proxy(extras: Extras, root: AirbyteUrls) -> str | None:
+    scheme = urlsplit(root.api_url).scheme
+    return extras.proxy("proxy", scheme) or extras.proxy("proxies", scheme)

@@ -1,0 +1,95 @@
+"""The operator that cancels a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+
+from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
+from airflow_provider_airbyte_api._tracebacks import short_traceback
+from airflow_provider_airbyte_api._validation import (
+    CONNECTION_FIELDS,
+    provided_fields,
+    raise_config_error,
+    resolve_task_connection,
+    set_map_index_name,
+)
+from airflow_provider_airbyte_api.api.safe import safe_repr
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class AirbyteCancelJobOperator(BaseOperator):
+    """Cancels a job, or what runs on an Airbyte connection, and waits until it has stopped.
+
+    What is finished is left alone: Airbyte's own cancel would stop a newer job of the same connection. That there is
+    nothing to cancel is no failure. It returns a dict with ``job_id``, ``status`` and ``cancelled``, which is True if
+    the job was cancelled now or before; they are None and False if nothing runs.
+
+    :param job_id: the job: a number, or a template that renders to one; or else
+    :param connection_id: the UUID of an Airbyte connection, whose running job is meant; or else
+    :param connection_name: its name, exactly.
+    :param workspace_id: look for the name in this workspace only.
+    :param workspace_name: the same by name.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = ("job_id", *CONNECTION_FIELDS, "airbyte_conn_id")
+    ui_color = "#e5e4ff"
+
+    def __init__(
+        self,
+        *,
+        job_id: int | str | None = None,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        workspace_id: str | None = None,
+        workspace_name: str | None = None,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if sum(each is not None for each in (job_id, connection_id, connection_name)) != 1:
+            raise_config_error(
+                f"job_id is {safe_repr(job_id)}, connection_id {safe_repr(connection_id)} and connection_name "
+                f"{safe_repr(connection_name)}, expected one of the three."
+            )
+        if job_id is not None and (workspace_id is not None or workspace_name is not None):
+            raise_config_error(
+                f"job_id is {safe_repr(job_id)}, which needs no workspace: leave workspace_id and workspace_name out."
+            )
+        self.job_id = job_id
+        self.connection_id = connection_id
+        self.connection_name = connection_name
+        self.workspace_id = workspace_id
+        self.workspace_name = workspace_name
+        self.given = provided_fields(self, CONNECTION_FIELDS)
+        self.airbyte_conn_id = airbyte_conn_id
+
+    @short_traceback
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Cancel it unless it is finished, and return what became of it."""
+        from airflow_provider_airbyte_api.api import jobs, start_job
+        from airflow_provider_airbyte_api.api.models import Job, JobStatus, parse_job_id
+        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+        hook = AirbyteHook(self.airbyte_conn_id)
+        job: Job | None
+        if not self.given:
+            set_map_index_name(context, f"job {self.job_id}")
+            job_id = parse_job_id(self.job_id)
+            job = hook.run(jobs.cancel_and_wait(job_id, is_seen=False))
+        else:
+            connection = hook.run(resolve_task_connection(self))
+            set_map_index_name(context, connection.name)
+            job = hook.run(start_job.cancel_active_job(connection.connection_id))
+        if job is None:
+            self.log.info("Nothing runs on Airbyte connection %s.", self.connection_name or self.connection_id)
+            return {"job_id": None, "status": None, "cancelled": False}
+        if not job.is_terminal:
+            raise AirflowException(f"Job {job.job_id} was cancelled and is still {job.status}: look at it in Airbyte.")
+        self.log.info("Job %d is %s.", job.job_id, job.status)
+        return {"job_id": job.job_id, "status": job.status, "cancelled": job.status == JobStatus.CANCELLED}

@@ -1,0 +1,341 @@
+"""Operators that list what there is in an Airbyte, for tasks that are mapped over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
+from airflow_provider_airbyte_api._tracebacks import short_traceback
+from airflow_provider_airbyte_api._validation import (
+    boolean,
+    parse_optional_datetime,
+    provided_fields,
+    raise_config_error,
+    texts,
+    whole_number,
+)
+from airflow_provider_airbyte_api.api.safe import safe_repr
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+
+class _ListOperator(BaseOperator):
+    """Lists things of some workspaces as the API shows them, in a stable order, each once."""
+
+    ui_color = "#e5e4ff"
+    resource_label = "things"
+    given: frozenset[str]
+
+    def __init__(
+        self,
+        *,
+        workspace_ids: str | Iterable[str] | None = None,
+        workspace_names: str | Iterable[str] | None = None,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workspace_ids = workspace_ids
+        self.workspace_names = workspace_names
+        self.airbyte_conn_id = airbyte_conn_id
+
+    @short_traceback
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return all of them."""
+        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+        for field in sorted(self.given):
+            value = getattr(self, field)
+            if value is None or (isinstance(value, Sized) and not value) or value == "None":
+                raise_config_error(
+                    f"{field} is {safe_repr(value)}: it rendered to nothing. Leave it out to let all pass."
+                )
+        hook = AirbyteHook(self.airbyte_conn_id)
+        rows = self._list(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
+        self.log.info("Found %d %s.", len(rows), self.resource_label)
+        self._require_mappable(len(rows))
+        return rows
+
+    def _require_mappable(self, count: int) -> None:
+        """Refuse a list that a task is mapped over and that is longer than Airflow allows.
+
+        Airflow would refuse it as well, with an error of its API server that names neither the number nor the option.
+        """
+        limit = conf.getint("core", "max_map_length", fallback=1024)
+        has_dag: bool = self.has_dag()  # type: ignore[no-untyped-call] # Airflow's
+        if count <= limit or not has_dag or next(iter(self.iter_mapped_dependants()), None) is None:
+            return
+        raise_config_error(
+            f"Found {count:,} {self.resource_label}, but Airflow maps a task over at most {limit:,} items. Nothing "
+            "was started. "
+            f"Set AIRFLOW__CORE__MAX_MAP_LENGTH={count} or higher (option max_map_length in section [core]) for all of "
+            "Airflow's services, or list fewer: split the list by tags, name_pattern or workspace, one group for each."
+        )
+
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all rows; for those who make an operator of this class."""
+        raise NotImplementedError
+
+
+class _ListNamedOperator(_ListOperator):
+    """Lists things that have a name, by name, and without their configuration unless asked for."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        include_configuration: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.name_pattern = name_pattern
+        self.include_configuration = boolean(include_configuration, "include_configuration")
+
+    def _to_rows(self, found: Iterable[Any]) -> list[dict[str, Any]]:
+        """Return rows as the API shows them, by name, so that a mapped task has the same index each time."""
+        hidden = () if self.include_configuration else ("configuration", "configurations")
+        rows = sorted(found, key=lambda row: (row.name, str(row.raw)))
+        return [{name: value for name, value in row.raw.items() if name not in hidden} for row in rows]
+
+
+class AirbyteListSourcesOperator(_ListNamedOperator):
+    """Lists sources, by name: dicts with ``sourceId``, ``name``, ``sourceType`` and so on.
+
+    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
+        workspace that does not exist is an error.
+    :param workspace_names: the same by name.
+    :param name: only those of exactly this name.
+    :param name_pattern: only those whose name matches, as ``prod-*``.
+    :param source_type: only those of this type, as ``postgres``; it is empty for custom connectors.
+    :param include_configuration: leave ``configuration`` in. It has host names, user names and the like in it, its
+        secrets masked by Airbyte, and it may be large: the list goes to XCom.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "workspace_ids",
+        "workspace_names",
+        "name",
+        "name_pattern",
+        "source_type",
+        "airbyte_conn_id",
+    )
+    resource_label = "sources"
+
+    def __init__(self, *, source_type: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source_type = source_type
+        self.given = provided_fields(self, self.template_fields)
+
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all sources that are wanted."""
+        found = hook.list_sources(
+            workspace_ids, name=self.name, name_pattern=self.name_pattern, source_type=self.source_type
+        )
+        return self._to_rows(found)
+
+
+class AirbyteListDestinationsOperator(_ListNamedOperator):
+    """Lists destinations, by name: dicts with ``destinationId``, ``name``, ``destinationType`` and so on.
+
+    :param workspace_ids: see :class:`AirbyteListSourcesOperator`, as for all else.
+    :param destination_type: only those of this type, as ``bigquery``; it is empty for custom connectors.
+    """
+
+    template_fields: Sequence[str] = (
+        "workspace_ids",
+        "workspace_names",
+        "name",
+        "name_pattern",
+        "destination_type",
+        "airbyte_conn_id",
+    )
+    resource_label = "destinations"
+
+    def __init__(self, *, destination_type: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.destination_type = destination_type
+        self.given = provided_fields(self, self.template_fields)
+
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all destinations that are wanted."""
+        found = hook.list_destinations(
+            workspace_ids, name=self.name, name_pattern=self.name_pattern, destination_type=self.destination_type
+        )
+        return self._to_rows(found)
+
+
+class AirbyteListConnectionsOperator(_ListNamedOperator):
+    """Lists Airbyte connections, by name: dicts with ``connectionId``, ``name``, ``status`` and so on.
+
+    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
+        workspace that does not exist is an error.
+    :param workspace_names: the same by name.
+    :param name: only those of exactly this name.
+    :param name_pattern: only those whose name matches, as ``prod-*``.
+    :param status: only those of this status; None: of any. Default: ``active``, for the others cannot be synced.
+    :param tags: only those with one of these tags, by name or by id (Airbyte 1.6 and newer).
+    :param source_id: only those from this source.
+    :param source_name: the same by name.
+    :param destination_id: only those to this destination.
+    :param destination_name: the same by name.
+    :param include_configuration: leave ``configurations`` in, with every stream. It may be large.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "workspace_ids",
+        "workspace_names",
+        "name",
+        "name_pattern",
+        "status",
+        "tags",
+        "source_id",
+        "source_name",
+        "destination_id",
+        "destination_name",
+        "airbyte_conn_id",
+    )
+    resource_label = "connections"
+
+    def __init__(
+        self,
+        *,
+        status: str | None = "active",
+        tags: str | Iterable[str] | None = None,
+        source_id: str | None = None,
+        source_name: str | None = None,
+        destination_id: str | None = None,
+        destination_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.status = status
+        self.tags = tags
+        _check_exclusive("source_id", source_id, "source_name", source_name)
+        self.source_id = source_id
+        self.source_name = source_name
+        _check_exclusive("destination_id", destination_id, "destination_name", destination_name)
+        self.destination_id = destination_id
+        self.destination_name = destination_name
+        self.given = provided_fields(self, self.template_fields)
+
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return all connections that are wanted."""
+        source_id, destination_id = self.source_id, self.destination_id
+        if self.source_name is not None:
+            source_id = hook.get_source_by_name(self.source_name, workspace_ids).source_id
+        if self.destination_name is not None:
+            destination_id = hook.get_destination_by_name(self.destination_name, workspace_ids).destination_id
+        found = hook.list_connections(
+            workspace_ids,
+            name=self.name,
+            name_pattern=self.name_pattern,
+            status=self.status,
+            tags=() if self.tags is None else self.tags,
+            source_id=source_id,
+            destination_id=destination_id,
+        )
+        return self._to_rows(found)
+
+
+class AirbyteListJobsOperator(_ListOperator):
+    """Lists jobs, the newest first: dicts with ``jobId``, ``status``, ``jobType``, ``startTime`` and so on.
+
+    :param connection_id: only those of this Airbyte connection; then the workspaces do not count.
+    :param connection_name: the same by name; it is looked for in the workspaces, if there are any given.
+    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default.
+    :param workspace_names: the same by name.
+    :param status: only those of this one status.
+    :param job_type: only those of this one type: sync, reset, clear or refresh.
+    :param created_after: only those that were created then or later: a datetime, or a text in ISO 8601, which may be a
+        template. The next three likewise.
+    :param created_before: only those that were created then or earlier.
+    :param updated_after: only those whose status changed last then or later.
+    :param updated_before: only those whose status changed last then or earlier.
+    :param limit: how many at the most.
+    :param airbyte_conn_id: the id of the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "connection_id",
+        "connection_name",
+        "workspace_ids",
+        "workspace_names",
+        "status",
+        "job_type",
+        "created_after",
+        "created_before",
+        "updated_after",
+        "updated_before",
+        "airbyte_conn_id",
+    )
+    resource_label = "jobs"
+
+    def __init__(
+        self,
+        *,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        status: str | None = None,
+        job_type: str | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        limit: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_exclusive("connection_id", connection_id, "connection_name", connection_name)
+        self.connection_id = connection_id
+        self.connection_name = connection_name
+        self.status = status
+        self.job_type = job_type
+        self.created_after = created_after
+        self.created_before = created_before
+        self.updated_after = updated_after
+        self.updated_before = updated_before
+        self.limit = whole_number(limit, "limit", 1)
+        self.given = provided_fields(self, self.template_fields)
+
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+        """Return the newest jobs that are wanted."""
+        connection_id = self.connection_id
+        if self.connection_name is not None:
+            connection_id = hook.get_connection_by_name(self.connection_name, workspace_ids).connection_id
+        found = hook.list_jobs(
+            connection_id,
+            workspace_ids=workspace_ids,
+            status=self.status,
+            job_type=self.job_type,
+            created_after=parse_optional_datetime(self.created_after, "created_after"),
+            created_before=parse_optional_datetime(self.created_before, "created_before"),
+            updated_after=parse_optional_datetime(self.updated_after, "updated_after"),
+            updated_before=parse_optional_datetime(self.updated_before, "updated_before"),
+        )
+        return [dict(job.raw) for _, job in zip(range(self.limit), found, strict=False)]
+
+
+def _workspaces(
+    hook: AirbyteHook, workspace_ids: str | Iterable[str] | None, workspace_names: str | Iterable[str] | None
+) -> list[str]:
+    ids, names = texts(workspace_ids, "workspace_ids"), texts(workspace_names, "workspace_names")
+    return [*ids, *(hook.get_workspace_ids_by_name(names) if names else ())]
+
+
+def _check_exclusive(id_field: str, id_value: object, name_field: str, name_value: object) -> None:
+    if id_value is not None and name_value is not None:
+        raise_config_error(
+            f"{id_field} is {safe_repr(id_value)} and {name_field} {safe_repr(name_value)}: they mean the same, give "
+            "one."
+        )

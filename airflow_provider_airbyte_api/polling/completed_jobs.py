@@ -1,0 +1,170 @@
+"""The jobs of a workspace that finish, for all who want to hear of them: one poll, however many listen."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import math
+from dataclasses import dataclass
+
+from airflow_provider_airbyte_api.api import resources
+from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
+from airflow_provider_airbyte_api.api.flow import Page
+from airflow_provider_airbyte_api.api.jobs import Outage
+from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.timestamps import plausible
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.exceptions import AirbyteError
+from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task, jitter_factor, yield_every
+from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP, RunFlow, repeats
+
+MAX_PAGES = 300
+"""Pages of a list that one poll reads at the most: after a long outage there may be many."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CompletedBatch:
+    """The jobs that had finished by ``server_time``, in seconds since the epoch by the server's clock.
+
+    They are those since a moment before the last batch, the oldest first: some may have been in that one.
+    """
+
+    jobs: list[Job]
+    server_time: float
+
+
+class Subscription:
+    """One who wants to hear of finished jobs."""
+
+    def __init__(self, since: float | None, interval: float) -> None:
+        self.since = since
+        self.interval = interval
+        self.due = CLOCK.monotonic()
+        self._said: asyncio.Queue[CompletedBatch | AirbyteError] = asyncio.Queue()
+
+    async def next(self) -> CompletedBatch:
+        """Return the next batch, which may be an empty one.
+
+        :raises AirbyteError: if Airbyte cannot tell.
+        """
+        item = await self._said.get()
+        if isinstance(item, AirbyteError):
+            raise item
+        return item
+
+    def deliver(self, item: CompletedBatch | AirbyteError) -> None:
+        """Take in what came of a poll. An error is raised by each who hears it, and so must be its own."""
+        self._said.put_nowait(item if isinstance(item, CompletedBatch) else copy.copy(item))
+
+
+class CompletedJobsStream:
+    """The finished jobs of one workspace; of all workspaces if ``workspace_id`` is None."""
+
+    def __init__(self, run_flow: RunFlow, workspace_id: str | None) -> None:
+        self._ask = run_flow
+        self._workspace_id = workspace_id
+        self._listeners: list[Subscription] = []
+        self._woken = asyncio.Event()
+        self._outage = Outage()
+        self._backoff_until = 0.0
+        self._has_warned = False
+        self._serving = create_background_task(self._run())
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nobody listens."""
+        return not self._listeners
+
+    def subscribe(self, since: float | None, interval: float) -> Subscription:
+        """Hear of what finished at ``since`` (seconds since the epoch, None: now) or later, every ``interval`` s."""
+        subscription = Subscription(since, interval)
+        self._listeners.append(subscription)
+        self._woken.set()
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Hear no more."""
+        self._listeners.remove(subscription)
+
+    def stop(self) -> None:
+        """Drop what is under way."""
+        self._serving.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            due = min((subscription.due for subscription in self._listeners), default=CLOCK.monotonic() + 1.0)
+            await CLOCK.wait_event(self._woken, max(max(due, self._backoff_until) - CLOCK.monotonic(), 0.0))
+            self._woken.clear()
+            due = min((listener.due for listener in self._listeners), default=math.inf)
+            if CLOCK.monotonic() >= max(due, self._backoff_until):
+                await self._poll()
+
+    async def _poll(self) -> None:
+        started_at = CLOCK.monotonic()
+        listeners = list(self._listeners)
+        item: CompletedBatch | AirbyteError
+        pause = 0.0
+        try:
+            item = await self._fetch([listener.since for listener in listeners])
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, too: nobody shall listen for ever because of it
+            pause = self._outage.record_failure(error, CLOCK.time())
+            item = error if isinstance(error, AirbyteError) else _mistake(error)
+        else:
+            self._outage.reset()
+        self._backoff_until = started_at + pause
+        for number, listener in enumerate(listeners):
+            listener.due = started_at + max(pause, listener.interval * jitter_factor())
+            if isinstance(item, CompletedBatch):
+                listener.since = item.server_time
+            listener.deliver(item)
+            await yield_every(number)
+
+    async def _fetch(self, since: list[float | None]) -> CompletedBatch:
+        """Return what has finished since the earliest of these moments; None is now."""
+        now = CLOCK.time()
+        earliest = min(now if moment is None else moment for moment in since) - CURSOR_OVERLAP
+        batch = await self._finished_since(earliest, now)
+        if None in since and batch.server_time - CURSOR_OVERLAP < earliest:
+            # Our clock is ahead: by the server's own, what finished a moment ago is not in there.
+            return await self._finished_since(batch.server_time - CURSOR_OVERLAP, now)
+        return batch
+
+    async def _finished_since(self, since: float, started_at: float) -> CompletedBatch:
+        previous: list[Job] = []
+        finished: dict[int, Job] = {}
+        server_time = 0.0
+        for offset in range(0, MAX_PAGES * PAGE_SIZE, PAGE_SIZE):
+            page = await self._ask(resources.fetch_updated_jobs_page(self._workspace_id, since, offset))
+            server_time = server_time or plausible(page.server_time, started_at) or started_at
+            self._warn_of(page)
+            finished |= {job.job_id: job for job in page.rows if job.is_terminal}
+            if page.is_last or repeats(page, previous):
+                break
+            previous = page.rows
+        else:
+            _LOG.warning(
+                "More than %d jobs have changed since the last poll. The oldest of them are left out: their syncs emit "
+                "no event.",
+                MAX_PAGES * PAGE_SIZE,
+            )
+        return CompletedBatch(
+            sorted(finished.values(), key=lambda job: (job.completed_timestamp, job.job_id)), server_time
+        )
+
+    def _warn_of(self, page: Page[Job]) -> None:
+        if page.unreadable and not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "Skipped %d rows of the list of jobs, which cannot be parsed: their syncs emit no event. %s",
+                len(page.unreadable),
+                page.unreadable[0],
+            )
+
+
+def _mistake(error: Exception) -> AirbyteError:
+    """Return the error for an unexpected exception, which may be none that can be copied."""
+    _LOG.error("Polling the finished jobs failed; polling goes on.", exc_info=error)
+    return AirbyteError(f"Polling the finished jobs failed with an unexpected {type(error).__name__}.")

@@ -1,0 +1,157 @@
+"""Who waits for a job, and what the watch knows of that job."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Protocol
+
+from airflow_provider_airbyte_api.api.flow import WaitForUpdate
+from airflow_provider_airbyte_api.api.jobs import Outage
+from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteUnreachableError, is_recoverable_while_waiting
+
+LAST_POLL_TIMEOUT = 60.0
+"""Seconds after a deadline within which one more poll may tell how the job is doing.
+
+It is less than ``DEFERRAL_TIMEOUT_MARGIN``, after which Airflow itself would end the deferral.
+"""
+
+
+class PollLoop(Protocol):
+    """What one who waits needs of the poll loop that looks for it."""
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Tell whether Airbyte does not answer."""
+
+    def schedule_wakeup(self, now: float) -> None:
+        """See to it that the job is looked at then."""
+
+
+class Waiter:
+    """One who waits for news of a job."""
+
+    __slots__ = ("_known", "_news", "_until", "interval", "poller", "watched")
+
+    def __init__(self, poller: PollLoop, tracked: TrackedJob, interval: float) -> None:
+        self.poller = poller
+        self.watched = tracked
+        self.interval = interval
+        self._known: str | None = None
+        self._until: float | None = None
+        self._news: asyncio.Future[Job | AirbyteError] | None = None
+
+    @property
+    def poll_count(self) -> int:
+        """How often the job was looked at, be it by a list."""
+        return self.watched.poll_count
+
+    @property
+    def deadline(self) -> float | None:
+        """When it wants to hear of the job in any case, in seconds since the epoch."""
+        return self._until
+
+    async def wait(self, step: WaitForUpdate) -> Job | AirbyteError:
+        """Return the first news that :class:`~.api.flow.WaitForUpdate` asks for."""
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        self._known = step.last_status
+        alarm = None
+        if step.deadline is not None:
+            alarm = loop.call_later(max(step.deadline - CLOCK.time(), 0.0) + LAST_POLL_TIMEOUT, self._no_poll_in_time)
+        self._set_until(step.deadline)
+        if self.watched.job is not None and not (self.watched.is_unreachable or self.poller.is_unreachable):
+            self.notify(self.watched.job)  # it may have changed while its last news was taken in
+        try:
+            return await self._news
+        finally:
+            self._news = None
+            if alarm is not None:
+                alarm.cancel()
+
+    def notify(self, outcome: Job | AirbyteError, *, now: float | None = None) -> None:
+        """Wake up if this is news, or if ``moment`` is when to wake up anyway."""
+        if self._news is None or self._news.done():
+            return
+        overdue = now is not None and self._until is not None and now >= self._until
+        if isinstance(outcome, Job):
+            is_news = outcome.status != self._known
+        else:
+            is_news = self._known is not None or not is_recoverable_while_waiting(outcome)
+        if is_news or overdue:
+            # An error is raised by each who hears it, and so must be its own.
+            self._news.set_result(outcome if isinstance(outcome, Job) else copy.copy(outcome))
+            self._set_until(None)
+
+    def _no_poll_in_time(self) -> None:
+        """Wake up at a deadline at which no poll of the job ends: whatever the poller does, the deadline holds."""
+        if self._news is None or self._news.done():
+            return
+        self._news.set_result(
+            AirbyteUnreachableError(
+                f"Job {self.watched.job_id}: no poll ended within {LAST_POLL_TIMEOUT:.0f} s after the deadline, for "
+                "Airbyte has not answered earlier requests."
+            )
+        )
+        self._set_until(None)
+
+    def _set_until(self, now: float | None) -> None:
+        self._until = now
+        self.watched.recompute()
+        if now is not None:
+            self.poller.schedule_wakeup(now)
+
+
+class TrackedJob:
+    """A job, who waits for it, and what the watch knows of it. Times are in seconds since the epoch."""
+
+    __slots__ = (
+        "deadline",
+        "interval",
+        "is_listed",
+        "job",
+        "job_id",
+        "last_seen_at",
+        "next_poll_at",
+        "outage",
+        "poll_count",
+        "poll_task",
+        "scan_count",
+        "waiters",
+    )
+
+    def __init__(self, job_id: int, due: float) -> None:
+        self.job_id = job_id
+        self.next_poll_at = due
+        self.waiters: list[Waiter] = []
+        self.interval = 0.0
+        self.deadline: float | None = None
+        self.job: Job | None = None
+        self.last_seen_at = 0.0
+        self.poll_count = 0
+        self.is_listed = False
+        self.scan_count = 0
+        self.outage: Outage | None = None
+        self.poll_task: asyncio.Task[None] | None = None
+
+    @property
+    def is_unreachable(self) -> bool:
+        """True if Airbyte could not tell of this job when it was last asked for it by id."""
+        return self.outage is not None
+
+    @property
+    def is_covered(self) -> bool:
+        """True if the lists tell of this job, so that nobody has to ask for it by id."""
+        return self.is_listed and not self.is_unreachable
+
+    def recompute(self) -> None:
+        """Take over what those who wait want; it is kept, for it is looked at at each poll."""
+        self.interval = min((waiter.interval for waiter in self.waiters), default=self.interval)
+        self.deadline = min((waiter.deadline for waiter in self.waiters if waiter.deadline is not None), default=None)
+
+    def notify_all(self, outcome: Job | AirbyteError, now: float) -> None:
+        """Let all who wait hear what came of a look."""
+        for waiter in self.waiters:
+            waiter.notify(outcome, now=now)

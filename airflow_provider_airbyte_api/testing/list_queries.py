@@ -1,0 +1,101 @@
+"""The query of a list: whether Airbyte takes it, and the page that it asks for."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from airflow_provider_airbyte_api.api.models import KNOWN_STATUSES
+from airflow_provider_airbyte_api.api.timestamps import parse_timestamp
+from airflow_provider_airbyte_api.testing import responses
+from airflow_provider_airbyte_api.testing.recorded import RecordedRequest
+from airflow_provider_airbyte_api.testing.responses import FakeResponse
+
+NEXT_HOST = "http://airbyte-server.airbyte.svc:8001/api/public/v1"
+"""What ``next`` names on a self-managed server: a host that only the server itself can reach."""
+
+MOMENTS = ("createdAtStart", "createdAtEnd", "updatedAtStart", "updatedAtEnd")
+JOB_TYPES = ("sync", "reset", "refresh", "clear")
+MAX_PAGE_SIZE = 100
+INT32 = 2**31
+
+
+def refusal(asked: RecordedRequest, *names: str) -> FakeResponse | None:
+    """Return the 400 for a query that has a value of the wrong type among ``names``, or in its paging."""
+    for name in (*names, "limit", "offset"):
+        wrong = next((value for value in asked.values(name) if not _TAKES[name](value)), None)
+        if wrong is not None:
+            operation = f"publicList{asked.path.strip('/').capitalize()}"
+            return responses.invalid_input(f"{operation}.{name}", wrong, _MESSAGES.get(name, "is not valid"))
+    return None
+
+
+def page(
+    asked: RecordedRequest, rows: list[Any], show: Callable[[Any], dict[str, Any]], kept: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the page that ``asked`` is about. Its links keep only the filters in ``kept``, as the real ones."""
+    limit, offset = int(asked.value("limit") or 20), int(asked.value("offset") or 0)
+    shown = [show(row) for row in rows[offset : offset + limit]]
+
+    def link(to: int) -> str:
+        query = [(name, value) for name, value in asked.query if name in kept]
+        return f"{NEXT_HOST}{asked.path}?{urlencode([*query, ('limit', limit), ('offset', to)])}"
+
+    return {
+        "previous": link(max(0, offset - limit)) if offset else "",
+        "next": link(offset + limit) if shown else "",
+        "data": shown,
+    }
+
+
+def is_within(asked: RecordedRequest, name: str, moment: float) -> bool:
+    """Tell whether ``moment`` lies between the bounds, both inclusive; Airbyte counts in whole seconds."""
+    start, end = (_epoch(asked.value(f"{name}{bound}")) for bound in ("Start", "End"))
+    return (start is None or int(moment) >= start) and (end is None or int(moment) <= end)
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether ``text`` is an id as Airbyte has them."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _epoch(text: str | None) -> float | None:
+    """Return the seconds since the epoch of an ISO 8601 or an RFC 1123 date."""
+    if text is None:
+        return None
+    try:
+        moment = parse_timestamp(text) or parsedate_to_datetime(text)
+        return moment.timestamp()
+    except (ValueError, OverflowError):  # no date, or none that Python can hold
+        return None
+
+
+def _is_integer(text: str, lowest: int, highest: int) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,10}", text) is not None and lowest <= int(text) <= highest
+
+
+_MESSAGES = {
+    "limit": f"must be greater than or equal to 1 and less than or equal to {MAX_PAGE_SIZE}",
+    "offset": "must be greater than or equal to 0",
+}
+_TAKES: dict[str, Callable[[str], bool]] = {
+    "limit": lambda text: _is_integer(text, 1, MAX_PAGE_SIZE),
+    "offset": lambda text: _is_integer(text, 0, INT32 - 1),
+    "connectionId": is_uuid,
+    "workspaceIds": is_uuid,
+    "tagIds": is_uuid,
+    "sourceId": is_uuid,
+    "destinationId": is_uuid,
+    "status": KNOWN_STATUSES.__contains__,
+    "jobType": JOB_TYPES.__contains__,
+    "includeDeleted": ("true", "false").__contains__,
+    **dict.fromkeys(MOMENTS, lambda text: _epoch(text) is not None),
+}

@@ -1,0 +1,512 @@
+"""A whole Airbyte as a value: what it holds, and what it answers at a given moment. No socket, no clock."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+from airflow_provider_airbyte_api.testing import connection_patch, list_queries, responses, seed
+from airflow_provider_airbyte_api.testing.jobs import ROWS, SIZE, LocalJob
+from airflow_provider_airbyte_api.testing.recorded import Fault, RecordedRequest
+from airflow_provider_airbyte_api.testing.responses import FakeResponse
+from airflow_provider_airbyte_api.testing.tokens import ANONYMOUS_USER_ID, TokenRejection, Tokens
+from airflow_provider_airbyte_api.testing.versions import NEWEST, Version, parse_version, row_as_of
+
+API = "/api/public/v1"
+DOCS = "https://reference.airbyte.com/"
+
+Edition = Literal["community", "enterprise", "cloud"]
+
+_JWT = {
+    TokenRejection.MISSING: responses.JWT_MISSING,
+    TokenRejection.FOREIGN: responses.JWT_FOREIGN,
+    TokenRejection.EXPIRED: responses.JWT_EXPIRED,
+}
+
+_SYNC_MODES = (
+    "full_refresh_overwrite",
+    "full_refresh_append",
+    "full_refresh_overwrite_deduped",
+    "incremental_append",
+    "incremental_deduped_history",
+)
+"""What the sources and destinations here support between them."""
+
+_ILLEGAL_ARGUMENT = "java.lang.IllegalArgumentException"
+
+
+class AirbyteState:
+    """All that an Airbyte holds, and how it answers. One lock guards it, for tests look in from their own thread."""
+
+    is_unordered = False
+    """True for lists of sources, destinations and connections that come in another order each time."""
+
+    list_shows_stats = True
+    """False for a server that leaves rows and bytes out of its lists of jobs."""
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        client_secret: str,
+        auth: bool,
+        edition: Edition,
+        version: str = NEWEST,
+        job_seconds: float,
+        token_seconds: float | None,
+        jwt_seconds: float | None,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.client_id = client_id
+        self.client_secret = client_secret
+        self.auth = auth
+        self.edition = edition
+        self.version: Version = parse_version(version)
+        self.job_seconds = job_seconds
+        self.token_seconds = token_seconds
+        self.jwt_seconds = jwt_seconds
+        self.workspaces = seed.workspaces()
+        self.sources = seed.sources()
+        self.destinations = seed.destinations()
+        self.connections = seed.connections()
+        self.tags = seed.tags()
+        self.jobs: dict[int, LocalJob] = {}
+        self.script: list[str] | None = None
+        self.rows: int | None = ROWS
+        self.size: int | None = SIZE
+        self.next_job_type: str | None = None
+        self.ignored_cancels = 0
+        self.faults: list[Fault] = []
+        self.requests: list[RecordedRequest] = []
+        self.cancelled: list[int] = []
+        self._job_ids = itertools.count(1)
+        self.tokens = Tokens()
+        self._routes = self._all_routes()
+
+    # -- answering ---------------------------------------------------------------------------------------------
+
+    def answer(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float
+    ) -> FakeResponse:
+        """Return the answer to one request, and remember it."""
+        with self.lock:
+            path = raw_path[len(API) :] if raw_path.startswith(API + "/") else raw_path
+            asked = RecordedRequest(method, path, tuple(parse_qsl(query)), dict(headers), body, now)
+            self.requests.append(asked)
+            for job in self.jobs.values():
+                job.advance_to(now)
+            fault = next((each for each in self.faults if each.matches(asked)), None)
+            if fault is None:
+                return self._handle(asked, raw_path).as_of(self._version)
+            fault.times -= 1
+            if fault.times <= 0:
+                self.faults.remove(fault)
+            obeyed = (
+                self._handle(asked, raw_path)
+                if fault.apply_first or (fault.reply is None and not fault.drop_connection)
+                else None
+            )
+            reply = fault.reply or obeyed or responses.error_id(500)
+            return replace(reply.as_of(self._version), delay=fault.delay, drop_connection=fault.drop_connection)
+
+    @property
+    def _version(self) -> Version:
+        return parse_version(NEWEST) if self.edition == "cloud" else self.version
+
+    def _is_before(self, *version: int) -> bool:
+        return self._version < version
+
+    def _handle(self, asked: RecordedRequest, raw_path: str) -> FakeResponse:
+        public = self._public(asked, raw_path)
+        if public is not None:
+            return public
+        handler = self._handler(asked, raw_path)
+        if self.edition == "cloud" and handler is None:
+            return responses.not_defined()
+        if not raw_path.startswith("/api"):
+            return responses.html() if asked.method == "GET" else responses.html(405, "<html>405</html>")
+        refused = self._auth_error(asked, raw_path)
+        if refused is not None:
+            return refused
+        if handler is not None:
+            return handler()
+        return responses.no_access(raw_path) if self.auth else responses.no_route()
+
+    def _public(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
+        """Return the answer to what needs no token, or None."""
+        public: dict[tuple[str, str], Callable[[], FakeResponse]] = {
+            ("GET", API): lambda: FakeResponse(302, b"", {"Location": DOCS}),
+            ("GET", f"{API}/health"): responses.healthy,
+        }
+        if self.auth:
+            public["POST", f"{API}/applications/token"] = lambda: self._give_token(asked, raw_path)
+        if self.edition != "cloud":
+            public["GET", "/api/v1/health"] = lambda: responses.as_json({"available": True})
+            public["GET", "/api/v1/instance_configuration"] = lambda: self._instance_configuration(asked)
+        if self.edition != "cloud" and self.auth:
+            public["POST", "/api/v1/applications/token"] = lambda: self._give_internal_token(asked, raw_path)
+        if self.auth and self._is_before(0, 63, 9):
+            public["POST", f"{API}/applications/token"] = lambda: responses.about_blank(404)  # from a public report
+        answer = public.get((asked.method, raw_path.rstrip("/") if raw_path == API + "/" else raw_path))
+        return None if answer is None else answer()
+
+    def _handler(self, asked: RecordedRequest, raw_path: str) -> Callable[[], FakeResponse] | None:
+        """Return what answers a path of the public API, or None for another path."""
+        if raw_path.startswith(API + "/"):
+            if asked.path == "/tags" and self._is_before(1, 6):
+                return None
+            for method, pattern, handler in self._routes:
+                match = re.fullmatch(pattern, asked.path)
+                if method == asked.method and match:
+                    return partial(handler, asked, *match.groups())
+        return None
+
+    def _instance_configuration(self, asked: RecordedRequest) -> FakeResponse:
+        """Answer as the server's source does. What is null there is absent."""
+        mode = "none" if not self.auth else "simple" if self.edition == "community" else "oidc"
+        return responses.as_json(
+            {
+                "airbyteUrl": _origin(asked),
+                "edition": "community" if self.edition == "community" else "pro",
+                "version": ".".join(map(str, (*self.version, 0)[:3])),
+                "auth": {"mode": mode},
+                "initialSetupComplete": True,
+                "defaultUserId": ANONYMOUS_USER_ID,
+                "defaultOrganizationId": ANONYMOUS_USER_ID,
+                "defaultOrganizationEmail": "local@example.com",
+                "trackingStrategy": "logging",
+            }
+        )
+
+    def _all_routes(self) -> list[tuple[str, str, Callable[..., FakeResponse]]]:
+        return [
+            ("GET", "/jobs", self._list_jobs),
+            ("POST", "/jobs", self._create_job),
+            ("GET", "/jobs/([^/]+)", self._get_job),
+            ("DELETE", "/jobs/([^/]+)", self._cancel_job),
+            ("GET", "/workspaces", lambda asked: self._list(asked, self.workspaces)),
+            (
+                "GET",
+                "/workspaces/([^/]+)",
+                lambda _, key: self._one("WORKSPACE", self.workspaces, "workspaceId", key),
+            ),
+            ("GET", "/sources", lambda asked: self._list(asked, self.sources)),
+            (
+                "GET",
+                "/sources/([^/]+)",
+                lambda _, key: self._one("SOURCE_CONNECTION", self.sources, "sourceId", key),
+            ),
+            ("GET", "/destinations", lambda asked: self._list(asked, self.destinations)),
+            (
+                "GET",
+                "/destinations/([^/]+)",
+                lambda _, key: self._one("DESTINATION_CONNECTION", self.destinations, "destinationId", key),
+            ),
+            ("GET", "/connections", self._list_connections),
+            (
+                "GET",
+                "/connections/([^/]+)",
+                lambda _, key: self._one("STANDARD_SYNC", self.connections, "connectionId", key),
+            ),
+            ("PATCH", "/connections/([^/]+)", self._patch_connection),
+            ("GET", "/streams", self._streams),
+            ("GET", "/tags", self._list_tags),
+        ]
+
+    # -- tokens ------------------------------------------------------------------------------------------------
+
+    @property
+    def _lifetimes(self) -> tuple[float, float]:
+        """What ``expires_in`` says and how long a token really lives: before 1.6, three minutes and a day."""
+        is_old = self._is_before(1, 6) and self.token_seconds is None
+        said = self.token_seconds or (180.0 if is_old else 900.0)
+        return said, self.jwt_seconds or (86_400.0 if is_old else said)
+
+    def _new_token(self, asked: RecordedRequest) -> str:
+        keycloak = self.edition != "community"
+        return self.tokens.issue(self.client_id, asked.at + self._lifetimes[1], now=asked.at, keycloak=keycloak)
+
+    def _give_token(self, asked: RecordedRequest, raw_path: str) -> FakeResponse:
+        if asked.is_form and self._is_before(1, 6, 3):  # from public reports
+            return responses.unauthorized(raw_path)
+        refused = self._refuse_credentials(asked, raw_path)
+        if refused is not None:
+            return refused
+        lifetime = int(self._lifetimes[0])
+        return responses.as_json(
+            {"access_token": self._new_token(asked), "token_type": "Bearer", "expires_in": lifetime}
+        )
+
+    def _give_internal_token(self, asked: RecordedRequest, raw_path: str) -> FakeResponse:
+        """Answer the endpoint of the internal API: JSON only, and a token only (from public reports)."""
+        if asked.is_form:
+            return responses.unauthorized(raw_path)
+        refused = self._refuse_credentials(asked, raw_path)
+        return responses.as_json({"access_token": self._new_token(asked)}) if refused is None else refused
+
+    def _refuse_credentials(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
+        given = asked.json() or dict(parse_qsl(asked.body.decode("utf-8", "replace")))
+        if (given.get("client_id"), given.get("client_secret")) == (self.client_id, self.client_secret):
+            return None
+        if self.edition == "community":
+            return responses.hateoas(400, "Bad Request", raw_path, "Invalid client id or token")
+        return responses.error_id(500 if self._is_before(2, 1) else 401)  # Keycloak's
+
+    def revoke_tokens(self) -> None:
+        """Let every token given so far bring 401."""
+        with self.lock:
+            self.tokens.revoke_all()
+
+    def _auth_error(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
+        """Return the 401 for a request without a token that counts."""
+        refusal = self.tokens.rejection(asked.token, asked.at) if self.auth else None
+        if refusal is None:
+            return None
+        if self.edition == "cloud":
+            return responses.bad_jwt(f"{_origin(asked)}{raw_path}", _JWT[refusal])
+        return responses.unauthorized(raw_path)
+
+    # -- jobs --------------------------------------------------------------------------------------------------
+
+    def add_job(self, connection_id: str, *, at: float, status: str = "pending", job_type: str = "sync") -> LocalJob:
+        """Put a job there, as if Airbyte or somebody else had started it."""
+        with self.lock:
+            job = LocalJob(next(self._job_ids), connection_id, job_type, at, at, status, rows=self.rows, size=self.size)
+            if status == "pending" and self.script is not None:
+                job.script = list(self.script)
+            elif status == "pending":
+                job.seconds = self.job_seconds
+            self.jobs[job.job_id] = job
+            return job
+
+    def running_job(self, connection_id: str) -> LocalJob | None:
+        """Return the newest job of a connection that is not finished."""
+        running = [job for job in self.jobs.values() if job.connection_id == connection_id and not job.is_terminal]
+        return max(running, key=lambda job: job.job_id, default=None)
+
+    def _create_job(self, asked: RecordedRequest) -> FakeResponse:
+        wanted = asked.json_object()
+        if wanted is None:
+            return responses.unreadable_body()
+        connection_id, job_type = wanted.get("connectionId"), wanted.get("jobType")
+        if not isinstance(connection_id, str) or job_type not in list_queries.JOB_TYPES:
+            return responses.invalid_input("publicCreateJob.jobCreateRequest", job_type, "is not valid")
+        connection = self._find(self.connections, "connectionId", connection_id)
+        if connection is None:
+            return self._not_found("STANDARD_SYNC", connection_id, "WORKSPACE_RUNNER")
+        if job_type == "refresh":
+            return responses.unprocessable("Refreshes are not supported in the public API")
+        if connection["status"] != "active":
+            return responses.state_conflict()
+        running = self.running_job(connection_id)
+        if job_type == "sync" and running is not None:
+            if running.status in ("pending", "queued") and not self._is_before(2, 1):
+                # As the real server from mid-2026 on: who asks before the first attempt is told of that same job,
+                # whatever its type.
+                return responses.as_json(running.as_json(with_stats=False))
+            return responses.already_running(connection_id)
+        if running is not None:
+            running.set_status("cancelled", asked.at)
+        usual = "sync" if job_type == "sync" else "reset"
+        job = self.add_job(connection_id, at=asked.at, job_type=self.next_job_type or usual)
+        self.next_job_type = None
+        if self._is_before(2, 1):  # it answers once the first attempt has begun
+            job.set_status("running", asked.at)
+        return responses.as_json(job.as_json(with_stats=False))
+
+    def _get_job(self, asked: RecordedRequest, key: str) -> FakeResponse:
+        job = self._job(key)
+        if job is None:
+            return self._unknown_job()
+        job.on_poll(asked.at)
+        return responses.as_json(job.as_json(with_stats=True))
+
+    def _cancel_job(self, asked: RecordedRequest, key: str) -> FakeResponse:
+        job = self._job(key)
+        if job is None:
+            return self._unknown_job()
+        # As the real server: whatever runs on this job's connection is cancelled, be it another job.
+        running = self.running_job(job.connection_id)
+        if running is None:
+            return responses.state_conflict("Job is not currently running")
+        if self.ignored_cancels:
+            self.ignored_cancels -= 1
+            return responses.as_json(job.as_json(with_stats=False))
+        running.set_status("cancelled", asked.at)
+        self.cancelled.append(running.job_id)
+        return responses.as_json(job.as_json(with_stats=False))
+
+    def _job(self, key: str) -> LocalJob | None:
+        return self.jobs.get(int(key)) if re.fullmatch("[0-9]{1,18}", key) else None
+
+    def _unknown_job(self) -> FakeResponse:
+        if self.edition != "community":
+            return responses.forbidden("WORKSPACE_READER")
+        return responses.state_conflict("Job is not currently running")
+
+    def _list_jobs(self, asked: RecordedRequest) -> FakeResponse:
+        refused = self._query_error(asked, "connectionId", "workspaceIds", "status", "jobType", *list_queries.MOMENTS)
+        if refused is not None:
+            return refused
+        field_name, _, direction = (asked.value("orderBy") or "createdAt|ASC").partition("|")
+        if field_name not in ("createdAt", "updatedAt") or direction not in ("ASC", "DESC"):
+            return responses.bad_request(f"Invalid order by clause provided: {asked.value('orderBy')}")
+        connection_id, workspace_ids = asked.value("connectionId"), asked.values("workspaceIds")
+        workspace_of = {each["connectionId"]: each["workspaceId"] for each in self.connections}
+        wanted: dict[str, Callable[[LocalJob], str | None]] = {
+            "connectionId": lambda job: job.connection_id,
+            "status": lambda job: job.status,
+            "jobType": lambda job: job.job_type,
+        }
+        listed = list_queries.JOB_TYPES if asked.value("jobType") or not self._is_before(2, 1) else ("sync", "reset")
+        found = [
+            job
+            for job in self.jobs.values()
+            if job.job_type in listed
+            and all(asked.value(name) in (None, of(job)) for name, of in wanted.items())
+            and (connection_id or not workspace_ids or workspace_of.get(job.connection_id) in workspace_ids)
+            and list_queries.is_within(asked, "createdAt", job.created_at)
+            and list_queries.is_within(asked, "updatedAt", job.updated_at)
+        ]
+        found.sort(
+            key=lambda job: job.created_at if field_name == "createdAt" else job.updated_at,
+            reverse=direction == "DESC",
+        )
+        if field_name == "createdAt" and direction == "DESC":
+            found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
+
+        def show(job: LocalJob) -> dict[str, Any]:
+            return job.as_json(with_stats=self.list_shows_stats)
+
+        return responses.as_json(list_queries.page(asked, found, show, ("jobType", "connectionId", "workspaceIds")))
+
+    # -- the rest ----------------------------------------------------------------------------------------------
+
+    def _list(self, asked: RecordedRequest, rows: list[dict[str, Any]], *filters: str) -> FakeResponse:
+        """Return a page of what lies in the workspaces that are asked for."""
+        refused = self._query_error(asked, "workspaceIds", "includeDeleted", *filters)
+        if refused is not None:
+            return refused
+        found = self._in_workspaces(asked, rows)
+        return responses.as_json(list_queries.page(asked, found, self._show, ("workspaceIds", "includeDeleted")))
+
+    def _show(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row_as_of(self._version, row)
+
+    def _list_connections(self, asked: RecordedRequest) -> FakeResponse:
+        tag_ids = set(asked.values("tagIds"))
+        rows = [
+            row
+            for row in self.connections
+            if (row["status"] != "deprecated" or asked.value("includeDeleted") == "true")
+            and (not tag_ids or tag_ids & {tag["tagId"] for tag in row.get("tags", ())})
+        ]
+        return self._list(asked, rows, "tagIds")
+
+    def _list_tags(self, asked: RecordedRequest) -> FakeResponse:
+        return self._query_error(asked, "workspaceIds") or responses.as_json(
+            {"data": self._in_workspaces(asked, self.tags)}
+        )
+
+    def _query_error(self, asked: RecordedRequest, *filters: str) -> FakeResponse | None:
+        """Return the 400 for a query of the wrong types, and the 403 for one workspace that is not known.
+
+        The server's source has that 403 for all but instance administrators. Of Cloud a public report shows an empty
+        list, though not the request that brought it.
+        """
+        known = {each["workspaceId"] for each in self.workspaces}
+        if self.edition == "enterprise" and not known.issuperset(asked.values("workspaceIds")):
+            return responses.forbidden("WORKSPACE_READER")
+        return list_queries.refusal(asked, *filters)
+
+    def _patch_connection(self, asked: RecordedRequest, connection_id: str) -> FakeResponse:
+        connection = self._find(self.connections, "connectionId", connection_id)
+        if connection is None:
+            return self._not_found("STANDARD_SYNC", connection_id, "WORKSPACE_EDITOR")
+        if connection["status"] == "locked":
+            return responses.as_json(
+                {
+                    "status": 409,
+                    "type": "error:connection/locked",
+                    "title": "Connection is locked",
+                    "detail": "The connection is locked and cannot be modified.",
+                    "documentationUrl": None,
+                    "data": {"connectionId": connection_id, "statusReason": None},
+                },
+                409,
+            )
+        body = asked.json_object()
+        if body is None:
+            return responses.unreadable_body()
+        change = connection_patch.of_connection(body)
+        if isinstance(change, FakeResponse):
+            return change
+        connection.update(change)
+        # As the real server: what waits for capacity does not outlive a change.
+        for job in self.jobs.values():
+            if job.connection_id == connection_id and job.status == "queued":
+                job.set_status("cancelled", asked.at)
+        return responses.as_json(self._show(connection))
+
+    def _streams(self, asked: RecordedRequest) -> FakeResponse:
+        source_id = asked.value("sourceId")
+        refused = list_queries.refusal(asked, "sourceId", "destinationId")
+        if source_id is None or refused is not None:
+            return refused or responses.invalid_input("publicGetStreamProperties.sourceId", None, "must not be null")
+        if self._find(self.sources, "sourceId", source_id) is None:
+            return self._not_found("SOURCE_CONNECTION", source_id, "WORKSPACE_READER")
+        names = {
+            stream["name"]: stream
+            for each in self.connections
+            if each["sourceId"] == source_id
+            for stream in each["configurations"]["streams"]
+        }
+        return responses.as_json(
+            [
+                {
+                    "streamName": name,
+                    # Spelled so, and absent for a source without namespaces.
+                    **({"streamnamespace": stream["namespace"]} if "namespace" in stream else {}),
+                    "syncModes": list(_SYNC_MODES),
+                    "defaultCursorField": stream["cursorField"],
+                    "sourceDefinedCursorField": False,
+                    "sourceDefinedPrimaryKey": stream["primaryKey"],
+                    "propertyFields": [["id"], ["updated_at"]],
+                }
+                for name, stream in names.items()
+            ]
+        )
+
+    def _one(self, kind: str, rows: Iterable[dict[str, Any]], id_name: str, key: str) -> FakeResponse:
+        row = self._find(rows, id_name, key)
+        return self._not_found(kind, key, "WORKSPACE_READER") if row is None else responses.as_json(self._show(row))
+
+    @staticmethod
+    def _find(rows: Iterable[dict[str, Any]], id_name: str, key: str) -> dict[str, Any] | None:
+        return next((row for row in rows if row[id_name] == key), None)
+
+    def _not_found(self, kind: str, key: str, permission: str) -> FakeResponse:
+        """Return the answer to an id that is not known: it depends on who asks, and on whether it is an id at all."""
+        if self.edition != "community":
+            return responses.forbidden(permission)
+        if list_queries.is_uuid(key):
+            return responses.not_found(kind, key)
+        return responses.error_id(500, f"Internal Server Error: Invalid UUID string: {key}", _ILLEGAL_ARGUMENT)
+
+    def _in_workspaces(self, asked: RecordedRequest, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        ids = asked.values("workspaceIds")
+        found = [row for row in rows if not ids or row["workspaceId"] in ids]
+        if self.is_unordered:
+            random.shuffle(found)
+        return found
+
+
+def _origin(asked: RecordedRequest) -> str:
+    return f"http://{asked.headers.get('host', 'localhost')}"

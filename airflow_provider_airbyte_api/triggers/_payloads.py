@@ -1,0 +1,121 @@
+"""What a trigger tells the task that it wakes: the one place that writes such an event, and the one that reads it.
+
+::
+
+    {"status": "succeeded" | "failed" | "cancelled" | "timeout" | "error",
+     "job_id": 12345,
+     "job": {…the job, with those fields of the API that are known here…} | None,
+     "poll_count": 17,
+     "error": {"type": "AirbyteUnreachableError", "message": "…", "fields": {…}} | None,
+     "metadata": {…what the task gave the trigger for itself…}}
+
+Airflow encodes an event as MessagePack and stores it as JSON; one that cannot be encoded would end the triggerer. So
+an event holds nothing but what :mod:`~.api.safe` lets pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_airbyte_api.api.jobs import WaitResult
+from airflow_provider_airbyte_api.api.models import JOB_FIELDS, TERMINAL_STATUSES, Job, JobStatus
+from airflow_provider_airbyte_api.api.safe import MAX_TEXT, dict_or_empty, safe_int, safe_json, safe_repr
+from airflow_provider_airbyte_api.exceptions import (
+    AirbyteError,
+    AirbyteJobTimeoutError,
+    AirbyteTriggerEventError,
+    error_from_dict,
+    error_to_dict,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+MAX_METADATA = 100_000
+"""Items, and characters of a text, in what a task hands on to itself. It is the task's own, and may be long."""
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """A job that is finished, or the ``error`` that ended the wait. ``job`` is None if the event has none."""
+
+    job_id: int
+    job: Job | None = None
+    poll_count: int = 0
+    error: AirbyteError | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_stale_failure(self, context: Context) -> bool:
+        """Tell whether it ended an earlier try, and not well: Airflow 3.0 hands a retry the same event once more."""
+        is_well = self.error is None and (self.job is None or self.job.status == JobStatus.SUCCEEDED)
+        return not is_well and self.metadata.get("try_number", try_number_of(context)) != try_number_of(context)
+
+
+def job_payload(waited: WaitResult, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event for a finished job."""
+    raw = waited.job.raw
+    return {
+        "status": waited.job.status,
+        "job_id": waited.job.job_id,
+        "job": safe_json({name: raw[name] for name in JOB_FIELDS if name in raw}, max_text=MAX_TEXT),
+        "poll_count": waited.poll_count,
+        "error": None,
+        "metadata": safe_json(dict(metadata), max_items=MAX_METADATA, max_text=MAX_METADATA),
+    }
+
+
+def error_payload(job_id: int, error: AirbyteError, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event for a wait that ended without the job's end."""
+    return {
+        "status": "timeout" if isinstance(error, AirbyteJobTimeoutError) else "error",
+        "job_id": safe_int(job_id, 0) or 0,
+        "job": None,
+        "poll_count": 0,
+        "error": error_to_dict(error),
+        "metadata": safe_json(dict(metadata), max_items=MAX_METADATA, max_text=MAX_METADATA),
+    }
+
+
+def parse(event: object) -> JobEvent:
+    """Return what ``event`` says.
+
+    :raises AirbyteTriggerEventError: if it is no event of ours. It fails closed: nothing unknown is ever success.
+    """
+    if not isinstance(event, dict):
+        raise _invalid(event, "no dict")
+    status, job_id = event.get("status"), safe_int(event.get("job_id"), 0)
+    metadata = dict_or_empty(event.get("metadata"))
+    if job_id is None:
+        raise _invalid(event, "no job_id")
+    if not isinstance(status, str):
+        raise _invalid(event, "no status")
+    if status in ("timeout", "error"):
+        error = error_from_dict(event.get("error") or {"message": f"Waiting for job {job_id} ended with {status}."})
+        return JobEvent(job_id, error=error, metadata=metadata)
+    if status not in TERMINAL_STATUSES:
+        raise _invalid(event, f"status {safe_repr(status)}")
+    job = None
+    if event.get("job") is not None:
+        try:
+            job = Job.from_json(safe_json(event["job"]))
+        except (KeyError, TypeError, ValueError):
+            raise _invalid(event, "a job that cannot be read") from None
+        if (job.job_id, job.status) != (job_id, status):
+            raise _invalid(event, "a job that contradicts it")
+    return JobEvent(job_id, job, safe_int(event.get("poll_count"), 0) or 0, metadata=metadata)
+
+
+def try_number_of(context: Context) -> int:
+    """Return which try of the task this is."""
+    ctx: Any = context
+    return int(getattr(ctx.get("ti"), "try_number", 1) or 1)
+
+
+def _invalid(event: object, what: str) -> AirbyteTriggerEventError:
+    return AirbyteTriggerEventError(
+        f"The task was woken by an event with {what}, and so nobody knows how its job ended: {safe_repr(event, 500)}. "
+        "Expected a dict with status and job_id from AirbyteJobTrigger. Look at the job in Airbyte; if it is well, "
+        "clear the task."
+    )

@@ -1,0 +1,62 @@
+"""Looking up Airflow connections from an event loop, once for all triggers that need the same one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from airflow.providers.common.compat.connection import get_async_connection
+
+from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.hooks.masking import amask_secret
+from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_settings
+from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
+
+SETTINGS_TTL = 60.0
+"""Seconds that a looked-up connection is used for newcomers."""
+
+
+async def get_settings(airbyte_conn_id: str, *, rejected: ClientConfig | None = None) -> ClientConfig:
+    """Return what the Airflow connection says, looked up within the last minute.
+
+    It never blocks the event loop, and a thousand triggers that start together look it up once.
+
+    :param other_than: what it said, and Airbyte refused: it is looked up anew, unless somebody did already.
+    """
+    lookups = _LOOKUPS.setdefault(asyncio.get_running_loop(), {})
+    lookup = lookups.get(airbyte_conn_id)
+    if lookup is None or lookup.is_stale(rejected):
+        lookup = lookups[airbyte_conn_id] = _Lookup()
+        lookup.task = create_background_task(_load(airbyte_conn_id, lookup))
+    if lookup.settings is not None:
+        return lookup.settings
+    found: ClientConfig = await asyncio.shield(lookup.task)
+    return found
+
+
+class _Lookup:
+    """A look-up, under way or done."""
+
+    def __init__(self) -> None:
+        self.began = CLOCK.time()
+        self.settings: ClientConfig | None = None
+        self.task: Any = None
+
+    def is_stale(self, rejected: ClientConfig | None) -> bool:
+        if self.settings is None:
+            return bool(self.task.done())  # it failed
+        return self.settings == rejected or CLOCK.time() > self.began + SETTINGS_TTL
+
+
+async def _load(airbyte_conn_id: str, lookup: _Lookup) -> ClientConfig:
+    connection = await get_async_connection(airbyte_conn_id)
+    settings = parse_settings(connection)
+    for secret in extract_secrets(connection, settings):
+        await amask_secret(secret)
+    lookup.settings, lookup.task = settings, None  # a task would keep its event loop alive
+    return settings
+
+
+_LOOKUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Lookup]] = WeakKeyDictionary()
