@@ -42,7 +42,7 @@ demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local
 	@$(PY) -m dev.demo
 
 airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
-	@$(PY) -m dev.play
+	@$(PY) -m dev.sandbox
 
 test: lint types $(UNIT) stack  ## Everything that has to pass on the newest Airflow
 

@@ -55,7 +55,7 @@ class AirbyteConfigError(AirbyteError):
 
 
 class AirbyteUnreachableError(AirbyteError):
-    """No reply came: DNS, refused, reset, TLS, time-out. ``kind`` says which: see :class:`~.http.TransportErrorKind`."""
+    """No response arrived: DNS, refused, reset, TLS, timeout. ``kind`` is a :class:`~.api.http.TransportErrorKind`."""
 
     retryable = True
     url: str = ""

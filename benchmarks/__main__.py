@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 
-from benchmarks import parsing, report, waiting, working
+from benchmarks import bench_triggers, bench_workers, parsing, report
 from benchmarks.environments import OFFICIAL, OURS, Environment
 
 OURS_ONLY = (1_000, 10_000)
@@ -21,17 +21,17 @@ def main() -> None:
     for count in (*BOTH, *OURS_ONLY):
         for environment in environments if count in BOTH else [OURS]:
             print(f"{count:,} waiting, {environment.name} …", flush=True)
-            crowds.append(waiting.measure(environment, count))
+            crowds.append(bench_triggers.measure(environment, count))
     bursts = []
     for environment in environments:
         print(f"{BURST} that start at once, {environment.name} …", flush=True)
-        bursts.append(waiting.measure(environment, BURST, burst=True))
+        bursts.append(bench_triggers.measure(environment, BURST, burst=True))
     parses, works = {}, {}
     for environment in environments:
         print(f"Parsing and working, {environment.name} …", flush=True)
         parses[environment.name] = parsing.measure(environment)
-        works[environment.name] = working.measure(environment)
-    works["disk"] = working.measure(OURS, {"disk_cache": True})
+        works[environment.name] = bench_workers.measure(environment)
+    works["disk"] = bench_workers.measure(OURS, {"disk_cache": True})
     measured = report.Measured(crowds, bursts, parses, works, version("apache-airflow"), OFFICIAL.provider_version)
     print(report.table(measured))
     report.write(measured)

@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeAlias
 
+from benchmarks.bench_triggers import INTERVAL, TriggerStats
+from benchmarks.bench_workers import PROCESSES, SOURCES, WorkerStats
 from benchmarks.environments import LATENCY, ROOT
 from benchmarks.parsing import Parsing
-from benchmarks.waiting import INTERVAL, TriggerStats
-from benchmarks.working import PROCESSES, SOURCES, WorkerStats
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "images" / "waiting.svg"

@@ -13,7 +13,7 @@ from airflow_provider_airbyte_api.operators.airbyte import (
 NAME = "Stripe → BigQuery"
 
 with DAG(dag_id="example_airbyte_full_refresh", schedule=None, catchup=False, tags=["airbyte"]) as dag:
-    own = AirbyteUpdateConnectionOperator(task_id="own_the_schedule", schedule="manual", connection_name=NAME)
+    own = AirbyteUpdateConnectionOperator(task_id="own_the_schedule", airbyte_schedule="manual", connection_name=NAME)
     # A clear would cancel a sync that runs: here it waits for its end.
     clear = AirbyteClearOperator(
         task_id="clear", connection_name=NAME, on_running="wait", deferrable=True, poll_interval=2

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class AirbyteCancelJobOperator(BaseOperator):
-    """Cancels a job, or what runs on an Airbyte connection, and waits until it has stopped.
+    """Cancels a job, or the running job of an Airbyte connection, and waits until it has stopped.
 
-    What is finished is left alone: Airbyte's own cancel would stop a newer job of the same connection. That there is
-    nothing to cancel is no failure. It returns a dict with ``job_id``, ``status`` and ``cancelled``, which is True if
-    the job was cancelled now or before; they are None and False if nothing runs.
+    A finished job is left alone: Airbyte's own cancel would stop a newer job of the same connection. If nothing is
+    running, the task succeeds. Returns a dict with ``job_id``, ``status`` and ``cancelled``, which is True if the job
+    was cancelled now or before; they are None, None and False if nothing is running.
 
-    :param job_id: the job: a number, or a template that renders to one; or else
-    :param connection_id: the UUID of an Airbyte connection, whose running job is meant; or else
-    :param connection_name: its name, exactly.
-    :param workspace_id: look for the name in this workspace only.
-    :param workspace_name: the same by name.
-    :param airbyte_conn_id: the id of the Airflow connection.
+    :param job_id: ID of the job: a number, or a template that renders to one (templated). Give it or a connection.
+    :param connection_id: UUID of the Airbyte connection whose running job is cancelled (templated).
+    :param connection_name: Exact name of that connection, instead of ``connection_id`` (templated).
+    :param workspace_id: Look up ``connection_name`` in this workspace only (templated).
+    :param workspace_name: Name of that workspace, instead of ``workspace_id`` (templated).
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
     template_fields: Sequence[str] = ("job_id", *CONNECTION_FIELDS, "airbyte_conn_id")

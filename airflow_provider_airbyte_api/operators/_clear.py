@@ -2,32 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_airbyte_api._defaults import ON_RUNNING_CLEAR
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_airbyte_api._defaults import (
+    DEFAULT_CONN_ID,
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_TIMEOUT,
+    DEFAULT_UNREACHABLE_TIMEOUT,
+    ON_RUNNING_CLEAR,
+)
 from airflow_provider_airbyte_api._validation import check_choice, raise_config_error
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
 
+if TYPE_CHECKING:
+    from airflow_provider_airbyte_api.types import ClearJobType, OnInactive, OnRunningClear
+
 
 class AirbyteClearOperator(AirbyteJobOperator):
-    """Removes what an Airbyte connection has brought to its destination, and waits until that is done.
+    """Deletes the data that an Airbyte connection has written to its destination, and waits until that is done.
 
-    Airbyte forgets how far it came as well, so the next sync moves everything anew. It clears all streams: the public
-    API has no way to clear one of them.
+    Airbyte also deletes the connection's sync state, so the next sync moves all data again. All streams are cleared:
+    the public API cannot clear a single stream. A task run is exactly one clear; retries behave as in
+    :class:`~.airbyte.AirbyteSyncOperator`, and so do the XComs and the returned dict.
 
-    Each task run is one clear, whatever fails: see :class:`~.airbyte.AirbyteJobOperator`, which has all other
-    parameters.
-
-    :param job_type: ``clear`` or ``reset``, two words for one thing: Airbyte shows a job of the type ``reset`` for
-        both. A clear needs the role of an editor, a reset that of a runner; Airbyte before 0.62.4 knows only that one.
-    :param on_running: what to do if a job of the connection runs, which Airbyte would cancel for the clear, without a
-        word: ``fail``, and start nothing; ``wait`` for its end, then clear; ``skip`` the task; or ``restart``: cancel
-        it, then clear.
+    :param connection_id: UUID of the Airbyte connection (templated). Required unless ``connection_name`` is given.
+    :param connection_name: Exact name of the Airbyte connection (templated). Mutually exclusive with
+        ``connection_id``.
+    :param workspace_id: Look up ``connection_name`` in this workspace only (templated).
+    :param workspace_name: Name of that workspace, instead of ``workspace_id`` (templated).
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
+    :param wait_for_completion: Wait until the job has finished. If False, the task succeeds once the job is started.
+        Default: True.
+    :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
+    :param poll_interval: Seconds between two polls of the job, at least 1. Default: 30.
+    :param timeout: Seconds from the start of the job until it must have finished. After that the job is cancelled and
+        the task fails. None: no limit. Default: 7 days.
+    :param queue_timeout: Seconds from the start of the job until it must have left the queue (statuses ``pending`` and
+        ``queued``). After that the job is cancelled and the task fails. Default: None, no limit.
+    :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. The job is not
+        cancelled then, since its status is unknown. Default: 1800.
+    :param job_type: ``clear`` or ``reset``: two names of the same operation, which Airbyte shows as ``reset``. A clear
+        requires the editor role, a reset the runner role. Airbyte before 0.62.4 knows only ``reset``. Default:
+        ``clear``.
+    :param on_running: What to do if a job of the connection is already running, since Airbyte would cancel it.
+        ``fail``: start nothing. ``wait``: wait until it has finished, then clear. ``skip`` the task. ``restart``:
+        cancel it, then clear. Default: ``fail``.
+    :param on_inactive: ``fail`` or ``skip`` the task if the Airbyte connection is inactive, locked or deleted. Default:
+        ``fail``.
+    :param cancel_on_kill: Cancel the job if the task is killed, marked or cleared while it runs. A job that the task
+        only attached to is never cancelled. Default: True.
+    :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer store it; on
+        older versions a retry asks Airbyte for a running job that was started since the DAG run began. Default: True.
+    :raises AirbyteConfigError: if a parameter is invalid.
+    :raises AirbyteJobError: if the clear failed, was cancelled or timed out.
     """
 
-    def __init__(self, *, job_type: str = "clear", on_running: str = "fail", **kwargs: Any) -> None:
-        super().__init__(on_running=check_choice(on_running, "on_running", ON_RUNNING_CLEAR), **kwargs)
-        if job_type == "refresh":
+    def __init__(
+        self,
+        *,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        workspace_id: str | None = None,
+        workspace_name: str | None = None,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        queue_timeout: float | None = None,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        job_type: ClearJobType = "clear",
+        on_running: OnRunningClear = "fail",
+        on_inactive: OnInactive = "fail",
+        cancel_on_kill: bool = True,
+        durable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            connection_id=connection_id,
+            connection_name=connection_name,
+            workspace_id=workspace_id,
+            workspace_name=workspace_name,
+            airbyte_conn_id=airbyte_conn_id,
+            wait_for_completion=wait_for_completion,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            queue_timeout=queue_timeout,
+            unreachable_timeout=unreachable_timeout,
+            on_running=check_choice(on_running, "on_running", ON_RUNNING_CLEAR),
+            on_inactive=on_inactive,
+            cancel_on_kill=cancel_on_kill,
+            durable=durable,
+            **kwargs,
+        )
+        if str(job_type) == "refresh":
             raise_config_error(
                 "job_type is 'refresh', which Airbyte's public API does not offer (it answers 422). A clear and then a "
                 "sync does nearly the same, but the destination is empty in between."

@@ -108,17 +108,17 @@ class _ListNamedOperator(_ListOperator):
 
 
 class AirbyteListSourcesOperator(_ListNamedOperator):
-    """Lists sources, by name: dicts with ``sourceId``, ``name``, ``sourceType`` and so on.
+    """Lists sources, sorted by name: dicts with ``sourceId``, ``name``, ``sourceType`` and so on.
 
-    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
-        workspace that does not exist is an error.
-    :param workspace_names: the same by name.
-    :param name: only those of exactly this name.
-    :param name_pattern: only those whose name matches, as ``prod-*``.
-    :param source_type: only those of this type, as ``postgres``; it is empty for custom connectors.
-    :param include_configuration: leave ``configuration`` in. It has host names, user names and the like in it, its
-        secrets masked by Airbyte, and it may be large: the list goes to XCom.
-    :param airbyte_conn_id: the id of the Airflow connection.
+    :param workspace_ids: Only those of these workspaces (templated). A workspace that does not exist is an error.
+        Default: all workspaces that the application's user can access.
+    :param workspace_names: Names of those workspaces, instead of or in addition to ``workspace_ids`` (templated).
+    :param name: Only those with exactly this name (templated).
+    :param name_pattern: Only those whose name matches this pattern, such as ``prod-*`` (templated).
+    :param source_type: Only those of this type, such as ``postgres`` (templated). Custom connectors have no type.
+    :param include_configuration: Keep ``configuration`` in the result. It contains host and user names; Airbyte masks
+        its secrets. It may be large, and the result is stored as an XCom. Default: False.
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
     template_fields: Sequence[str] = (
@@ -131,8 +131,27 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
     )
     resource_label = "sources"
 
-    def __init__(self, *, source_type: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        workspace_ids: str | Iterable[str] | None = None,
+        workspace_names: str | Iterable[str] | None = None,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        source_type: str | None = None,
+        include_configuration: bool = False,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            workspace_ids=workspace_ids,
+            workspace_names=workspace_names,
+            name=name,
+            name_pattern=name_pattern,
+            include_configuration=include_configuration,
+            airbyte_conn_id=airbyte_conn_id,
+            **kwargs,
+        )
         self.source_type = source_type
         self.given = provided_fields(self, self.template_fields)
 
@@ -145,10 +164,17 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
 
 
 class AirbyteListDestinationsOperator(_ListNamedOperator):
-    """Lists destinations, by name: dicts with ``destinationId``, ``name``, ``destinationType`` and so on.
+    """Lists destinations, sorted by name: dicts with ``destinationId``, ``name``, ``destinationType`` and so on.
 
-    :param workspace_ids: see :class:`AirbyteListSourcesOperator`, as for all else.
-    :param destination_type: only those of this type, as ``bigquery``; it is empty for custom connectors.
+    :param workspace_ids: Only those of these workspaces (templated). A workspace that does not exist is an error.
+        Default: all workspaces that the application's user can access.
+    :param workspace_names: Names of those workspaces, instead of or in addition to ``workspace_ids`` (templated).
+    :param name: Only those with exactly this name (templated).
+    :param name_pattern: Only those whose name matches this pattern, such as ``prod-*`` (templated).
+    :param destination_type: Only those of this type, such as ``bigquery`` (templated). Custom connectors have no type.
+    :param include_configuration: Keep ``configuration`` in the result. It contains host and user names; Airbyte masks
+        its secrets. It may be large, and the result is stored as an XCom. Default: False.
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
     template_fields: Sequence[str] = (
@@ -161,8 +187,27 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
     )
     resource_label = "destinations"
 
-    def __init__(self, *, destination_type: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        workspace_ids: str | Iterable[str] | None = None,
+        workspace_names: str | Iterable[str] | None = None,
+        name: str | None = None,
+        name_pattern: str | None = None,
+        destination_type: str | None = None,
+        include_configuration: bool = False,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            workspace_ids=workspace_ids,
+            workspace_names=workspace_names,
+            name=name,
+            name_pattern=name_pattern,
+            include_configuration=include_configuration,
+            airbyte_conn_id=airbyte_conn_id,
+            **kwargs,
+        )
         self.destination_type = destination_type
         self.given = provided_fields(self, self.template_fields)
 
@@ -175,21 +220,23 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
 
 
 class AirbyteListConnectionsOperator(_ListNamedOperator):
-    """Lists Airbyte connections, by name: dicts with ``connectionId``, ``name``, ``status`` and so on.
+    """Lists Airbyte connections, sorted by name: dicts with ``connectionId``, ``name``, ``status`` and so on.
 
-    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default. A
-        workspace that does not exist is an error.
-    :param workspace_names: the same by name.
-    :param name: only those of exactly this name.
-    :param name_pattern: only those whose name matches, as ``prod-*``.
-    :param status: only those of this status; None: of any. Default: ``active``, for the others cannot be synced.
-    :param tags: only those with one of these tags, by name or by id (Airbyte 1.6 and newer).
-    :param source_id: only those from this source.
-    :param source_name: the same by name.
-    :param destination_id: only those to this destination.
-    :param destination_name: the same by name.
-    :param include_configuration: leave ``configurations`` in, with every stream. It may be large.
-    :param airbyte_conn_id: the id of the Airflow connection.
+    :param workspace_ids: Only those of these workspaces (templated). A workspace that does not exist is an error.
+        Default: all workspaces that the application's user can access.
+    :param workspace_names: Names of those workspaces, instead of or in addition to ``workspace_ids`` (templated).
+    :param name: Only those with exactly this name (templated).
+    :param name_pattern: Only those whose name matches this pattern, such as ``prod-*`` (templated).
+    :param status: Only those with this status (templated). None: any status. Default: ``active``, since the others
+        cannot be synced.
+    :param tags: Only those with one of these tags, given by name or ID (templated; Airbyte 1.6 and newer).
+    :param source_id: Only those from this source (templated).
+    :param source_name: Name of that source, instead of ``source_id`` (templated).
+    :param destination_id: Only those to this destination (templated).
+    :param destination_name: Name of that destination, instead of ``destination_id`` (templated).
+    :param include_configuration: Keep ``configurations`` in the result, with every stream. It may be large. Default:
+        False.
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
     template_fields: Sequence[str] = (
@@ -210,15 +257,29 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
     def __init__(
         self,
         *,
+        workspace_ids: str | Iterable[str] | None = None,
+        workspace_names: str | Iterable[str] | None = None,
+        name: str | None = None,
+        name_pattern: str | None = None,
         status: str | None = "active",
         tags: str | Iterable[str] | None = None,
         source_id: str | None = None,
         source_name: str | None = None,
         destination_id: str | None = None,
         destination_name: str | None = None,
+        include_configuration: bool = False,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            workspace_ids=workspace_ids,
+            workspace_names=workspace_names,
+            name=name,
+            name_pattern=name_pattern,
+            include_configuration=include_configuration,
+            airbyte_conn_id=airbyte_conn_id,
+            **kwargs,
+        )
         self.status = status
         self.tags = tags
         _check_exclusive("source_id", source_id, "source_name", source_name)
@@ -249,21 +310,22 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
 
 
 class AirbyteListJobsOperator(_ListOperator):
-    """Lists jobs, the newest first: dicts with ``jobId``, ``status``, ``jobType``, ``startTime`` and so on.
+    """Lists jobs, newest first: dicts with ``jobId``, ``status``, ``jobType``, ``startTime`` and so on.
 
-    :param connection_id: only those of this Airbyte connection; then the workspaces do not count.
-    :param connection_name: the same by name; it is looked for in the workspaces, if there are any given.
-    :param workspace_ids: only those of these workspaces; of all that the application's user sees by default.
-    :param workspace_names: the same by name.
-    :param status: only those of this one status.
-    :param job_type: only those of this one type: sync, reset, clear or refresh.
-    :param created_after: only those that were created then or later: a datetime, or a text in ISO 8601, which may be a
-        template. The next three likewise.
-    :param created_before: only those that were created then or earlier.
-    :param updated_after: only those whose status changed last then or later.
-    :param updated_before: only those whose status changed last then or earlier.
-    :param limit: how many at the most.
-    :param airbyte_conn_id: the id of the Airflow connection.
+    :param connection_id: Only those of this Airbyte connection (templated). The workspaces have no effect then.
+    :param connection_name: Name of that connection, instead of ``connection_id`` (templated). It is looked up in the
+        given workspaces.
+    :param workspace_ids: Only those of these workspaces (templated). Default: all workspaces that the application's
+        user can access.
+    :param workspace_names: Names of those workspaces, instead of or in addition to ``workspace_ids`` (templated).
+    :param status: Only those with this status (templated).
+    :param job_type: Only those of this type: ``sync``, ``reset``, ``clear`` or ``refresh`` (templated).
+    :param created_after: Only those created at this time or later: a datetime or an ISO 8601 string (templated).
+    :param created_before: Only those created at this time or earlier, likewise (templated).
+    :param updated_after: Only those whose status last changed at this time or later, likewise (templated).
+    :param updated_before: Only those whose status last changed at this time or earlier, likewise (templated).
+    :param limit: Maximum number of jobs. Default: 100.
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
     template_fields: Sequence[str] = (
@@ -286,6 +348,8 @@ class AirbyteListJobsOperator(_ListOperator):
         *,
         connection_id: str | None = None,
         connection_name: str | None = None,
+        workspace_ids: str | Iterable[str] | None = None,
+        workspace_names: str | Iterable[str] | None = None,
         status: str | None = None,
         job_type: str | None = None,
         created_after: datetime | str | None = None,
@@ -293,9 +357,15 @@ class AirbyteListJobsOperator(_ListOperator):
         updated_after: datetime | str | None = None,
         updated_before: datetime | str | None = None,
         limit: int = 100,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            workspace_ids=workspace_ids,
+            workspace_names=workspace_names,
+            airbyte_conn_id=airbyte_conn_id,
+            **kwargs,
+        )
         _check_exclusive("connection_id", connection_id, "connection_name", connection_name)
         self.connection_id = connection_id
         self.connection_name = connection_name

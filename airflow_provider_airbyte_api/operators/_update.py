@@ -24,23 +24,25 @@ if TYPE_CHECKING:
 
 
 class AirbyteUpdateConnectionOperator(BaseOperator):
-    """Switches an Airbyte connection on or off, and changes whether and when Airbyte itself syncs it.
+    """Activates or deactivates an Airbyte connection, and changes when Airbyte itself syncs it.
 
-    For teams that let Airflow own the schedule: ``schedule="manual"``. Airbyte is told only of what is different, for
-    any update cancels a job of the connection that waits in Airbyte's queue. It returns a dict with ``connection_id``,
-    ``name``, ``status``, ``schedule`` (as the API shows it) and ``changed``, a list of what was different.
+    With ``airbyte_schedule="manual"`` only Airflow starts its syncs. A request is sent only if something differs, since
+    any update cancels a job of the connection that is queued in Airbyte. Returns a dict with ``connection_id``,
+    ``name``, ``status``, ``schedule`` (as in the API) and ``changed``, the list of what was different.
 
-    :param connection_id: the UUID of the Airbyte connection; or else
-    :param connection_name: its name, exactly.
-    :param workspace_id: look for the name in this workspace only.
-    :param workspace_name: the same by name.
-    :param status: ``active`` or ``inactive``; None: as it is.
-    :param schedule: ``manual``, or a cron expression of Quartz in UTC, such as ``0 0 5 * * ?`` (second, minute, hour,
-        day of the month, month, day of the week); None: as it is.
-    :param airbyte_conn_id: the id of the Airflow connection. Its application's user has to be an editor.
+    :param connection_id: UUID of the Airbyte connection (templated). Required unless ``connection_name`` is given.
+    :param connection_name: Exact name of the Airbyte connection (templated). Mutually exclusive with
+        ``connection_id``.
+    :param workspace_id: Look up ``connection_name`` in this workspace only (templated).
+    :param workspace_name: Name of that workspace, instead of ``workspace_id`` (templated).
+    :param status: ``active`` or ``inactive`` (templated). Default: None, unchanged.
+    :param airbyte_schedule: ``manual``, or a Quartz cron expression in UTC, such as ``0 0 5 * * ?`` (second, minute,
+        hour, day of month, month, day of week) (templated). Default: None, unchanged.
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Its application's user must be an editor. Default:
+        ``airbyte_api_default``.
     """
 
-    template_fields: Sequence[str] = (*CONNECTION_FIELDS, "status", "schedule", "airbyte_conn_id")
+    template_fields: Sequence[str] = (*CONNECTION_FIELDS, "status", "airbyte_schedule", "airbyte_conn_id")
     operator_extra_links = (AirbyteConnectionLink(),)
     ui_color = "#e5e4ff"
 
@@ -52,21 +54,23 @@ class AirbyteUpdateConnectionOperator(BaseOperator):
         workspace_id: str | None = None,
         workspace_name: str | None = None,
         status: str | None = None,
-        schedule: str | None = None,
+        airbyte_schedule: str | None = None,
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         require_exactly_one(connection_id, connection_name)
-        if status is None and schedule is None:
-            raise_config_error("status and schedule are None, expected at least one of them: there is nothing to do.")
+        if status is None and airbyte_schedule is None:
+            raise_config_error(
+                "status and airbyte_schedule are None, expected at least one of them: there is nothing to do."
+            )
         self.connection_id = connection_id
         self.connection_name = connection_name
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
         self.given = provided_fields(self, CONNECTION_FIELDS)
         self.status = status
-        self.airbyte_schedule = schedule
+        self.airbyte_schedule = airbyte_schedule
         self.airbyte_conn_id = airbyte_conn_id
 
     @short_traceback

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.api.outcome import JobContext
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.triggers._payloads import JobEvent
+    from airflow_provider_airbyte_api.types import OnFailed
 
 T = TypeVar("T")
 
@@ -195,13 +196,14 @@ class AirbyteJobSensor(_AirbyteSensor):
     job. All of Airflow's own sensor parameters hold; ``timeout`` counts from the first look, ``soft_fail`` skips the
     task whether the job fails or the time is over.
 
-    :param job_id: the job: a number, or a template that renders to one.
-    :param airbyte_conn_id: the id of the Airflow connection.
-    :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: seconds between two looks: Airflow's ``poke_interval`` under the name that it has in all
-        classes of this package. Give one of the two. Less than 1 counts as 1.
-    :param unreachable_timeout: seconds that Airbyte may be away meanwhile. With ``mode="reschedule"`` no poke knows
-        since when it is away, and the sensor's own ``timeout`` is the limit.
+    :param job_id: ID of the job: a number, or a template that renders to one (templated).
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
+    :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
+    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Give one of the two.
+        Default: ``poke_interval``, which is 60.
+    :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. With
+        ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
+        Default: 1800.
     """
 
     template_fields: Sequence[str] = ("job_id", "airbyte_conn_id")
@@ -210,9 +212,19 @@ class AirbyteJobSensor(_AirbyteSensor):
         self,
         *,
         job_id: int | str,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            airbyte_conn_id=airbyte_conn_id,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            unreachable_timeout=unreachable_timeout,
+            **kwargs,
+        )
         self.job_id = job_id
 
     @short_traceback
@@ -289,24 +301,29 @@ class AirbyteJobSensor(_AirbyteSensor):
 
 
 class AirbyteFreshnessSensor(_AirbyteSensor):
-    """Waits until an Airbyte connection's data is fresh, whoever syncs it: Airflow, Airbyte's own schedule, a person.
+    """Waits until the data of an Airbyte connection is fresh, regardless of who syncs it.
 
-    Fresh is a sync that succeeded, ended after ``completed_after``, no longer ago than ``max_age``, and moved
-    ``min_rows``. Without either of the first two, it has to have ended after the DAG run's data interval. It returns
-    what an :class:`~..operators.airbyte.AirbyteSyncOperator` does. One request is one look.
+    Data is fresh if a sync succeeded, finished after ``completed_after`` and within ``max_age``, and moved at least
+    ``min_rows`` rows. Without ``completed_after`` and ``max_age``, it must have finished after the data interval of the
+    DAG run. Returns the same dict as :class:`~..operators.airbyte.AirbyteSyncOperator`. Each poll is one request.
 
-    :param connection_id: the UUID of the Airbyte connection; or else
-    :param connection_name: its name, exactly.
-    :param workspace_id: look for the name in this workspace only.
-    :param workspace_name: the same by name.
-    :param max_age: how old the data may be: a ``timedelta``, or seconds.
-    :param completed_after: a datetime, or a text in ISO 8601, which may be a template.
-    :param min_rows: how many rows that sync has to have moved.
-    :param on_failed: ``wait`` for another sync if one failed or was cancelled that could have been fresh, or ``fail``.
-    :param airbyte_conn_id: the id of the Airflow connection.
-    :param deferrable: wait in the triggerer, without a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: seconds between two looks, as in :class:`AirbyteJobSensor`.
-    :param unreachable_timeout: seconds that Airbyte may be away meanwhile, as there.
+    :param connection_id: UUID of the Airbyte connection (templated). Required unless ``connection_name`` is given.
+    :param connection_name: Exact name of the Airbyte connection (templated). Mutually exclusive with
+        ``connection_id``.
+    :param workspace_id: Look up ``connection_name`` in this workspace only (templated).
+    :param workspace_name: Name of that workspace, instead of ``workspace_id`` (templated).
+    :param max_age: Maximum age of the data: a ``timedelta``, or seconds.
+    :param completed_after: The sync must have finished after this time: a datetime or an ISO 8601 string (templated).
+    :param min_rows: Minimum number of rows that the sync must have moved. Default: None, no minimum.
+    :param on_failed: ``wait`` for another sync, or ``fail``, if a sync that could have been fresh failed or was
+        cancelled. Default: ``wait``.
+    :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
+    :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
+    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Give one of the two.
+        Default: ``poke_interval``, which is 60.
+    :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. With
+        ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
+        Default: 1800.
     """
 
     template_fields: Sequence[str] = (*CONNECTION_FIELDS, "completed_after", "airbyte_conn_id")
@@ -321,10 +338,20 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         max_age: timedelta | float | None = None,
         completed_after: datetime | str | None = None,
         min_rows: int | None = None,
-        on_failed: str = "wait",
+        on_failed: OnFailed = "wait",
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            airbyte_conn_id=airbyte_conn_id,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            unreachable_timeout=unreachable_timeout,
+            **kwargs,
+        )
         require_exactly_one(connection_id, connection_name)
         self.connection_id = connection_id
         self.connection_name = connection_name

@@ -277,7 +277,7 @@ class LocalAirbyte:
         """Give the same reply to all requests that match, for the length of a ``with`` block.
 
         ``outage(path="/applications/token")`` is an outage of the token endpoint, ``outage(403, gateway="text")`` a
-        gateway that lets nobody through, and ``outage(lost=True)`` cuts each connection. See :meth:`next_reply`.
+        gateway that lets nobody through, and ``outage(lost=True)`` cuts each connection. See :meth:`respond_with`.
         """
         reply = None if status is None else responses.of_status(status, body, headers, gateway)
         fault = Fault(method, path, math.inf, reply, apply_first=False, delay=0.0, drop_connection=lost)

@@ -66,7 +66,7 @@ def test_a_boolean_that_is_none_is_refused_while_the_dag_is_parsed(name: str, sw
 def test_the_output_of_another_task_is_no_boolean(dag: DAG) -> None:
     other = AirbyteListJobsOperator(task_id="other")
     with pytest.raises(exceptions.AirbyteConfigError, match=r"^deferrable is XComArg.*, expected True or False"):
-        AirbyteSyncOperator(task_id="t", connection_id=STRIPE_TO_BIGQUERY, deferrable=other.output)
+        AirbyteSyncOperator(task_id="t", connection_id=STRIPE_TO_BIGQUERY, deferrable=other.output)  # type: ignore[arg-type]
 
 
 def test_a_group_refuses_a_boolean_that_is_none_while_the_dag_is_parsed(dag: DAG) -> None:

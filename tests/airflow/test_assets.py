@@ -68,7 +68,12 @@ def _no_events_yet(dag: DAG) -> None:
 
 @pytest.fixture(autouse=True)
 def _others_come_first_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("HEAD_START", 0.05), ("SPREAD", 0.0), ("POLL_INTERVAL", 0.02), ("CLAIM_SETTLES", 0.05)):
+    for name, seconds in (
+        ("OWNER_HEAD_START", 0.05),
+        ("MAX_JITTER", 0.0),
+        ("POLL_INTERVAL", 0.02),
+        ("CLAIM_SETTLE_TIME", 0.05),
+    ):
         monkeypatch.setattr(asset_events, name, seconds)
 
 

@@ -17,7 +17,7 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.airflow.conftest import XComs, run
-from tests.airflow.test_killing import Context, Store
+from tests.airflow.test_cancellation import Context, Store
 from tests.versions import not_on, since
 
 

@@ -14,8 +14,8 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger, AirbyteJobTrigger
 from tests.airflow.conftest import XComs, run
-from tests.airflow.test_killing import Context, Store, defer, execute, sync
-from tests.api.test_errors import all_kinds
+from tests.airflow.test_cancellation import Context, Store, defer, execute, sync
+from tests.test_exceptions import all_kinds
 from tests.versions import since
 
 TRANSIENT = [kind for kind in all_kinds() if kind.retryable]

@@ -31,7 +31,9 @@ def connection(airbyte: LocalAirbyte, connection_id: str = STRIPE_TO_BIGQUERY) -
 
 def test_the_schedule_is_taken_off_airbyte_once(dag: DAG, airbyte: LocalAirbyte) -> None:
     connection(airbyte)["schedule"] = CRON
-    AirbyteUpdateConnectionOperator(task_id="own", connection_name="{{ 'Stripe → BigQuery' }}", schedule="manual")
+    AirbyteUpdateConnectionOperator(
+        task_id="own", connection_name="{{ 'Stripe → BigQuery' }}", airbyte_schedule="manual"
+    )
     done = run(dag)
     assert done.xcom("own") == {
         "connection_id": STRIPE_TO_BIGQUERY,
@@ -47,7 +49,7 @@ def test_the_schedule_is_taken_off_airbyte_once(dag: DAG, airbyte: LocalAirbyte)
 def test_a_second_time_nothing_is_changed_and_a_queued_job_lives_on(airbyte: LocalAirbyte) -> None:
     queued = airbyte.add_job(STRIPE_TO_BIGQUERY, "queued")
     task = AirbyteUpdateConnectionOperator(
-        task_id="on", connection_id=STRIPE_TO_BIGQUERY, status="active", schedule="manual"
+        task_id="on", connection_id=STRIPE_TO_BIGQUERY, status="active", airbyte_schedule="manual"
     )
     assert execute(task)["changed"] == []
     assert airbyte.requests_to("PATCH", ".*") == []
@@ -73,7 +75,7 @@ def test_a_locked_connection_is_an_error_that_says_so(airbyte: LocalAirbyte) -> 
     [
         ({}, "nothing to do"),
         ({"status": "paused"}, "status is 'paused'"),
-        ({"schedule": "0 5 * * *"}, "cron expression of Quartz"),
+        ({"airbyte_schedule": "0 5 * * *"}, "cron expression of Quartz"),
     ],
 )
 def test_what_cannot_be_changed_is_named(airbyte: LocalAirbyte, given: dict[str, str], message: str) -> None:

@@ -10,7 +10,7 @@ from airflow_provider_airbyte_api.api.flow import Flow
 from airflow_provider_airbyte_api.api.http import Response
 from airflow_provider_airbyte_api.api.models import JobStatus
 from airflow_provider_airbyte_api.testing import responses
-from tests.api.talk import ScriptedDriver, job, no_response, reply
+from tests.api.scripted_driver import ScriptedDriver, job, no_response, reply
 
 
 def answer(made: responses.FakeResponse) -> Response:

@@ -57,14 +57,16 @@ def _run(
     environment: Environment, airbyte: LocalAirbyte, extra: dict[str, Any] | None, *what: str, **more: str
 ) -> dict[str, Any]:
     done = subprocess.run(
-        [environment.python, "benchmarks/work.py", what[0], environment.name, *what[1:]],
+        [environment.python, "benchmarks/worker_scenarios.py", what[0], environment.name, *what[1:]],
         env={**environment.variables(airbyte, extra), "BENCH_CONNECTION_ID": STRIPE_TO_BIGQUERY, **more},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"benchmarks/work.py {' '.join(what)} failed for {environment.name}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"benchmarks/worker_scenarios.py {' '.join(what)} failed for {environment.name}:\n{done.stderr[-2000:]}"
+        )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     said: dict[str, Any] = json.loads(lines[-1]) if lines else {}
     return said

@@ -59,7 +59,7 @@ def measure(environment: Environment, count: int, patience: float = 180.0, *, bu
         process = subprocess.Popen(
             [
                 environment.python,
-                "benchmarks/crowd.py",
+                "benchmarks/trigger_load.py",
                 environment.name,
                 str(count),
                 f"--interval={INTERVAL}",
@@ -86,7 +86,7 @@ def measure(environment: Environment, count: int, patience: float = 180.0, *, bu
             if said["phase"] == "ending":
                 threading.Thread(target=_end_all, args=(airbyte, count, ended), daemon=True).start()
         if process.wait() or not report:
-            raise RuntimeError(f"benchmarks/crowd.py failed in the environment of {environment.name}.")
+            raise RuntimeError(f"benchmarks/trigger_load.py failed in the environment of {environment.name}.")
         asked = [each.at for each in airbyte.requests if each.path.startswith("/jobs")]
         steady = sum(phases["steady"] <= at < phases["ending"] for at in asked)
         events = {int(job_id): at for job_id, at in report["events"].items()}

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_airbyte_api
 NAME = PACKAGE.name
 MAY_IMPORT = {
     "_defaults": set(),
+    "types": {"api"},
     "exceptions": {"api"},
     "api": {"_defaults", "api", "exceptions"},
     "clients": {"api", "clients", "exceptions", "__init__"},
@@ -23,8 +24,9 @@ MAY_IMPORT = {
     "retry_policy": {"exceptions"},
     "polling": {"_defaults", "api", "clients", "exceptions", "polling"},
     "triggers": {"_airflow_compat", "_defaults", "api", "clients", "exceptions", "hooks", "polling", "triggers"},
+    "_tracebacks": {"exceptions"},
     "operators": {
-        *("_airflow_compat", "_defaults", "_validation", "api", "assets", "exceptions"),
+        *("_airflow_compat", "_defaults", "_tracebacks", "_validation", "api", "assets", "exceptions", "types"),
         *("hooks", "links", "triggers", "operators"),
     },
     "links": {"links"},
@@ -32,11 +34,13 @@ MAY_IMPORT = {
     "sensors": {
         "_airflow_compat",
         "_defaults",
+        "_tracebacks",
         "_validation",
         "api",
         "exceptions",
         "hooks",
         "links",
+        "types",
         "triggers",
         "sensors",
     },
@@ -61,7 +65,7 @@ FOREIGN = {
 RUNS_DAGS = PACKAGE / "testing" / "dags.py"
 
 
-def room_of(module: Path) -> str:
+def layer_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -78,15 +82,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_what_lies_below_it(module: Path) -> None:
-    room = room_of(module)
+def test_a_layer_imports_only_what_lies_below_it(module: Path) -> None:
+    layer = layer_of(module)
     for name in imported(module):
         parts = name.split(".")
         if parts[0] == NAME:
             target = parts[1] if (PACKAGE / parts[1]).exists() or (PACKAGE / f"{parts[1]}.py").exists() else "__init__"
-            assert target in MAY_IMPORT[room], f"{room} imports {name}"
+            assert target in MAY_IMPORT[layer], f"{layer} imports {name}"
         else:
-            assert parts[0] not in FOREIGN.get(room, set()) or module == RUNS_DAGS, f"{room} imports {name}"
+            assert parts[0] not in FOREIGN.get(layer, set()) or module == RUNS_DAGS, f"{layer} imports {name}"
 
 
 def test_aiohttp_is_imported_by_one_driver_and_requests_by_the_other() -> None:
