@@ -1,28 +1,28 @@
-"""Everything that can go wrong, as one tree.
+"""Exceptions of this package, as one tree.
 
 ::
 
-    AirbyteError                             whatever this package raises
-    ├── AirbyteConfigError                   an argument or a field of the connection cannot be used; nothing was sent
-    ├── AirbyteUnreachableError              no reply came: DNS, refused, reset, TLS, time-out
-    ├── AirbyteResponseError                 a reply came, and it is not what was asked for
+    AirbyteError                             base class of every exception of this package
+    ├── AirbyteConfigError                   an argument or a field of the connection is invalid; no request was sent
+    ├── AirbyteUnreachableError              no response arrived: DNS, refused, reset, TLS, timeout
+    ├── AirbyteResponseError                 a response arrived, and it is an error or not the expected one
     │   ├── AirbyteUnexpectedResponseError   not from Airbyte: a web page, a redirect, a gateway's refusal, other JSON
-    │   ├── AirbyteAuthenticationError       credentials refused, or missing (401, and the token endpoint's 400)
-    │   ├── AirbytePermissionError           the application's user may not do this (403)
-    │   ├── AirbyteNotFoundError             no such thing, or not visible to this application's user (404, and more)
-    │   ├── AirbyteConflictError             not in this state (409)
-    │   │   └── AirbyteAlreadyRunningError   a job of this connection runs already (409)
+    │   ├── AirbyteAuthenticationError       credentials rejected or missing (401, and the token endpoint's 400)
+    │   ├── AirbytePermissionError           the application's user lacks the permission (403)
+    │   ├── AirbyteNotFoundError             not found, or not visible to the application's user (404, and more)
+    │   ├── AirbyteConflictError             not possible in the current state (409)
+    │   │   └── AirbyteAlreadyRunningError   a job of this connection is already running (409)
     │   ├── AirbyteBadRequestError           Airbyte does not accept the request (400, 422, 501 and other 4xx)
     │   ├── AirbyteRateLimitError            too many requests (429)
-    │   └── AirbyteServerError               Airbyte, or a proxy before it, is in trouble (5xx, 408, 425)
-    ├── AirbyteResourceLookupError           nothing has that name, or more than one thing
-    ├── AirbyteConnectionBusyError           a job runs on the connection that must not be cancelled for what was asked
+    │   └── AirbyteServerError               Airbyte, or a proxy in front of it, failed (5xx, 408, 425)
+    ├── AirbyteResourceLookupError           no resource has that name, or several have it
+    ├── AirbyteConnectionBusyError           a job is running on the connection and must not be cancelled
     ├── AirbyteConnectionInactiveError       the Airbyte connection is inactive, locked or deleted: it cannot sync
     ├── AirbyteJobError                      a job did not do what it was started for
-    │   ├── AirbyteJobFailedError            Airbyte gave up on it
-    │   ├── AirbyteJobCancelledError         somebody, a reset or Airbyte's capacity limits cancelled it
-    │   └── AirbyteJobTimeoutError           it was not finished in the time given
-    └── AirbyteTriggerEventError             what came back from a trigger is no verdict: fail closed
+    │   ├── AirbyteJobFailedError            the job failed
+    │   ├── AirbyteJobCancelledError         a user, a reset or Airbyte's capacity limits cancelled the job
+    │   └── AirbyteJobTimeoutError           the job did not finish before its deadline
+    └── AirbyteTriggerEventError             the trigger's event has no known outcome: fail closed
 
 Each of them is an ``AirflowException``, so Airflow's ``soft_fail``, callbacks and retry policies apply to it.
 """
@@ -40,18 +40,18 @@ class AirbyteError(AirflowException):
     """Base class of all exceptions of this package."""
 
     retryable: ClassVar[bool] = False
-    """True if the same request may well succeed a little later."""
+    """True if the same request may succeed when it is sent again a little later."""
 
     outcome_unknown: bool = False
-    """True if Airbyte may have done what was asked although no good answer came."""
+    """True if Airbyte may have carried out the request although no valid response arrived."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as what :func:`dump` writes: the arguments of an exception alone would not rebuild it."""
+        """Pickle the error as :func:`error_to_dict` encodes it: an exception's arguments alone do not restore it."""
         return error_from_dict, (error_to_dict(self),)
 
 
 class AirbyteConfigError(AirbyteError):
-    """An argument, or a field of the Airflow connection, cannot be used. Nothing was sent."""
+    """An argument, or a field of the Airflow connection, is invalid. No request was sent."""
 
 
 class AirbyteUnreachableError(AirbyteError):
@@ -69,20 +69,20 @@ class AirbyteUnreachableError(AirbyteError):
 
     @property
     def is_too_large(self) -> bool:
-        """True if there was a reply, and it was too large to be read."""
+        """True if a response arrived that was too large to read."""
         return self.kind == "too_large"
 
 
 class AirbyteResponseError(AirbyteError):
-    """A reply came, and it is not what was asked for.
+    """A response arrived, and it is an error or not the expected one.
 
-    ``status`` is the HTTP status, ``method`` and ``url`` are the request's, ``detail`` holds the server's own
-    words, and ``retry_after`` the seconds it asked us to wait (None if it did not).
+    ``status`` is the HTTP status, ``method`` and ``url`` are those of the request, and ``detail`` holds the server's
+    own words. ``retry_after`` is the delay in seconds that the server asked for, or None.
     """
 
     hint: ClassVar[str] = ""
 
-    # An error that comes from a trigger of another version may lack any of these.
+    # An error from a trigger of another version may lack any of these.
     method: str = ""
     url: str = ""
     status: int = 0
@@ -91,11 +91,14 @@ class AirbyteResponseError(AirbyteError):
     retry_after: float | None = None
 
     is_gateway_challenge: bool = False
-    """True if something before Airbyte asks for HTTP authentication of its own."""
+    """True if a server in front of Airbyte asks for its own HTTP authentication."""
 
     from_airbyte: bool = True
-    """True if the reply has a form that Airbyte's servers use for errors. False if it came from something in between,
-    such as a gateway or an identity proxy; it then says nothing about a job, an id or a permission."""
+    """True if the response has a form that Airbyte's servers use for errors.
+
+    False if it comes from a server in front of Airbyte, such as a gateway or an identity proxy. Such a response says
+    nothing about a job, an id or a permission.
+    """
 
     def __init__(
         self,
@@ -119,7 +122,7 @@ class AirbyteResponseError(AirbyteError):
     def with_hint(
         self, hint: str | None = None, error_class: type[AirbyteResponseError] | None = None
     ) -> AirbyteResponseError:
-        """Return this error with another hint, or as another ``kind``, where more is known about the request."""
+        """Return this error with another hint or class, for a caller that knows more about the request."""
         error = (error_class or type(self))(
             method=self.method,
             url=self.url,
@@ -133,9 +136,10 @@ class AirbyteResponseError(AirbyteError):
 
 
 class AirbyteUnexpectedResponseError(AirbyteResponseError):
-    """The reply is not from Airbyte's API: a web page, a redirect, no JSON, or JSON of another shape.
+    """The response is not from Airbyte's API: a web page, a redirect, no JSON, or JSON of another shape.
 
-    Also any 4xx that is not in Airbyte's own form, but 407, 408, 425, 429 and a 401 that asks for HTTP authentication.
+    This includes every 4xx that does not have Airbyte's own form, except 407, 408, 425, 429 and a 401 that asks for
+    HTTP authentication.
     """
 
     outcome_unknown = True
@@ -147,13 +151,13 @@ class AirbyteUnexpectedResponseError(AirbyteResponseError):
 
 
 class AirbyteAuthenticationError(AirbyteResponseError):
-    """The credentials were refused, or Airbyte wants some and there are none."""
+    """The credentials were rejected, or Airbyte requires credentials and none were sent."""
 
     hint = "Check Client ID (Login) and Client secret (Password) in the Airflow connection."
 
 
 class AirbytePermissionError(AirbyteResponseError):
-    """The user behind the application may not do this."""
+    """The user behind the application lacks the permission."""
 
     hint = (
         "Airbyte says this both of things that do not exist and of things that the user who created the "
@@ -162,17 +166,17 @@ class AirbytePermissionError(AirbyteResponseError):
 
 
 class AirbyteNotFoundError(AirbyteResponseError):
-    """There is no such thing, or this application's user may not see it."""
+    """The resource does not exist, or the application's user cannot see it."""
 
     hint = "Check the id, and that it belongs to the Airbyte that the Airflow connection names."
 
 
 class AirbyteConflictError(AirbyteResponseError):
-    """Airbyte cannot do this in the present state."""
+    """Airbyte cannot do this in the current state."""
 
 
 class AirbyteAlreadyRunningError(AirbyteConflictError):
-    """A job of this connection runs already."""
+    """A job of this connection is already running."""
 
     hint = "Wait for it to end, or cancel it."
 
@@ -182,25 +186,25 @@ class AirbyteBadRequestError(AirbyteResponseError):
 
 
 class AirbyteRateLimitError(AirbyteResponseError):
-    """Too many requests. Airbyte refused this one before it did anything."""
+    """Too many requests. Airbyte rejected this one before it did anything."""
 
     retryable = True
     hint = "Poll less often (poll_interval), or start fewer tasks at once (an Airflow pool)."
 
 
 class AirbyteServerError(AirbyteResponseError):
-    """Airbyte, or a proxy before it, is in trouble."""
+    """Airbyte, or a proxy in front of it, failed."""
 
     retryable = True
     outcome_unknown = True
 
 
 class AirbyteResourceLookupError(AirbyteError):
-    """There is nothing of that name, or more than one. The message names the nearest, with their ids."""
+    """No resource has that name, or several have it. The message lists the nearest names, with their ids."""
 
 
 class AirbyteConnectionBusyError(AirbyteError):
-    """A job of the Airbyte connection runs, and nobody said that it may be cancelled. Nothing was started."""
+    """A job is running on the Airbyte connection, and the options do not allow cancelling it. Nothing was started."""
 
 
 class AirbyteConnectionInactiveError(AirbyteError):
@@ -208,7 +212,7 @@ class AirbyteConnectionInactiveError(AirbyteError):
 
 
 class AirbyteJobError(AirbyteError):
-    """A job did not do what it was started for. ``job_id`` says which."""
+    """A job did not do what it was started for. ``job_id`` identifies it."""
 
     job_id: int = 0
 
@@ -218,34 +222,35 @@ class AirbyteJobError(AirbyteError):
 
 
 class AirbyteJobFailedError(AirbyteJobError):
-    """Airbyte gave up on the job."""
+    """The job failed in Airbyte."""
 
 
 class AirbyteJobCancelledError(AirbyteJobError):
-    """Somebody, a reset, or Airbyte's capacity limits cancelled the job."""
+    """A user, a reset, or Airbyte's capacity limits cancelled the job."""
 
 
 class AirbyteJobTimeoutError(AirbyteJobError):
-    """The job was not finished in the time given."""
+    """The job did not finish before its deadline."""
 
 
 class AirbyteTriggerEventError(AirbyteError):
-    """What came back from a trigger is not a verdict that we know. It is never taken for success."""
+    """The trigger's event has no known outcome. It never counts as success."""
 
 
 def is_recoverable_while_waiting(error: AirbyteError) -> bool:
-    """Return True if a wait for something that Airbyte has shown before may go on after ``error``.
+    """Return True if a wait may continue after ``error``, given that Airbyte has shown the resource before.
 
-    That is what is retryable, and every reply that is not from Airbyte: while Airbyte is updated or a sign-in page
-    stands before it, a gateway answers in its place. Only Airbyte can tell that a job, an id or a permission is gone.
+    This holds for retryable errors, and for every response that is not from Airbyte. During an update of Airbyte, or
+    behind a sign-in page, a gateway answers in its place. Only Airbyte itself can report that a job, an id or a
+    permission is gone.
     """
     return error.retryable or (isinstance(error, AirbyteResponseError) and not error.from_airbyte)
 
 
 def unreachable_for(seconds: float, error: AirbyteError) -> AirbyteUnreachableError:
-    """Return the error for an outage that was ridden out for so long in vain; ``error`` is the last attempt's.
+    """Return the error for an outage that outlasted its timeout of ``seconds``; ``error`` is that of the last attempt.
 
-    Whatever that one was, a later try of the task may succeed.
+    A later attempt of the task may succeed, regardless of the class of ``error``.
     """
     return AirbyteUnreachableError(
         f"Airbyte was unreachable for {seconds:.0f} s. {error}",
@@ -256,7 +261,7 @@ def unreachable_for(seconds: float, error: AirbyteError) -> AirbyteUnreachableEr
 
 
 def error_to_dict(error: AirbyteError) -> dict[str, Any]:
-    """Return ``error`` as JSON of bounded size that Airflow can encode, to be sent from a triggerer to a worker."""
+    """Return ``error`` as a JSON object of bounded size, which Airflow can send from a triggerer to a worker."""
     dumped: dict[str, Any] = safe_json(
         {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}
     )
@@ -264,9 +269,9 @@ def error_to_dict(error: AirbyteError) -> dict[str, Any]:
 
 
 def error_from_dict(value: object) -> AirbyteError:
-    """Return the error that :func:`dump` wrote; of anything else, an error all the same.
+    """Return the error that :func:`error_to_dict` encoded. Any other value gives an :class:`AirbyteError`, too.
 
-    A type that is not of this tree becomes its root, and a field of another type than it has here is left out.
+    A type outside this tree becomes its root. A field whose type differs from the one declared here is omitted.
     """
     dumped = dict_or_empty(value)
     error_class = globals().get(safe_text(dumped.get("type")))

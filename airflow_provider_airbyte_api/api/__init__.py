@@ -1,5 +1,5 @@
-"""Airbyte's public API said in Python: what to ask, and what an answer means.
+"""Airbyte's public API in Python: which requests to send, and what a response means.
 
-Nothing in this room does I/O, knows Airflow, or imports an HTTP library. Decisions that take more than one
-request are generators (see :mod:`.flow`); the rooms under ``clients`` carry them out.
+This package does no I/O, does not depend on Airflow's runtime, and imports no HTTP library. Operations of more than one
+request are generators (see :mod:`.flow`), which the clients in ``clients`` run.
 """

@@ -1,9 +1,9 @@
-"""Starting a sync or a clear: exactly one, whatever becomes of the request.
+"""Start a sync or a clear exactly once, even if the response to the request is lost.
 
-Airbyte has no key that would make a start safe to repeat, answers it only once the sync runs, and says "already
-running" without saying which job does. So before a start the newest job of the connection is remembered, and whenever
-the answer leaves open what happened, the connection's jobs tell: the oldest one of that kind that is newer than the
-remembered one is ours.
+Airbyte has no idempotency key that would make a start safe to repeat. It answers a start only once the sync runs, and
+its "already running" does not name the running job. So the newest job of the connection is recorded before a start. If
+the outcome of the request is unknown, the connection's jobs decide: the oldest job of the requested kind that is newer
+than the recorded one is the started job.
 """
 
 from __future__ import annotations
@@ -40,31 +40,32 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 
 LOST_START_TIMEOUT = 180.0
-"""Seconds during which a job may yet appear whose start brought no reply: Airbyte goes on creating it."""
+"""Seconds during which a job may still appear after its start got no response: Airbyte goes on creating it."""
 
 LOST_START_POLL_INTERVAL = 10.0
 
 MAX_START_ATTEMPTS = 3
-"""Starts at the most whose outcome was unclear, each after a look-up that found no job."""
+"""Maximum number of starts with an unknown outcome. Each one is followed by a search that found no job."""
 
 LONGEST_START = MAX_START_ATTEMPTS * (endpoints.START_CANCEL_TIMEOUT + LOST_START_TIMEOUT)
-"""Seconds from the first request until the last job that a start may bring is created, unless Airbyte is unreachable
-in between."""
+"""Seconds from the first request until the last job that it may start is created, unless Airbyte is unreachable
+meanwhile.
+"""
 
 CLOCK_SKEW = 300.0
-"""Seconds by which the clocks of Airbyte and of this machine may differ, beyond what Airbyte's ``Date`` tells."""
+"""Seconds by which the clocks of Airbyte and this machine may differ, beyond what Airbyte's ``Date`` header shows."""
 
 NO_ID = 0
 """The id of a listed job whose own id cannot be read."""
 
 UNREADABLE = "unreadable"
-"""The status of a listed job whose own status cannot be read. It is not a finished one."""
+"""The status of a listed job whose own status cannot be read. It is not a terminal status."""
 
 PHANTOM_CONFLICT_TIMEOUT = 300.0
-"""Seconds to go on trying where Airbyte says that a job runs and shows none: it does so just after a clear."""
+"""Seconds to keep retrying while Airbyte reports a running job but lists none, as it does just after a clear."""
 
 RECENT_JOBS_LIMIT = 10
-"""Jobs of a connection to look through for the one that runs."""
+"""Number of a connection's recent jobs that are searched for the running one."""
 
 
 INACTIVE_HINTS = {
@@ -72,7 +73,7 @@ INACTIVE_HINTS = {
     "locked": "Airbyte locked it, for example because of a payment: see its page in Airbyte.",
     "deprecated": "It was deleted in Airbyte: take this task away, or give it another connection_id.",
 }
-"""What to do about an Airbyte connection of this status."""
+"""Hint for an Airbyte connection of this status."""
 
 CLEAR_FORBIDDEN_HINT = (
     "Airbyte says this of things that do not exist, too. Check connection_id, and the role in the workspace of the "
@@ -80,7 +81,7 @@ CLEAR_FORBIDDEN_HINT = (
 )
 
 HIDES_ITS_REASON = ("could not fulfill request", "state conflict")
-"""Airbyte's words for a conflict whose reason it does not tell: the default message, or the title alone."""
+"""Airbyte's messages for a conflict without a reason: the default message, or the title alone."""
 
 MAY_ONLY_READ = (
     "The connection can be read, so its id is right, but this application may not start its jobs. Give the user who "
@@ -89,14 +90,14 @@ MAY_ONLY_READ = (
 )
 
 CLEAR_JOB_TYPES = ("clear", "reset")
-"""Airbyte's two words for one thing, which it answers with a job of the type ``reset``."""
+"""Airbyte's two words for the same job. It answers both with a job of the type ``reset``."""
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What job to start, as the API calls it, and what to do if a job of the connection runs already.
+    """The type of job to start, as the API calls it, and the policy if a job of the connection is already running.
 
-    ``on_running`` is one of :data:`~.defaults.ON_RUNNING` for a sync, of :data:`~.defaults.ON_RUNNING_CLEAR` else.
+    ``on_running`` is one of ``ON_RUNNING`` in ``_defaults`` for a sync, and of ``ON_RUNNING_CLEAR`` otherwise.
     """
 
     job_type: str = "sync"
@@ -104,17 +105,17 @@ class JobRequest:
 
     @property
     def is_clear(self) -> bool:
-        """True if data is to be removed: Airbyte would cancel whatever runs for it, without a word."""
+        """True if the job removes data. Airbyte would silently cancel a running job to start it."""
         return self.job_type in CLEAR_JOB_TYPES
 
     def matches(self, job: Job) -> bool:
-        """Tell whether ``job`` is of the kind that is wished for."""
+        """Return True if ``job`` is of the requested kind."""
         return job.job_type in (CLEAR_JOB_TYPES if self.is_clear else ("sync",))
 
 
 @dataclass(frozen=True)
 class Started:
-    """The job runs. ``owned``: for this request, so that who asked for it may also cancel it."""
+    """The job is running. ``owned`` is True if it was started for this request, so the requester may cancel it."""
 
     job: Job
     owned: bool
@@ -122,33 +123,33 @@ class Started:
 
 @dataclass(frozen=True)
 class Blocked:
-    """``job`` runs on the connection and has to end first."""
+    """``job`` is running on the connection and has to finish first."""
 
     job: Job
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Nothing was started, as the policy says."""
+    """Nothing was started, because the policy is to skip."""
 
     reason: str
 
 
 def ensure_can_start(connection: Connection, job_request: JobRequest) -> None:
-    """Do nothing unless it is known that Airbyte would not start such a job of ``connection``.
+    """Raise an error if Airbyte is known to refuse this job for ``connection``.
 
-    Whether it clears one that is inactive depends on its version, so that is left to it.
+    Whether Airbyte clears an inactive connection depends on its version, so that case is left to Airbyte.
 
-    :raises AirbyteConnectionInactiveError: saying what to do.
+    :raises AirbyteConnectionInactiveError: with a hint.
     """
     if not job_request.is_clear or connection.status == "deprecated":
         ensure_active(connection)
 
 
 def ensure_active(connection: Connection) -> None:
-    """Do nothing if Airbyte lets ``connection`` run jobs. Airbyte itself would refuse without a reason.
+    """Raise an error unless ``connection`` can run jobs. Airbyte itself would refuse without a reason.
 
-    :raises AirbyteConnectionInactiveError: saying what to do.
+    :raises AirbyteConnectionInactiveError: with a hint.
     """
     if connection.status in INACTIVE_HINTS:
         raise AirbyteConnectionInactiveError(
@@ -158,9 +159,9 @@ def ensure_active(connection: Connection) -> None:
 
 
 def ensure_modifiable(connection: Connection) -> None:
-    """Do nothing if Airbyte lets ``connection`` be changed.
+    """Raise an error unless Airbyte allows changes of ``connection``.
 
-    :raises AirbyteConnectionInactiveError: saying what to do.
+    :raises AirbyteConnectionInactiveError: with a hint.
     """
     if connection.status in ("locked", "deprecated"):
         raise AirbyteConnectionInactiveError(
@@ -170,8 +171,9 @@ def ensure_modifiable(connection: Connection) -> None:
 
 
 def get_latest_job_id(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Flow[int]:  # noqa: B008 - it is frozen
-    """Return the id of a connection's newest job, 0 if it never had one."""
-    # Over all rows, also of a server that ignores the filter: ids are global, and too low a bound adopts an old job.
+    """Return the id of a connection's newest job, or 0 if it never had one."""
+    # Over all rows, also from a server that ignores the filter: ids are global, and too low a bound would attach to an
+    # old job.
     jobs, _ = yield from _listed(connection_id, retry)
     previous_job_id = _latest(jobs)
     if previous_job_id is None:
@@ -188,13 +190,13 @@ def find_job_newer_than(
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
     latest: float = math.inf,
 ) -> Flow[Job | None]:
-    """Return the oldest job of a connection that is as wished for and newer than ``job_id``, whatever its status.
+    """Return the oldest job of a connection that matches the request and is newer than ``job_id``, in any status.
 
-    Newer ones are of somebody else. With ``on_running`` of ``restart``, one that was cancelled may be the one that had
-    to make room, so one that was not comes first. A job without a readable id (:data:`NO_ID`) may be the one as well,
-    and is returned if there is no other.
+    Later matching jobs belong to others. With ``on_running="restart"``, a cancelled job may be the one that was
+    cancelled to start this one, so jobs that were not cancelled come first. A job without a readable id (:data:`NO_ID`)
+    is also a candidate, and is returned if there is no other.
 
-    :param latest: when it was created at the latest, in seconds since the epoch by our clock.
+    :param latest: upper bound of the job's creation time, in seconds since the epoch by this machine's clock.
     """
     jobs, ahead = yield from _recent_jobs(connection_id, retry)
     latest += ahead + CLOCK_SKEW
@@ -223,13 +225,13 @@ def wait_for_lost_job(
     unreachable_timeout: float = LOST_START_TIMEOUT,
     latest: float = math.inf,
 ) -> Flow[Job | None]:
-    """Return the job of a start whose outcome nobody knows; None if Airbyte does not show it at ``until``, or later.
+    """Return the job of a start with an unknown outcome, or None if Airbyte does not list it at ``until`` or later.
 
-    :param newest: the connection's newest job before that start.
-    :param until: seconds since the epoch.
+    :param previous_job_id: id of the connection's newest job before that start.
+    :param until: deadline, in seconds since the epoch.
     :param unreachable_timeout: seconds that Airbyte may be unreachable meanwhile.
-    :param latest: when the job was created at the latest, in seconds since the epoch.
-    :raises AirbyteConnectionBusyError: if Airbyte shows then only a job without a readable id, which may be the one.
+    :param latest: upper bound of the job's creation time, in seconds since the epoch.
+    :raises AirbyteConnectionBusyError: if Airbyte then lists only a job without a readable id, which may be the one.
     """
     retry = while_unreachable(unreachable_timeout, is_known=True)
     while True:
@@ -251,7 +253,7 @@ def find_job_created_since(
     job_request: JobRequest,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[Job | None]:
-    """Return the newest such job that was created at ``moment`` (seconds since the epoch) or later."""
+    """Return the newest matching job that was created at ``now`` (seconds since the epoch) or later."""
     jobs, _ = yield from _recent_jobs(connection_id, retry)
     return _latest(
         job
@@ -261,10 +263,10 @@ def find_job_created_since(
 
 
 def get_active_job(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Flow[Job | None]:  # noqa: B008 - it is frozen
-    """Return the newest job of a connection that is not finished.
+    """Return the newest job of a connection that is not finished, or None.
 
-    More than one may be listed after a crash of Airbyte; only the newest is real. Up to 2.0 Airbyte lists refreshes and
-    clears only if asked for them by name.
+    After a crash, Airbyte may list more than one; only the newest is real. Up to 2.0, Airbyte lists refreshes and
+    clears only if the request names their type.
 
     :raises AirbyteConnectionBusyError: if only a job without a readable id may be running.
     """
@@ -283,8 +285,8 @@ def get_active_job(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Fl
 def start_job(connection_id: str, job_type: str = "sync") -> Flow[Job]:
     """Start one sync, clear or reset of a connection and return its job.
 
-    :raises AirbyteAlreadyRunningError: if a job of this connection runs already, and a sync was asked for.
-    :raises AirbyteConnectionBusyError: likewise, if a clear was.
+    :raises AirbyteAlreadyRunningError: for a sync, if a job of this connection is already running.
+    :raises AirbyteConnectionBusyError: for a clear or reset, if a job of this connection is already running.
     :raises AirbyteError: as :func:`start_or_attach`.
     """
     job_request = JobRequest(job_type, "fail")
@@ -303,16 +305,17 @@ def start_or_attach(
     job_request: JobRequest = JobRequest(),
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[Started | Blocked | Skipped]:
-    """Start one job of ``connection``, whose newest job was ``newest``, or take up the one that runs.
+    """Start one job of ``connection``, or apply the request's ``on_running`` policy to the job that is already running.
 
-    ``wait``, and ``attach`` where what runs is no sync, return :class:`Busy`: waiting is for the caller, who then
-    begins anew.
+    With ``wait``, and with ``attach`` if the running job is not a sync, the result is :class:`Blocked`. The caller
+    waits for that job and calls again.
 
-    :param retry: for what surely started nothing.
-    :raises AirbyteAlreadyRunningError: with ``fail``, or if Airbyte says so for long and shows no such job.
+    :param previous_job_id: id of the connection's newest job before the call.
+    :param retry: the policy for requests that are known to have started nothing.
+    :raises AirbyteAlreadyRunningError: with ``fail``, or if Airbyte keeps reporting a running job but lists none.
     :raises AirbyteConnectionBusyError: with ``fail``, before a clear.
     :raises AirbyteConnectionInactiveError: if the connection turned out to be inactive, locked or deleted.
-    :raises AirbyteError: if it could not be started, or nothing tells whether it was.
+    :raises AirbyteError: if the job could not be started, or if it remains unknown whether it was.
     """
     attempts = _StartAttempts(connection, previous_job_id, job_request, retry)
     outcome: Started | Blocked | Skipped | None = None
@@ -320,14 +323,14 @@ def start_or_attach(
         while outcome is None:
             outcome = yield from attempts.attempt()
     except AirbyteError as error:
-        # Whatever became of the last request, an earlier one may yet have been obeyed.
+        # An earlier request may still have been carried out, whatever the outcome of the last one.
         error.outcome_unknown = attempts.unknown_outcomes > 0
         raise
     return outcome
 
 
 def cancel_active_job(connection_id: str) -> Flow[Job | None]:
-    """Cancel what runs on a connection, whatever it is, and return it once it is finished; None if nothing runs."""
+    """Cancel a connection's running job, of any type, and return it once it is finished; None if no job is running."""
     running = yield from get_active_job(connection_id)
     if running is None:
         return None
@@ -338,7 +341,8 @@ def cancel_active_job(connection_id: str) -> Flow[Job | None]:
 class _StartAttempts:
     """Attempts to start a job.
 
-    ``failures`` counts those that surely were not obeyed, ``unclear`` those that may have been.
+    ``rejected_attempts`` counts those that are known to have started nothing, ``unknown_outcomes`` those that may have
+    started a job.
     """
 
     connection: Connection
@@ -351,12 +355,12 @@ class _StartAttempts:
     nothing_runs_since: float | None = None
 
     def attempt(self) -> Flow[Started | Blocked | Skipped | None]:
-        """Ask once for the job, and return what came of it; None to ask again."""
+        """Request the job once and return the outcome, or None if the request has to be sent again."""
         if self.job_request.is_clear:
             running = yield from get_active_job(self.connection.connection_id, self.retry)
             if running is not None:
                 return (yield from self._handle_active_job(running, None))
-        # Whatever time passes before a second try, what runs has to be looked at again before a clear.
+        # Before a clear is sent again, the running job has to be checked again, so the request itself is not retried.
         retry = NO_RETRY if self.job_request.is_clear else self.retry
         try:
             request = endpoints.start_job(self.connection.connection_id, self.job_request.job_type)
@@ -376,7 +380,7 @@ class _StartAttempts:
             yield Log(ANSWERS_AGAIN)
         if self.job_request.matches(job) and job.job_id > self.previous_job_id:
             return Started(job, owned=True)
-        # Airbyte (since 2026) answers with the job that waits in its queue, as if that had been started.
+        # Airbyte (since 2026) answers with the job that waits in its queue, as if it had just been started.
         if not job.is_terminal:
             return (yield from self._handle_active_job(job, None))
         yield from self._already_finished(job)
@@ -399,7 +403,7 @@ class _StartAttempts:
         return (yield from self._handle_active_job(running, error))
 
     def _already_finished(self, job: Job) -> Flow[None]:
-        """Wait a little before another attempt: ``job``, which Airbyte answered with, is not the requested one."""
+        """Sleep before another attempt, because ``job``, which Airbyte answered with, is not the requested one."""
         said = (
             f"Airbyte answered the request for a {self.job_request.job_type} of connection {self.connection.name!r} "
             "with job "
@@ -413,7 +417,7 @@ class _StartAttempts:
         yield Sleep(LOST_START_POLL_INTERVAL)
 
     def _nothing_runs_for_long(self) -> Flow[bool]:
-        """Tell whether Airbyte has named jobs that do not run for :data:`PHANTOM_CONFLICT_TIMEOUT`."""
+        """Return True if Airbyte has named jobs that do not run for at least :data:`PHANTOM_CONFLICT_TIMEOUT`."""
         now = yield from get_time()
         if self.nothing_runs_since is None:
             self.nothing_runs_since = now
@@ -422,7 +426,7 @@ class _StartAttempts:
     def _handle_active_job(
         self, running: Job, error: AirbyteAlreadyRunningError | None
     ) -> Flow[Started | Blocked | Skipped | None]:
-        """Do what ``on_running`` says about ``running``; ``error`` is how Airbyte said so, if it did."""
+        """Apply ``on_running`` to ``running``. ``error`` is Airbyte's conflict response, or None if there was none."""
         if self.unknown_outcomes and running.job_id > self.previous_job_id and self.job_request.matches(running):
             yield Log("Job %d is the one that this task started.", (running.job_id,))
             return Started(running, owned=True)
@@ -435,7 +439,7 @@ class _StartAttempts:
         if on_running == "restart":
             yield Log("Cancelling it, for %s.", (what,))
             stopped = yield from cancel_and_wait(running.job_id)
-            # A look-up must not take it for the job that is started next.
+            # The search for a lost start must not mistake it for the job that is started next.
             self.previous_job_id = max(self.previous_job_id, stopped.job_id)
             if not stopped.is_terminal:
                 raise AirbyteConnectionBusyError(
@@ -487,11 +491,10 @@ class _StartAttempts:
         return None
 
     def _require_unclear(self, error: AirbyteError) -> Flow[None]:
-        """Raise ``error``, or what is behind it, unless it leaves open whether the job was started.
+        """Raise ``error``, or its cause, unless it leaves open whether the job was started.
 
-        A 409 that hides its reason means that the connection is inactive, locked or deleted, or else that Airbyte
-        waited 60 s for a job that it goes on creating. The connection itself tells which. One that names its reason is
-        a refusal.
+        A 409 without a reason has two possible causes. The connection is inactive, locked or deleted, or Airbyte waited
+        60 s for a job that it goes on creating. The connection itself shows which. A 409 with a reason is a refusal.
         """
         if isinstance(error, AirbyteResponseError) and error.status == 409:  # noqa: PLR2004
             is_open = not error.from_airbyte or error.detail.lower().startswith(HIDES_ITS_REASON)
@@ -508,7 +511,7 @@ class _StartAttempts:
 
 
 def _listed(connection_id: str, retry: RetryPolicy, *, job_type: str | None = None) -> Flow[tuple[list[Job], float]]:
-    """Return the last jobs that Airbyte lists, and how many seconds its clock is ahead of ours."""
+    """Return the recent jobs that Airbyte lists, and how many seconds its clock is ahead of this machine's."""
     request = endpoints.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=RECENT_JOBS_LIMIT)
     page = yield from fetch_page(request, None, _job_in, retry)
     now = yield from get_time()
@@ -518,7 +521,7 @@ def _listed(connection_id: str, retry: RetryPolicy, *, job_type: str | None = No
 def _recent_jobs(
     connection_id: str, retry: RetryPolicy, *, job_type: str | None = None
 ) -> Flow[tuple[list[Job], float]]:
-    """Return the connection's last jobs: a server that ignores the filter must not make another one's job ours."""
+    """Return the connection's recent jobs, without other connections' jobs from a server that ignores the filter."""
     wanted = parse_uuid(connection_id, "connection_id")
     jobs, ahead = yield from _listed(connection_id, retry, job_type=job_type)
     return [job for job in jobs if job.connection_id.lower() in ("", wanted)], ahead
@@ -529,7 +532,7 @@ def _latest(jobs: Iterable[Job]) -> Job | None:
 
 
 def _job_in(row: object) -> Job:
-    """Return a listed job, with :data:`NO_ID` and :data:`UNREADABLE` for what cannot be read: it may matter still."""
+    """Return a listed job, with :data:`NO_ID` or :data:`UNREADABLE` for an unreadable field: it may still matter."""
     fields = dict_or_empty(row)
     job_id, status = safe_id(fields.get("jobId")), fields.get("status")
     job = Job.from_json({**fields, "jobId": job_id or 1, "status": status if isinstance(status, str) else UNREADABLE})

@@ -1,1 +1,1 @@
-"""The only network I/O of this package: two thin drivers that perform the conversations of ``api``."""
+"""The only network I/O of this package: two thin clients, one sync and one async, that run the flows of ``api``."""
