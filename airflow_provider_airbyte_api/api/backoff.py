@@ -1,4 +1,4 @@
-"""When a request is sent once more, and after how long."""
+"""Retry policies: whether a request is sent again, and after which delay."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 
 MAX_RETRY_AFTER = 120.0
-"""Seconds; a server that asks for more is asked again after this."""
+"""Seconds. A server that asks for a longer delay is contacted again after this one."""
 
 RATE_LIMIT_WAIT_INITIAL = 5.0
-"""Seconds before the second try after a 429 without ``RetryPolicy-After``, which is how Airbyte itself sends it."""
+"""Seconds before the second attempt after a 429 without ``Retry-After``, which is how Airbyte itself sends it."""
 
 MOST_MISTAKES = 5
-"""Attempts in a row that look like a mistake in the Airflow connection."""
+"""Maximum number of consecutive attempts with an error that looks like a mistake in the Airflow connection."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Two limits, in tries and in seconds since the first one until a pause begins, and pauses that double.
+    """A limit of attempts, a limit of seconds from the first attempt, and delays that double after each failure.
 
-    ``rides_out``: the time alone is the limit, with a last attempt when it is over, and the log has one line when an
-    outage begins and one when it is over, instead of one for each attempt. ``is_known``: Airbyte has answered at this
-    address before, so that a reply that is not Airbyte's is an outage too.
+    With ``rides_out``, only the time is limited, and a last attempt follows at its end. The log then has one line at
+    the start of an outage and one at its end, instead of one for each attempt. With ``is_known``, Airbyte has answered
+    at this address before, so a response that is not Airbyte's also counts as an outage.
     """
 
     attempts: int = 5
@@ -39,7 +39,7 @@ class RetryPolicy:
     is_known: bool = False
 
     def next_delay(self, attempt: int, elapsed: float, error: AirbyteError) -> float | None:
-        """Return the seconds to wait after the ``failures``-th try failed, or None to give up."""
+        """Return the delay in seconds after failed attempt number ``attempt``, or None to give up."""
         if attempt >= self.attempts and not self.rides_out:
             return None
         pause = self.backoff(attempt)
@@ -52,23 +52,23 @@ class RetryPolicy:
         return pause if elapsed <= self.timeout else None
 
     def may_help(self, error: AirbyteError) -> bool:
-        """Tell whether another attempt may succeed after ``error``, harm aside."""
+        """Return True if another attempt may succeed after ``error``, whether or not repeating is safe."""
         return is_recoverable_while_waiting(error) if self.is_known else error.retryable
 
     def suspects_a_mistake(self, error: AirbyteError) -> bool:
-        """Tell whether ``error`` looks like a mistake in the Airflow connection rather than an outage."""
+        """Return True if ``error`` looks like a mistake in the Airflow connection rather than an outage."""
         is_untrusted = isinstance(error, AirbyteUnreachableError) and error.kind == "certificate"
         return self.rides_out and not self.is_known and is_untrusted
 
     def backoff(self, attempt: int) -> float:
-        """Return the pause, in seconds, after ``failures`` failures in a row."""
+        """Return the delay in seconds after ``attempt`` consecutive failures."""
         return float(min(self.wait_initial * 2 ** min(attempt - 1, 16), self.wait_max))
 
 
 def while_unreachable(timeout: float, *, is_known: bool = False) -> RetryPolicy:
-    """Return how to ride out an outage of Airbyte for ``timeout`` seconds."""
+    """Return the policy that retries for ``timeout`` seconds during an outage of Airbyte."""
     return RetryPolicy(timeout=timeout, wait_initial=2.0, wait_max=60.0, rides_out=True, is_known=is_known)
 
 
 NO_RETRY = RetryPolicy(attempts=1)
-"""For a loop that looks again anyway."""
+"""For a loop that polls again anyway."""

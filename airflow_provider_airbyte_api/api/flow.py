@@ -1,22 +1,22 @@
-"""Conversations with Airbyte, as generators that do nothing themselves.
+"""Flows: operations on Airbyte as generators that do no I/O themselves.
 
-A conversation yields a step and is sent what came of it; a driver in ``clients`` performs the steps. So retries,
-the answer to a 401, paging, starting and waiting exist once, for threads and for coroutines, and are tested with
-``next`` and ``send``.
+A flow yields a step and receives its result; a client in ``clients`` handles the steps. So retries, the handling of a
+401, paging, starting and waiting are written once, for threads and for coroutines. Tests drive a flow with ``next`` and
+``send``.
 
-=============  ===================================  ==========================================================
-step           is answered with                     meaning
-=============  ===================================  ==========================================================
-``GetToken``  ``Token`` or None (no credentials)   a token good for the next request, other than ``rejected``
-``SendRequest``       ``Response`` or ``TransportFailure``       one HTTP exchange
-``Sleep``      None                                 let about so many seconds pass
-``Now``        seconds since the epoch              look at the clock
-``Say``        None                                 a line for the task's log
-``YieldRows``       None                                 rows for the caller, while there may be more
-``WaitForUpdate``       ``Job``                              wait until a watch over many jobs knows more; only there
-=============  ===================================  ==========================================================
+===================  ====================================  ======================================================
+step                 result                                meaning
+===================  ====================================  ======================================================
+``GetToken``         ``Token`` or None (no credentials)    get a valid token other than ``rejected``
+``SendRequest``      ``Response`` or ``TransportFailure``  one HTTP exchange
+``Sleep``            None                                  sleep for about this many seconds
+``GetTime``          seconds since the epoch               read the clock
+``Log``              None                                  write a line to the task's log
+``YieldRows``        None                                  pass rows to the caller; more may follow
+``WaitForUpdate``    ``Job``                               wait for an update; only in the shared polling service
+===================  ====================================  ======================================================
 
-An :class:`AirbyteError` that performing a step brought is thrown into the conversation.
+An :class:`AirbyteError` raised by a step is thrown into the flow.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ from airflow_provider_airbyte_api.exceptions import (
 T = TypeVar("T")
 
 ANSWERS_AGAIN = "Airbyte answers again."
-"""What the log has when an outage is over."""
+"""The message logged at the end of an outage."""
 
 
 @dataclass(frozen=True)
 class GetToken:
-    """Get a token, from the cache if there is a good one that is not ``rejected``."""
+    """Get a token, from the cache if it holds a valid one other than ``rejected``."""
 
     rejected: Token | None = None
 
@@ -70,7 +70,7 @@ class SendRequest:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Let ``seconds`` pass, give or take a share of ``jitter``, so that many who wait do not wake together."""
+    """Sleep for ``seconds``, varied randomly by the share ``jitter``, so that many waiters do not wake up together."""
 
     seconds: float
     jitter: float = 0.2
@@ -78,7 +78,7 @@ class Sleep:
 
 @dataclass(frozen=True)
 class GetTime:
-    """Look at the clock."""
+    """Return the time, in seconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,17 @@ class Log:
 
 @dataclass(frozen=True)
 class YieldRows:
-    """Hand ``rows`` to the caller."""
+    """Pass ``rows`` to the caller."""
 
     rows: list[Any]
 
 
 @dataclass(frozen=True)
 class WaitForUpdate:
-    """Wait for news of the one job that this conversation is about.
+    """Wait for an update of the job that this flow waits for.
 
-    News is another status than ``known``, that Airbyte is away, that it answers again (``known`` is None: it was away),
-    and whatever a look at ``until``, in seconds since the epoch, shows.
+    An update is a status other than ``last_status``, the start of an outage, or the end of one (``last_status`` is then
+    None). At ``deadline``, in seconds since the epoch, the result of one last poll is an update in any case.
     """
 
     last_status: str | None
@@ -111,19 +111,19 @@ class WaitForUpdate:
 
 Step: TypeAlias = GetToken | SendRequest | Sleep | GetTime | Log | YieldRows | WaitForUpdate
 Flow: TypeAlias = Generator[Step, Any, T]
-"""A conversation that returns a ``T``."""
+"""A flow that returns a ``T``."""
 
 
 def advance(flow: Flow[Any], outcome: Any) -> Step:
-    """Tell ``conversation`` what came of its last step (None at its beginning), and return its next one.
+    """Send ``flow`` the result of its last step (None at the start), and return its next step.
 
-    :raises StopIteration: with the result, if that was its last.
+    :raises StopIteration: with the flow's result, after its last step.
     """
     return flow.throw(outcome) if isinstance(outcome, AirbyteError) else flow.send(outcome)
 
 
 async def run_async(flow: Flow[T], handle_step: Callable[[Step], Awaitable[Any]]) -> T:
-    """Let ``perform`` do all steps of ``conversation``, for drivers with coroutines, and return what it returns."""
+    """Run ``flow`` in a coroutine, with ``handle_step`` for each of its steps, and return its result."""
     outcome: Any = None
     try:
         while True:
@@ -147,10 +147,11 @@ def get_time() -> Flow[float]:
 
 
 def sleep_before_retry(retry: RetryPolicy, attempt: int, since: float, error: AirbyteError) -> Flow[None]:
-    """Let the pause pass that ``retry`` has after so many failures since that moment, in seconds since the epoch.
+    """Sleep for the delay that ``retry`` sets after ``attempt`` failures since ``since``, in seconds since the epoch.
 
-    :raises AirbyteError: ``error``, if it was the last try.
-    :raises AirbyteUnreachableError: about ``error``, if it was the last try of those that ride out an outage.
+    :raises AirbyteError: ``error``, if no attempt is left.
+    :raises AirbyteUnreachableError: with the message of ``error``, if no attempt is left and ``retry`` rides out
+    outages.
     """
     now = yield from get_time()
     pause = retry.next_delay(attempt, now - since, error)
@@ -168,14 +169,15 @@ def sleep_before_retry(retry: RetryPolicy, attempt: int, since: float, error: Ai
 
 
 def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flow[Response]:  # noqa: B008 - it is frozen
-    """Return the 2xx reply to ``request``.
+    """Return the 2xx response to ``request``.
 
-    The token is checked before each try. A 401 earns one new token and one replay, and a second 401 is an error. While
-    an outage is ridden out, that holds for each try: a token that was good before it may not be good after it.
-    What failed and may heal is repeated within ``retry`` if that does no harm: getting the token, any repeatable
-    request, and any other that Airbyte surely did not process.
+    The token is checked before each attempt. After a 401, the request is sent once more with a new token; a second 401
+    is an error. During an outage this applies to each attempt, because a token may lose its validity in the meantime.
 
-    :raises AirbyteError: what the last reply, or its absence, means.
+    A retryable failure is retried within ``retry`` if repeating is safe. It is safe for the token, for idempotent
+    requests, and for other requests that Airbyte certainly did not process.
+
+    :raises AirbyteError: for the last response or transport failure.
     """
     started = yield from get_time()
     rejected: Token | None = None
@@ -215,9 +217,9 @@ def request_model(
     parse: Callable[[Mapping[str, Any]], T],
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[T]:
-    """Return what ``parse`` makes of the JSON object in the reply to ``request``; see :func:`call`.
+    """Return the result of ``parse`` for the JSON object in the response to ``request``; see :func:`send_with_retry`.
 
-    :raises AirbyteUnexpectedResponseError: if it can make nothing of it.
+    :raises AirbyteUnexpectedResponseError: if ``parse`` rejects it.
     """
     reply = yield from send_with_retry(request, retry)
     return _parse_model(request, reply, parse_response(request, reply), parse)
@@ -227,10 +229,10 @@ def fetch_token(
     credentials: ClientCredentials,
     retry: RetryPolicy = NO_RETRY,
 ) -> Flow[Token]:
-    """Return a new token. Whoever needs it repeats this: see :func:`call`.
+    """Return a new token. By default it makes one attempt: the caller retries, see :func:`send_with_retry`.
 
-    :raises AirbyteAuthenticationError: if the client id or the secret is wrong. Airbyte says so with 400, 401 or
-        500, depending on how it authenticates.
+    :raises AirbyteAuthenticationError: if the client id or the secret is wrong. Airbyte answers 400, 401 or 500,
+    depending on how it authenticates.
     """
     request = credentials.token_request()
     try:
@@ -239,16 +241,16 @@ def fetch_token(
         return parse_token_response(request, reply, now)
     except AirbyteError as error:
         explained = _explain_token_error(error) if isinstance(error, AirbyteResponseError) else error
-        # What the token was for has not been sent at all.
+        # The request that needs the token has not been sent at all.
         explained.outcome_unknown = False
         raise explained from None
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list, and the server's clock (seconds since the epoch) if it tells.
+    """Some rows of a list, and the server's clock in seconds since the epoch, if the response has it.
 
-    ``unreadable`` has an error for each row that was skipped, since it cannot be parsed.
+    ``unreadable`` has an error for each row that was skipped because it cannot be parsed.
     """
 
     rows: list[T]
@@ -266,12 +268,12 @@ def fetch_page(
     skip_unreadable: bool = False,
     limit: int = PAGE_SIZE,
 ) -> Flow[Page[T]]:
-    """Return the rows of a list from ``offset`` on; None for a list that comes without pages.
+    """Return the rows of a list from ``offset`` on. None stands for a list without pages.
 
-    Airbyte's own ``next`` is never followed: it names hosts that only the server can reach and drops filters.
+    Airbyte's own ``next`` link is never followed: it names hosts that only the server can reach and drops filters.
 
-    :param skip_unreadable: leave out rows that cannot be parsed, instead of raising.
-    :param limit: the most rows of the page.
+    :param skip_unreadable: skip rows that cannot be parsed, instead of raising.
+    :param limit: maximum number of rows of the page.
     """
     page = request if offset is None else request.with_query(limit=limit, offset=offset)
     reply = yield from send_with_retry(page, retry)
@@ -292,13 +294,13 @@ def fetch_page(
 
 
 MAX_ROWS = 100_000
-"""Rows of a list that are read at the most: a list may grow faster than it is read."""
+"""Maximum number of rows that are read of a list: a list may grow faster than it is read."""
 
 SMALLER_PAGES = 10
-"""What the rows of a page are divided by if the page is too large to be read."""
+"""Divisor of the page size after a page that is too large to be read."""
 
 MAX_LIST_PASSES = 10
-"""How often a list without an order is read at the most, for all of its rows to have been shown."""
+"""Maximum number of passes over a list without a stable order, until all of its rows have been seen."""
 
 
 def iter_pages(
@@ -309,13 +311,13 @@ def iter_pages(
     stable_order: bool = False,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[None]:
-    """Emit all rows of a list, each once, a page at a time. ``key`` tells rows apart.
+    """Yield all rows of a list, each once, a page at a time. ``key`` identifies a row.
 
-    Airbyte's lists of sources, destinations and connections have no order: a row may be on two pages, and then another
-    one is on none. So where fewer rows were found than were shown, such a list is read again. Where a page is too
-    large, as one of connections with very many streams may be, the list is read on in smaller pages.
+    Airbyte's lists of sources, destinations and connections have no stable order: a row may be on two pages, and
+    another one on none. If fewer distinct rows than listed rows were found, the list is read again. If a page is too
+    large, as one of connections with very many streams may be, reading continues in smaller pages.
 
-    :raises AirbyteError: if it has more than :data:`MAX_ROWS`.
+    :raises AirbyteError: if the list has more than :data:`MAX_ROWS`.
     """
     seen: set[object] = set()
     rows_listed, limit = 0, PAGE_SIZE
@@ -353,7 +355,7 @@ def iter_pages(
 
 
 def map_pages(flow: Flow[None], transform: Callable[[list[Any]], YieldRows | None]) -> Flow[None]:
-    """Do as ``conversation`` does, but let ``take`` have the rows that it emits, and emit what that returns."""
+    """Run ``flow``, but pass the rows that it yields to ``transform``, and yield the result instead."""
     outcome: Any = None
     while True:
         try:
@@ -371,7 +373,7 @@ def map_pages(flow: Flow[None], transform: Callable[[list[Any]], YieldRows | Non
 
 
 def collect(flow: Flow[None]) -> Flow[list[Any]]:
-    """Return all rows that ``conversation`` emits."""
+    """Return all rows that ``flow`` yields."""
     rows: list[Any] = []
     yield from map_pages(flow, rows.extend)
     return rows
@@ -388,14 +390,14 @@ def _parse_model(request: Request, reply: Response, value: Any, parse: Callable[
 
 def _is_retryable(request: Request, error: AirbyteError, retry: RetryPolicy) -> bool:
     if isinstance(error, AirbyteUnreachableError) and error.is_too_large:
-        return False  # the next reply would be as large
+        return False  # the next response would be as large
     # A page with 409 may stand in for Airbyte's own 409, after which a job may still start.
     may_be_obeyed = error.outcome_unknown or getattr(error, "status", None) == 409  # noqa: PLR2004
     return retry.may_help(error) and (request.idempotent or not may_be_obeyed)
 
 
 def _explain_token_error(error: AirbyteResponseError) -> AirbyteResponseError:
-    """Return what an error of the token endpoint means for who set up the Airflow connection."""
+    """Return an error of the token endpoint with a hint for the user who configures the Airflow connection."""
     if error.status == 404:  # noqa: PLR2004
         return error.with_hint(
             "There is no token endpoint. If this Airbyte has authentication switched off, leave Client ID (Login) and "

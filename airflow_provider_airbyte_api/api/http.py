@@ -1,7 +1,7 @@
-"""What goes over the wire, as plain values, and what an answer means.
+"""HTTP requests and responses as plain values, and the errors that they mean.
 
-A driver turns a :class:`Request` into bytes and comes back with a :class:`Response` or a :class:`TransportFailure`;
-:func:`to_error` is the one place that tells what an unhappy one of these means.
+A client sends a :class:`Request` and returns a :class:`Response` or a :class:`TransportFailure`. Only :func:`to_error`
+decides which error an unsuccessful outcome is.
 """
 
 from __future__ import annotations
@@ -34,31 +34,32 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 
 MAX_RETRY_AFTER = 365 * 24 * 3600.0
-"""Seconds; a longer ``RetryPolicy-After`` counts as so many. How long is really waited, the retry policy decides."""
+"""Seconds. A longer ``Retry-After`` counts as this value. The retry policy decides on the actual delay."""
 
 MAX_CHALLENGE = 80
-"""Length of what is shown of a ``WWW-Authenticate`` header, in characters."""
+"""Maximum length of the excerpt of a ``WWW-Authenticate`` header, in characters."""
 
 LAST_REGISTERED_REFUSAL = 451
 """The highest 4xx status that is registered (RFC 7725)."""
 
 MAX_REPLY = 16 * 2**20
-"""Bytes. A connection with 1,000 streams of 150 selected fields each has 6 MB; a list whose page is larger is read in
-smaller pages."""
+"""Maximum size of a response, in bytes. A connection with 1,000 streams of 150 selected fields each has 6 MB. A list
+with a larger page is read in smaller pages.
+"""
 
 MAX_SMALL_REPLY = 2**20
-"""Bytes of a reply that holds one small object, such as a token."""
+"""Maximum size of a response that holds one small object, such as a token, in bytes."""
 
 MAX_EXPLAINED = 256 * 1024
-"""Bytes of a reply in which a reason is looked for."""
+"""Number of bytes of a response that are searched for the reason of an error."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call of the API; ``path`` is below the API root, or a whole URL.
+    """One API request; ``path`` is below the API root, or a complete URL.
 
-    ``repeatable`` says that sending it twice does no harm. ``read_timeout`` is in seconds; None leaves it to
-    the client. ``anonymous`` keeps the token out of it. ``max_bytes`` is the size of the largest reply that is read.
+    ``idempotent`` means that sending it twice does no harm. ``read_timeout`` is in seconds; None uses the client's.
+    ``anonymous`` sends no token. ``max_bytes`` is the maximum size of the response.
     """
 
     method: str
@@ -77,9 +78,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What the server said. ``headers`` has lower-case names; ``url`` is what was asked, without its query.
+    """An HTTP response. ``headers`` has lower-case names; ``url`` is the request's URL without its query.
 
-    ``secrets`` is what was sent and is secret: it is masked in every error that is made of this.
+    ``secrets`` are the secret values of the request. They are masked in every error about this response.
     """
 
     url: str
@@ -95,11 +96,11 @@ class Response:
 
     @property
     def server_time(self) -> float | None:
-        """The server's clock when it replied (its ``Date`` header), in seconds since the epoch."""
+        """The server's clock at the time of the response (its ``Date`` header), in seconds since the epoch."""
         return parse_http_date(self.headers.get("date", ""))
 
     def json(self) -> Any:
-        """Return the JSON in the body. It is parsed once, by the first call.
+        """Return the JSON in the body. Only the first call parses it.
 
         :raises ValueError: as :func:`~.safe.parse_json`.
         """
@@ -117,7 +118,7 @@ class Response:
 
 
 class TransportErrorKind(str, Enum):
-    """Why nothing came back, and so who can mend it."""
+    """Why no response arrived. It decides on the hint."""
 
     DNS = "dns"
     REFUSED = "refused"
@@ -148,7 +149,7 @@ TRANSPORT_HINTS = {
 
 
 SIGN_IN = re.compile(r"\b(sign|log)[ -]?(in|on)\b|single sign", re.IGNORECASE)
-"""The title of a page on which somebody is to sign in."""
+"""Matches the title of a sign-in page."""
 
 SIGN_IN_HINT = (
     "An identity proxy in front of Airbyte asks to sign in. Give it the credentials that it wants in the extra "
@@ -168,9 +169,9 @@ OAUTH_HINT = (
 
 @dataclass(frozen=True)
 class TransportFailure:
-    """Nothing came back; ``sent`` is False only where Airbyte surely saw nothing of the request.
+    """No response arrived. ``request_sent`` is False only if Airbyte certainly received nothing of the request.
 
-    ``secrets`` is what was sent and is secret: it is masked in every error that is made of this.
+    ``secrets`` are the secret values of the request. They are masked in every error about this failure.
     """
 
     url: str
@@ -181,11 +182,11 @@ class TransportFailure:
 
 
 def parse_response(request: Request, response: Response) -> Any:
-    """Return the JSON in a good reply.
+    """Return the JSON in a 2xx response.
 
-    :raises AirbyteUnreachableError: if it has more than :data:`~.safe.MAX_ITEMS`, as if it were too many bytes.
-    :raises AirbyteUnexpectedResponseError: if it is something else, as the web app's page is that a wrong base URL
-        brings with status 200.
+    :raises AirbyteUnreachableError: if it has more than :data:`~.safe.MAX_ITEMS`, as if it had too many bytes.
+    :raises AirbyteUnexpectedResponseError: if it is not JSON, such as the web app's page, which a wrong base URL
+    returns with status 200.
     """
     try:
         return response.json()
@@ -198,7 +199,8 @@ def parse_response(request: Request, response: Response) -> Any:
         hint = SIGN_IN_HINT if SIGN_IN.search(body.title or "") else None
         message = _message(response, body)
         if request.anonymous and request.method == "POST" and body.title is None:
-            # Some token endpoints answer with a form or a bare token, which nobody has sent and so nothing masks.
+            # Some token endpoints answer with a form or a bare token. It was not part of the request, so masking does
+            # not cover it.
             message = f"text that is no JSON ({len(response.body)} bytes)."
         raise unexpected_response(request, response, message, hint) from None
 
@@ -206,7 +208,7 @@ def parse_response(request: Request, response: Response) -> Any:
 def unexpected_response(
     request: Request, response: Response, detail: str, hint: str | None = None
 ) -> AirbyteUnexpectedResponseError:
-    """Return the error for a reply that is not the API's. Secrets that were sent are masked in ``detail``."""
+    """Return the error for a response that is not the API's. Secrets of the request are masked in ``detail``."""
     return AirbyteUnexpectedResponseError(
         method=request.method,
         url=response.url,
@@ -219,10 +221,10 @@ def unexpected_response(
 def to_error(
     request: Request, outcome: Response | TransportFailure, *, had_token: bool = True, unauthorized_hint: str = ""
 ) -> AirbyteError:
-    """Return what ``outcome``, which is not a 2xx, means for ``request``, sent with a token or without.
+    """Return the error that ``outcome``, which is not a 2xx response, means for ``request``.
 
-    ``unauthorized_hint`` is what to do if that token was refused. What was sent and is secret is masked in all that
-    came back.
+    ``had_token`` is True if the request was sent with a token. ``unauthorized_hint`` is the hint if that token was
+    rejected. Secrets of the request are masked in all text of the response.
     """
     if isinstance(outcome, TransportFailure):
         reason = safe_text(mask(outcome.reason, outcome.secrets))
@@ -280,8 +282,8 @@ def to_error(
     error.is_gateway_challenge = wants_http_auth and not unauthorized_hint
     error.from_airbyte = is_from_airbyte and kind is not AirbyteUnexpectedResponseError
     if isinstance(error, AirbyteUnexpectedResponseError):
-        # Who refuses a request in Airbyte's place did not pass it on. Not so the statuses that some load balancers
-        # made up, as 499 for a client that closed the connection.
+        # A server that refuses a request in Airbyte's place did not pass it on. That does not hold for the statuses
+        # that some load balancers invented, such as 499 for a client that closed the connection.
         error.outcome_unknown = outcome.status > LAST_REGISTERED_REFUSAL
     return error
 
@@ -309,7 +311,7 @@ def _error_class(
 
 
 def _about_gateway(request: Request, response: Response, body: ErrorBody) -> str | None:
-    """Return what answered in Airbyte's place and what to do about it; None where the address may be wrong."""
+    """Return which server answered in Airbyte's place, with a hint; None if the address may be wrong."""
     if 300 <= response.status < 400:  # noqa: PLR2004
         return REDIRECT_HINT
     if SIGN_IN.search(body.title or ""):
@@ -332,7 +334,7 @@ def _about_gateway(request: Request, response: Response, body: ErrorBody) -> str
 
 
 def _already_running(body: ErrorBody) -> bool:
-    # A deleted connection is answered with the same title; only the words tell the two apart.
+    # Airbyte answers with the same title for a deleted connection; only the message differs.
     message = body.message()
     return "already running" in message or (
         body.fields.get("title") == "try-again-later" and "is deleted" not in message
@@ -352,7 +354,7 @@ def _message(response: Response, body: ErrorBody) -> str:
 
 
 def _retry_after(response: Response) -> float | None:
-    """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
+    """Return the seconds of either form of the header (RFC 9110, 10.2.3)."""
     value = response.headers.get("retry-after", "").strip()
     if not value:
         return None

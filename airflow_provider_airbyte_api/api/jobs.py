@@ -1,4 +1,4 @@
-"""Looking at a job, waiting for its end, and cancelling it, as conversations."""
+"""Flows that poll a job, wait until it is finished, and cancel it."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 
 OUTAGE_BACKOFF = while_unreachable(DEFAULT_UNREACHABLE_TIMEOUT)
-"""The pauses between two looks while Airbyte is away."""
+"""The delays between polls while Airbyte is unreachable."""
 
 CANCEL_PATIENCE = 120.0
-"""Seconds for a job that was cancelled to stop, and for attempts to cancel it."""
+"""Timeout in seconds for a cancelled job to stop, and for the attempts to cancel it."""
 
 CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_PATIENCE, wait_initial=2.0, wait_max=15.0, is_known=True)
-"""Attempts to cancel a job: see :func:`cancel_and_wait`."""
+"""The policy for cancelling a job: see :func:`cancel_and_wait`."""
 
 GRACE = 30.0
-"""Seconds from the beginning of a wait within which Airbyte may say, once, that there is no job that it has shown.
+"""Seconds from the start of a wait during which one "not found" is tolerated for a job that Airbyte has shown before.
 
-It may read its database from a replica that lags behind.
+Airbyte may read its database from a replica that lags behind.
 """
 
 GRACE_PAUSE = 5.0
-"""Seconds before it is asked again then."""
+"""Seconds before the next poll in that case."""
 
 PROGRESS_LOG_INTERVAL = 600.0
-"""Seconds after which one who waits says that nothing has changed."""
+"""Seconds between two log lines of a wait without a change of status."""
 
 QUEUED_STATUSES = frozenset({JobStatus.PENDING.value, JobStatus.QUEUED.value})
-"""The statuses of a job that has not begun."""
+"""The statuses of a job that has not started yet."""
 
 
 @dataclass(frozen=True)
 class WaitOptions:
-    """How to wait: see :func:`wait_for_job`. Times are in seconds, deadlines in seconds since the epoch.
+    """How to wait: see :func:`wait_for_job`. Durations are in seconds, deadlines in seconds since the epoch.
 
-    A ``poll_interval`` below :data:`~.defaults.MIN_POLL_INTERVAL` counts as that one.
+    A ``poll_interval`` below ``MIN_POLL_INTERVAL`` in ``_defaults`` counts as that minimum.
     """
 
     poll_interval: float = DEFAULT_POLL_INTERVAL
@@ -74,7 +74,7 @@ class WaitOptions:
     unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT
     initial_delay: float = 0.0
     is_seen: bool = False
-    """True if Airbyte has shown the job before this wait, as it has to whoever started it."""
+    """True if Airbyte has shown the job before this wait, as it has to the task that started it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "poll_interval", at_least_min_poll_interval(self.poll_interval))
@@ -82,7 +82,7 @@ class WaitOptions:
 
 @dataclass(frozen=True)
 class WaitResult:
-    """A finished job, and how often it was looked at."""
+    """A finished job, and how often it was polled."""
 
     job: Job
     poll_count: int
@@ -97,8 +97,8 @@ def get_job(
     """Return the job.
 
     :param is_seen: True if Airbyte has shown the job before.
-    :raises AirbyteNotFoundError: for a job that does not exist or may not be seen. Airbyte says that with 403, 404
-        or 409, depending on its edition.
+    :raises AirbyteNotFoundError: if the job does not exist or is not visible. Airbyte answers this with 403, 404 or
+    409, depending on its edition.
     """
     try:
         return (yield from request_model(endpoints.get_job(job_id), expecting(Job.from_json, job_id=job_id), retry))
@@ -112,7 +112,7 @@ def get_job(
 
 
 def no_longer_visible(job_id: int, error: AirbyteResponseError) -> AirbyteResponseError:
-    """Return ``error``, which says that there is no job, as it is to be said of a job that Airbyte has shown."""
+    """Return ``error``, which reports a missing job, with the hint for a job that Airbyte has shown before."""
     return error.with_hint(
         f"Job {job_id} is no longer visible: it was deleted in Airbyte, or the user who created the application lost "
         "access to its workspace. Check both in Airbyte; the job may still be running.",
@@ -122,13 +122,13 @@ def no_longer_visible(job_id: int, error: AirbyteResponseError) -> AirbyteRespon
 
 @dataclass
 class Outage:
-    """For how long Airbyte has been away, and when to look again. ``since`` is in seconds since the epoch."""
+    """Tracks an outage and its backoff. ``since`` is its start, in seconds since the epoch."""
 
     failures: int = 0
     since: float = 0.0
 
     def record_failure(self, error: Exception, now: float) -> float:
-        """Count one more failure, and return the seconds to let pass before the next look."""
+        """Count one more failure, and return the seconds to wait before the next poll."""
         self.failures += 1
         if self.failures == 1:
             self.since = now
@@ -136,15 +136,15 @@ class Outage:
         return max(OUTAGE_BACKOFF.backoff(self.failures), min(asked_for, MAX_RETRY_AFTER))
 
     def reset(self) -> None:
-        """Airbyte has answered."""
+        """End the outage: Airbyte has answered."""
         self.failures = 0
 
 
 @dataclass(frozen=True)
 class PollRequest:
-    """What is asked of a look: to come after ``pause`` seconds, and no later than ``until``.
+    """The parameters of a poll: it starts after ``delay`` seconds, and no later than ``deadline``.
 
-    ``known`` is what who asks knows of the job: its status, or None while Airbyte is away.
+    ``last_status`` is the job's status as the caller knows it, or None while Airbyte is unreachable.
     """
 
     job_id: int
@@ -154,21 +154,21 @@ class PollRequest:
 
 
 PollFunc: TypeAlias = Callable[[PollRequest], Flow[Job]]
-"""A way to look at a job: it returns the job, or raises why Airbyte cannot tell."""
+"""A function that polls a job: it returns the job, or raises the reason why its status is unknown."""
 
 
 def wait_for_job(job_id: int, options: WaitOptions, poll: PollFunc | None = None) -> Flow[WaitResult]:
-    """Return the job once it is finished, however it ended.
+    """Return the job once it is finished, with any terminal status.
 
-    It is looked at after ``first_pause``, then every ``poll_interval``. Trouble on the way to Airbyte is not a failed
-    sync: it is ridden out for ``unreachable_timeout``, with a line in the log when it begins and one when it is over.
-    The status is looked at before the clock, so a job that finished in time is never reported late.
+    The job is polled after ``initial_delay``, then every ``poll_interval``. An outage of Airbyte is not a failed sync:
+    the wait continues for up to ``unreachable_timeout``, with one log line at its start and one at its end. The status
+    is checked before the deadlines, so a job that finished in time is never reported as late.
 
-    :param look: how to look, by default :func:`poll_after_delay`.
-    :raises AirbyteJobTimeoutError: if the job is not finished at ``deadline``, or has not begun at ``queue_deadline``.
-        It still runs in Airbyte.
-    :raises AirbyteUnreachableError: if Airbyte was away for longer than ``unreachable_timeout``.
-    :raises AirbyteError: at once, for what cannot heal.
+    :param poll: how to poll, by default :func:`poll_after_delay`.
+    :raises AirbyteJobTimeoutError: if the job is not finished at ``deadline``, or has not started at
+    ``queue_deadline``. It keeps running in Airbyte.
+    :raises AirbyteUnreachableError: if Airbyte was unreachable for longer than ``unreachable_timeout``.
+    :raises AirbyteError: at once, if waiting cannot help.
     """
     wait = _JobWait(job_id, options, poll or poll_after_delay, delay=options.initial_delay)
     while True:
@@ -180,7 +180,7 @@ def wait_for_job(job_id: int, options: WaitOptions, poll: PollFunc | None = None
 
 
 def sleep_until(seconds: float, until: float | None) -> Flow[None]:
-    """Let ``seconds`` pass, but be back at ``until``, in seconds since the epoch."""
+    """Sleep for ``seconds``, but no longer than until ``until``, in seconds since the epoch."""
     if not seconds:
         return
     now = yield from get_time()
@@ -191,13 +191,13 @@ def sleep_until(seconds: float, until: float | None) -> Flow[None]:
 
 
 def poll_after_delay(poll_request: PollRequest) -> Flow[Job]:
-    """Let the pause pass, and ask for the job."""
+    """Sleep for the delay of ``poll_request``, and return the job."""
     yield from sleep_until(poll_request.delay, poll_request.deadline)
     return (yield from get_job(poll_request.job_id, NO_RETRY))
 
 
 def wait_for_update(poll_request: PollRequest) -> Flow[Job]:
-    """Leave it to a watch over many jobs to look, and to say when there is something new."""
+    """Return the job when the shared polling service, which does the polling, has an update."""
     job: Job = yield WaitForUpdate(poll_request.last_status, poll_request.deadline)
     return job
 
@@ -209,16 +209,16 @@ def cancel_job(
     *,
     is_seen: bool = False,
 ) -> Flow[Job]:
-    """Cancel the job if it is not finished, and return it as it is then.
+    """Cancel the job unless it is finished, and return it in its state after that.
 
-    Airbyte's cancel stops *whatever runs on the job's connection*, so before each request the job is looked at, and one
-    that is finished is left alone: a newer one may be running. That Airbyte finds nothing to cancel is as good. A
-    request that failed is repeated while the job still runs.
+    Airbyte's cancel stops *whatever runs on the job's connection*. So each request is preceded by a poll, and a
+    finished job is left alone, because a newer one may be running. If Airbyte finds nothing to cancel, that counts as
+    success. A failed request is repeated while the job still runs.
 
     :param retry: the attempts, and the delays between them.
     :param is_seen: True if Airbyte has shown the job before.
-    :raises AirbyteNotFoundError: for a job that does not exist or may not be seen.
-    :raises AirbyteError: if the last attempt failed, or cannot succeed, and the job still runs.
+    :raises AirbyteNotFoundError: if the job does not exist or is not visible.
+    :raises AirbyteError: if the last attempt failed, or no attempt can succeed, and the job still runs.
     """
     started_at = yield from get_time()
     failures = 0
@@ -236,7 +236,7 @@ def cancel_job(
 
 
 def _request_cancel(job_id: int, read_timeout: float) -> Flow[Job]:
-    """Send one cancel request for a job that runs, and return the job as it is then."""
+    """Send one cancel request for a running job, and return the job in its state after that."""
     try:
         job = yield from request_model(
             endpoints.cancel_job(job_id, read_timeout), expecting(Job.from_json, job_id=job_id), NO_RETRY
@@ -244,7 +244,7 @@ def _request_cancel(job_id: int, read_timeout: float) -> Flow[Job]:
     except AirbyteError as error:
         if not (error.outcome_unknown or isinstance(error, AirbyteConflictError)):
             raise
-        # Airbyte may have obeyed, or there was nothing to cancel any more: the job tells.
+        # Airbyte may have cancelled the job, or there was nothing left to cancel: poll the job to find out.
         job = yield from get_job(job_id, NO_RETRY, is_seen=True)
         if not job.is_terminal:
             raise
@@ -265,12 +265,12 @@ def cancel_and_wait(
     *,
     is_seen: bool = True,
 ) -> Flow[Job]:
-    """Cancel the job unless it is finished, and return it once it is, or as it is when the time of ``retry`` is over.
+    """Cancel the job unless it is finished, and return it once it is finished, or when the timeout of ``retry`` ends.
 
-    If it still runs a while after Airbyte accepted the request, it is cancelled again.
+    If the job still runs a while after Airbyte accepted the request, it is cancelled again.
 
-    :param retry: the attempts, and the time for all of them. Its first delay is also that between two polls, its
-        longest that between two requests that Airbyte accepted.
+    :param retry: the attempts, and the timeout for all of them. Its first delay is also the one between two polls, its
+        longest the one between two accepted requests.
     :param is_seen: True if Airbyte has shown the job before.
     :raises AirbyteError: as :func:`cancel_job`.
     """
@@ -289,7 +289,7 @@ def cancel_and_wait(
 
 
 def progress_log(job: Job, now: float) -> Log:
-    """Return what one who waits says now and then."""
+    """Return the log line that a wait repeats at intervals."""
     if job.start_time is None:
         return Log("Job %d is still %s.", (job.job_id, job.status))
     minutes = (now - job.start_time.timestamp()) / 60
@@ -298,7 +298,7 @@ def progress_log(job: Job, now: float) -> Log:
 
 @dataclass
 class _JobWait:
-    """Looks at a job again and again, and knows for how long Airbyte has been away."""
+    """Polls a job repeatedly, and tracks how long Airbyte has been unreachable."""
 
     job_id: int
     options: WaitOptions
@@ -315,7 +315,7 @@ class _JobWait:
         self.outage = Outage()
 
     def poll_once(self) -> Flow[Job | None]:
-        """Return the job, or None while Airbyte is away."""
+        """Return the job, or None while Airbyte is unreachable."""
         last_status = None if self.outage.failures else self.status
         poll_request = PollRequest(self.job_id, self.delay, self._next_deadline, last_status)
         self.delay = self.options.poll_interval
@@ -328,7 +328,7 @@ class _JobWait:
             yield from self._not_visible(error)
             return None
         except AirbyteError as error:
-            # An odd page is no reason to wait for a job that nobody has seen before.
+            # A response from a gateway is no reason to wait for a job that Airbyte has never shown.
             if not (is_recoverable_while_waiting(error) if self._is_seen else error.retryable):
                 raise
             yield from self._on_poll_error(error)
@@ -347,7 +347,7 @@ class _JobWait:
         return job
 
     def check_deadlines(self, now: float) -> None:
-        """Raise if a deadline has passed."""
+        """Raise an error if a deadline has passed."""
         if self._deadline is not None and now >= self._deadline:
             waits = "has not begun" if self.status in QUEUED_STATUSES else "is not finished"
             raise AirbyteJobTimeoutError(
@@ -360,17 +360,17 @@ class _JobWait:
 
     @property
     def _deadline(self) -> float | None:
-        """The deadline that counts now: a job that has begun has left the queue for good."""
+        """The current deadline. The queue deadline no longer applies to a job that has started."""
         return min_or_none(self.options.deadline, None if self.has_started else self.options.queue_deadline)
 
     @property
     def _next_deadline(self) -> float | None:
-        """The moment at which the wait may be over, whatever the job does."""
+        """The earliest time at which the wait may end, regardless of the job."""
         patience_ends = self.outage.since + self.options.unreachable_timeout if self.outage.failures else None
         return min_or_none(self._deadline, patience_ends)
 
     def _not_visible(self, error: AirbyteNotFoundError) -> Flow[None]:
-        """Raise ``error``, unless the job is so young that Airbyte may not show it yet."""
+        """Raise ``error``, unless the job is so new that Airbyte may not show it yet."""
         if not self._is_seen:
             raise error
         now = yield from get_time()
