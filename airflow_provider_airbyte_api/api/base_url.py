@@ -1,4 +1,4 @@
-"""From what people type as Airbyte's address to the one root that all requests start from."""
+"""Parse Airbyte's address, as users type it, into the one root URL of all requests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CLOUD_UI = "https://cloud.airbyte.com"
 _CLOUD_HOSTS = frozenset({"api.airbyte.com", "cloud.airbyte.com"})
 
 ASSET_SCHEME = "airbyte"
-"""The scheme of the URIs that stand for Airbyte's connections, and for their streams, as Airflow's assets."""
+"""The scheme of the asset URIs of Airbyte's connections and streams in Airflow."""
 
 _API_PATH = "/api/public/v1"
 _OLD_API_SERVER_PORT = 8006
-"""Up to 0.63 a server of its own answered the public API, below /v1 of this port."""
+"""Up to 0.63, a separate server answered the public API, below /v1 on this port."""
 
 EXPECTED_ADDRESS = (
     f"Expected {CLOUD_API} for Airbyte Cloud, http://localhost:8000 for a local Airbyte, "
@@ -28,7 +28,7 @@ EXPECTED_ADDRESS = (
 
 @dataclass(frozen=True)
 class AirbyteUrls:
-    """``api`` is what request paths are appended to, ``ui`` is the root of Airbyte's web app. No final slash."""
+    """Root URLs without a final slash: request paths are appended to ``api_url``, ``web_url`` is the web app's."""
 
     api_url: str
     web_url: str
@@ -46,7 +46,7 @@ class AirbyteUrls:
 
     @property
     def netloc(self) -> str:
-        """Host and port, the latter only if it is not the scheme's own."""
+        """Host and port; the port is omitted if it is the scheme's default."""
         parts = urlsplit(self.api_url)
         standard = {"http": 80, "https": 443}[parts.scheme]
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
@@ -54,32 +54,32 @@ class AirbyteUrls:
 
     @property
     def address(self) -> str:
-        """Host and port, and the path below which this Airbyte lives if it has one: what tells two Airbytes apart."""
+        """Host, port, and the path prefix of this Airbyte if it has one. It distinguishes one Airbyte from another."""
         path = urlsplit(self.api_url).path
         return self.netloc + (path.removesuffix(_API_PATH) if path.endswith(_API_PATH) else "")
 
     def asset_uri(self, connection_id: str, *stream: str) -> str:
-        """Return the URI that stands for a connection as an asset, or for one of its streams: namespace, name."""
+        """Return the asset URI of a connection, or of one of its streams, given as namespace and name."""
         path = "/".join(quote(part, safe="") for part in (connection_id, *stream))
         return f"{ASSET_SCHEME}://{self.address}/{path}"
 
     def connection_url(self, workspace_id: str, connection_id: str) -> str:
-        """Return the page of a connection in the web app."""
+        """Return the URL of a connection's page in the web app."""
         return f"{self.web_url}/workspaces/{workspace_id}/connections/{connection_id}"
 
     def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
-        """Return the page of a job in the web app, with its log open."""
+        """Return the URL of a job's page in the web app, with its log open."""
         return f"{self.connection_url(workspace_id, connection_id)}/timeline?jobId={job_id}&openLogs=true"
 
 
 def parse_host(address: str, port: int | None = None) -> AirbyteUrls:
-    """Return the API root for ``address``, as people type it.
+    """Return the URLs for ``address``, as users type it.
 
-    Cloud and self-managed, the API's address or the web app's, with or without scheme, ``/api/public/v1``, final
-    slash, or a page's path; also the values that the Apache provider's documentation tells people to use.
-    ``port`` counts where ``address`` names none.
+    Accepted are Cloud and self-managed addresses, of the API or the web app. The scheme, ``/api/public/v1``, a final
+    slash and a page's path are optional. The values that the Apache provider's documentation recommends are accepted as
+    well. ``port`` applies if ``address`` has none.
 
-    :raises AirbyteConfigError: if it is empty, no http(s) URL, or holds a password.
+    :raises AirbyteConfigError: if it is empty, not an http(s) URL, or contains a password.
     """
     text = address.strip()
     if not text:
@@ -120,7 +120,7 @@ def _split(text: str) -> SplitResult:
 
 
 def _is_host(name: str) -> bool:
-    """Tell whether ``name`` is a name or an address that a resolver would take."""
+    """Return True if ``name`` is a host name or an IP address that a resolver accepts."""
     try:
         ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
@@ -132,9 +132,9 @@ def _is_host(name: str) -> bool:
 
 
 def _default_scheme(text: str) -> str:
-    """Return http for what only this machine or network can reach, https for all else.
+    """Return http for a host of this machine or a private network, https for any other.
 
-    A secret is never sent in the clear because somebody left out six letters.
+    So a secret is never sent unencrypted only because the scheme was left out.
     """
     name = text.split("/", maxsplit=1)[0]
     name = name[1 : name.find("]")] if name.startswith("[") else name.split(":")[0]
@@ -146,6 +146,6 @@ def _default_scheme(text: str) -> str:
 
 
 def _strip_airbyte_path(path: str) -> str:
-    """Return ``path`` without what belongs to Airbyte's API or web app, so that a proxy's prefix is left."""
+    """Return ``path`` without the part of Airbyte's API or web app. A proxy's prefix remains."""
     path = re.sub(r"/(api/(public/)?v1|api/public|api|v1)(/applications(/token)?|/health)?$", "", path)
     return re.sub(r"/((workspaces|organization)(/.*)?|auth|login|setup)$", "", path)

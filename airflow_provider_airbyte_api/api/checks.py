@@ -1,6 +1,6 @@
-"""Checks of arguments. Each returns the value as it is used, or raises an error that names the argument.
+"""Checks of arguments. Each returns the normalized value, or raises an error that names the argument.
 
-They hold for the hook, the operators, the sensors and the command line alike.
+The hook, the operators, the sensors and the command line share them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from airflow_provider_airbyte_api.api.safe import safe_float, safe_int, safe_rep
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 MAX_SECONDS = 100 * 365 * 86_400
-"""The longest timeout: 100 years. A deadline that lies much later is no date any more."""
+"""The maximum timeout: 100 years. A much later deadline is not a valid date."""
 
 FIRST_YEAR, LAST_YEAR = 1970, 9998
-"""The years of a moment: they leave room to convert it to any time zone and to seconds since the epoch."""
+"""The valid years of a datetime. They leave room to convert it to any time zone and to seconds since the epoch."""
 
 
 def raise_invalid(name: str, value: object, expected: str) -> NoReturn:
@@ -27,7 +27,7 @@ def raise_invalid(name: str, value: object, expected: str) -> NoReturn:
 def parse_bool(value: object, name: str) -> bool:
     """Return ``value`` if it is True or False.
 
-    Text such as ``"False"``, a template and the output of another task are all true, whatever they say.
+    Other values are rejected: text such as ``"False"``, a template and the output of another task are always truthy.
     """
     if not isinstance(value, bool):
         raise_invalid(
@@ -48,7 +48,7 @@ def parse_seconds(value: object, name: str) -> float:
 
 
 def parse_int(value: object, name: str, minimum: int = 0) -> int:
-    """Return ``value`` as a whole number from ``minimum`` up to the largest of 64 bits."""
+    """Return ``value`` as an integer from ``minimum`` up to the largest 64-bit integer."""
     found = safe_int(value, minimum)
     if found is None:
         raise_invalid(name, value, f"a whole number of at least {minimum}")
@@ -63,7 +63,7 @@ def parse_choice(value: object, name: str, choices: Sequence[str]) -> str:
 
 
 def parse_text(value: object, name: str) -> str:
-    """Return ``value`` as a text that is not blank. Jinja's native types make a number of a name such as 2024."""
+    """Return ``value`` as a string that is not blank. Jinja's native types render a name such as 2024 as an integer."""
     if isinstance(value, int) and not isinstance(value, bool):
         return safe_repr(value)
     if not isinstance(value, str) or not value.strip():
@@ -72,7 +72,7 @@ def parse_text(value: object, name: str) -> str:
 
 
 def parse_texts(value: object, name: str) -> tuple[str, ...]:
-    """Return ``value``, a text or several, as texts; None as none of them."""
+    """Return ``value``, a string or several strings, as a tuple; None as an empty one."""
     if value is None:
         return ()
     if isinstance(value, str | int):
@@ -83,7 +83,7 @@ def parse_texts(value: object, name: str) -> tuple[str, ...]:
 
 
 def parse_datetime(value: object, name: str) -> datetime:
-    """Return ``value``, a datetime or a text in ISO 8601, as a moment; in UTC where it names no zone."""
+    """Return ``value``, a datetime or an ISO 8601 string, as an aware datetime. Without a time zone, it is in UTC."""
     found = value
     if isinstance(value, str):
         try:

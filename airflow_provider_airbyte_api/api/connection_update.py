@@ -1,4 +1,4 @@
-"""Switching an Airbyte connection on and off, and changing when Airbyte itself syncs it, as conversations."""
+"""Flows that enable or disable an Airbyte connection, and change the schedule on which Airbyte syncs it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ MANUAL = "manual"
 UTC = "UTC"
 
 QUARTZ_FIELDS = (6, 7)
-"""Second, minute, hour, day of the month, month, day of the week, and the year if one likes."""
+"""Number of fields: second, minute, hour, day of month, month, day of week, and optionally the year."""
 
 
 @dataclass(frozen=True)
 class ConnectionUpdate:
-    """What a connection shall be like; None: as it is.
+    """The requested state of a connection. None leaves a field unchanged.
 
-    ``status`` is active or inactive. ``schedule`` is manual or a cron expression of Quartz, in UTC.
+    ``status`` is active or inactive. ``schedule`` is manual or a Quartz cron expression in UTC.
     """
 
     status: str | None = None
     schedule: str | None = None
 
     def to_payload(self, connection: Connection) -> dict[str, Any]:
-        """Return what to tell Airbyte so that ``connection`` is like that; nothing if it is so already."""
+        """Return the body of the request that changes ``connection`` accordingly; empty if it is already up to date."""
         body: dict[str, Any] = {}
         if self.status is not None and self.status != connection.status:
             body["status"] = self.status
@@ -42,9 +42,9 @@ class ConnectionUpdate:
 
 
 def parse_update(status: object, schedule: object) -> ConnectionUpdate:
-    """Return what is to be changed.
+    """Return the requested update.
 
-    :raises AirbyteConfigError: if nothing is, or to what Airbyte's public API does not take.
+    :raises AirbyteConfigError: if both values are None, or if Airbyte's public API does not accept one of them.
     """
     if status is None and schedule is None:
         raise AirbyteConfigError("status and schedule are None, expected at least one of them: there is nothing to do.")
@@ -56,11 +56,11 @@ def parse_update(status: object, schedule: object) -> ConnectionUpdate:
 
 
 def update_connection(connection: Connection, change: ConnectionUpdate) -> Flow[Connection]:
-    """Return the connection after ``change``. Airbyte is told of it only if something is different.
+    """Return the connection after ``change``. The request is only sent if something differs.
 
-    (Any update cancels a job of the connection that Airbyte has put into its queue.)
+    Any update cancels a job of the connection that Airbyte has queued.
 
-    :raises AirbyteConnectionInactiveError: if it is locked or deleted.
+    :raises AirbyteConnectionInactiveError: if the connection is locked or deleted.
     """
     ensure_modifiable(connection)
     body = change.to_payload(connection)
@@ -82,7 +82,7 @@ def update_connection(connection: Connection, change: ConnectionUpdate) -> Flow[
 
 
 def _current_schedule(connection: Connection) -> str:
-    """Return a connection's schedule as :class:`ConnectionUpdate` has it; Airbyte adds the zone to a cron."""
+    """Return a connection's schedule in the form of :class:`ConnectionUpdate`. Airbyte adds the time zone to a cron."""
     schedule = dict_or_empty(connection.raw.get("schedule"))
     if connection.schedule_type == "cron":
         return str(schedule.get("cronExpression") or "").removesuffix(UTC).strip()

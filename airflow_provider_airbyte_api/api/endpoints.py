@@ -1,4 +1,4 @@
-"""The calls of the public API that this package makes, each a function that returns a request."""
+"""The endpoints of the public API that this package calls. Each function returns a request."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from airflow_provider_airbyte_api.api.models import JobStatus, parse_job_id, par
 from airflow_provider_airbyte_api.api.timestamps import format_timestamp
 
 PAGE_SIZE = 100
-"""Rows a page; more is refused by the server."""
+"""Rows per page. The server rejects more."""
 
 NEWEST_FIRST = "createdAt|DESC"
-"""Airbyte's own default is oldest first."""
+"""The order of the requests for jobs. Airbyte's own default is oldest first."""
 
 RECENTLY_UPDATED_FIRST = "updatedAt|DESC"
-"""What changes while the pages are read goes to the top, and so is seen twice; oldest first, a row could be skipped."""
+"""A row that changes between two pages moves to the top and is read twice. In ascending order, a row could be skipped.
+"""
 
 JOB_STATUSES = tuple(status.value for status in JobStatus)
-"""What jobs can be filtered by; Airbyte answers 400 without a reason to another word."""
+"""The statuses that jobs can be filtered by. Airbyte answers any other with a 400 without a reason."""
 
 JOB_TYPES = ("sync", "reset", "clear", "refresh")
-"""The same of types."""
+"""The types that jobs can be filtered by."""
 
 DISCOVERY_TIMEOUT = 600.0
-"""Seconds to wait for the streams of a source: Airbyte runs a connector to find them."""
+"""Timeout in seconds for the streams of a source: Airbyte runs a connector to discover them."""
 
 START_CANCEL_TIMEOUT = 150.0
-"""Seconds to wait for the reply to a start or a cancel.
+"""Timeout in seconds for the response to a start or a cancel.
 
 Airbyte answers only once its workflow runs or has stopped: up to 60 s by design, and longer on a busy server.
 """
 
 MAX_JOBS_REPLY = 2**19
-"""Bytes of the largest reply that is read about jobs; a page of 100 has about 40 KB.
+"""Maximum size of a response about jobs, in bytes; a page of 100 has about 40 KB.
 
-A triggerer polls them all the time, and nothing else runs there while it parses a reply.
+A triggerer polls jobs continuously, and nothing else runs there while it parses a response.
 """
 
 
 @dataclass(frozen=True)
 class JobTimeFilter:
-    """Between which moments jobs were created and last changed their status, both inclusive. Airbyte knows seconds."""
+    """Time ranges, inclusive, of a job's creation and of its last change of status. Airbyte's resolution is seconds."""
 
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -53,9 +54,9 @@ class JobTimeFilter:
     updated_before: datetime | None = None
 
     def query_params(self) -> list[tuple[str, datetime]]:
-        """Return Airbyte's names for those that are given, in UTC where they name no zone.
+        """Return the query parameters of the values that are set, in UTC if they have no time zone.
 
-        :raises AirbyteConfigError: if one is no datetime, or not in the years 1970 to 9998.
+        :raises AirbyteConfigError: if a value is not a datetime, or not in the years 1970 to 9998.
         """
         names = {
             "created_after": "createdAtStart",
@@ -94,14 +95,14 @@ def list_jobs(
 
 
 def list_updated_jobs(workspace_id: str | None, since: float) -> Request:
-    """Return the request for jobs whose status changed at ``since``, in seconds since the epoch, or later."""
+    """Return the request for jobs whose status changed at ``since`` or later, in seconds since the epoch."""
     workspace = _workspace_params([workspace_id] if workspace_id else ())
     query = (*workspace, ("orderBy", RECENTLY_UPDATED_FIRST), ("updatedAtStart", format_timestamp(since)))
     return Request("GET", "/jobs", query, idempotent=True, max_bytes=MAX_JOBS_REPLY)
 
 
 def start_job(connection_id: str, job_type: str) -> Request:
-    """Return the request that starts a job: a sync, clear or reset. Sending it twice may start two."""
+    """Return the request that starts a sync, clear or reset. Sending it twice may start two jobs."""
     body = {"connectionId": parse_uuid(connection_id, "connection_id"), "jobType": job_type}
     return Request("POST", "/jobs", json=body, read_timeout=START_CANCEL_TIMEOUT, max_bytes=MAX_JOBS_REPLY)
 
@@ -118,29 +119,29 @@ def get_connection(connection_id: str) -> Request:
 
 
 def update_connection(connection_id: str, body: Mapping[str, Any]) -> Request:
-    """Return the request that changes what ``body`` names of an Airbyte connection. Sent twice, it does no more."""
+    """Return the request that updates the fields in ``body`` of an Airbyte connection. It is idempotent."""
     path = f"/connections/{parse_uuid(connection_id, 'connection_id')}"
     return Request("PATCH", path, json=dict(body), idempotent=True)
 
 
 def list_connections(workspace_ids: Iterable[str] = (), tag_ids: Iterable[str] = ()) -> Request:
-    """Return the request for connections, in no order that Airbyte would promise."""
+    """Return the request for connections. Airbyte guarantees no order."""
     tags = tuple(("tagIds", parse_uuid(each, "tag_ids")) for each in tag_ids)
     return Request("GET", "/connections", (*_workspace_params(workspace_ids), *tags), idempotent=True)
 
 
 def list_destinations(workspace_ids: Iterable[str] = ()) -> Request:
-    """Return the request for destinations, in no order that Airbyte would promise."""
+    """Return the request for destinations. Airbyte guarantees no order."""
     return Request("GET", "/destinations", _workspace_params(workspace_ids), idempotent=True)
 
 
 def list_tags(workspace_ids: Iterable[str] = ()) -> Request:
-    """Return the request for tags, which come without pages (Airbyte 1.6 and newer)."""
+    """Return the request for tags, a list without pages (Airbyte 1.6 and newer)."""
     return Request("GET", "/tags", _workspace_params(workspace_ids), idempotent=True)
 
 
 def list_streams(source_id: str, destination_id: str | None = None, *, ignore_cache: bool = False) -> Request:
-    """Return the request for the streams of a source. Airbyte may look into the source for that, for minutes."""
+    """Return the request for the streams of a source. Airbyte may query the source for them, which takes minutes."""
     query = [("sourceId", parse_uuid(source_id, "source_id"))]
     if destination_id is not None:
         query.append(("destinationId", parse_uuid(destination_id, "destination_id")))
@@ -166,19 +167,19 @@ def get_destination(destination_id: str) -> Request:
 
 
 def list_sources(workspace_ids: Iterable[str] = ()) -> Request:
-    """Return the request for sources, in no order that Airbyte would promise."""
+    """Return the request for sources. Airbyte guarantees no order."""
     return Request("GET", "/sources", _workspace_params(workspace_ids), idempotent=True)
 
 
 def list_workspaces() -> Request:
-    """Return the request for the workspaces that this application's user sees."""
+    """Return the request for the workspaces that the application's user can see."""
     return Request("GET", "/workspaces", idempotent=True)
 
 
 def instance_configuration(ui: str) -> Request:
-    """Return the request for what a self-managed Airbyte, whose web app is at ``ui``, says of itself to anybody.
+    """Return the request for the public configuration of a self-managed Airbyte, whose web app is at ``ui``.
 
-    It is no part of the public API.
+    It needs no authentication, and is not part of the public API.
     """
     return Request(
         "GET", f"{ui}/api/v1/instance_configuration", idempotent=True, anonymous=True, max_bytes=MAX_SMALL_REPLY
@@ -186,9 +187,9 @@ def instance_configuration(ui: str) -> Request:
 
 
 def parse_workspace_ids(workspace_ids: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids of workspaces as Airbyte writes them.
+    """Return the ids of workspaces in Airbyte's spelling.
 
-    :raises AirbyteConfigError: if one is no UUID.
+    :raises AirbyteConfigError: if one is not a UUID.
     """
     return tuple(parse_uuid(each, "workspace_ids") for each in checks.parse_texts(workspace_ids, "workspace_ids"))
 

@@ -1,7 +1,7 @@
-"""Reading the body of a reply that is an error: whether Airbyte wrote it, and what it says.
+"""Parse the body of an error response: whether Airbyte wrote it, and its message.
 
-Airbyte's servers write errors in four forms, depending on their version; gateways, identity proxies and load balancers
-write their own. The difference matters: only Airbyte can tell that a job, an id or a permission does not exist.
+Airbyte's servers write errors in four forms, depending on their version. Gateways, identity proxies and load balancers
+write their own. The difference matters: only Airbyte can report that a job, an id or a permission does not exist.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from airflow_provider_airbyte_api.api.masking import mask
 from airflow_provider_airbyte_api.api.safe import dict_or_empty, list_or_empty, parse_json, safe_text
 
 MAX_RAW_DETAIL = 200
-"""Length of what is shown of a reply that cannot be read, in characters."""
+"""Maximum length of the excerpt of an unreadable response, in characters."""
 
 MAX_SERVER_MESSAGE = 1000
-"""Length of what is shown of a server's message, in characters."""
+"""Maximum length of the excerpt of a server's message, in characters."""
 
 MAX_MASKED = 20_000
-"""How much of a text is looked through for secrets, in characters; what is shown of it is far less."""
+"""Maximum length of a text that is searched for secrets, in characters. Excerpts are far shorter."""
 
 MAX_DETAIL_LENGTH = 160
-"""Length of one further field of an error that is shown, in characters."""
+"""Maximum length of the excerpt of one further field of an error, in characters."""
 
 MAX_DETAILS = 5
 
 BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant", "access_denied"})
-"""Errors of a token endpoint (RFC 6749, 5.2) that mean the credentials."""
+"""Errors of a token endpoint (RFC 6749, 5.2) that are about the credentials."""
 
 BAD_TOKEN_REQUEST = frozenset({"invalid_request", "unsupported_grant_type", "invalid_scope"})
-"""Errors of a token endpoint that mean the form of the request, which is Airbyte's own and not OAuth's."""
+"""Errors of a token endpoint that are about the form of the request, which is Airbyte's own and not OAuth's."""
 
 # Titles of Airbyte's problem objects: forbidden, try-again-later, error:cron-validation/invalid-expression.
 _TITLE = re.compile(r"error:.+|[a-z0-9]+(-[a-z0-9]+)*")
@@ -41,7 +41,7 @@ _TITLE = re.compile(r"error:.+|[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """The body of an error. ``secrets`` are masked in everything that is shown of it."""
+    """The body of an error response. ``secrets`` are masked in every excerpt of it."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -58,11 +58,11 @@ class ErrorBody:
 
     text: str = field(init=False, repr=False)
     fields: dict[str, Any] = field(init=False, repr=False)
-    """The fields of the JSON object in the body; none if it is something else."""
+    """The fields of the JSON object in the body; empty if the body is anything else."""
 
     @property
     def oauth_error(self) -> str:
-        """The error code of an OAuth token endpoint, or an empty text."""
+        """The error code of an OAuth token endpoint, or an empty string."""
         code = self.fields.get("error")
         return code if isinstance(code, str) and code in BAD_CLIENT | BAD_TOKEN_REQUEST else ""
 
@@ -90,12 +90,12 @@ class ErrorBody:
 
     @property
     def _is_page_not_found(self) -> bool:
-        """True for what Airbyte's framework says of a path that does not exist."""
+        """True for the response of Airbyte's framework to a path that does not exist."""
         return self.status == 404 and _get_path(self.fields, "_embedded", "errors", 0, "message") == "Page Not Found"  # noqa: PLR2004
 
     @property
     def title(self) -> str | None:
-        """The title of a web page, as safe text; empty if it has none, and None if this is no web page."""
+        """The title of a web page, as safe text; empty if it has none, and None if the body is not a web page."""
         if "<html" not in self.text[:1000].lower() and "<!doctype html" not in self.text[:1000].lower():
             return None
         found = re.search(r"<title[^>]*>(.*?)</title>", self.text[:100_000], re.IGNORECASE | re.DOTALL)
@@ -103,14 +103,14 @@ class ErrorBody:
 
     @property
     def source(self) -> str:
-        """What answered in Airbyte's place, as far as it names itself; a whole subject of a sentence."""
+        """The server that answered in Airbyte's place, as far as it identifies itself, as the subject of a sentence."""
         if "iap" in self.text[:MAX_RAW_DETAIL].lower().split() or "x-goog-iap-generated-response" in self.headers:
             return "Google's Identity-Aware Proxy (IAP)"
         server = self._masked_excerpt(self.headers.get("server", ""), MAX_DETAIL_LENGTH)
         return "A gateway or proxy in front of Airbyte" + (f" (Server: {server})" if server else "")
 
     def message(self) -> str:
-        """Return what the error says, as one safe sentence: of Airbyte, its framework, its gateway or a proxy."""
+        """Return the error's message, from Airbyte, its framework, its gateway or a proxy, as one safe sentence."""
         fields = self.fields
         oauth = " ".join(str(fields[name]) for name in ("error", "error_description") if _is_text(fields.get(name)))
         error_id = fields.get("errorId")
@@ -134,7 +134,7 @@ class ErrorBody:
         return _with_period(self._masked_excerpt(self.text, MAX_RAW_DETAIL)) if self.text else "an empty body."
 
     def _details(self) -> list[str]:
-        """Return what else the error names: an id, the class of an exception, the field that is wrong."""
+        """Return the other details of the error: an id, the class of an exception, the invalid field."""
         found = [
             f"{name} {value}"
             for name, value in dict_or_empty(self.fields.get("data")).items()
@@ -148,7 +148,7 @@ class ErrorBody:
         return [self._masked_excerpt(each, MAX_DETAIL_LENGTH) for each in found[:MAX_DETAILS]]
 
     def _masked_excerpt(self, text: str, max_length: int) -> str:
-        # Masked before it is cut: half of a secret is still one.
+        # Masked before it is cut: half of a secret is still sensitive.
         return safe_text(mask(text[:MAX_MASKED], self.secrets), max_length)
 
 

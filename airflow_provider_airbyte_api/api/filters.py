@@ -1,6 +1,6 @@
-"""Finding connections, sources, destinations and workspaces by name and other things that Airbyte does not filter by.
+"""Filter connections, sources, destinations and workspaces by name and by other fields that Airbyte does not filter by.
 
-Airbyte has no search: lists are read whole, and filtered page by page.
+Airbyte has no search, so lists are read completely and filtered page by page.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from airflow_provider_airbyte_api.api.models import Destination, Source, Tag, pa
 from airflow_provider_airbyte_api.exceptions import AirbyteResourceLookupError
 
 CONNECTION_STATUSES = ("active", "inactive", "locked", "deprecated")
-"""What Airbyte connections can be filtered by."""
+"""The statuses that Airbyte connections can be filtered by."""
 
 MAX_SUGGESTIONS = 5
-"""How many of the nearest names are shown where one is not there."""
+"""Maximum number of similar names in the error for a name that does not exist."""
 
 
 class HasName(Protocol):
-    """What has a name."""
+    """An object with a name."""
 
     @property
     def name(self) -> str:
@@ -37,11 +37,11 @@ N = TypeVar("N", bound=HasName)
 
 @dataclass(frozen=True)
 class ResourceFilter:
-    """What rows have to be like; what is None or empty lets all pass.
+    """Conditions for rows. A field that is None or empty matches every row.
 
-    ``name`` is exact, ``name_pattern`` has ``*``, ``?`` and ``[…]`` in it; both tell capitals from small letters, and
-    neither tells a letter with its accent from a letter and an accent (Unicode NFC). ``kind`` is a source's or
-    destination's type, in any case. ``tags`` are names or ids, one of which a connection has to have.
+    ``name`` is an exact name, ``name_pattern`` a pattern with ``*``, ``?`` and ``[…]``. Both are case-sensitive, and
+    compare the composed forms of accented letters (Unicode NFC). ``connector_type`` is the type of a source or
+    destination, not case-sensitive. ``tags`` are names or ids; a connection needs to have one of them.
     """
 
     name: str | None = None
@@ -53,7 +53,7 @@ class ResourceFilter:
     destination_id: str | None = None
 
     def matches(self, row: Any) -> bool:
-        """Tell whether ``row`` is one of those."""
+        """Return True if ``row`` fulfils all conditions."""
         return (
             (self.name is None or composed(self.name) == composed(row.name))
             and (self.name_pattern is None or fnmatchcase(composed(row.name), composed(self.name_pattern)))
@@ -80,10 +80,12 @@ def filter_of(
     source_id: object = None,
     destination_id: object = None,
 ) -> ResourceFilter:
-    """Return a filter of what a user gave. A value that can match nothing is refused: an empty list looks like success.
+    """Return the filter for a user's values.
 
-    :param kind_name: what the user knows ``kind`` as.
-    :raises AirbyteConfigError: for a value of another type, a status that does not exist, or an id that is no UUID.
+    A value that can match nothing is an error, because an empty list would look like success.
+
+    :param kind_name: the name of the argument ``kind`` in error messages.
+    :raises AirbyteConfigError: for a value of another type, an unknown status, or an id that is not a UUID.
     """
     return ResourceFilter(
         name=None if name is None else checks.parse_text(name, "name"),
@@ -97,7 +99,7 @@ def filter_of(
 
 
 def composed(text: str) -> str:
-    """Return ``text`` in Unicode's NFC: macOS and some keyboards write an accent as a character of its own."""
+    """Return ``text`` in Unicode's NFC: macOS and some keyboards write an accent as a separate character."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -108,8 +110,8 @@ def _connector_type(row: Source | Destination) -> str:
 def find_one_by_name(listing: Flow[None], name: str, resource_label: str, get_id: Callable[[Any], str]) -> Flow[Any]:
     """Return the one row of ``listing`` whose name is ``name``.
 
-    :param what: what the rows are, for the error: "Airbyte connection", say.
-    :raises AirbyteResourceLookupError: if there is none, with the nearest names, or more than one, with their ids.
+    :param resource_label: the kind of the rows for the error message, such as "Airbyte connection".
+    :raises AirbyteResourceLookupError: if there is none, with similar names, or if there are several, with their ids.
     """
     rows: Sequence[Any] = yield from collect(listing)
     found = [row for row in rows if composed(row.name) == composed(name)]
