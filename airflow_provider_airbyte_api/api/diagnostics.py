@@ -1,8 +1,8 @@
-"""Finding out what is wrong with a connection to Airbyte, as a conversation.
+"""A flow that diagnoses the connection to Airbyte.
 
-It asks for a token, lists the workspaces, and, where one of the two fails, asks a self-managed Airbyte what it says of
-itself to anybody. Each thing is asked for once, and no token of the cache is used. Each diagnosis has a heading, which
-is also one in ``docs/troubleshooting.md``.
+It requests a token and lists the workspaces. If either fails, it requests the public configuration of a self-managed
+Airbyte, which needs no authentication. Each request is sent once, and no cached token is used. Each problem has a
+heading, which is also one in ``docs/troubleshooting.md``.
 """
 
 from __future__ import annotations
@@ -45,17 +45,18 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 
 CLOCK_SKEW_WARNING = 60.0
-"""Seconds by which clocks may differ before it is said."""
+"""Seconds of difference between the clocks from which the diagnosis mentions it."""
 
 FIELD_URL, FIELD_ID, FIELD_SECRET = "Airbyte URL (Host)", "Client ID (Login)", "Client secret (Password)"
-"""Fields of the Airflow connection: as the form calls them, and as Airflow's API, URIs and command line do."""
+"""Fields of the Airflow connection: their labels in the form, and their names in Airflow's API, URIs and command line.
+"""
 
 MAX_WORKSPACES_SHOWN = 3
-"""How many workspaces are named."""
+"""Maximum number of workspaces that are named."""
 
 
 class Problem(str, Enum):
-    """What may be wrong. The values are headings."""
+    """The possible problems. The values are headings."""
 
     INVALID_FIELD = "A field of the Airflow connection cannot be used"
     UNKNOWN_HOST = "There is no host of that name"
@@ -90,24 +91,24 @@ IDENTITY_PROXY = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor found: ``diagnosis`` is None if all is well. ``text`` is for people, and holds no secret."""
+    """The result: ``problem`` is None if everything works. ``message`` is for people, and contains no secret."""
 
     message: str
     problem: Problem | None = None
 
     @property
     def ok(self) -> bool:
-        """True if all is well."""
+        """True if there is no problem."""
         return self.problem is None
 
 
 def failure(diagnosis: Problem, *sentences: str) -> Diagnosis:
-    """Return a finding that begins with the heading of its diagnosis."""
+    """Return a diagnosis that begins with the heading of its problem."""
     return Diagnosis(" ".join((f"{diagnosis.value}.", *filter(None, sentences))), diagnosis)
 
 
 def diagnose(root: AirbyteUrls, credentials: ClientCredentials | None, fixed: Token | None) -> Flow[Diagnosis]:
-    """Return what is wrong with the way to this Airbyte, or that nothing is."""
+    """Return what prevents requests to this Airbyte, or a success message."""
     began = yield from get_time()
     try:
         token = fixed if credentials is None else (yield from fetch_token(credentials, NO_RETRY))
@@ -143,7 +144,7 @@ def _may_list_connections(token: Token | None) -> Flow[bool]:
 
 
 def _is_airbytes(error: AirbyteError, *kinds: type[AirbyteResponseError]) -> bool:
-    """Tell whether ``error`` is one of ``kinds``, and Airbyte itself has answered it."""
+    """Return True if ``error`` is one of ``kinds``, and its response comes from Airbyte itself."""
     return isinstance(error, kinds) and error.from_airbyte
 
 
@@ -202,7 +203,7 @@ def _format_duration(seconds: float) -> str:
 
 
 def _fetch_instance_config(ui: str, *, is_cloud: bool = False) -> Flow[Mapping[str, Any]]:
-    """Return what a self-managed Airbyte below ``ui`` says of itself to anybody; nothing, if it does not."""
+    """Return the public configuration of a self-managed Airbyte below ``ui``; empty if it has none."""
     if is_cloud:
         return {}
     request = endpoints.instance_configuration(ui)
@@ -223,7 +224,7 @@ def _is_switched_off(instance: Mapping[str, Any]) -> bool:
 
 def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
     common = _explain_transport_or_gateway(root, error)
-    # These two may come of a wrong secret, or of there being nothing that gives tokens.
+    # Either may result from a wrong secret, or from an address without a token endpoint.
     if common is not None and common.problem not in (Problem.SERVER, Problem.WEB_PAGE):
         return common
     instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
@@ -259,9 +260,9 @@ def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagn
 
 
 def _wrong_path(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
-    """Return what is wrong where a self-managed Airbyte asks for credentials at its token endpoint.
+    """Return the diagnosis for a self-managed Airbyte whose token endpoint requires credentials.
 
-    It answers 401 to each path that it does not know, and 400 to a wrong secret.
+    Airbyte answers 401 to each unknown path, and 400 to a wrong secret.
     """
     path = root.web_url.removeprefix(root.origin)
     at_origin = yield from _fetch_instance_config(root.origin)
@@ -323,7 +324,7 @@ def _why_unauthenticated(error: AirbyteAuthenticationError, token: Token | None)
 
 
 def _explain_transport_or_gateway(root: AirbyteUrls, error: AirbyteError) -> Diagnosis | None:
-    """Return what is wrong with the way to Airbyte, whatever was asked for."""
+    """Return a problem on the way to Airbyte, which affects any request, or None."""
     if isinstance(error, AirbyteUnreachableError):
         return _unreachable(root, error)
     if isinstance(error, AirbyteConfigError):
@@ -349,7 +350,7 @@ def _explain_transport_or_gateway(root: AirbyteUrls, error: AirbyteError) -> Dia
 
 
 def _not_airbytes(root: AirbyteUrls, error: AirbyteResponseError) -> Diagnosis:
-    """Return what a reply means that something else than Airbyte has sent."""
+    """Return the diagnosis for a response that does not come from Airbyte."""
     if error.status == 401:  # noqa: PLR2004
         return failure(Problem.GATEWAY, IDENTITY_PROXY, _response_detail(error))
     if error.status == 403:  # noqa: PLR2004
@@ -419,13 +420,13 @@ def _unreachable(root: AirbyteUrls, error: AirbyteUnreachableError) -> Diagnosis
 
 
 def _field_name(root: AirbyteUrls, error: AirbyteError) -> str:
-    """Return the field of the Airflow connection that says where the request went."""
+    """Return the field of the Airflow connection that determined the URL of the request."""
     asked = urlsplit(getattr(error, "url", "") or root.api_url)
     return FIELD_URL if asked.netloc == urlsplit(root.api_url).netloc else "the extra auth_url"
 
 
 def _response_detail(error: AirbyteError) -> str:
-    """Return what was asked, and the answer in the server's own words."""
+    """Return the request, and the response in the server's own words."""
     if isinstance(error, AirbyteResponseError):
         return f"({error.method} {error.url} answered {error.status}: {error.detail})"
     return f"({str(error).split('. ', maxsplit=1)[0].rstrip('.')}.)"

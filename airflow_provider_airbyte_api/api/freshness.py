@@ -1,4 +1,4 @@
-"""Whether an Airbyte connection's data is fresh, as a conversation."""
+"""Flows that check whether an Airbyte connection's data is fresh, and wait until it is."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from airflow_provider_airbyte_api.exceptions import (
 
 @dataclass(frozen=True)
 class FreshnessCriteria:
-    """What is fresh: a successful sync that is young, late and large enough. None asks for nothing.
+    """The conditions of a fresh sync: a successful one that is recent and large enough. None sets no condition.
 
-    It ended no longer ago than ``max_age`` seconds, not before ``completed_after`` (in seconds since the epoch), and
-    moved ``min_rows``. ``fails`` says that a newer sync which did not succeed ends the wait.
+    It finished at most ``max_age`` seconds ago and not before ``completed_after`` (in seconds since the epoch), and
+    moved at least ``min_rows`` rows. With ``fail_on_failure``, a newer sync that did not succeed ends the wait.
     """
 
     max_age: float | None = None
@@ -40,20 +40,20 @@ class FreshnessCriteria:
     fail_on_failure: bool = False
 
     def earliest_end(self, now: float) -> float:
-        """Return when a sync has to have ended at the earliest to be fresh at ``moment``."""
+        """Return the earliest time at which a sync may have finished to be fresh at ``now``."""
         by_age = 0.0 if self.max_age is None else now - self.max_age
         return max(by_age, self.completed_after or 0.0)
 
 
 @dataclass(frozen=True)
 class FreshnessCheck:
-    """What was seen: the sync that makes the data fresh, if there is one, and else the newest that succeeded."""
+    """The result of a check: ``match`` is the fresh sync, or None, ``latest_success`` the newest that succeeded."""
 
     match: Job | None
     latest_success: Job | None
 
     def explain(self) -> str:
-        """Return what is to be said of data that is not fresh."""
+        """Return why the data is not fresh."""
         if self.latest_success is None:
             return "It is not fresh yet: no sync has succeeded among the newest ones"
         newest = f"job {self.latest_success.job_id}, which ended at {self.latest_success.last_updated_at}"
@@ -66,13 +66,14 @@ def check_freshness(
     context: JobContext = JobContext(),  # noqa: B008 - it is frozen
     too_small: set[int] | None = None,
 ) -> Flow[FreshnessCheck]:
-    """Return whether there is a fresh sync, with one request.
+    """Check with one request whether there is a fresh sync.
 
-    Some servers leave the number of rows out of their lists. There, ``demand.min_rows`` costs one more request for each
+    Some servers omit the number of rows from their lists. There, ``criteria.min_rows`` costs one more request for each
     job that could be fresh.
 
-    :param too_small: ids of jobs that earlier polls have found to have too few rows; this one adds to them.
-    :raises AirbyteJobFailedError: if ``demand.fails``, and the newest sync that could have been fresh failed.
+    :param too_small: ids of jobs that earlier polls found to have too few rows; this poll adds to them.
+    :raises AirbyteJobFailedError: with ``criteria.fail_on_failure``, if the newest sync that could have been fresh
+    failed.
     :raises AirbyteJobCancelledError: likewise, if it was cancelled.
     """
     too_small = set() if too_small is None else too_small
@@ -81,7 +82,7 @@ def check_freshness(
     request = endpoints.list_jobs(
         connection_id=connection_id,
         job_type="sync",
-        # What succeeded is all that counts, unless a failure does.
+        # Only successful jobs count, unless a failure ends the wait.
         status=None if criteria.fail_on_failure else JobStatus.SUCCEEDED.value,
     )
     page = yield from fetch_page(request, 0, Job.from_json, NO_RETRY)
@@ -101,7 +102,7 @@ def check_freshness(
         if job.rows_synced is not None:
             too_small.add(job.job_id)
     newest = max(rows, key=lambda job: job.job_id, default=None)
-    # One that still runs may yet make it fresh.
+    # A job that is still running may yet make the data fresh.
     if criteria.fail_on_failure and newest is not None and _has_failed(newest) and newest.completed_timestamp >= since:
         raise_unless_succeeded(newest, context)
     return FreshnessCheck(None, succeeded[0] if succeeded else None)
@@ -113,11 +114,11 @@ def wait_until_fresh(
     options: WaitOptions,
     context: JobContext = JobContext(),  # noqa: B008 - it is frozen
 ) -> Flow[WaitResult]:
-    """Return the sync that makes the data fresh once there is one, looking as ``patience`` says.
+    """Return the sync that makes the data fresh once there is one, polling as ``options`` sets.
 
-    Trouble on the way to Airbyte is ridden out for ``patience.unreachable_timeout``.
+    The wait continues during an outage of up to ``options.unreachable_timeout``.
 
-    :raises AirbyteJobTimeoutError: if there is none at ``patience.deadline``.
+    :raises AirbyteJobTimeoutError: if there is none at ``options.deadline``.
     :raises AirbyteError: as :func:`check_freshness`.
     """
     wait = _FreshnessWait(connection_id, criteria, options, context)
@@ -137,7 +138,7 @@ def wait_until_fresh(
 
 @dataclass
 class _FreshnessWait:
-    """Looks for fresh data again and again, and knows for how long Airbyte has been away."""
+    """Checks for fresh data repeatedly, and tracks how long Airbyte has been unreachable."""
 
     connection_id: str
     criteria: FreshnessCriteria
@@ -151,7 +152,7 @@ class _FreshnessWait:
     too_small: set[int] = field(default_factory=set)
 
     def poll_once(self) -> Flow[Job | None]:
-        """Return the sync that makes the data fresh, if there is one."""
+        """Return the sync that makes the data fresh, or None."""
         self.delay = self.options.poll_interval
         try:
             look = yield from check_freshness(self.connection_id, self.criteria, self.context, self.too_small)

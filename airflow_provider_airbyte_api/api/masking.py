@@ -1,4 +1,4 @@
-"""Masking what was sent in what came back: a server may repeat a request, with its secrets, in an error."""
+"""Mask secrets of a request in its response: a server may repeat a request, with its secrets, in an error."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from urllib.parse import quote, quote_plus
 MASK = "***"
 
 MIN_SECRET = 4
-"""Length of the shortest text that is masked, in characters. Masking shorter ones would only garble errors."""
+"""Minimum length of a masked secret, in characters. Masking shorter ones would only garble errors."""
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """Return ``text`` with ``***`` in place of each of ``secrets``, however it is spelled.
+    """Return ``text`` with ``***`` in place of each of ``secrets``, in any of its encodings.
 
-    That is as it was sent, URL-encoded, escaped for JSON or HTML, or in base64, in upper or lower case.
+    The encodings are the plain text, URL-encoding, JSON and HTML escapes, and base64. Case is ignored.
     """
     spellings = {spelling for secret in secrets for spelling in _encodings(secret)}
     if not spellings:
@@ -29,7 +29,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 
 def basic_secrets(encoded: str) -> list[str]:
-    """Return what is secret about the value of HTTP Basic: itself, ``user:password`` and the password."""
+    """Return the secrets in the value of HTTP Basic: the value itself, ``user:password`` and the password."""
     try:
         pair = base64.b64decode(encoded, validate=True).decode()
     except (binascii.Error, ValueError):

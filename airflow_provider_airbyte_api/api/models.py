@@ -1,9 +1,9 @@
 """Airbyte's objects as values.
 
-The readers are tolerant: a field or a word they do not know passes through, one that is absent or of another type
-counts as null. They read any JSON to a value, or raise ``KeyError``, ``TypeError`` or ``ValueError``. Text is one
-line of valid UTF-8 of bounded length and integers have 64 bits at most, so that Airflow can encode them.
-``raw`` is the API's own JSON object, whole.
+Parsing is tolerant: an unknown field or word passes through, and a missing field or one of another type counts as null.
+For any JSON, parsing returns a value or raises ``KeyError``, ``TypeError`` or ``ValueError``. Text is one line of valid
+UTF-8 of limited length, and integers have at most 64 bits, so that Airflow can encode them. ``raw`` is the API's
+complete JSON object.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class JobStatus(str, Enum):
-    """The words that Airbyte has for a job's state. It may send others: see :attr:`Job.is_terminal`."""
+    """Airbyte's names for a job's status. It may send others: see :attr:`Job.is_terminal`."""
 
     PENDING = "pending"
     QUEUED = "queued"
@@ -43,12 +43,12 @@ class JobStatus(str, Enum):
 
 
 TERMINAL_STATUSES = frozenset({JobStatus.SUCCEEDED.value, JobStatus.FAILED.value, JobStatus.CANCELLED.value})
-"""The statuses that never change any more. After ``incomplete`` comes another attempt."""
+"""The statuses that never change again. After ``incomplete``, Airbyte starts another attempt."""
 
 KNOWN_STATUSES = frozenset(status.value for status in JobStatus)
 
 MAX_WORD = 100
-"""Length of an id or of a word such as a status, in characters."""
+"""Maximum length of an id or of a word such as a status, in characters."""
 
 
 JOB_FIELDS = (
@@ -60,7 +60,7 @@ JOB_FIELDS = (
 
 @dataclass(frozen=True)
 class Job:
-    """A sync, reset, clear or refresh. ``rows_synced`` and ``bytes_synced`` are None until Airbyte counts them."""
+    """A sync, reset, clear or refresh. ``rows_synced`` and ``bytes_synced`` are None until Airbyte reports them."""
 
     job_id: int
     status: str
@@ -75,22 +75,23 @@ class Job:
 
     @property
     def is_terminal(self) -> bool:
-        """True if it will not change any more; a status nobody knows means that it still may."""
+        """True if the status will not change again. An unknown status counts as not terminal."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def completed_timestamp(self) -> float:
-        """When it finished, in seconds since the epoch; 0 if Airbyte does not say."""
+        """The end of the job in seconds since the epoch, or 0 if Airbyte does not report it."""
         moment = self.last_updated_at or self.start_time
         return 0.0 if moment is None else moment.timestamp()
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Job:
-        """Read a job.
+        """Parse a job.
 
         :raises KeyError: if it has no id or no status.
-        :raises TypeError: if it is no JSON object.
-        :raises ValueError: if its id is no positive 64-bit integer (its text will do), or its status no text.
+        :raises TypeError: if it is not a JSON object.
+        :raises ValueError: if its id is not a positive 64-bit integer (also as a string), or its status is not a
+        string.
         """
         job_id = safe_id(_field(value, "jobId"))
         if job_id is None:
@@ -111,20 +112,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream of a connection: a table, say. ``namespace`` is its schema or the like in the source, or empty."""
+    """A stream of a connection, such as a table. ``namespace`` is its schema or similar in the source, or empty."""
 
     name: str
     namespace: str = ""
 
     @property
     def path(self) -> tuple[str, ...]:
-        """Its name within the source, from the outside in."""
+        """The parts of its name within the source, outermost first."""
         return tuple(part for part in (self.namespace, self.name) if part)
 
 
 @dataclass(frozen=True)
 class Connection:
-    """An Airbyte connection: what one sync moves. ``status`` is active, inactive, locked or deprecated."""
+    """An Airbyte connection, which defines what a sync moves. ``status`` is active, inactive, locked or deprecated."""
 
     connection_id: str
     name: str
@@ -136,24 +137,24 @@ class Connection:
 
     @property
     def tags(self) -> tuple[Tag, ...]:
-        """Its tags; none on Airbyte before 1.6."""
+        """The connection's tags; empty on Airbyte before 1.6."""
         tags = list_or_empty(self.raw.get("tags"))
         return tuple(Tag.from_json(tag) for tag in tags if _text_in(tag, "tagId"))
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """What it moves; nothing if Airbyte does not say."""
+        """The connection's streams; empty if Airbyte does not report them."""
         streams = list_or_empty(dict_or_empty(self.raw.get("configurations")).get("streams"))
         return tuple(Stream(_name(each), _name(each, "namespace")) for each in streams if _text_in(each, "name"))
 
     @property
     def schedule_type(self) -> str:
-        """``manual``, ``cron`` or ``basic``: whether Airbyte starts its syncs, too."""
+        """``manual``, ``cron`` or ``basic``. Except with ``manual``, Airbyte itself starts syncs, too."""
         return _word(dict_or_empty(self.raw.get("schedule")), "scheduleType") or "manual"
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Connection:
-        """Read a connection. See :meth:`Job.from_json` for what it raises."""
+        """Parse a connection. See :meth:`Job.from_json` for the errors."""
         return cls(
             connection_id=_required(value, "connectionId"),
             name=_name(value),
@@ -177,7 +178,7 @@ class Source:
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Source:
-        """Read a source. See :meth:`Job.from_json` for what it raises."""
+        """Parse a source. See :meth:`Job.from_json` for the errors."""
         return cls(
             source_id=_required(value, "sourceId"),
             name=_name(value),
@@ -199,7 +200,7 @@ class Destination:
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Destination:
-        """Read a destination. See :meth:`Job.from_json` for what it raises."""
+        """Parse a destination. See :meth:`Job.from_json` for the errors."""
         return cls(
             destination_id=_required(value, "destinationId"),
             name=_name(value),
@@ -220,7 +221,7 @@ class Tag:
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Tag:
-        """Read a tag. See :meth:`Job.from_json` for what it raises."""
+        """Parse a tag. See :meth:`Job.from_json` for the errors."""
         return cls(_required(value, "tagId"), _name(value), _word(value, "workspaceId"), raw=value)
 
 
@@ -234,14 +235,15 @@ class Workspace:
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Workspace:
-        """Read a workspace. See :meth:`Job.from_json` for what it raises."""
+        """Parse a workspace. See :meth:`Job.from_json` for the errors."""
         return cls(workspace_id=_required(value, "workspaceId"), name=_name(value), raw=value)
 
 
 def expecting(parse: Callable[[JsonObject], T], **fields: object) -> Callable[[JsonObject], T]:
-    """Return ``parse`` as a reader that raises ``ValueError`` if what it reads is not what was asked for.
+    """Return ``parse`` as a parser that raises ``ValueError`` if the object is not the requested one.
 
-    :param fields: attributes of the value and what they have to be. One that the reply leaves out may be anything.
+    :param fields: the object's attributes and their expected values. An attribute that the response omits is not
+        checked.
     """
 
     def read(value: JsonObject) -> T:
@@ -256,7 +258,7 @@ def expecting(parse: Callable[[JsonObject], T], **fields: object) -> Callable[[J
 
 
 def _canonical(value: object) -> str:
-    """Return an id in one spelling: those who ask write UUIDs in several, as :func:`parse_uuid` accepts them."""
+    """Return an id in one spelling. Callers write UUIDs in several, as :func:`parse_uuid` accepts them."""
     text = str(value).strip().lower()
     try:
         return str(uuid.UUID(text))
@@ -265,11 +267,11 @@ def _canonical(value: object) -> str:
 
 
 def parse_uuid(value: object, name: str) -> str:
-    """Return ``value`` as Airbyte writes UUIDs.
+    """Return ``value`` as a UUID in Airbyte's spelling.
 
-    Airbyte answers a malformed id with 403 or 500, depending on its edition, so it never gets to see one.
+    A malformed id is never sent, because Airbyte answers it with 403 or 500, depending on its edition.
 
-    :raises AirbyteConfigError: if it is none; ``name`` says whose value it is.
+    :raises AirbyteConfigError: if it is not a UUID; ``name`` is the argument's name in the message.
     """
     try:
         return str(uuid.UUID(str(value).strip()))
@@ -281,9 +283,9 @@ def parse_uuid(value: object, name: str) -> str:
 
 
 def parse_job_id(value: object) -> int:
-    """Return ``value``, as a number or as the text that a template renders to.
+    """Return ``value`` as a job id. A string, as a template renders it, is accepted.
 
-    :raises AirbyteConfigError: if it is no positive whole number.
+    :raises AirbyteConfigError: if it is not a positive integer.
     """
     job_id = safe_id(value)
     if job_id is None:
@@ -301,7 +303,7 @@ def _field(value: JsonObject, name: str) -> Any:
 
 
 def _text_in(value: object, name: str) -> bool:
-    """Tell whether ``value`` is a JSON object whose field ``name`` is a text."""
+    """Return True if ``value`` is a JSON object whose field ``name`` is a string and not empty."""
     found = dict_or_empty(value).get(name)
     return isinstance(found, str) and bool(found)
 

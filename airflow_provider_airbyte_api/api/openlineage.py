@@ -1,8 +1,8 @@
-"""Where the data of a stream lies, in OpenLineage's names for it, from what Airbyte says of sources and destinations.
+"""OpenLineage dataset names for streams, from the configuration of Airbyte's sources and destinations.
 
-The names are those of OpenLineage's naming specification, and for Databricks, SQL Server and DuckDB those of its
-integration of dbt, so that a catalogue sees the same table whoever tells of it. What is not named there, or says too
-little of itself, is named after Airbyte: ``airbyte://<host>``, ``sources/<id>/<stream>``.
+The names follow OpenLineage's naming specification, and for Databricks, SQL Server and DuckDB its dbt integration. So a
+catalogue recognizes the same table in the events of any producer. A connector without a name there, or with an
+incomplete configuration, is named after Airbyte: ``airbyte://<host>``, ``sources/<id>/<stream>``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_text
 Configuration: TypeAlias = Mapping[str, Any]
 
 INCOMPLETE_CONFIG_ERRORS = (AttributeError, KeyError, IndexError, TypeError, StopIteration)
-"""What comes of a configuration that leaves out what a name is made of, or says it in another way."""
+"""Errors of a configuration in which a part of the name is missing or has another form."""
 
 
 @dataclass(frozen=True)
 class DatasetName:
-    """A dataset: ``namespace`` says where it is, ``name`` which one it is there."""
+    """The name of a dataset: ``namespace`` is its location, ``name`` identifies it there."""
 
     namespace: str
     name: str
@@ -42,14 +42,14 @@ def output_dataset(root: AirbyteUrls, connection: Connection, destination: Desti
     landed = Stream(f"{connection.raw.get('prefix') or ''}{stream.name}", _destination_namespace(connection, stream))
     named = _named(destination.destination_type, configuration, landed.namespace, landed.name)
     if named is not None and destination.destination_type == "snowflake":
-        # Airbyte writes schemas and tables in capitals there.
+        # Airbyte writes schemas and tables in upper case in Snowflake.
         database, _, table = named.name.partition(".")
         return DatasetName(named.namespace, f"{database}.{table.upper()}")
     return named or _fallback_name(root, "destinations", destination.destination_id, landed)
 
 
 def _destination_namespace(connection: Connection, stream: Stream) -> str:
-    """Return the schema that a connection writes a stream to; nothing for the destination's own."""
+    """Return the schema that a connection writes a stream to, or an empty string for the destination's default."""
     definition = connection.raw.get("namespaceDefinition")
     if definition == "source":
         return stream.namespace
@@ -83,7 +83,7 @@ def _database(scheme: str, port: int, default_schema: str) -> NamingFunc:
 
 
 def _mysql(configuration: Configuration, schema: str, table: str) -> tuple[str, ...]:
-    # What Airbyte calls a namespace is a database there.
+    # A namespace of Airbyte is a database in MySQL.
     return (
         f"mysql://{configuration['host']}:{configuration.get('port') or 3306}",
         schema or str(configuration["database"]),
@@ -95,7 +95,7 @@ def _snowflake(configuration: Configuration, schema: str, table: str) -> tuple[s
     account = configuration["host"].lower().removeprefix("https://").removesuffix(".snowflakecomputing.com")
     locator, *region_and_cloud = account.split(".")
     if "-" not in locator:
-        # An account's locator; what is left out is where Snowflake began.
+        # An account locator. If region or cloud is missing, Snowflake's first ones apply.
         region, cloud = [*region_and_cloud, *("us-west-1", "aws")[len(region_and_cloud) :]][:2]
         account = f"{locator}.{region}.{cloud}"
     return f"snowflake://{account}", configuration["database"], schema or configuration.get("schema") or "PUBLIC", table
@@ -136,7 +136,7 @@ def _duckdb(configuration: Configuration, schema: str, table: str) -> tuple[str,
 
 
 NamingFunc: TypeAlias = Callable[[Configuration, str, str], tuple[str, ...]]
-"""From a configuration, a schema (or nothing) and a table to the namespace and the parts of the name."""
+"""From a configuration, a schema (or an empty string) and a table to the namespace and the parts of the name."""
 
 _NAMERS: dict[str, NamingFunc] = {
     "postgres": _database("postgres", 5432, "public"),

@@ -1,4 +1,7 @@
-"""What a finished job means for who waited for it. The one place."""
+"""The outcome of a finished job: its result, its summary, and the error if it did not succeed.
+
+This is the only place that decides on success and failure.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from airflow_provider_airbyte_api.exceptions import (
 
 @dataclass(frozen=True)
 class JobContext:
-    """What who waited knows besides the job: the connection's name, the job's page, and how often it was looked at."""
+    """What a waiter knows apart from the job: the connection's name, the job's page, and the number of polls."""
 
     name: str = ""
     job_url: str | None = None
@@ -24,7 +27,7 @@ class JobContext:
 
 
 def build_result(job: Job, job_url: str | None) -> dict[str, Any]:
-    """Return what a task hands on of a job: JSON only, None for what Airbyte does not say."""
+    """Return a job's result as a task pushes it: JSON only, with None for what Airbyte does not report."""
     result: dict[str, Any] = safe_json(
         {
             "job_id": job.job_id,
@@ -42,7 +45,7 @@ def build_result(job: Job, job_url: str | None) -> dict[str, Any]:
 
 
 def build_asset_event_extra(job: Job, job_url: str | None, name: str, workspace_id: str | None) -> dict[str, Any]:
-    """Return what an asset event tells of a finished job: JSON only, None for what Airbyte does not say."""
+    """Return the extra of an asset event for a finished job: JSON only, with None for what Airbyte does not report."""
     more = safe_json(
         {
             "end_time": None if job.last_updated_at is None else job.last_updated_at.isoformat(),
@@ -54,11 +57,11 @@ def build_asset_event_extra(job: Job, job_url: str | None, name: str, workspace_
 
 
 def raise_unless_succeeded(job: Job, context: JobContext = JobContext()) -> None:
-    """Do nothing if ``job`` succeeded.
+    """Raise an error unless ``job`` succeeded.
 
-    :raises AirbyteJobFailedError: if Airbyte gave up on it.
+    :raises AirbyteJobFailedError: if it failed.
     :raises AirbyteJobCancelledError: if it was cancelled.
-    :raises AirbyteJobError: if it is not finished at all, whatever its status: this fails closed.
+    :raises AirbyteJobError: if it has any other status: this fails closed.
     """
     if job.status == JobStatus.SUCCEEDED:
         return
@@ -78,27 +81,27 @@ def raise_unless_succeeded(job: Job, context: JobContext = JobContext()) -> None
 
 
 def has_no_statistics(job: Job) -> bool:
-    """Return whether Airbyte says neither how many rows nor how many bytes the job moved."""
+    """Return True if Airbyte reports neither the rows nor the bytes that the job moved."""
     return job.rows_synced is None and job.bytes_synced is None
 
 
 def may_be_a_false_success(job: Job) -> bool:
-    """Return whether a job that succeeded moved nothing, as far as Airbyte says.
+    """Return True if a successful job moved nothing, as far as Airbyte reports.
 
-    That is what an empty sync looks like, and also one whose container never started.
+    An empty sync looks like this, and so does one whose container never started.
     """
     return not job.rows_synced and not job.bytes_synced
 
 
 def has_too_few_rows(job: Job, min_rows: int | None) -> bool:
-    """Return whether a job moved fewer rows than ``min_rows``, None being no limit; an unknown number counts as 0."""
+    """Return True if a job moved fewer rows than ``min_rows``. None is no limit; an unknown number counts as 0."""
     return min_rows is not None and (job.rows_synced or 0) < min_rows
 
 
 def require_rows(job: Job, min_rows: int | None, context: JobContext = JobContext()) -> None:
-    """Do nothing if ``job``, which succeeded, moved at least ``min_rows`` rows; None: any number is enough.
+    """Raise an error unless ``job``, which succeeded, moved at least ``min_rows`` rows. None accepts any number.
 
-    :raises AirbyteJobError: if it moved fewer, or if Airbyte does not say how many.
+    :raises AirbyteJobError: if it moved fewer, or if Airbyte does not report the number.
     """
     if not has_too_few_rows(job, min_rows):
         return
@@ -113,7 +116,7 @@ def require_rows(job: Job, min_rows: int | None, context: JobContext = JobContex
 
 
 def summarize(job: Job, context: JobContext = JobContext()) -> str:
-    """Return how a job ended and what it moved, the verb first and without a full stop."""
+    """Return how a job ended and what it moved, verb first and without a period."""
     facts = [
         f"{job.rows_synced:,} rows" if job.rows_synced is not None else "",
         f"{job.bytes_synced:,} bytes" if job.bytes_synced is not None else "",

@@ -1,4 +1,4 @@
-"""Listing and looking up what there is in an Airbyte, as conversations."""
+"""Flows that list Airbyte's resources and look them up."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from airflow_provider_airbyte_api.exceptions import (
 
 
 def list_sources(workspace_ids: Iterable[str] = (), filters: ResourceFilter = ResourceFilter()) -> Flow[None]:  # noqa: B008
-    """Emit sources, of ``workspace_ids`` if there are any."""
+    """Yield sources, of ``workspace_ids`` or of all workspaces if it is empty."""
     workspace_ids = endpoints.parse_workspace_ids(workspace_ids)
     listing = iter_pages(endpoints.list_sources(workspace_ids), Source.from_json, lambda source: source.source_id)
     yield from _list_and_check_workspaces(workspace_ids, listing, filters)
 
 
 def list_destinations(workspace_ids: Iterable[str] = (), filters: ResourceFilter = ResourceFilter()) -> Flow[None]:  # noqa: B008
-    """Emit destinations, of ``workspace_ids`` if there are any."""
+    """Yield destinations, of ``workspace_ids`` or of all workspaces if it is empty."""
     workspace_ids = endpoints.parse_workspace_ids(workspace_ids)
     request = endpoints.list_destinations(workspace_ids)
     listing = iter_pages(request, Destination.from_json, lambda destination: destination.destination_id)
@@ -57,7 +57,7 @@ def list_connections(
     filters: ResourceFilter = ResourceFilter(),  # noqa: B008 - it is frozen
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[None]:
-    """Emit Airbyte connections, of ``workspace_ids`` if there are any."""
+    """Yield Airbyte connections, of ``workspace_ids`` or of all workspaces if it is empty."""
     workspace_ids = endpoints.parse_workspace_ids(workspace_ids)
     tag_ids = filters.tags if filters.tags and all(map(_is_uuid, filters.tags)) else ()
     request = endpoints.list_connections(workspace_ids, tag_ids)
@@ -73,7 +73,7 @@ def list_jobs(
     job_type: str | None = None,
     times: endpoints.JobTimeFilter = endpoints.JobTimeFilter(),  # noqa: B008 - it is frozen
 ) -> Flow[None]:
-    """Emit jobs, the newest first."""
+    """Yield jobs, newest first."""
     workspace_ids = endpoints.parse_workspace_ids(workspace_ids)
     request = endpoints.list_jobs(
         connection_id=connection_id, workspace_ids=workspace_ids, status=status, job_type=job_type, times=times
@@ -85,9 +85,9 @@ def list_jobs(
 def _list_and_check_workspaces(
     workspace_ids: tuple[str, ...], listing: Flow[None], filters: ResourceFilter
 ) -> Flow[None]:
-    """Emit what ``listing`` does and ``wanted`` lets pass, and see that the workspaces exist of which nothing came.
+    """Yield the rows of ``listing`` that match ``filters``, and check that each workspace without any row exists.
 
-    :raises AirbyteNotFoundError: for one that does not, or may not be seen: Airbyte lists it as if it were empty.
+    :raises AirbyteNotFoundError: if a workspace does not exist or is not visible. Airbyte lists it as if it were empty.
     """
     shown: set[str] = set()
 
@@ -102,7 +102,7 @@ def _list_and_check_workspaces(
 
 
 def list_tags(workspace_ids: Iterable[str] = ()) -> Flow[list[Tag]]:
-    """Return the tags, of ``workspace_ids`` if there are any (Airbyte 1.6 and newer)."""
+    """Return the tags, of ``workspace_ids`` or of all workspaces if it is empty (Airbyte 1.6 and newer)."""
     return (yield from fetch_page(endpoints.list_tags(workspace_ids), None, Tag.from_json)).rows
 
 
@@ -113,7 +113,7 @@ def list_streams(
     ignore_cache: bool = False,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[list[Any]]:
-    """Return the streams of a source, as the API shows them."""
+    """Return the streams of a source, as the API returns them."""
     request = endpoints.list_streams(source_id, destination_id, ignore_cache=ignore_cache)
     reply = yield from send_with_retry(request, retry)
     rows = parse_response(request, reply)
@@ -144,7 +144,7 @@ def get_connection_by_name(
 ) -> Flow[Connection]:
     """Return the one Airbyte connection of that name.
 
-    :raises AirbyteResourceLookupError: if there is none or more than one.
+    :raises AirbyteResourceLookupError: if there is none, or more than one.
     """
     found: Connection = yield from find_one_by_name(
         list_connections(workspace_ids, retry=retry), name, "Airbyte connection", lambda row: row.connection_id
@@ -172,9 +172,9 @@ def resolve_connection(
     workspace_name: str | None = None,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[Connection]:
-    """Return an Airbyte connection by its id, or else by its name, in a workspace if there is one given.
+    """Return an Airbyte connection by its id, or otherwise by its name; in the given workspace, if any.
 
-    :raises AirbyteResourceLookupError: if there is none of that name, or more than one, or it is not in that workspace.
+    :raises AirbyteResourceLookupError: if none has that name, or several have it, or it is not in that workspace.
     """
     workspace_ids = [parse_uuid(workspace_id, "workspace_id")] if workspace_id else []
     if workspace_name:
@@ -191,9 +191,9 @@ def resolve_connection(
 
 
 def resolve_workspace_ids(names: Iterable[str], retry: RetryPolicy = RetryPolicy()) -> Flow[list[str]]:  # noqa: B008
-    """Return the ids of the workspaces of these names.
+    """Return the ids of the workspaces with these names.
 
-    :raises AirbyteResourceLookupError: if for one of them there is none or more than one.
+    :raises AirbyteResourceLookupError: if no workspace has one of the names, or several have it.
     """
     ids: list[str] = []
     for name in [names] if isinstance(names, str) else names:
@@ -213,20 +213,20 @@ def _is_uuid(text: str) -> bool:
 
 
 def fetch_jobs_page(workspace_id: str | None, status: str, offset: int) -> Flow[Page[Job]]:
-    """Return a page of the jobs of one status, the newest first; of all workspaces if ``workspace_id`` is None.
+    """Return a page of the jobs of one status, newest first; of all workspaces if ``workspace_id`` is None.
 
-    Rows that cannot be parsed are left out: they are no trouble of the other jobs.
+    Rows that cannot be parsed are skipped, so that they do not affect other jobs.
     """
     request = endpoints.list_jobs(workspace_ids=[workspace_id] if workspace_id else (), status=status)
     return (yield from fetch_page(request, offset, Job.from_json, NO_RETRY, skip_unreadable=True))
 
 
 def fetch_updated_jobs_page(workspace_id: str | None, since: float, offset: int) -> Flow[Page[Job]]:
-    """Return a page of the jobs whose status changed at ``since`` or later, by the server's clock, the last one first.
+    """Return a page of jobs whose status changed at ``since`` or later by the server's clock, latest change first.
 
-    Rows that cannot be parsed are left out.
+    Rows that cannot be parsed are skipped.
 
-    :param workspace_id: all workspaces if it is None.
+    :param workspace_id: the workspace, or None for all of them.
     :param since: seconds since the epoch.
     """
     request = endpoints.list_updated_jobs(workspace_id, since)
@@ -234,7 +234,7 @@ def fetch_updated_jobs_page(workspace_id: str | None, since: float, offset: int)
 
 
 def list_workspaces(retry: RetryPolicy = RetryPolicy()) -> Flow[None]:  # noqa: B008 - it is frozen
-    """Emit all workspaces that the application's user sees."""
+    """Yield all workspaces that the application's user can see."""
     request = endpoints.list_workspaces()
     yield from iter_pages(request, Workspace.from_json, lambda workspace: workspace.workspace_id, retry=retry)
 

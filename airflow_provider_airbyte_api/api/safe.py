@@ -1,11 +1,11 @@
-"""Values from outside, bounded and made safe: the one place.
+"""Sanitize values from outside and limit their size. This is the only place that does so.
 
-Airflow encodes what a trigger or a task hands on as MessagePack and as JSON in UTF-8, and keeps it in a database. An
-integer of more than 64 bits, a lone surrogate, NUL or NaN cannot be encoded or stored, and one such value in a trigger
-event ends the triggerer process. So nothing of the kind passes the parser, :func:`parse_json`, and what is handed to
-Airflow goes through :func:`safe_json` with limits on its size.
+Airflow encodes the values of triggers and tasks as MessagePack and as JSON in UTF-8, and stores them in a database. An
+integer of more than 64 bits, a lone surrogate, NUL or NaN cannot be encoded or stored. One such value in a trigger
+event ends the triggerer process. So the parser, :func:`parse_json`, removes them, and values for Airflow go through
+:func:`safe_json`, which limits their size.
 
-All functions here are total: they return a value for any input. :func:`parse_json` alone raises, and only ValueError.
+All functions here are total: they return a value for any input. Only :func:`parse_json` raises, and only ValueError.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ from typing import Any
 
 MAX_INT = 2**63 - 1
 MIN_INT = -(2**63)
-"""The range of a signed 64-bit integer: what MessagePack, Java and all databases of Airflow can hold."""
+"""The range of a signed 64-bit integer, which MessagePack, Java and all databases of Airflow support."""
 
 MAX_DEPTH = 50
-"""How deeply JSON may be nested; what is deeper counts as null. Airflow's encoders recurse."""
+"""Maximum nesting of JSON; deeper values become null. Airflow's encoders recurse."""
 
 MAX_ITEMS = 500_000
-"""Objects, arrays and their members in one JSON text. So many take 0.3 s to parse, and 2 s and 200 MB at most."""
+"""Maximum number of objects, arrays and members in one JSON text. They take 0.3 s to parse, and 2 s and 200 MB at most.
+"""
 
 MAX_TEXT = 1000
-"""Length of one line of text from outside, in characters."""
+"""Maximum length of one line of text from outside, in characters."""
 
 MAX_REPR = 200
-"""Length of an argument that is repeated in an error, in characters."""
+"""Maximum length of an argument that is repeated in an error, in characters."""
 
 MAX_EVENT_ITEMS = 2000
-"""Keys and list items in one value that is handed to Airflow."""
+"""Maximum number of keys and list items in one value for Airflow."""
 
 MAX_EVENT_TEXT = 4000
-"""Length of a text in a value that is handed to Airflow, in characters."""
+"""Maximum length of a text in a value for Airflow, in characters."""
 
 RESERVED_KEYS = frozenset({"__classname__", "__version__", "__data__", "__id__", "__type", "__var", "__source"})
-"""Keys by which Airflow marks an encoded object. It refuses to encode a dict with them, or would decode them."""
+"""Keys with which Airflow marks an encoded object. It refuses to encode a dict that has them, or would decode it."""
 
 REPLACEMENT = "\ufffd"
 ELLIPSIS = "\u2026"
@@ -47,28 +48,28 @@ ELLIPSIS = "\u2026"
 _MAX_DIGITS = 20
 _SURROGATES = "\ud800-\udfff"
 _SURROGATE = re.compile(f"[{_SURROGATES}]")
-# C0, DEL, C1, line and paragraph separators, and what reorders the text around it.
+# C0, DEL, C1, line and paragraph separators, and characters that reorder the text around them.
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _CONTROL = re.compile(f"[\t\n\r{_CONTROLS}]")
 _UNSAFE = re.compile(f"[{_SURROGATES}{_CONTROLS}]")
 
 
 class TooManyItemsError(ValueError):
-    """A JSON text has more than :data:`MAX_ITEMS`, and was not parsed."""
+    """A JSON text has more than :data:`MAX_ITEMS` items, and was not parsed."""
 
 
 def safe_text(value: object, max_length: int = MAX_TEXT) -> str:
-    """Return ``value`` as one line of valid UTF-8 of at most ``max_length`` characters; None as an empty text.
+    """Return ``value`` as one line of valid UTF-8 of at most ``max_length`` characters; None as an empty string.
 
-    Control characters, line breaks and bidirectional overrides become spaces: they could forge a line in the log, or
-    command a terminal. Lone surrogates become U+FFFD. What is cut off is marked with an ellipsis.
+    Control characters, line breaks and bidirectional overrides become spaces: they could forge a log line, or control a
+    terminal. Lone surrogates become U+FFFD. An ellipsis marks a text that was cut.
     """
     text = value if isinstance(value, str) else _text_of(value)
     return _CONTROL.sub(" ", _SURROGATE.sub(REPLACEMENT, _cut(text, max_length)))
 
 
 def safe_repr(value: object, max_length: int = MAX_REPR) -> str:
-    """Return what ``repr`` shows of ``value``, as :func:`safe_text` makes it; its type if it cannot be shown."""
+    """Return the ``repr`` of ``value``, sanitized as by :func:`safe_text`; its type if ``repr`` fails."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - too many digits, too deep, or a __repr__ that fails
@@ -77,14 +78,14 @@ def safe_repr(value: object, max_length: int = MAX_REPR) -> str:
 
 
 def safe_int(value: object, minimum: int = MIN_INT) -> int | None:
-    """Return ``value`` if it is an integer from ``minimum`` up to the largest of 64 bits, else None. A bool is none."""
+    """Return ``value`` if it is an integer, not a bool, from ``minimum`` to the largest 64-bit one, else None."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return int(value) if max(minimum, MIN_INT) <= value <= MAX_INT else None
 
 
 def safe_id(value: object) -> int | None:
-    """Return ``value`` as a positive 64-bit integer, also if it is written as text; None if it is something else."""
+    """Return ``value`` as a positive 64-bit integer, also from a string of digits; None for any other value."""
     if isinstance(value, str):
         text = value.strip()
         return safe_int(int(text), 1) if len(text) < _MAX_DIGITS and text.isascii() and text.isdecimal() else None
@@ -92,7 +93,7 @@ def safe_id(value: object) -> int | None:
 
 
 def safe_float(value: object, minimum: float = -math.inf, maximum: float = math.inf) -> float | None:
-    """Return ``value`` as a float if it is a finite number within the two limits, else None. A bool is none."""
+    """Return ``value`` as a float if it is a finite number within both limits, else None. A bool is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -103,33 +104,33 @@ def safe_float(value: object, minimum: float = -math.inf, maximum: float = math.
 
 
 def dict_or_empty(value: object) -> dict[str, Any]:
-    """Return ``value`` if it is a JSON object; anything else counts as absent."""
+    """Return ``value`` if it is a JSON object, else an empty dict."""
     return value if isinstance(value, dict) else {}
 
 
 def list_or_empty(value: object) -> list[Any]:
-    """Return ``value`` if it is a JSON array; anything else counts as absent."""
+    """Return ``value`` if it is a JSON array, else an empty list."""
     return value if isinstance(value, list) else []
 
 
 def safe_json(value: object, *, max_items: int = MAX_EVENT_ITEMS, max_text: int = MAX_EVENT_TEXT) -> Any:
-    """Return ``value`` as JSON that Airflow can encode, store and decode, whatever it is.
+    """Return ``value`` as JSON that Airflow can encode, store and decode.
 
-    Numbers out of range become None, text is made valid UTF-8 without control characters other than white space, keys
-    become text, keys that Airflow reserves are left out, and a value that JSON does not have becomes its text. What
-    exceeds a limit is cut: nesting at ``MAX_DEPTH``, all keys and items together at ``max_items``, each text at
+    Numbers out of range become None. Text becomes valid UTF-8 without control characters other than white space. Keys
+    become text, and keys that Airflow reserves are omitted. A value of a type that JSON does not have becomes its text.
+    A value beyond a limit is cut: nesting at ``MAX_DEPTH``, all keys and items together at ``max_items``, each text at
     ``max_text`` characters.
     """
     return _Cleaner(max_items, max_text).clean(value, MAX_DEPTH)
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Return the JSON in ``data``, made safe as :func:`safe_json` does, but whole.
+    """Return the JSON in ``data``, sanitized as by :func:`safe_json`, but complete.
 
-    What is plain already, as nearly all replies are, is returned without a copy: that is three times as fast.
+    A value that needs no change, as in nearly all responses, is returned without a copy, which is three times as fast.
 
-    :raises TooManyItemsError: if it may have more than :data:`MAX_ITEMS`.
-    :raises ValueError: if it is no JSON, no text, or nested too deeply for Python.
+    :raises TooManyItemsError: if it may have more than :data:`MAX_ITEMS` items.
+    :raises ValueError: if it is not JSON, not text, or nested too deeply for Python.
     """
     _require_few_items(data)
     try:
@@ -143,7 +144,7 @@ def parse_json(data: bytes | str) -> Any:
 
 
 def _require_few_items(data: bytes | str) -> None:
-    """Raise if ``data`` may have too many items. This counts an upper bound, and builds nothing."""
+    """Raise an error if ``data`` may have too many items. This counts an upper bound, and builds nothing."""
     text = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if sum(text.count(mark) for mark in (b"{", b"[", b",")) > MAX_ITEMS:
         raise TooManyItemsError(f"JSON with more than {MAX_ITEMS:,} items.")
@@ -154,22 +155,22 @@ def _load(data: bytes | str) -> Any:
         return json.loads(data)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # Python itself refuses to read more than 4,300 digits, and so the whole reply
+    except ValueError:  # Python itself refuses to parse more than 4,300 digits, and so the whole response
         return json.loads(data, parse_int=_parse_int)
 
 
 _UNLIMITED = MAX_INT
 
 _UNSAFE_ESCAPES = (b"\\u", b"\\b", b"\\f", b"\x7f", b'"__')
-"""Without any of these, and in ASCII, JSON holds no text that has to be changed, and no reserved key."""
+"""ASCII JSON without any of these contains no text that has to be changed, and no reserved key."""
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    """Tell whether :class:`_Cleaner` would change nothing in a dict or list but texts and keys. It copies nothing."""
+    """Return True if :class:`_Cleaner` would change nothing in a dict or list but texts and keys. It makes no copy."""
     if depth == 0 or not isinstance(value, dict | list):
         return False
     for each in value.values() if isinstance(value, dict) else value:
-        kind = type(each)  # what json makes: no subclasses; each JSON value of each reply passes here
+        kind = type(each)  # as json returns it: no subclasses; each JSON value of each response passes here
         if kind is str or kind is bool or each is None:
             continue
         if kind is int:

@@ -1,6 +1,6 @@
-"""Airbyte's and HTTP's timestamps and durations.
+"""Parse timestamps and durations of Airbyte and HTTP.
 
-They are read tolerantly: what cannot be read is None, never an error. Moments are from 1970 to 9999.
+Parsing is tolerant: an invalid value gives None, never an error. Valid times are from 1970 to 9999.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
-# Java leaves out the seconds where they are zero (one timestamp in sixty), and writes up to nine decimals.
+# Java omits the seconds if they are zero (one timestamp in sixty), and writes up to nine decimals.
 _TIMESTAMP = re.compile(
     r"(?P<minute>\d{4}-\d\d-\d\dT\d\d:\d\d)(?P<second>:\d\d)?(?:\.(?P<decimals>\d+))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
 )
@@ -21,11 +21,13 @@ _MAX_TIME = 253_402_300_799.0
 """The end of the year 9999, in seconds since the epoch."""
 
 MAX_CLOCK_SKEW = 7 * 24 * 3600.0
-"""Seconds by which a server's clock may differ from ours. A ``Date`` beyond that is a mistake, and not its clock."""
+"""Maximum seconds by which a server's clock may differ from this machine's. A ``Date`` beyond that is an error of the
+header, not of the clock.
+"""
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """Return the moment in an ISO 8601 timestamp, in UTC where it names no zone."""
+    """Return the time in an ISO 8601 timestamp, in UTC if it has no time zone."""
     match = _TIMESTAMP.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
@@ -41,7 +43,7 @@ def parse_timestamp(value: object) -> datetime | None:
 
 
 def parse_http_date(value: str) -> float | None:
-    """Return the moment in an HTTP header such as ``Date``, in seconds since the epoch; UTC where it names no zone."""
+    """Return the time in an HTTP header such as ``Date``, in seconds since the epoch; UTC if it has no time zone."""
     try:
         moment = parsedate_to_datetime(value)
         seconds = (moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)).timestamp()
@@ -51,12 +53,12 @@ def parse_http_date(value: str) -> float | None:
 
 
 def plausible(server_time: float | None, now: float) -> float | None:
-    """Return ``server_time`` unless it is further from ``now``, our own clock, than any clock is wrong."""
+    """Return ``server_time``, or None if it differs from this machine's ``now`` by more than any clock's error."""
     return server_time if server_time is not None and abs(server_time - now) <= MAX_CLOCK_SKEW else None
 
 
 def parse_duration(value: object) -> timedelta | None:
-    """Return the length of an ISO 8601 duration, as Java's ``Duration`` writes it (``PT25H3M``)."""
+    """Return the duration in ISO 8601 form, as Java's ``Duration`` writes it (``PT25H3M``)."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
@@ -68,5 +70,5 @@ def parse_duration(value: object) -> timedelta | None:
 
 
 def format_timestamp(moment: float) -> str:
-    """Return a moment, in seconds since the epoch, as Airbyte reads it in a query: whole seconds, rounded down, UTC."""
+    """Return a time in seconds since the epoch as Airbyte parses it in a query: whole seconds, rounded down, UTC."""
     return datetime.fromtimestamp(int(min(max(moment, 0.0), _MAX_TIME)), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

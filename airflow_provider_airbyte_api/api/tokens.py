@@ -1,4 +1,4 @@
-"""Access tokens: how to ask for one, how long it lives, and when to take a new one."""
+"""Access tokens: the request for one, its lifetime, and when to refresh it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from airflow_provider_airbyte_api.api.http import (
 from airflow_provider_airbyte_api.api.safe import parse_json, safe_float
 
 DEFAULT_TOKEN_LIFETIME = 150.0
-"""Seconds; what a token is trusted for that names no lifetime. The shortest real ones live 180 s."""
+"""Lifetime in seconds of a token that does not state one. The shortest real lifetime is 180 s."""
 
 REFRESH_MARGIN_RATIO, REFRESH_MARGIN_MAX = 0.2, 120.0
 EXPIRY_MARGIN_RATIO, EXPIRY_MARGIN_MAX = 0.05, 30.0
-"""Margins before the end of a token's life: a share of it, since some live 3 minutes, but no more than so long."""
+"""Margins before a token's end of life: a share of its lifetime, which may be 3 minutes, and a maximum in seconds."""
 
 REFRESH_RETRY_DELAY = 10.0
-"""Seconds before the next try after an early refresh failed while the old token still worked."""
+"""Seconds before the next attempt after an early refresh failed while the old token was still valid."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class ClientCredentials:
     client_secret: str = field(repr=False)
 
     def cache_key(self, api: str) -> TokenKey:
-        """Return what a token for the API root ``api`` is cached under."""
+        """Return the key under which a token for the API root ``api`` is cached."""
         digest = hashlib.sha256(self.client_secret.encode()).hexdigest()
         return TokenKey(api, self.token_url, self.client_id, digest)
 
     def token_request(self) -> Request:
-        """Return the request for a token. JSON, since several self-managed servers refuse a form."""
+        """Return the request for a token. It sends JSON, because several self-managed servers reject a form."""
         body = {
             "client_id": self.client_id,
             "client_secret": self.client_secret,
@@ -54,7 +54,7 @@ class ClientCredentials:
 
 @dataclass(frozen=True)
 class TokenKey:
-    """Whose token it is. One token is never sent to another host, nor kept when the secret changes."""
+    """Identifies a cached token. A token is never sent to another host, and is dropped when the secret changes."""
 
     api: str
     token_url: str
@@ -63,7 +63,7 @@ class TokenKey:
 
 
 class TokenState(Enum):
-    """Whether a token is good (FRESH), good but soon to be renewed (STALE), or not to be used (EXPIRED)."""
+    """Whether a token is valid (FRESH), valid but due for a refresh (STALE), or no longer usable (EXPIRED)."""
 
     FRESH = auto()
     STALE = auto()
@@ -72,9 +72,10 @@ class TokenState(Enum):
 
 @dataclass(frozen=True)
 class Token:
-    """What opens Airbyte. ``stale_at`` and ``expires_at`` are seconds since the epoch by *our* clock.
+    """A credential for Airbyte. ``stale_at`` and ``expires_at`` are seconds since the epoch by *this machine's* clock.
 
-    ``unauthorized_hint`` is what to do when Airbyte does not take it; empty: what is usual for client credentials.
+    ``unauthorized_hint`` is the hint if Airbyte rejects the token. If it is empty, the one for client credentials
+    applies.
     """
 
     value: str = field(repr=False)
@@ -85,7 +86,7 @@ class Token:
 
     @property
     def authorization(self) -> str:
-        """The header's value."""
+        """The value of the ``Authorization`` header."""
         return f"{self.scheme} {self.value}"
 
     def state(self, now: float) -> TokenState:
@@ -95,23 +96,23 @@ class Token:
         return TokenState.STALE if now >= self.stale_at else TokenState.FRESH
 
     def with_refresh_postponed(self, now: float) -> Token:
-        """Return this token, to be used on for a moment before anybody tries to renew it again."""
+        """Return this token with the next refresh postponed by :data:`REFRESH_RETRY_DELAY`."""
         return replace(self, stale_at=now + REFRESH_RETRY_DELAY)
 
 
 def static_token(value: str, unauthorized_hint: str, scheme: str = "Bearer") -> Token:
-    """Return a token that was given once and for all: nobody renews it."""
+    """Return a token that never expires and is never refreshed."""
     return Token(value, stale_at=math.inf, expires_at=math.inf, scheme=scheme, unauthorized_hint=unauthorized_hint)
 
 
 def parse_token_response(request: Request, response: Response, now: float) -> Token:
-    """Return the token in the token endpoint's reply.
+    """Return the token in the token endpoint's response.
 
-    It lives as long as the shorter of ``expires_in`` and the JWT's own ``exp``: Airbyte's versions err in both
-    directions (180 s said of 24 h, 900 s said of 180 s). ``exp`` is by the server's clock, so it is held against
-    the reply's ``Date``, and a clock of ours that is wrong does no harm.
+    Its lifetime is the shorter of ``expires_in`` and the JWT's own ``exp``. Versions of Airbyte err in both directions:
+    180 s stated for 24 h, 900 s stated for 180 s. ``exp`` is in the server's time, so it is compared with the ``Date``
+    of the response. A wrong clock on this machine does no harm.
 
-    :raises AirbyteUnexpectedResponseError: if there is no token in it.
+    :raises AirbyteUnexpectedResponseError: if it contains no token.
     """
     reply = parse_response(request, response)
     value = reply.get("access_token") if isinstance(reply, dict) else None
@@ -131,7 +132,7 @@ def parse_token_response(request: Request, response: Response, now: float) -> To
 
 
 def _jwt_lifetime(value: str, server_now: float) -> float | None:
-    """Return the seconds until ``exp``, or None if this is no JWT that says so. The signature is not our business."""
+    """Return the seconds until ``exp``, or None if this is not a JWT with an ``exp``. The signature is not verified."""
     try:
         payload = value.split(".")[1]
         claims: Any = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
