@@ -37,11 +37,13 @@ from airflow_provider_airbyte_api.clients.token_file import TokenFile
 T = TypeVar("T")
 
 MAX_PARSED_HERE = 128 * 1024
-"""Bytes of a body that is parsed on the event loop: at most about 50 ms. A larger one is parsed in a thread."""
+"""Maximum size of a body that is parsed on the event loop, in bytes: at most about 50 ms. A larger one is parsed in a
+thread.
+"""
 
 
 class AsyncClient:
-    """Performs conversations with one Airbyte, without ever blocking the event loop it was entered on."""
+    """Runs flows against one Airbyte without blocking the event loop on which it was entered."""
 
     def __init__(self, settings: ClientConfig, log: LoggerLike) -> None:
         self.settings = settings
@@ -52,12 +54,12 @@ class AsyncClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(create_ssl_context, self.settings.tls)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # Body does it, within bounds
-            # Proxies are looked up by proxy_for: trust_env would also take passwords from the user's .netrc.
+            auto_decompress=False,  # Body decompresses, within its limits
+            # get_proxy looks up proxies: trust_env would also take passwords from the user's .netrc.
             trust_env=False,
         )
-        # aiohttp would by itself repeat a DELETE whose reply got lost, and so might cancel a job that is not ours.
-        # What may be repeated is for the conversation to say. There is no public switch.
+        # aiohttp would itself repeat a DELETE whose response got lost, and so might cancel another user's job. Only the
+        # flow decides what is repeated. There is no public option for this.
         self._session._retry_connection = False  # noqa: SLF001
         return self
 
@@ -68,11 +70,11 @@ class AsyncClient:
             await self._session.close()
 
     async def run(self, flow: Flow[T]) -> T:
-        """Perform all steps of ``conversation`` and return what it returns."""
+        """Run all steps of ``flow`` and return its result."""
         return await run_async(flow, self.handle_step)
 
     async def handle_step(self, step: Step) -> Any:
-        """Return what comes of one step of a conversation."""
+        """Handle one step of a flow and return its result."""
         if isinstance(step, SendRequest):
             return await self._send(step.request, step.token)
         if isinstance(step, GetToken):
@@ -104,7 +106,7 @@ class AsyncClient:
         outcome = await self._exchange(request, url, proxy, token)
         outcome = replace(outcome, secrets=self.settings.secrets(token, proxy))
         if isinstance(outcome, Response) and len(outcome.body) > MAX_PARSED_HERE:
-            with contextlib.suppress(ValueError):  # whoever reads it gets the same error
+            with contextlib.suppress(ValueError):  # any later reader gets the same error
                 await asyncio.to_thread(outcome.json)
         return outcome
 
@@ -147,7 +149,7 @@ class AsyncClient:
                     url, no_complete_reply(total), request_sent=sent, kind=TransportErrorKind.TIMEOUT
                 )
             return TransportFailure(url, _describe_error(error), request_sent=sent, kind=_classify_error(error))
-        except (OSError, ValueError) as error:  # its text may hold anything
+        except (OSError, ValueError) as error:  # its text may contain anything
             return TransportFailure(url, f"no reply ({type(error).__name__})", request_sent=True)
         return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
 
@@ -171,7 +173,7 @@ _NOT_SENT = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
-"""After these Airbyte surely saw nothing of the request."""
+"""Errors after which Airbyte certainly received nothing of the request."""
 
 
 _ERROR_KINDS: list[tuple[type[Exception] | tuple[type[Exception], ...], TransportErrorKind]] = [
@@ -183,7 +185,7 @@ _ERROR_KINDS: list[tuple[type[Exception] | tuple[type[Exception], ...], Transpor
 
 
 def _classify_error(error: Exception) -> TransportErrorKind:
-    """Return the kind of what happened."""
+    """Return the kind of ``error``."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return TransportErrorKind.CERTIFICATE
     found = next((trouble for kinds, trouble in _ERROR_KINDS if isinstance(error, kinds)), None)
@@ -192,12 +194,12 @@ def _classify_error(error: Exception) -> TransportErrorKind:
 
 
 def _describe_error(error: Exception) -> str:
-    """Return in a few words what happened."""
+    """Return a short description of ``error``."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "no connection in time"
     if isinstance(error, asyncio.TimeoutError):
         return "no reply in time"
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        # Its own words name the proxy with its password.
+        # The error's own text contains the proxy's URL with its password.
         return f"no reply, for the proxy answered {error.status}"
     return f"no reply ({error or type(error).__name__})"

@@ -1,4 +1,4 @@
-"""Reading the body of a reply, bounded in size whatever it is compressed with. The same for both drivers."""
+"""Read the body of a response with a limit on its size in any encoding. Both clients use it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 from airflow_provider_airbyte_api.api.http import MAX_EXPLAINED, TransportErrorKind
 
 ACCEPT_ENCODING = "gzip, deflate"
-"""What :class:`Body` decodes. Not brotli or zstd: their decoders do not bound what a few bytes expand to."""
+"""The encodings that :class:`Body` decodes. Not brotli or zstd: their decoders do not limit what a few bytes expand to.
+"""
 
 MAX_ERROR_BODY = MAX_EXPLAINED
-"""How much of a reply that is no success is kept, in bytes; the rest is not read."""
+"""Maximum size of the body of an unsuccessful response, in bytes; the rest is not read."""
 
 CHUNK = 64 * 1024
-"""Bytes read from the socket at once."""
+"""Number of bytes per read from the socket."""
 
 _GZIP = zlib.MAX_WBITS + 16
 _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
 class BodyError(Exception):
-    """The body cannot be read. Its text says why, in a few words."""
+    """The body cannot be read. The message is a short reason."""
 
     def __init__(self, message: str, kind: TransportErrorKind = TransportErrorKind.OTHER) -> None:
         super().__init__(message)
@@ -29,14 +30,14 @@ class BodyError(Exception):
 
 
 class Body:
-    """The body of one reply, decoded while it comes in.
+    """The body of one response, decoded as it arrives.
 
-    Of an error only the first :data:`MAX_ERROR_BODY` are kept: its words are all that counts.
+    Only the first :data:`MAX_ERROR_BODY` bytes of an error response are kept: only its message is of use.
 
     :param status: the HTTP status.
     :param encoding: the header ``Content-Encoding``; empty for none.
-    :param max_bytes: the size allowed to a 2xx reply, in bytes, before and after decoding.
-    :raises BodyError: if the encoding was not asked for.
+    :param max_bytes: maximum size of a 2xx response in bytes, before and after decoding.
+    :raises BodyError: if the request did not accept the encoding.
     """
 
     def __init__(self, status: int, encoding: str, max_bytes: int) -> None:
@@ -52,13 +53,13 @@ class Body:
 
     @property
     def is_full(self) -> bool:
-        """True once no more has to be read."""
+        """True once no more data has to be read."""
         return self._truncate and len(self._content) >= self._max_bytes
 
     def feed(self, data: bytes) -> None:
-        """Take in what came from the socket.
+        """Add data from the socket.
 
-        :raises BodyError: if that is too much, or cannot be decoded.
+        :raises BodyError: if the body is too large, or cannot be decoded.
         """
         self._received += len(data)
         self._content += data if self._window is None else self._decoded(data)
@@ -69,7 +70,7 @@ class Body:
         del self._content[self._max_bytes :]
 
     def content(self) -> bytes:
-        """Return the whole body.
+        """Return the complete body.
 
         :raises BodyError: if the compressed data end too early.
         """
@@ -81,7 +82,7 @@ class Body:
         room = self._max_bytes + 1 - len(self._content)
         decoded = bytearray()
         while data and len(decoded) < room:
-            if self._decoder.eof:  # a body may be several gzip members; what else follows is padding
+            if self._decoder.eof:  # a body may consist of several gzip members; anything else that follows is padding
                 if self._window != _GZIP or not data.startswith(b"\x1f"):
                     break
                 self._decoder = zlib.decompressobj(self._window)

@@ -1,4 +1,4 @@
-"""Time, as the drivers know it. One place, so that a test can let it pass faster."""
+"""The clients' clock. All of them use this one, so that a test can speed up time."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import time
 
 
 class Clock:
-    """The machine's clock, and pauses in seconds, for threads and for coroutines."""
+    """The machine's clock, and sleeping, in seconds, for threads and for coroutines."""
 
     def time(self) -> float:
         """Return the seconds since the epoch."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds that nobody sets back."""
+        """Return the seconds of a clock that is never set back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Let ``seconds`` pass."""
+        """Sleep for ``seconds``."""
         time.sleep(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
-        """Let ``seconds`` pass, while others go on."""
+        """Sleep for ``seconds`` without blocking the event loop."""
         await asyncio.sleep(seconds)
 
     async def wait_event(self, event: asyncio.Event, seconds: float) -> None:
-        """Wait until ``event`` is set, which this does itself after ``seconds`` (they may be infinite)."""
+        """Wait until ``event`` is set. After ``seconds``, which may be infinite, this function sets it."""
         # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
         alarm = None if seconds == math.inf else asyncio.get_running_loop().call_later(seconds, event.set)
         try:

@@ -1,4 +1,4 @@
-"""How to reach one Airbyte: all that a driver needs to know, without Airflow."""
+"""The configuration of a client for one Airbyte, independent of Airflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_airbyte_api.clients.body import ACCEPT_ENCODING
 
 
 class LoggerLike(Protocol):
-    """What a driver logs to: a standard logger, or one of Airflow's."""
+    """The logger of a client: a standard logger, or one of Airflow's."""
 
     def log(self, level: int, msg: str, /, *args: Any) -> Any:
         """Log ``msg % args``."""
@@ -23,7 +23,7 @@ class LoggerLike(Protocol):
 
 @dataclass(frozen=True)
 class TlsConfig:
-    """Whom to trust, and who we are: paths of PEM files. ``ca_bundle`` may be a folder; None: what requests trusts."""
+    """TLS settings, as paths of PEM files. ``ca_bundle`` may be a directory; None uses the CAs that requests trusts."""
 
     verify: bool = True
     ca_bundle: str | None = None
@@ -33,13 +33,14 @@ class TlsConfig:
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """The API root, how we are known there, and the way to it. Time-outs are in seconds.
+    """The API root, the authentication, and the network settings. Timeouts are in seconds.
 
-    ``credentials`` earn tokens; ``fixed`` is sent instead, as it is; neither: this Airbyte has authentication switched
-    off. ``read_timeout`` is how long a reply may take to begin or to go on, unless a request has its own; the whole
-    exchange may take :meth:`total_timeout`.
-    ``proxy`` is a URL; None: what the environment says. ``use_disk_cache`` means with other processes of this user: see
-    :mod:`.token_file`. ``max_concurrent_requests`` is how many requests a triggerer has under way at once:
+    ``credentials`` are exchanged for tokens. ``static_token`` is sent unchanged instead. If both are None, this Airbyte
+    has authentication disabled. ``read_timeout`` limits how long a response may take to start or to continue, unless
+    the request has its own; :meth:`total_timeout` limits the whole exchange.
+
+    ``proxy`` is a URL; None uses the environment's. ``use_disk_cache`` shares the token with other processes of this
+    user: see :mod:`.token_file`. ``max_concurrent_requests`` limits the requests that a triggerer has in flight:
     self-managed servers answer with five threads.
     """
 
@@ -56,22 +57,23 @@ class ClientConfig:
 
     @property
     def token_key(self) -> TokenKey | None:
-        """Return what tokens for this Airbyte are cached under."""
+        """Return the key under which tokens for this Airbyte are cached."""
         return None if self.credentials is None else self.credentials.cache_key(self.root.api_url)
 
     def total_timeout(self, request: Request) -> float:
-        """Return how long the whole exchange may take, in seconds: to connect, to begin a reply, and as long to end it.
+        """Return the timeout in seconds for the whole exchange: to connect, to start the response, and to complete it.
 
-        ``read_timeout`` alone bounds the gap between two bytes, which a reply that drips never exceeds.
+        ``read_timeout`` alone only limits the gap between two bytes, which a response that arrives byte by byte never
+        exceeds.
         """
         return self.connect_timeout + 2 * (request.read_timeout or self.read_timeout)
 
     def url(self, request: Request) -> str:
-        """Return the whole URL of ``request``, without its query."""
+        """Return the complete URL of ``request``, without its query."""
         return request.path if "://" in request.path else self.root.api_url + request.path
 
     def headers(self, url: str) -> dict[str, str]:
-        """Return the headers of a request to ``url``. Those of the user's own are for Airbyte's host alone."""
+        """Return the headers of a request to ``url``. The user's own headers are only sent to Airbyte's host."""
         base = {
             "accept": "application/json",
             "accept-encoding": ACCEPT_ENCODING,
@@ -83,10 +85,10 @@ class ClientConfig:
         return {**base, **{name.lower(): value for name, value in self.extra_headers}}
 
     def secrets(self, token: Token | None, proxy: str | None) -> tuple[str, ...]:
-        """Return what a request sends that is secret, to be masked in what comes back: see :mod:`..api.masking`.
+        """Return the secrets of a request, which are masked in its response: see :mod:`..api.masking`.
 
-        :param token: what the request is sent with.
-        :param proxy: the URL of the proxy that it is sent through, which may hold a password.
+        :param token: the token of the request.
+        :param proxy: the URL of the request's proxy, which may contain a password.
         """
         found = [value for _, value in self.extra_headers]
         if self.credentials is not None:
@@ -102,5 +104,5 @@ class ClientConfig:
 
 
 def no_complete_reply(total: float) -> str:
-    """Return the words for an exchange that took longer than its total time, in seconds."""
+    """Return the message for an exchange that exceeded its total timeout, in seconds."""
     return f"no complete reply in {total:.3g} s"

@@ -1,7 +1,8 @@
-"""A deadline for each exchange of the requests driver: a socket's own timeout only bounds the gap between two reads.
+"""A deadline for each exchange of the requests client. A socket's own timeout only limits the gap between two reads.
 
-Each read of a reply (status line, headers, body, and a proxy's answer to CONNECT) gets no more time than the exchange
-has left, so that a reply that drips, or an endless ``100 Continue``, ends. It takes no thread and no signal.
+Each read of a response (status line, headers, body, and a proxy's answer to CONNECT) is limited to the time left for
+the exchange. So a response that arrives byte by byte, or an endless ``100 Continue``, ends. It takes no thread and no
+signal.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import urllib3.connection
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 
 _DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
-"""When the exchange that this thread performs has to be over, by ``CLOCK.monotonic()``."""
+"""The deadline of the exchange that this thread performs, by ``CLOCK.monotonic()``."""
 
 
 @contextlib.contextmanager
 def deadline_in(seconds: float) -> Iterator[None]:
-    """End each exchange of this thread within ``seconds``: what reads later raises a ``TimeoutError``."""
+    """Limit each exchange of this thread to ``seconds``: a later read raises a ``TimeoutError``."""
     token = _DEADLINE.set(CLOCK.monotonic() + seconds)
     try:
         yield
@@ -35,10 +36,10 @@ def deadline_in(seconds: float) -> Iterator[None]:
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """Sends requests over connections that keep the deadline, through proxies too."""
+    """Sends requests over connections that observe the deadline, also through proxies."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
@@ -50,7 +51,7 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
 
 class _Reader(io.RawIOBase):
-    """Reads from a socket, each time within what is left until the deadline."""
+    """Reads from a socket, each time limited to what is left until the deadline."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A reply that is read within the deadline, and whose headers have an end."""
+    """A response that is read before the deadline, and whose headers have to be complete."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -94,7 +95,7 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         if self._reader.at_end:
-            # http.client takes the end of the connection for the end of the headers: a 200 without a body.
+            # http.client takes the end of the connection for the end of the headers, which gives a 200 without a body.
             raise http.client.RemoteDisconnected("the connection was closed inside the headers")
 
 

@@ -1,4 +1,4 @@
-"""The way to Airbyte that the settings or the environment name: proxies and certificates, the same for both drivers."""
+"""Proxies and certificates from the settings or the environment, the same for both clients."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 
 def get_proxy(settings: ClientConfig, url: str) -> str | None:
-    """Return the proxy to ``url``, the settings' own or else the environment's; it may hold a password.
+    """Return the proxy for ``url``, from the settings or otherwise from the environment. It may contain a password.
 
-    :raises AirbyteConfigError: if it is none that speaks HTTP.
+    :raises AirbyteConfigError: if it is not an HTTP proxy.
     """
     if settings.proxy is not None:
         return settings.proxy
@@ -39,20 +39,20 @@ def get_proxy(settings: ClientConfig, url: str) -> str | None:
 
 
 def get_ca_bundle(tls_config: TlsConfig) -> str:
-    """Return the file or folder with the CAs to trust: the settings' own, the environment's, or those of requests."""
+    """Return the file or directory of the trusted CAs: from the settings, the environment, or requests."""
     environment = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     return tls_config.ca_bundle or environment or DEFAULT_CA_BUNDLE_PATH
 
 
 def uses_custom_files(tls_config: TlsConfig) -> bool:
-    """Tell whether somebody has named a file, be it in the settings or the environment, that may not be usable."""
+    """Return True if the settings or the environment name a file. It may not be usable."""
     return bool((tls_config.verify and get_ca_bundle(tls_config) != DEFAULT_CA_BUNDLE_PATH) or tls_config.client_cert)
 
 
 def create_ssl_context(tls_config: TlsConfig) -> ssl.SSLContext:
-    """Return whom to trust, and who we are. It is made once for the same files, since it takes many milliseconds.
+    """Return the TLS context. It is created once for the same files, because that takes many milliseconds.
 
-    :raises AirbyteConfigError: naming the file that cannot be used.
+    :raises AirbyteConfigError: with the name of the file that cannot be used.
     """
     chosen = get_ca_bundle(tls_config)
     files = [
@@ -60,7 +60,7 @@ def create_ssl_context(tls_config: TlsConfig) -> ssl.SSLContext:
     ]
     try:
         return _context(tls_config, chosen, tuple(Path(path).stat().st_mtime for path in files))
-    except OSError as error:  # an SSLError is one
+    except OSError as error:  # an SSLError is an OSError
         named = " and ".join(name for name, path in _file_labels(tls_config, chosen) if path in files)
         raise AirbyteConfigError(
             f"TLS cannot be set up with {named}: {getattr(error, 'reason', None) or error.strerror or 'unusable'}. "

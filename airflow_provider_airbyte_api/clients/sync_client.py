@@ -1,4 +1,4 @@
-"""The driver on ``requests``, for what runs in a worker."""
+"""The client based on ``requests``, for code that runs in a worker."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """Performs conversations with one Airbyte, one request at a time."""
+    """Runs flows against one Airbyte, one request at a time."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Client:
         tokens: TokenCache = TOKENS,
         on_token: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make a client; ``on_token`` is called once with each token that it gets to use."""
+        """Create a client; ``on_token`` is called once with each token that it uses."""
         self.settings = settings
         self._on_token = on_token
         self._last_token: Token | None = None
@@ -69,9 +69,9 @@ class Client:
         self._log = log
         tls = settings.tls
         if urlsplit(settings.root.api_url).scheme == "https" and uses_custom_files(tls):
-            create_ssl_context(tls)  # says which file cannot be used, where requests would only fail
+            create_ssl_context(tls)  # names the unusable file, where requests would only fail
         if not tls.verify:
-            # The hook has warned, once.
+            # The hook has logged a warning, once.
             host = re.escape(urlsplit(settings.root.api_url).hostname or "")
             warnings.filterwarnings("ignore", f".*host '{host}'", InsecureRequestWarning)
         self._session = _session(tls)
@@ -91,7 +91,7 @@ class Client:
             self._session.close()
 
     def run(self, flow: Flow[T]) -> T:
-        """Perform all steps of ``conversation`` and return what it returns."""
+        """Run all steps of ``flow`` and return its result."""
         steps = self._drive(flow)
         while True:
             try:
@@ -101,12 +101,12 @@ class Client:
                 return result
 
     def iter_rows(self, flow: Flow[None]) -> Iterator[Any]:
-        """Perform ``conversation`` as far as its rows are asked for."""
+        """Run ``flow`` step by step as its rows are consumed, and yield them."""
         for emitted in self._drive(flow):
             yield from emitted.rows
 
     def _drive(self, flow: Flow[T]) -> Generator[YieldRows, None, T]:
-        """Perform all steps, handing out only what is for the caller."""
+        """Handle all steps, and yield only those for the caller."""
         outcome: Any = None
         try:
             while True:
@@ -166,7 +166,7 @@ class Client:
         self, request: Request, url: str, proxy: str | None, token: Token | None
     ) -> Response | TransportFailure:
         if self._pid != os.getpid():
-            # A forked child that used its parent's sockets would read the replies to its siblings' requests.
+            # A forked child that used its parent's sockets would read the responses to its siblings' requests.
             self._session, self._pid = _session(self.settings.tls), os.getpid()
         total = self.settings.total_timeout(request)
         ends_at = CLOCK.monotonic() + total
@@ -198,13 +198,13 @@ class Client:
             return TransportFailure(
                 url, _describe_error(error), request_sent=not _is_not_sent(error), kind=_classify_error(error)
             )
-        except (OSError, ValueError) as error:  # its text may hold anything
+        except (OSError, ValueError) as error:  # its text may contain anything
             return TransportFailure(url, f"no reply ({type(error).__name__})", request_sent=True)
 
 
 def _session(tls: TlsConfig) -> requests.Session:
     session = requests.Session()
-    # Proxies and CAs are looked up by network, the same for both drivers; so .netrc is left alone, too.
+    # The network module looks up proxies and CAs, the same for both clients. So .netrc is ignored, too.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.verify = get_ca_bundle(tls) if tls.verify else False
@@ -217,7 +217,7 @@ def _session(tls: TlsConfig) -> requests.Session:
 
 def _read_body(reply: requests.Response, max_bytes: int) -> bytes:
     body = Body(reply.status_code, reply.headers.get("content-encoding", ""), max_bytes)
-    # The connection goes back to its pool only if the reply was read to its end.
+    # The connection goes back to its pool only if the response was read to its end.
     for chunk in reply.raw.stream(CHUNK, decode_content=False):
         body.feed(chunk)
         if body.is_full:
@@ -226,7 +226,7 @@ def _read_body(reply: requests.Response, max_bytes: int) -> bytes:
 
 
 class _Bearer(AuthBase):
-    """Sets the token, or no token. Without an auth of ours, requests would take one from the user's .netrc."""
+    """Sets the token, or no token. Without an explicit auth, requests would take one from the user's .netrc."""
 
     def __init__(self, token: Token | None) -> None:
         self._token = token
@@ -238,12 +238,12 @@ class _Bearer(AuthBase):
 
 
 def _is_not_sent(error: Exception) -> bool:
-    """Return True if Airbyte surely saw nothing of the request: no connection came about, or the request was none."""
+    """Return True if Airbyte certainly received nothing of the request: no connection, or an invalid request."""
     if isinstance(error, requests.ConnectTimeout | ValueError):
         return True
     reason = _cause(error)
     if isinstance(reason, ProxyError):
-        # The proxy was not reached, or did not open the tunnel that the request would have taken.
+        # The proxy was unreachable, or did not open the tunnel for the request.
         reason = reason.original_error
         if str(reason).startswith("Tunnel connection failed"):
             return True
@@ -251,13 +251,13 @@ def _is_not_sent(error: Exception) -> bool:
 
 
 def _cause(error: Exception) -> object:
-    """Return what is inside of the wrappers of requests and urllib3."""
+    """Return the error inside the wrappers of requests and urllib3."""
     cause = error.args[0] if error.args else None
     return cause.reason if isinstance(cause, MaxRetryError) else cause
 
 
 def _classify_error(error: Exception) -> TransportErrorKind:
-    """Return the kind of what happened."""
+    """Return the kind of ``error``."""
     kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], TransportErrorKind]] = [
         (requests.exceptions.ProxyError, TransportErrorKind.PROXY),
         ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), TransportErrorKind.TLS),
@@ -281,7 +281,7 @@ def _classify_error(error: Exception) -> TransportErrorKind:
 
 
 def _describe_error(error: Exception) -> str:
-    """Return in a few words what happened, without the stack of wrappers."""
+    """Return a short description of ``error``, without the wrappers around it."""
     cause = _cause(error) if error.args else error
     if isinstance(error, requests.ConnectTimeout):
         return "no connection in time"

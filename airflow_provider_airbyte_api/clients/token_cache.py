@@ -1,7 +1,7 @@
-"""One token for all who need it in this process, fetched once however many wait.
+"""A cache of tokens for this process. Each token is fetched once, for any number of waiters.
 
-Threads and coroutines of any event loop share this cache: its lock is only ever held for a few instructions, and who
-waits for somebody else's fetch waits on a future.
+Threads and coroutines of any event loop share this cache. Its lock is only held for a few instructions, and a waiter
+for another's fetch waits on a future.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from airflow_provider_airbyte_api.api.tokens import Token, TokenKey, TokenState
 
 
 class _FetchCancelled(Exception):  # noqa: N818 - it is a message between threads
-    """Whoever fetched was stopped before it had an answer; who waited takes over."""
+    """The fetch was stopped before it had a response. One of its waiters takes over."""
 
 
 @dataclass(frozen=True)
 class _FetchLease:
-    """The duty to fetch a token for everybody. ``fallback`` still works, should it fail."""
+    """The duty to fetch a token for all waiters. ``fallback`` is a token that is still valid if the fetch fails."""
 
     key: TokenKey
     future: Future[Token]
@@ -32,7 +32,7 @@ class _FetchLease:
 
 @dataclass(frozen=True)
 class _InFlightFetch:
-    """Somebody's fetch, and the thread that does it."""
+    """A fetch in flight, and the thread that performs it."""
 
     future: Future[Token]
     thread: int
@@ -51,9 +51,9 @@ class TokenCache:
         self._fetching: dict[TokenKey, _InFlightFetch] = {}
 
     def get(self, key: TokenKey, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
-        """Return a good token other than ``rejected``, from ``fetch`` if there is none.
+        """Return a valid token other than ``rejected``, from ``fetch`` if there is none.
 
-        An error of ``fetch`` is raised to all who waited for it. While the old token still works nobody waits.
+        An error of ``fetch`` is raised to all of its waiters. No caller waits while the old token is still valid.
         """
         while True:
             claim = self._claim(key, rejected)
@@ -61,7 +61,7 @@ class TokenCache:
                 return claim
             if isinstance(claim, _InFlightFetch):
                 if claim.thread == threading.get_ident():
-                    # In a signal handler, or below a coroutine: who would end that fetch is this very thread.
+                    # In a signal handler, or below a coroutine: this very thread would have to complete that fetch.
                     return fetch()
                 try:
                     return claim.future.result()
@@ -69,12 +69,12 @@ class TokenCache:
                     continue
             try:
                 token = fetch()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, others wait for it
+            except BaseException as error:  # noqa: BLE001 - others wait for the outcome, whatever the error
                 return self._fail(claim, error)
             return self._complete(claim, token)
 
     async def aget(self, key: TokenKey, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
-        """Do as :meth:`get`, without blocking the event loop."""
+        """Do the same as :meth:`get`, without blocking the event loop."""
         import asyncio  # noqa: PLC0415 - a task that runs on requests alone does without
 
         while True:
@@ -88,12 +88,12 @@ class TokenCache:
                     continue
             try:
                 token = await fetch()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, others wait for it
+            except BaseException as error:  # noqa: BLE001 - others wait for the outcome, whatever the error
                 return self._fail(claim, error)
             return self._complete(claim, token)
 
     def snapshot(self, key: TokenKey) -> TokenCache:
-        """Return a cache of its own with the token for ``key``, without waiting for any lock: for a signal handler."""
+        """Return a separate cache with the token for ``key``. It takes no lock, so a signal handler may call it."""
         copy = TokenCache(self._clock)
         token = self._tokens.get(key)
         if token is not None:
@@ -101,18 +101,18 @@ class TokenCache:
         return copy
 
     def clear(self) -> None:
-        """Forget all tokens, and all fetches under way."""
+        """Remove all tokens, and all fetches in flight."""
         self._lock = threading.Lock()
         self._tokens.clear()
         self._fetching.clear()
 
     def reset_after_fork(self) -> None:
-        """Forget all fetches under way: after a fork nobody is left in the child to end them."""
+        """Remove all fetches in flight: after a fork, the child has no thread that would complete them."""
         self._lock = threading.Lock()
         self._fetching.clear()
 
     def _claim(self, key: TokenKey, rejected: Token | None) -> _Claim:
-        """Return a good token, or somebody's fetch to wait for, or the duty to fetch."""
+        """Return a valid token, another caller's fetch to wait for, or a lease to fetch."""
         with self._lock:
             token = self._tokens.get(key)
             if token is not None and rejected is not None and token.value == rejected.value:
@@ -125,7 +125,7 @@ class TokenCache:
             if under_way is not None:
                 return under_way
             future: Future[Token] = Future()
-            # A running future cannot be cancelled, so that one coroutine that leaves takes nobody with it.
+            # A running future cannot be cancelled, so the cancellation of one waiter does not affect the others.
             future.set_running_or_notify_cancel()
             self._fetching[key] = _InFlightFetch(future, threading.get_ident())
             return _FetchLease(key, future, token if freshness is TokenState.STALE else None)
@@ -138,16 +138,16 @@ class TokenCache:
         return token
 
     def _fail(self, fetch: _FetchLease, error: BaseException) -> Token:
-        """Return the token that still works, if there is one, to who fetched; raise ``error`` to all who wait.
+        """Return the fallback token, if it is still valid, to the fetching caller; raise ``error`` to all waiters.
 
-        Who waits has had that token rejected, or it would not wait.
+        The waiters cannot use that token: it was rejected, or they would not wait.
         """
         with self._lock:
             self._release(fetch)
             fallback = fetch.fallback if self._tokens.get(fetch.key) is fetch.fallback else None
             if fallback is not None:
                 self._tokens[fetch.key] = fallback.with_refresh_postponed(self._clock())
-        # What stopped this thread or coroutine (a signal, a cancellation) is nobody else's business.
+        # A signal or a cancellation that stopped this thread or coroutine does not concern the others.
         fetch.future.set_exception(error if isinstance(error, Exception) else _FetchCancelled())
         fetch.future.exception()
         if fallback is not None and isinstance(error, Exception):

@@ -1,8 +1,8 @@
-"""One token for all processes of a user on a machine, for those who ask for it (extra ``disk_cache``).
+"""One token for all processes of a user on a machine (extra ``disk_cache``).
 
-A worker runs each task in a process of its own, which starts without a token. So a token is kept in a file that only
-this user can read, encrypted under a key derived from the client secret: who can read the file but not the secret has
-nothing. A file that is broken, foreign or cannot be read or written is left alone, as if it were not there.
+A worker runs each task in a separate process, which starts without a token. So a token is kept in a file that only this
+user can read. It is encrypted with a key derived from the client secret: the file is useless without the secret. A file
+that is invalid, foreign, or cannot be read or written is ignored.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from airflow_provider_airbyte_api.api.tokens import Token, TokenKey, TokenState
 
 try:
     import fcntl
-except ImportError:  # not on Windows, and so nothing is shared there
+except ImportError:  # not on Windows, so nothing is shared there
     fcntl = None  # type: ignore[assignment]
 
 LOCK_TIMEOUT = 30.0
-"""Seconds to wait for the process that fetches a token now; after that everybody fetches for themselves."""
+"""Seconds to wait for the process that is fetching a token. After that, each process fetches its own."""
 
 LOCK_POLL_INTERVAL = 0.05
 
 UNUSED_AFTER = 7 * 24 * 3600.0
-"""Seconds after which a file of a token that nobody has renewed is removed."""
+"""Seconds after which the file of a token that was not refreshed is removed."""
 
 WRITING_TIMEOUT = 3600.0
-"""Seconds after which a temporary file is one of a writer that was killed."""
+"""Seconds after which a temporary file is considered left behind by a killed writer."""
 
 MAX_FILES_SWEPT = 1000
-"""Files in the folder that one sweep looks at."""
+"""Maximum number of files in the directory that one sweep checks."""
 
 MAX_FILE_BYTES = 2**20
 SALT_BYTES = 16
@@ -55,7 +55,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def default_cache_dir() -> Path:
-    """Return where the files are: in the user's cache folder; for a user without a home, below that for such files."""
+    """Return the directory of the files: in the user's cache, or in the temporary directory if there is no home."""
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
@@ -73,12 +73,13 @@ class TokenFile:
         self._secret = client_secret
         self._clock = clock
         self.directory = directory or default_cache_dir()
-        # Without the secret, which the file is encrypted with: so a new secret leaves no old file behind.
+        # The name does not depend on the secret, with which the file is encrypted. So a new secret leaves no old file
+        # behind.
         name = hashlib.sha256(f"{key.api}\0{key.token_url}\0{key.client_id}".encode())
         self.path = self.directory / name.hexdigest()
 
     def get(self, rejected: Token | None, fetch: Callable[[], Token]) -> Token:
-        """Return the token in the file if it is fresh and not ``rejected``; else one from ``fetch``, and keep that.
+        """Return the token in the file if it is fresh and not ``rejected``; otherwise fetch one and keep it.
 
         While one process fetches, the others wait for it.
         """
@@ -100,7 +101,7 @@ class TokenFile:
             lock.release()
 
     async def aget(self, rejected: Token | None, fetch: Callable[[], Awaitable[Token]]) -> Token:
-        """Do as :meth:`get`, without blocking the event loop."""
+        """Do the same as :meth:`get`, without blocking the event loop."""
         token = await asyncio.to_thread(self._read, rejected)
         if token is not None or fcntl is None:
             return token or await fetch()
@@ -123,7 +124,7 @@ class TokenFile:
     def _read(self, rejected: Token | None) -> Token | None:
         try:
             with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                _check_permissions(os.fstat(file.fileno()))  # a FIFO would block who reads it
+                _check_permissions(os.fstat(file.fileno()))  # a FIFO would block the reader
                 content = file.read(MAX_FILE_BYTES)
             payload = json.loads(self._cipher(content[:SALT_BYTES]).decrypt(content[SALT_BYTES:]))
             if payload["for"] != self._identity:
@@ -133,7 +134,7 @@ class TokenFile:
                 return None
         except FileNotFoundError:
             return None
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is of no use
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, it is useless
             _LOG.debug("Token file %s is of no use: %s", self.path, type(error).__name__)
             return None
         is_good = token.state(self._clock()) is TokenState.FRESH
@@ -165,7 +166,7 @@ class TokenFile:
                 new.unlink()
 
     def _sweep(self) -> None:
-        """Remove what nobody uses any more: tokens of former applications, and what killed writers have left."""
+        """Remove unused files: tokens of former applications, and leftovers of killed writers."""
         with contextlib.suppress(OSError), os.scandir(self.directory) as files:
             for each in itertools.islice(files, MAX_FILES_SWEPT):
                 if _FILE_NAME.fullmatch(each.name) and self._is_unused(each):
@@ -174,7 +175,7 @@ class TokenFile:
     def _is_unused(self, file: os.DirEntry[str]) -> bool:
         age = self._clock() - file.stat(follow_symlinks=False).st_mtime
         token_file, _, kind = file.name.partition(".")
-        if kind == "lock":  # it is written once, so that its own age tells nothing
+        if kind == "lock":  # it is written once, so its own age means nothing
             return age > WRITING_TIMEOUT and not (self.directory / token_file).exists()
         return age > (WRITING_TIMEOUT if kind else UNUSED_AFTER)
 
@@ -183,7 +184,7 @@ class TokenFile:
         return [self._key.api, self._key.token_url, self._key.client_id]
 
     def _cipher(self, salt: bytes) -> Any:
-        # Airflow brings it along. It takes long to import, and most do without.
+        # A dependency of Airflow. Its import takes long, and most processes do not need it.
         from cryptography.fernet import Fernet  # noqa: PLC0415
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
@@ -201,23 +202,23 @@ class TokenFile:
         return _Lock(None)
 
     def _ensure_private_directory(self) -> None:
-        """Make the folder.
+        """Create the directory.
 
-        :raises PermissionError: if somebody else owns it or may look into it.
+        :raises PermissionError: if it belongs to another user, or others may access it.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_permissions(self.directory.lstat(), is_folder=True)
 
 
 class _Lock:
-    """The file that processes lock; None if there can be none. Its methods may be called in any thread."""
+    """The lock file of the processes, or None if it cannot be created. Its methods may be called in any thread."""
 
     def __init__(self, file: IO[bytes] | None) -> None:
         self._file = file
         self._pid = os.getpid()
 
     def acquire(self) -> bool:
-        """Return whether there is nobody left to wait for."""
+        """Return True if no other process holds the lock."""
         if self._file is None:
             return True
         try:
@@ -231,7 +232,7 @@ class _Lock:
     def release(self) -> None:
         """Unlock the file and close it.
 
-        Closing it alone would leave it locked as long as a child lives that was forked meanwhile.
+        Closing alone would leave it locked as long as a child process lives that was forked in the meantime.
         """
         if self._file is None:
             return
