@@ -1,11 +1,11 @@
-"""A local Airbyte for tests, demos and DAG authors: the public API over a real socket, with data of its own.
+"""A local Airbyte for tests, demos and DAG authors: the public API on a real socket, with its own data.
 
     with LocalAirbyte() as airbyte:
         os.environ["AIRFLOW_CONN_AIRBYTE_API_DEFAULT"] = airbyte.airflow_connection
         ...
         assert len(airbyte.jobs) == 1
 
-``python -m airflow_provider_airbyte_api.testing --port 8000`` runs one by itself.
+``python -m airflow_provider_airbyte_api.testing --port 8000`` runs one in a separate process.
 """
 
 from airflow_provider_airbyte_api.testing.jobs import LocalJob

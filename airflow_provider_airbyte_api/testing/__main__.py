@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_airbyte_api.testing``: a local Airbyte until Ctrl-C."""
+"""``python -m airflow_provider_airbyte_api.testing``: run a local Airbyte until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_airbyte_api.testing.versions import NEWEST
 
 
 def main() -> None:
-    """Run a local Airbyte and say how to reach it."""
+    """Run a local Airbyte and print how to connect to it."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_airbyte_api.testing",
         description="A local Airbyte that speaks the public API, for trying things out.",
@@ -56,7 +56,7 @@ def main() -> None:
         flush=True,
     )
     stopped.wait()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would end Python while it cleans up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would end Python during the cleanup
     airbyte.stop()
 
 

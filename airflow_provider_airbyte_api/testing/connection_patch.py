@@ -1,4 +1,4 @@
-"""What may be changed about a connection, and the words in which Airbyte refuses the rest."""
+"""The fields of a connection that a PATCH may change, and Airbyte's errors for invalid values."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _FIELDS: dict[str, Validator] = {
 
 
 def of_connection(body: dict[str, Any]) -> dict[str, Any] | FakeResponse:
-    """Return what a PATCH changes, or the refusal. Fields that Airbyte does not know are passed over."""
+    """Return the change that a PATCH makes, or the error response. Fields that Airbyte does not know are ignored."""
     change = {name: body[name] for name in _FIELDS if name in body}
     if not all(_FIELDS[name](value) for name, value in change.items()):
         name = next(name for name, value in change.items() if not _FIELDS[name](value))
@@ -118,7 +118,7 @@ _CRON = (
 
 
 def _wrong_in_cron(given: str) -> str | None:
-    """Return what the public API says of a Quartz expression that it does not take."""
+    """Return the public API's message for a Quartz expression that it rejects, or None."""
     fields = _without_zone(given).split()
     has_year = len(fields) == len(_CRON)
     is_cron = (
@@ -126,7 +126,7 @@ def _wrong_in_cron(given: str) -> str | None:
         and len(fields) <= len(_CRON)
         and all(pattern.fullmatch(text) for pattern, text in zip(_CRON, fields, strict=False))
         and "?" not in (*fields[:3], fields[4])
-        and (fields[3] == "?") != (fields[5] == "?")  # of the two kinds of days, just one is asked for
+        and (fields[3] == "?") != (fields[5] == "?")  # exactly one of the two kinds of days is set
     )
     if not is_cron:
         return (

@@ -1,4 +1,4 @@
-"""Running a DAG to its end in the test's own process, on each Airflow that is supported."""
+"""Run a DAG to completion in the test's own process, on each supported version of Airflow."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def run_dag(dag: DAG, **how: Any) -> DagRun:
-    """Run a DAG, its triggers included, and return its finished run.
+    """Run a DAG, including its triggers, and return its finished run.
 
-    Airflow's database is what its configuration says. If it has no tables they are made, if it has some they are left
-    as they are; so give tests an ``AIRFLOW_HOME`` of their own.
+    The run uses the database of Airflow's configuration. Missing tables are created, existing ones are kept. So run
+    tests with a separate ``AIRFLOW_HOME``.
 
-    :param dag: it need not lie in Airflow's DAG folder.
-    :param how: what ``DAG.test`` takes, such as ``run_conf``.
+    :param dag: the DAG; it need not be in Airflow's DAG folder.
+    :param how: arguments of ``DAG.test``, such as ``run_conf``.
     """
     ensure_db()
     _register(dag)
@@ -26,7 +26,7 @@ def run_dag(dag: DAG, **how: Any) -> DagRun:
 
 
 def ensure_db() -> None:
-    """Make the tables of Airflow's database, unless it has some."""
+    """Create the tables of Airflow's database, unless they exist."""
     from airflow import settings
     from airflow.utils.db import initdb
     from sqlalchemy import inspect
@@ -36,7 +36,7 @@ def ensure_db() -> None:
 
 
 def _register(dag: DAG) -> None:
-    """Make the DAG known to the database: from 3.1 on, ``DAG.test`` looks there, and else in the DAG folder only."""
+    """Register the DAG in the database: from 3.1 on, ``DAG.test`` looks only there and in the DAG folder."""
     try:
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     except ImportError:

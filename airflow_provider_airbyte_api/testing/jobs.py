@@ -1,4 +1,4 @@
-"""A job, and how the API writes it down."""
+"""A job, and its JSON in the API."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ ROWS = 250_000
 SIZE = 104_857_600
 
 _SHARES = {"pending": 0.0, "queued": 0.0, "failed": 0.0, "succeeded": 1.0}
-"""A failed job mostly shows nothing moved, as jobs of real servers do in public reports."""
+"""A failed job mostly reports nothing moved, as jobs of real servers do in public reports."""
 
 
 @dataclass
 class LocalJob:
-    """A job. Either its ``script`` says its status at each look, or its ``seconds`` do by the clock.
+    """A job. Its status follows ``script``, one entry at each poll, or the clock, within ``seconds``.
 
-    ``rows`` and ``size`` (in bytes) are what it moves if it succeeds; None leaves that number out of its replies.
-    ``share`` is the part of them that it has moved, from 0 to 1; None lets its status decide: all if it succeeded,
-    nothing if it has failed or not begun, else a half.
+    ``rows`` and ``size`` (in bytes) are what it moves if it succeeds; None omits the number from responses. ``share``
+    is the part of them that it has moved, from 0 to 1. If it is None, the status decides: all if the job succeeded,
+    nothing if it failed or has not started, otherwise half.
     """
 
     job_id: int
@@ -39,16 +39,16 @@ class LocalJob:
 
     @property
     def is_terminal(self) -> bool:
-        """True if it will not change any more."""
+        """True if the status will not change again."""
         return self.status in TERMINAL_STATUSES
 
     def set_status(self, status: str, at: float) -> None:
-        """Change the status, unless the job is finished."""
+        """Set the status, unless the job is finished."""
         if not self.is_terminal and status != self.status:
             self.status, self.updated_at = status, at
 
     def advance_to(self, now: float) -> None:
-        """Become what the clock says: pending for a moment, then running, then done."""
+        """Set the status for the time ``now``: pending for a moment, then running, then succeeded."""
         if self.seconds is None:
             return
         if now >= self.created_at + self.seconds / 10:
@@ -57,13 +57,13 @@ class LocalJob:
             self.set_status("succeeded", self.created_at + self.seconds)
 
     def on_poll(self, now: float) -> None:
-        """Become what the script says for this look."""
+        """Set the status that the script has for this poll."""
         self.poll_count += 1
         if self.script:
             self.set_status(self.script.pop(0), now)
 
     def as_json(self, *, with_stats: bool) -> dict[str, Any]:
-        """Return the job as the API shows it. What Airbyte does not know yet is absent."""
+        """Return the job as the API returns it. Values that Airbyte does not know yet are absent."""
         shown: dict[str, Any] = {
             "jobId": self.job_id,
             "status": self.status,
@@ -83,13 +83,13 @@ class LocalJob:
 
 
 def timestamp(moment: float) -> str:
-    """Return a moment as Java's ``OffsetDateTime`` writes it: without the seconds where they are zero."""
+    """Return a time as Java's ``OffsetDateTime`` writes it: without the seconds if they are zero."""
     text = datetime.fromtimestamp(int(moment), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return text.replace(":00Z", "Z") if text.endswith(":00Z") else text
 
 
 def java_duration(seconds: float) -> str:
-    """Return a length of time as Java's ``Duration`` writes it: hours, never days."""
+    """Return a duration as Java's ``Duration`` writes it: in hours, never in days."""
     minutes, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     parts = "".join(f"{value}{unit}" for value, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if value)

@@ -1,4 +1,4 @@
-"""The query of a list: whether Airbyte takes it, and the page that it asks for."""
+"""The query of a list: whether Airbyte accepts it, and the requested page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api.testing.recorded import RecordedRequest
 from airflow_provider_airbyte_api.testing.responses import FakeResponse
 
 NEXT_HOST = "http://airbyte-server.airbyte.svc:8001/api/public/v1"
-"""What ``next`` names on a self-managed server: a host that only the server itself can reach."""
+"""The host in ``next`` on a self-managed server, which only the server itself can reach."""
 
 MOMENTS = ("createdAtStart", "createdAtEnd", "updatedAtStart", "updatedAtEnd")
 JOB_TYPES = ("sync", "reset", "refresh", "clear")
@@ -25,7 +25,7 @@ INT32 = 2**31
 
 
 def refusal(asked: RecordedRequest, *names: str) -> FakeResponse | None:
-    """Return the 400 for a query that has a value of the wrong type among ``names``, or in its paging."""
+    """Return the 400 for a query with a value of the wrong type in ``names`` or in its paging, or None."""
     for name in (*names, "limit", "offset"):
         wrong = next((value for value in asked.values(name) if not _TAKES[name](value)), None)
         if wrong is not None:
@@ -37,7 +37,7 @@ def refusal(asked: RecordedRequest, *names: str) -> FakeResponse | None:
 def page(
     asked: RecordedRequest, rows: list[Any], show: Callable[[Any], dict[str, Any]], kept: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the page that ``asked`` is about. Its links keep only the filters in ``kept``, as the real ones."""
+    """Return the requested page. As in the real API, its links keep only the filters in ``kept``."""
     limit, offset = int(asked.value("limit") or 20), int(asked.value("offset") or 0)
     shown = [show(row) for row in rows[offset : offset + limit]]
 
@@ -53,13 +53,13 @@ def page(
 
 
 def is_within(asked: RecordedRequest, name: str, moment: float) -> bool:
-    """Tell whether ``moment`` lies between the bounds, both inclusive; Airbyte counts in whole seconds."""
+    """Return True if ``moment`` is within the bounds, both inclusive. Airbyte counts in whole seconds."""
     start, end = (_epoch(asked.value(f"{name}{bound}")) for bound in ("Start", "End"))
     return (start is None or int(moment) >= start) and (end is None or int(moment) <= end)
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether ``text`` is an id as Airbyte has them."""
+    """Return True if ``text`` is a UUID, as Airbyte's ids are."""
     try:
         uuid.UUID(text)
     except ValueError:
@@ -74,7 +74,7 @@ def _epoch(text: str | None) -> float | None:
     try:
         moment = parse_timestamp(text) or parsedate_to_datetime(text)
         return moment.timestamp()
-    except (ValueError, OverflowError):  # no date, or none that Python can hold
+    except (ValueError, OverflowError):  # not a date, or not one that Python can hold
         return None
 
 

@@ -1,4 +1,4 @@
-"""What comes in: a request, and the fault that may befall it."""
+"""A recorded request, and the fault that may be applied to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_airbyte_api.testing.responses import FakeResponse
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A request as it came in. ``path`` is below the API root; ``at`` is in seconds since the epoch."""
+    """A request as it was received. ``path`` is below the API root; ``at`` is in seconds since the epoch."""
 
     method: str
     path: str
@@ -24,7 +24,7 @@ class RecordedRequest:
 
     @property
     def token(self) -> str | None:
-        """The bearer token that came with it."""
+        """The bearer token of the request."""
         scheme, _, value = self.headers.get("authorization", "").partition(" ")
         return value if scheme == "Bearer" else None
 
@@ -34,7 +34,7 @@ class RecordedRequest:
         return self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
 
     def values(self, name: str) -> list[str]:
-        """Return all values of a query parameter, repeated or, if it is a list of ids, joined by commas."""
+        """Return all values of a query parameter that is repeated or, for a list of ids, separated by commas."""
         given = [value for key, value in self.query if key == name]
         return [part for value in given for part in value.split(",") if part] if name.endswith("Ids") else given
 
@@ -47,7 +47,7 @@ class RecordedRequest:
         return self.json_object() or {}
 
     def json_object(self) -> dict[str, Any] | None:
-        """Return the body's JSON object without what is null in it, or None if there is none."""
+        """Return the body's JSON object without its null values, or None if the body is not one."""
         try:
             value = _without_nulls(json.loads(self.body, parse_constant=_refuse))
         except (ValueError, RecursionError):
@@ -57,7 +57,7 @@ class RecordedRequest:
 
 @dataclass
 class Fault:
-    """What is to happen to the next ``times`` requests that match. ``after``: only once the request was obeyed."""
+    """The fault for the next ``times`` requests that match. ``apply_first`` carries out the request before it."""
 
     method: str | None
     path: str | None
@@ -68,7 +68,7 @@ class Fault:
     drop_connection: bool
 
     def matches(self, asked: RecordedRequest) -> bool:
-        """Tell whether ``asked`` is meant; ``path`` is a regular expression for the whole path."""
+        """Return True if the fault applies to ``asked``; ``path`` is a regular expression for the whole path."""
         return (self.method in (None, asked.method)) and (
             self.path is None or re.fullmatch(self.path, asked.path) is not None
         )

@@ -1,4 +1,4 @@
-"""The bodies that Airbyte's server sends, word for word where it matters to a client."""
+"""The bodies of Airbyte's responses, verbatim where it matters to a client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from airflow_provider_airbyte_api.testing.versions import Version
 
 Gateway = Literal["html", "json", "text", "empty"]
-"""What the body of a reply is that something in front of Airbyte gives in its stead."""
+"""The kind of body of a response that a server in front of Airbyte sends in its place."""
 
 _REFERENCE = "https://reference.airbyte.com/reference/errors"
 
@@ -25,9 +25,9 @@ WEB_APP = (
 
 @dataclass(frozen=True)
 class FakeResponse:
-    """An answer, the seconds to wait before it is sent, and whether it gets lost on the way.
+    """A response, its delay in seconds, and whether the connection is closed instead of sending it.
 
-    ``earlier`` has what versions of Airbyte before the one beside it say in its stead, the oldest first.
+    ``earlier`` has pairs of a version and the response of the versions of Airbyte before it, oldest first.
     """
 
     status: int
@@ -38,7 +38,7 @@ class FakeResponse:
     earlier: tuple[tuple[Version, FakeResponse], ...] = ()
 
     def as_of(self, version: Version) -> FakeResponse:
-        """Return what that version of Airbyte says."""
+        """Return the response of that version of Airbyte."""
         return next((reply for before, reply in self.earlier if version < before), self)
 
 
@@ -53,9 +53,9 @@ def html(status: int = 200, body: str = WEB_APP) -> FakeResponse:
 
 
 def problem(status: int, title: str, detail: str, data: dict[str, Any] | None, fragment: str = "") -> FakeResponse:
-    """Return a problem object. Its content type is plain JSON, and nulls are written out.
+    """Return a problem object. Its content type is plain JSON, and null values are included.
 
-    Up to 0.61 the message is in ``detail``, and there is no ``data`` (server source; the order of its fields is
+    Up to 0.61, the message is in ``detail``, and there is no ``data`` (server source; the order of its fields is
     inferred).
     """
     kind = _REFERENCE + (f"#{fragment}" if fragment else "")
@@ -70,7 +70,7 @@ def problem(status: int, title: str, detail: str, data: dict[str, Any] | None, f
 
 
 def hateoas(status: int, message: str, path: str, error: str) -> FakeResponse:
-    """Return an error as Airbyte's framework words it."""
+    """Return an error in the form of Airbyte's framework."""
     return as_json(
         {
             "message": message,
@@ -87,9 +87,10 @@ def error_id(
     java_class: str = "java.lang.NullPointerException",
     **more: Any,
 ) -> FakeResponse:
-    """Return what Airbyte says of an error that it did not catch: an id since 2.0 (server source).
+    """Return Airbyte's response to an uncaught error: an id since 2.0 (server source).
 
-    Up to 1.8 it is the exception, with empty stacks, as pasted in public reports; up to 0.63 a problem without words.
+    Up to 1.8 it is the exception, with empty stacks, as in public reports; up to 0.63 a problem object without a
+    message.
     """
     exception = {
         "message": message,
@@ -102,7 +103,7 @@ def error_id(
 
 
 def invalid_input(path: str, value: Any, message: str) -> FakeResponse:
-    """Return the 400 for a value that the declared types refuse. Its words up to 1.8 are those of a public report."""
+    """Return the 400 for a value of the wrong type. Its message up to 1.8 is that of a public report."""
     return error_id(
         400,
         "Some properties contained invalid input.",
@@ -112,17 +113,17 @@ def invalid_input(path: str, value: Any, message: str) -> FakeResponse:
 
 
 def unreadable_body() -> FakeResponse:
-    """Return the 422 for a body that is no JSON object. Its words up to 1.8 are inferred."""
+    """Return the 422 for a body that is not a JSON object. Its message up to 1.8 is inferred."""
     return error_id(422, "Invalid json input.", "com.fasterxml.jackson.core.JsonParseException")
 
 
 def healthy() -> FakeResponse:
-    """Return what the public API's health says: a bare string that calls itself JSON (server source)."""
+    """Return the response of the public API's health endpoint: plain text declared as JSON (server source)."""
     return FakeResponse(200, b"Successful operation", {"Content-Type": "application/json"})
 
 
 def about_blank(status: int) -> FakeResponse:
-    """Return the problem without words of the API server up to 0.63 (public reports)."""
+    """Return the problem object without a message of the API server up to 0.63 (public reports)."""
     return as_json({"type": "about:blank", "status": status}, status)
 
 
@@ -139,7 +140,7 @@ def gateway(status: int, message: str) -> FakeResponse:
 def bad_jwt(url: str, message: str) -> FakeResponse:
     """Return the 401 of the gateway in front of Airbyte Cloud.
 
-    The body is that of a public report; the header is what Envoy sends by default, and Cloud's server is Envoy.
+    The body is that of a public report. The header is Envoy's default, and Cloud's server is Envoy.
     """
     challenge = f'Bearer realm="{url}"'
     if message != JWT_MISSING:
@@ -149,22 +150,22 @@ def bad_jwt(url: str, message: str) -> FakeResponse:
 
 
 JWT_FOREIGN = "Jwt issuer is not configured"  # from a public report
-JWT_MISSING = "Jwt is missing"  # Envoy's words, not seen of Cloud
-JWT_EXPIRED = "Jwt is expired"  # Envoy's words, not seen of Cloud
+JWT_MISSING = "Jwt is missing"  # Envoy's message, not observed on Cloud
+JWT_EXPIRED = "Jwt is expired"  # Envoy's message, not observed on Cloud
 
 
 def not_defined() -> FakeResponse:
-    """Return the 404 of the gateway in front of Airbyte Cloud for a path that is not of its API (public report)."""
+    """Return the 404 of the gateway in front of Airbyte Cloud for a path outside its API (public report)."""
     return as_json({"message": "The current request is not defined by this API.", "code": 404}, 404)
 
 
 def no_access(path: str) -> FakeResponse:
-    """Return the 403 for an unknown path. The status is from a public report, the body inferred from the 401's."""
+    """Return the 403 for an unknown path. The status is from a public report, the body is inferred from the 401's."""
     return hateoas(403, "Forbidden", path, "Forbidden")
 
 
 def of_gateway(status: int, kind: Gateway) -> FakeResponse:
-    """Return what something in front of Airbyte says in its stead: generic bodies of nginx, Kong and Envoy."""
+    """Return the response of a server in front of Airbyte: generic bodies of nginx, Kong and Envoy."""
     phrase = HTTPStatus(status).phrase
     if kind == "html":
         page = f"<html><head><title>{status} {phrase}</title></head><body><center>nginx</center></body></html>"
@@ -180,7 +181,7 @@ _GATEWAY_TEXT = {403: "RBAC: access denied", 404: "404 page not found", 503: "up
 
 
 def already_running(connection_id: str) -> FakeResponse:
-    """Return the 409 for a connection that has a job under way."""
+    """Return the 409 for a connection with a running job."""
     return problem(
         409,
         "try-again-later",
@@ -191,12 +192,12 @@ def already_running(connection_id: str) -> FakeResponse:
 
 
 def state_conflict(message: str = "Could not fulfill request") -> FakeResponse:
-    """Return the 409 that hides its reason."""
+    """Return the 409 without a reason."""
     return problem(409, "state-conflict", "State conflict", {"message": message}, "409-state-conflict")
 
 
 def forbidden(permission: str) -> FakeResponse:
-    """Return the 403 for no role, and for an unknown id."""
+    """Return the 403 for a missing role, and for an unknown id."""
     return problem(
         403,
         "forbidden",
@@ -207,7 +208,7 @@ def forbidden(permission: str) -> FakeResponse:
 
 
 def not_found(kind: str, resource_id: str) -> FakeResponse:
-    """Return the 404 that an instance admin gets."""
+    """Return the 404 that an instance administrator gets."""
     return problem(
         404,
         "resource-not-found",
@@ -218,7 +219,7 @@ def not_found(kind: str, resource_id: str) -> FakeResponse:
 
 
 def bad_request(message: str) -> FakeResponse:
-    """Return the 400 for a value that Airbyte looked at."""
+    """Return the 400 for a value that Airbyte validated and rejected."""
     return problem(
         400,
         "bad-request",
@@ -240,14 +241,14 @@ def unprocessable(message: str) -> FakeResponse:
 
 
 def no_route() -> FakeResponse:
-    """Return what an unknown path below /api brings: text that calls itself JSON."""
+    """Return the response to an unknown path below /api: plain text declared as JSON."""
     return FakeResponse(404, b"Object not found.", {"Content-Type": "application/json"})
 
 
 def of_status(
     status: int, body: str | None = None, headers: Mapping[str, str] | None = None, gateway: Gateway | None = None
 ) -> FakeResponse:
-    """Return the usual reply of ``status``, for a test that wants just one of these."""
+    """Return the usual response for ``status``, for a test that needs only one of them."""
     usual = {
         401: unauthorized(""),
         403: forbidden("WORKSPACE_READER"),

@@ -1,4 +1,4 @@
-"""What a local Airbyte holds when it starts."""
+"""The initial data of a local Airbyte."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def workspaces() -> list[dict[str, Any]]:
 
 
 def sources() -> list[dict[str, Any]]:
-    """Return the two sources of Airbyte's own article on its API."""
+    """Return the two sources of Airbyte's own article about its API."""
     return [
         {
             "sourceId": SNOWFLAKE,
@@ -46,7 +46,7 @@ def sources() -> list[dict[str, Any]]:
             "sourceType": "snowflake",
             "definitionId": "e2d65910-8c8b-40a1-ae7d-ee2416b2bfa2",
             "workspaceId": WORKSPACE_ID,
-            # No `credentials`: Airbyte's SDK 1.0 tries the models of all connectors, and trips over it in another one.
+            # No `credentials`: Airbyte's SDK 1.0 tries the models of all connectors, and fails on it in another one.
             "configuration": {
                 "host": "acme.snowflakecomputing.com",
                 "role": "AIRBYTE",
@@ -109,7 +109,7 @@ def destinations() -> list[dict[str, Any]]:
 
 
 def connections() -> list[dict[str, Any]]:
-    """Return two active connections, and an inactive one that has a schedule of the kind that the web app makes."""
+    """Return two active connections, and an inactive one with a schedule of the kind that the web app creates."""
     return [
         _connection(STRIPE_TO_BIGQUERY, "Stripe → BigQuery", STRIPE, BIGQUERY, "invoices", "customers"),
         _connection(SNOWFLAKE_TO_POSTGRES, "Snowflake → Postgres", SNOWFLAKE, POSTGRES, "orders"),

@@ -1,4 +1,4 @@
-"""The socket around a :class:`~.state.AirbyteState`, and the handle that a test holds."""
+"""The socket of a local Airbyte, and its interface for tests, around a :class:`~.state.AirbyteState`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from airflow_provider_airbyte_api.testing.state import API, AirbyteState, Editio
 from airflow_provider_airbyte_api.testing.versions import NEWEST
 
 BACKLOG = 4096
-"""Connections that the kernel may hold while the server is busy, so that a crowd loses none."""
+"""Connections that the kernel may queue while the server is busy, so that none is lost under load."""
 
 MAX_OPEN_FILES = 65_536
 
@@ -36,26 +36,26 @@ MALFORMED_REQUEST_ERRORS = (HttpProcessingError, web.RequestPayloadError)
 
 LOG = logging.getLogger(__name__)
 LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], MALFORMED_REQUEST_ERRORS)))
-"""What is no HTTP is answered 400; that is the client's affair, and aiohttp would log a traceback of it."""
+"""Malformed HTTP is answered with 400. It is the client's mistake, and aiohttp would log a traceback of it."""
 
 
 class LocalAirbyte:
-    """An Airbyte on this machine, for the length of a ``with`` block.
+    """An Airbyte on this machine, for the duration of a ``with`` block.
 
-    :param port: TCP port on 127.0.0.1; 0 for any that is free.
-    :param client_id: what its one application is called.
-    :param client_secret: that application's secret.
-    :param auth: False for an Airbyte whose authentication is switched off: no token endpoint, no 401.
-    :param edition: "community", "enterprise" (self-managed with Keycloak and roles) or "cloud" (a gateway before the
-        API): they refuse wrong secrets, tokens, unknown ids and unknown paths in different words.
-    :param version: the Airbyte version to answer as, such as "0.63", "1.0", "1.8", "2.0" or "2.1", which stands for all
-        that came after 2.0 and is the default. Without effect on the edition "cloud", which is always the newest.
-        Before "0.63.9" there is no token endpoint: give ``auth=False``.
-    :param job_seconds: how long a job takes that has no script.
-    :param token_seconds: how long a token lives, in seconds, and what ``expires_in`` says. None: as the version has it,
+    :param port: TCP port on 127.0.0.1; 0 for any free port.
+    :param client_id: the client id of its only application.
+    :param client_secret: the client secret of that application.
+    :param auth: False for an Airbyte with authentication disabled: no token endpoint, no 401.
+    :param edition: "community", "enterprise" (self-managed with Keycloak and roles) or "cloud" (a gateway in front of
+        the API). Each has its own responses to wrong secrets, tokens, unknown ids and unknown paths.
+    :param version: the Airbyte version to emulate, such as "0.63", "1.0", "1.8", "2.0" or "2.1". The default "2.1"
+        stands for all releases after 2.0. The edition "cloud" ignores it and is always the newest. Before "0.63.9"
+        there is no token endpoint: pass ``auth=False``.
+    :param job_seconds: duration of a job without a script, in seconds.
+    :param token_seconds: lifetime of a token in seconds, and the value of ``expires_in``. None uses the version's:
         900, and before 1.6 a day with an ``expires_in`` of 180.
-    :param tls: whose certificate to show; None for plain http.
-    :param jwt_seconds: how long it really lives, for a server whose ``expires_in`` is wrong.
+    :param tls: the TLS context with the server's certificate; None for plain http.
+    :param jwt_seconds: the real lifetime of a token, for a server whose ``expires_in`` is wrong.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class LocalAirbyte:
             jwt_seconds=jwt_seconds,
         )
         self.latency = 0.0
-        """Seconds that every reply takes."""
+        """Seconds by which each response is delayed."""
         self.clock_skew = 0.0
-        """Seconds by which its clock is ahead of this machine's."""
+        """Seconds by which the server's clock is ahead of this machine's."""
         self.peak_in_flight = 0
-        """The most requests that were ever under way at once."""
+        """Maximum number of requests that were in flight at once."""
         self._in_flight = 0
         self._wanted_port = port
         self._tls = tls
@@ -98,7 +98,7 @@ class LocalAirbyte:
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self) -> LocalAirbyte:
-        """Bind, and answer from a thread of its own until :meth:`stop`."""
+        """Bind the port, and serve from a separate thread until :meth:`stop`."""
         _allow_many_sockets()
         self._socket = socket.create_server(("127.0.0.1", self._wanted_port), backlog=BACKLOG)
         ready: Future[None] = Future()
@@ -128,24 +128,24 @@ class LocalAirbyte:
 
     @property
     def url(self) -> str:
-        """The root, where the web app is."""
+        """The root URL, where the web app is."""
         if self._socket is None:
             raise RuntimeError("This LocalAirbyte is not started: use it in a 'with' block, or call start().")
         return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._socket.getsockname()[1]}"
 
     @property
     def api_url(self) -> str:
-        """The root of the public API."""
+        """The root URL of the public API."""
         return self.url + API
 
     @property
     def client_id(self) -> str:
-        """The id of its application."""
+        """The client id of its application."""
         return self._world.client_id
 
     @property
     def client_secret(self) -> str:
-        """The secret of its application. Set it to change it, as an administrator would."""
+        """The client secret of its application. It can be set, as an administrator would change it."""
         return self._world.client_secret
 
     @client_secret.setter
@@ -154,7 +154,7 @@ class LocalAirbyte:
 
     @property
     def airflow_connection(self) -> str:
-        """What to set ``AIRFLOW_CONN_AIRBYTE_API_DEFAULT`` to."""
+        """The value for ``AIRFLOW_CONN_AIRBYTE_API_DEFAULT``."""
         fields: dict[str, Any] = {"conn_type": "airbyte_api", "host": self.url}
         if self._world.auth:
             fields.update(login=self.client_id, password=self.client_secret)
@@ -164,7 +164,7 @@ class LocalAirbyte:
 
     @property
     def workspaces(self) -> list[dict[str, Any]]:
-        """Its workspaces, as the API shows them; change the list to change what there is."""
+        """Its workspaces, as the API returns them. Modify the list to add or remove some."""
         return self._world.workspaces
 
     @property
@@ -184,7 +184,7 @@ class LocalAirbyte:
 
     @property
     def jobs(self) -> list[LocalJob]:
-        """All jobs that there ever were, the oldest first."""
+        """All jobs, oldest first."""
         with self._world.lock:
             for job in self._world.jobs.values():
                 job.advance_to(self._now())
@@ -192,44 +192,44 @@ class LocalAirbyte:
 
     @property
     def cancelled(self) -> list[int]:
-        """The ids of the jobs that a cancel request stopped."""
+        """The ids of the jobs that were stopped by a cancel request."""
         return list(self._world.cancelled)
 
     def add_job(
         self, connection_id: str, status: str = "running", *, job_type: str = "sync", age: float = 0.0
     ) -> LocalJob:
-        """Put a job there that somebody else started ``age`` seconds ago. It keeps ``status`` until it is ended.
+        """Add a job that another user started ``age`` seconds ago. It keeps ``status`` until :meth:`finish_job`.
 
-        One that is pending or queued is what the next request for a sync is answered with, whatever its type.
+        If the job is pending or queued, the next request for a sync returns it, whatever its type.
         """
         return self._world.add_job(connection_id, at=self._now() - age, status=status, job_type=job_type)
 
     def finish_job(self, job_id: int, status: str = "succeeded") -> None:
-        """End a job now, as succeeded, failed or cancelled."""
+        """Finish a job now, as succeeded, failed or cancelled."""
         with self._world.lock:
             job = self._world.jobs[job_id]
             job.script.clear()
             job.set_status(status, self._now())
 
     def script_jobs(self, *statuses: str, rows: int | None = ROWS, size: int | None = SIZE) -> None:
-        """Let every job from now on take ``statuses``, one at each look at it, after ``pending`` at its start.
+        """Let every new job take ``statuses``, one at each poll, after ``pending`` at its start.
 
-        :param rows: the rows that it moves if it succeeds; 0 for a success that moved nothing, None for a reply without
-            that number.
+        :param rows: the rows that it moves if it succeeds; 0 for a success that moved nothing, None to omit the number
+            from responses.
         :param size: the same in bytes.
         """
         with self._world.lock:
             self._world.script, self._world.rows, self._world.size = list(statuses), rows, size
 
     def next_job_type(self, job_type: str) -> None:
-        """Make the next job one of this type (sync, reset, refresh or clear), whatever type is asked for.
+        """Give the next job this type (sync, reset, refresh or clear), whatever type is requested.
 
         Airbyte does so if resets or refreshes of streams are pending.
         """
         self._world.next_job_type = job_type
 
     def ignore_cancels(self, times: int = 1) -> None:
-        """Answer the next cancel requests with 200, and let the job run on."""
+        """Answer the next ``times`` cancel requests with 200, and let the job continue."""
         self._world.ignored_cancels = times
 
     # -- what befalls it ---------------------------------------------------------------------------------------
@@ -248,15 +248,17 @@ class LocalAirbyte:
         lost: bool = False,
         times: int = 1,
     ) -> None:
-        """Script the next reply that matches ``method`` and ``path`` (a regular expression, below the API root).
+        """Script the next response to a request that matches ``method`` and ``path``.
 
-        :param status: answer this, in the server's usual words unless ``body`` is given. None: what it would say.
-        :param gateway: "html", "json", "text" or "empty": the body is of that kind, as something in front of Airbyte
-            gives it, and says nothing that Airbyte says.
-        :param after: only once the request was obeyed, so that for example a job was made.
-        :param delay: seconds to wait before the reply.
-        :param lost: cut the connection instead of replying.
-        :param times: how many requests this is for.
+        ``path`` is a regular expression for the path below the API root.
+
+        :param status: the status, with the server's usual body unless ``body`` is set. None: the normal response.
+        :param gateway: "html", "json", "text" or "empty": the kind of body, as a server in front of Airbyte sends it.
+            It contains nothing of Airbyte's.
+        :param after: carry out the request first, so that for example a job is created.
+        :param delay: seconds before the response.
+        :param lost: close the connection instead of responding.
+        :param times: the number of requests that this applies to.
         """
         reply = None if status is None else responses.of_status(status, body, headers, gateway)
         with self._world.lock:
@@ -274,10 +276,10 @@ class LocalAirbyte:
         gateway: Gateway | None = "html",
         lost: bool = False,
     ) -> Iterator[None]:
-        """Give the same reply to all requests that match, for the length of a ``with`` block.
+        """Send the same response to all requests that match, for the duration of a ``with`` block.
 
         ``outage(path="/applications/token")`` is an outage of the token endpoint, ``outage(403, gateway="text")`` a
-        gateway that lets nobody through, and ``outage(lost=True)`` cuts each connection. See :meth:`respond_with`.
+        gateway that blocks every request, and ``outage(lost=True)`` closes each connection. See :meth:`respond_with`.
         """
         reply = None if status is None else responses.of_status(status, body, headers, gateway)
         fault = Fault(method, path, math.inf, reply, apply_first=False, delay=0.0, drop_connection=lost)
@@ -290,18 +292,18 @@ class LocalAirbyte:
                 self._world.faults = [each for each in self._world.faults if each is not fault]
 
     def drop_next_response(self, method: str = "POST", path: str = "/jobs") -> None:
-        """Obey the next such request, a new job by default, and cut the connection before the reply."""
+        """Carry out the next matching request, by default one for a new job, but close the connection unanswered."""
         self.respond_with(method=method, path=path, after=True, lost=True)
 
     def revoke_tokens(self) -> None:
-        """Let every token given so far bring 401."""
+        """Reject every token issued so far with a 401."""
         self._world.revoke_tokens()
 
     # -- what it was asked -------------------------------------------------------------------------------------
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far, the oldest first."""
+        """Every request so far, oldest first."""
         with self._world.lock:
             return list(self._world.requests)
 
@@ -312,10 +314,10 @@ class LocalAirbyte:
     # -- what a test claims ------------------------------------------------------------------------------------
 
     def assert_one_job(self, connection_id: str, job_type: str = "sync") -> LocalJob:
-        """Return the one job of that type that an Airbyte connection has ever had.
+        """Return the only job of that type that an Airbyte connection has ever had.
 
-        :param job_type: ``sync``, or ``reset``, which a clear is as well.
-        :raises AssertionError: if it had none or more, saying which.
+        :param job_type: ``sync``, or ``reset``, which is also the type of a clear.
+        :raises AssertionError: if it had none or several, with a list of all jobs.
         """
         found = [job for job in self.jobs if (job.connection_id, job.job_type) == (connection_id, job_type)]
         if len(found) != 1:
@@ -327,7 +329,7 @@ class LocalAirbyte:
         return found[0]
 
     def assert_cancelled(self, job_id: int) -> None:
-        """Do nothing if somebody cancelled that job, once, and no other one.
+        """Assert that this job was cancelled exactly once, and no other job.
 
         :raises AssertionError: if not.
         """
@@ -335,9 +337,9 @@ class LocalAirbyte:
             raise AssertionError(f"The jobs {self.cancelled} were cancelled, expected {job_id} alone.")
 
     def assert_max_polls(self, times: int) -> None:
-        """Do nothing if jobs were looked at so often at the most, by their ids or by lists.
+        """Assert that jobs were polled at most ``times`` times, by id or by list.
 
-        :raises AssertionError: if not, with the number.
+        :raises AssertionError: with the number, if there were more.
         """
         looks = self.requests_to("GET", r"/jobs(/\d+)?")
         if len(looks) > times:
@@ -375,7 +377,7 @@ class LocalAirbyte:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             body = await request.read()
-        except (web.RequestPayloadError, ConnectionError):  # a body that breaks its own rules, or does not come
+        except (web.RequestPayloadError, ConnectionError):  # a body that is malformed, or does not arrive
             raise web.HTTPBadRequest from None
         headers = {name.lower(): value for name, value in request.headers.items()}
         raw = request.rel_url
@@ -396,7 +398,7 @@ class LocalAirbyte:
 
 
 async def _end_all_other_tasks() -> None:
-    """Let those that wait for a body which never came end quietly."""
+    """Cancel the tasks that wait for a body which never arrived, without an error."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -404,7 +406,7 @@ async def _end_all_other_tasks() -> None:
 
 
 def _allow_many_sockets() -> None:
-    """Lift the soft limit on open files, which is often 1024: a crowd of clients and its server may be one process."""
+    """Raise the soft limit on open files, which is often 1024: many clients and the server may share one process."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:

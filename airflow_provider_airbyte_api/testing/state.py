@@ -1,4 +1,4 @@
-"""A whole Airbyte as a value: what it holds, and what it answers at a given moment. No socket, no clock."""
+"""The state of a whole Airbyte: its data, and its response to a request at a given time, without socket or clock."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _SYNC_MODES = (
     "incremental_append",
     "incremental_deduped_history",
 )
-"""What the sources and destinations here support between them."""
+"""The modes that the sources and destinations here support together."""
 
 _ILLEGAL_ARGUMENT = "java.lang.IllegalArgumentException"
 
 
 class AirbyteState:
-    """All that an Airbyte holds, and how it answers. One lock guards it, for tests look in from their own thread."""
+    """The data of an Airbyte, and its responses. One lock guards it, because tests access it from their own thread."""
 
     is_unordered = False
     """True for lists of sources, destinations and connections that come in another order each time."""
 
     list_shows_stats = True
-    """False for a server that leaves rows and bytes out of its lists of jobs."""
+    """False for a server that omits rows and bytes from its lists of jobs."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class AirbyteState:
     def answer(
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> FakeResponse:
-        """Return the answer to one request, and remember it."""
+        """Return the response to one request, and record the request."""
         with self.lock:
             path = raw_path[len(API) :] if raw_path.startswith(API + "/") else raw_path
             asked = RecordedRequest(method, path, tuple(parse_qsl(query)), dict(headers), body, now)
@@ -140,7 +140,7 @@ class AirbyteState:
         return responses.no_access(raw_path) if self.auth else responses.no_route()
 
     def _public(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
-        """Return the answer to what needs no token, or None."""
+        """Return the response of an endpoint that needs no token, or None."""
         public: dict[tuple[str, str], Callable[[], FakeResponse]] = {
             ("GET", API): lambda: FakeResponse(302, b"", {"Location": DOCS}),
             ("GET", f"{API}/health"): responses.healthy,
@@ -158,7 +158,7 @@ class AirbyteState:
         return None if answer is None else answer()
 
     def _handler(self, asked: RecordedRequest, raw_path: str) -> Callable[[], FakeResponse] | None:
-        """Return what answers a path of the public API, or None for another path."""
+        """Return the handler of a path of the public API, or None for another path."""
         if raw_path.startswith(API + "/"):
             if asked.path == "/tags" and self._is_before(1, 6):
                 return None
@@ -169,7 +169,7 @@ class AirbyteState:
         return None
 
     def _instance_configuration(self, asked: RecordedRequest) -> FakeResponse:
-        """Answer as the server's source does. What is null there is absent."""
+        """Respond as the server's source does. Null values are omitted."""
         mode = "none" if not self.auth else "simple" if self.edition == "community" else "oidc"
         return responses.as_json(
             {
@@ -224,7 +224,7 @@ class AirbyteState:
 
     @property
     def _lifetimes(self) -> tuple[float, float]:
-        """What ``expires_in`` says and how long a token really lives: before 1.6, three minutes and a day."""
+        """The value of ``expires_in`` and the real lifetime of a token: before 1.6, three minutes and a day."""
         is_old = self._is_before(1, 6) and self.token_seconds is None
         said = self.token_seconds or (180.0 if is_old else 900.0)
         return said, self.jwt_seconds or (86_400.0 if is_old else said)
@@ -245,7 +245,7 @@ class AirbyteState:
         )
 
     def _give_internal_token(self, asked: RecordedRequest, raw_path: str) -> FakeResponse:
-        """Answer the endpoint of the internal API: JSON only, and a token only (from public reports)."""
+        """Respond as the internal API's endpoint: it accepts only JSON, and returns only a token (public reports)."""
         if asked.is_form:
             return responses.unauthorized(raw_path)
         refused = self._refuse_credentials(asked, raw_path)
@@ -260,12 +260,12 @@ class AirbyteState:
         return responses.error_id(500 if self._is_before(2, 1) else 401)  # Keycloak's
 
     def revoke_tokens(self) -> None:
-        """Let every token given so far bring 401."""
+        """Reject every token issued so far with a 401."""
         with self.lock:
             self.tokens.revoke_all()
 
     def _auth_error(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
-        """Return the 401 for a request without a token that counts."""
+        """Return the 401 for a request without a valid token, or None."""
         refusal = self.tokens.rejection(asked.token, asked.at) if self.auth else None
         if refusal is None:
             return None
@@ -276,7 +276,7 @@ class AirbyteState:
     # -- jobs --------------------------------------------------------------------------------------------------
 
     def add_job(self, connection_id: str, *, at: float, status: str = "pending", job_type: str = "sync") -> LocalJob:
-        """Put a job there, as if Airbyte or somebody else had started it."""
+        """Add a job, as if Airbyte or another user had started it."""
         with self.lock:
             job = LocalJob(next(self._job_ids), connection_id, job_type, at, at, status, rows=self.rows, size=self.size)
             if status == "pending" and self.script is not None:
@@ -287,7 +287,7 @@ class AirbyteState:
             return job
 
     def running_job(self, connection_id: str) -> LocalJob | None:
-        """Return the newest job of a connection that is not finished."""
+        """Return the newest job of a connection that is not finished, or None."""
         running = [job for job in self.jobs.values() if job.connection_id == connection_id and not job.is_terminal]
         return max(running, key=lambda job: job.job_id, default=None)
 
@@ -308,8 +308,8 @@ class AirbyteState:
         running = self.running_job(connection_id)
         if job_type == "sync" and running is not None:
             if running.status in ("pending", "queued") and not self._is_before(2, 1):
-                # As the real server from mid-2026 on: who asks before the first attempt is told of that same job,
-                # whatever its type.
+                # As the real server from mid-2026 on: a request before the first attempt gets that same job, whatever
+                # its type.
                 return responses.as_json(running.as_json(with_stats=False))
             return responses.already_running(connection_id)
         if running is not None:
@@ -317,7 +317,7 @@ class AirbyteState:
         usual = "sync" if job_type == "sync" else "reset"
         job = self.add_job(connection_id, at=asked.at, job_type=self.next_job_type or usual)
         self.next_job_type = None
-        if self._is_before(2, 1):  # it answers once the first attempt has begun
+        if self._is_before(2, 1):  # it answers once the first attempt has started
             job.set_status("running", asked.at)
         return responses.as_json(job.as_json(with_stats=False))
 
@@ -332,7 +332,7 @@ class AirbyteState:
         job = self._job(key)
         if job is None:
             return self._unknown_job()
-        # As the real server: whatever runs on this job's connection is cancelled, be it another job.
+        # As the real server: this cancels whatever runs on the job's connection, even another job.
         running = self.running_job(job.connection_id)
         if running is None:
             return responses.state_conflict("Job is not currently running")
@@ -390,7 +390,7 @@ class AirbyteState:
     # -- the rest ----------------------------------------------------------------------------------------------
 
     def _list(self, asked: RecordedRequest, rows: list[dict[str, Any]], *filters: str) -> FakeResponse:
-        """Return a page of what lies in the workspaces that are asked for."""
+        """Return a page of the rows in the requested workspaces."""
         refused = self._query_error(asked, "workspaceIds", "includeDeleted", *filters)
         if refused is not None:
             return refused
@@ -416,10 +416,10 @@ class AirbyteState:
         )
 
     def _query_error(self, asked: RecordedRequest, *filters: str) -> FakeResponse | None:
-        """Return the 400 for a query of the wrong types, and the 403 for one workspace that is not known.
+        """Return the 400 for a query with a value of the wrong type, or the 403 for an unknown workspace.
 
-        The server's source has that 403 for all but instance administrators. Of Cloud a public report shows an empty
-        list, though not the request that brought it.
+        The server's source has that 403 for all users except instance administrators. A public report about Cloud shows
+        an empty list, but not the request for it.
         """
         known = {each["workspaceId"] for each in self.workspaces}
         if self.edition == "enterprise" and not known.issuperset(asked.values("workspaceIds")):
@@ -449,7 +449,7 @@ class AirbyteState:
         if isinstance(change, FakeResponse):
             return change
         connection.update(change)
-        # As the real server: what waits for capacity does not outlive a change.
+        # As the real server: a queued job does not survive a change of the connection.
         for job in self.jobs.values():
             if job.connection_id == connection_id and job.status == "queued":
                 job.set_status("cancelled", asked.at)
@@ -472,7 +472,7 @@ class AirbyteState:
             [
                 {
                     "streamName": name,
-                    # Spelled so, and absent for a source without namespaces.
+                    # This is the API's spelling. It is absent for a source without namespaces.
                     **({"streamnamespace": stream["namespace"]} if "namespace" in stream else {}),
                     "syncModes": list(_SYNC_MODES),
                     "defaultCursorField": stream["cursorField"],
@@ -493,7 +493,7 @@ class AirbyteState:
         return next((row for row in rows if row[id_name] == key), None)
 
     def _not_found(self, kind: str, key: str, permission: str) -> FakeResponse:
-        """Return the answer to an id that is not known: it depends on who asks, and on whether it is an id at all."""
+        """Return the response to an unknown id. It depends on the edition, and on whether the text is a UUID at all."""
         if self.edition != "community":
             return responses.forbidden(permission)
         if list_queries.is_uuid(key):

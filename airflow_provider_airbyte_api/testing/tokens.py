@@ -1,4 +1,4 @@
-"""The access tokens that a local Airbyte gives, and which of those that come back it takes."""
+"""The access tokens that a local Airbyte issues, and their validation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ URL = "http://localhost:8000"
 REALM = "_airbyte-application-clients"
 ANONYMOUS_USER_ID = str(uuid.UUID(int=0))
 ROLES = ("ADMIN", "EDITOR", "READER", "AUTHENTICATED_USER")
-"""Of an instance administrator. The real list goes on with the roles in organizations and workspaces."""
+"""The roles of an instance administrator. The real list also has the roles in organizations and workspaces."""
 
 
 class TokenRejection(Enum):
-    """Why a token is not taken."""
+    """Why a token is rejected."""
 
     MISSING = "missing"
     FOREIGN = "foreign"
@@ -26,11 +26,11 @@ class TokenRejection(Enum):
 
 
 class Tokens:
-    """Issues JSON Web Tokens and checks them.
+    """Issues JSON Web Tokens and validates them.
 
     The claims are those of Airbyte's own tokens, or of Keycloak's defaults (inferred). ``exp`` is in whole seconds, so
-    that the real expiry of a token that lives for less is kept here. All are signed with one secret key, those of
-    Keycloak too, which says RS256: clients cannot check a signature whose key they do not have.
+    the real expiry of a token with a shorter lifetime is kept here. All tokens are signed with one secret key,
+    including those of Keycloak, which state RS256. Clients cannot check a signature without its key.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class Tokens:
     def issue(self, client_id: str, expires_at: float, *, now: float, keycloak: bool) -> str:
         """Return a new token.
 
-        Two that Airbyte itself gives within a second are the same. Here ``exp`` is moved on by a second, so that a test
-        can tell them apart.
+        Airbyte itself issues identical tokens within the same second. Here ``exp`` is one second later, so that a test
+        can distinguish them.
         """
         exp = int(expires_at)
         while (token := self._token(client_id, exp, now=int(now), keycloak=keycloak)) in self._expires_at:
@@ -60,7 +60,7 @@ class Tokens:
         return f"{signed}.{self._sign(signed)}"
 
     def rejection(self, token: str | None, now: float) -> TokenRejection | None:
-        """Return why a token is not taken, or None if it is."""
+        """Return why a token is rejected, or None if it is valid."""
         if not token:
             return TokenRejection.MISSING
         signed, _, signature = token.rpartition(".")
@@ -73,7 +73,7 @@ class Tokens:
         return None if expires_at > now else TokenRejection.EXPIRED
 
     def revoke_all(self) -> None:
-        """Refuse all tokens so far, as an Airbyte does whose signing key was changed."""
+        """Reject all tokens so far, as an Airbyte whose signing key was changed does."""
         self.key = uuid.uuid4().bytes
         self._expires_at.clear()
 

@@ -1,4 +1,4 @@
-"""The versions of Airbyte that a local Airbyte can be, and what older ones leave out of their rows."""
+"""The versions of Airbyte that a local Airbyte can emulate, and the fields that older ones omit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 Version = tuple[int, ...]
 
 NEWEST = "2.1"
-"""Stands for all that was released after 2.0, up to August 2026."""
+"""Stands for all releases after 2.0, up to August 2026."""
 
 _ABSENT_BEFORE: dict[str, Version] = {"createdAt": (1, 2), "tags": (1, 6)}
 _DATA_RESIDENCY_UNTIL: Version = (1, 8)
@@ -25,7 +25,7 @@ def parse_version(text: str) -> Version:
 
 
 def row_as_of(version: Version, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a source, destination or connection as that version shows it."""
+    """Return a source, destination or connection as that version returns it."""
     shown = {name: value for name, value in row.items() if version >= _ABSENT_BEFORE.get(name, version)}
     if "connectionId" in row and version < _DATA_RESIDENCY_UNTIL:
         shown["dataResidency"] = "auto"
