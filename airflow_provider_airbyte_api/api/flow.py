@@ -171,7 +171,7 @@ def sleep_before_retry(retry: RetryPolicy, attempt: int, since: float, error: Ai
 def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flow[Response]:  # noqa: B008 - it is frozen
     """Return the 2xx response to ``request``.
 
-    The token is checked before each attempt. After a 401, the request is sent once more with a new token; a second 401
+    The token is checked before each attempt. After a 401, the request is sent again with a new token; a second 401
     is an error. During an outage this applies to each attempt, because a token may lose its validity in the meantime.
 
     A retryable failure is retried within ``retry`` if repeating is safe. It is safe for the token, for idempotent

@@ -291,7 +291,7 @@ def to_error(
 def _error_class(
     status: int, body: ErrorBody, *, is_from_airbyte: bool, wants_http_auth: bool
 ) -> type[AirbyteResponseError]:
-    if 300 <= status < 400 or status == 405:  # noqa: PLR2004 - Airbyte refuses no method that we use
+    if 300 <= status < 400 or status == 405:  # noqa: PLR2004 - Airbyte allows each method that is used here
         return AirbyteUnexpectedResponseError
     if status in (408, 425) or (status >= 500 and not (status == 501 and is_from_airbyte)):  # noqa: PLR2004
         return AirbyteServerError

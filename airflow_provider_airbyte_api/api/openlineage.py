@@ -1,8 +1,8 @@
 """OpenLineage dataset names for streams, from the configuration of Airbyte's sources and destinations.
 
 The names follow OpenLineage's naming specification, and for Databricks, SQL Server and DuckDB its dbt integration. So a
-catalogue recognizes the same table in the events of any producer. A connector without a name there, or with an
-incomplete configuration, is named after Airbyte: ``airbyte://<host>``, ``sources/<id>/<stream>``.
+catalogue recognizes the same table in the events of any producer. A connector that they do not cover, or whose
+configuration is incomplete, is named after Airbyte: ``airbyte://<host>``, ``sources/<id>/<stream>``.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _snowflake(configuration: Configuration, schema: str, table: str) -> tuple[s
     account = configuration["host"].lower().removeprefix("https://").removesuffix(".snowflakecomputing.com")
     locator, *region_and_cloud = account.split(".")
     if "-" not in locator:
-        # An account locator. If region or cloud is missing, Snowflake's first ones apply.
+        # An account locator. A missing region is us-west-1, and a missing cloud is aws.
         region, cloud = [*region_and_cloud, *("us-west-1", "aws")[len(region_and_cloud) :]][:2]
         account = f"{locator}.{region}.{cloud}"
     return f"snowflake://{account}", configuration["database"], schema or configuration.get("schema") or "PUBLIC", table

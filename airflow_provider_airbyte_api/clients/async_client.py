@@ -1,4 +1,4 @@
-"""The driver on ``aiohttp``, for what runs in a triggerer. Only triggers import it."""
+"""The client based on ``aiohttp``, for code that runs in a triggerer. Only triggers import it."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class AsyncClient:
             # get_proxy looks up proxies: trust_env would also take passwords from the user's .netrc.
             trust_env=False,
         )
-        # aiohttp would itself repeat a DELETE whose response got lost, and so might cancel another user's job. Only the
-        # flow decides what is repeated. There is no public option for this.
+        # aiohttp would itself repeat a DELETE whose response got lost, and so might cancel another job. Only the flow
+        # decides which requests are repeated. There is no public option for this.
         self._session._retry_connection = False  # noqa: SLF001
         return self
 
@@ -164,7 +164,7 @@ async def _read_body(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         return body.content()
     finally:
         if not reply.content.at_eof():
-            reply.close()  # what is left of it would be read for the next request
+            reply.close()  # the rest of it would be read as the response to the next request
 
 
 _NOT_SENT = (

@@ -192,7 +192,7 @@ class TokenFile:
         derive = HKDF(SHA256(), length=32, salt=salt, info=b"airflow-provider-airbyte-api token file")
         return Fernet(base64.urlsafe_b64encode(derive.derive(self._secret.encode())))
 
-    # -- one process at a time ---------------------------------------------------------------------------------
+    # -- locking -----------------------------------------------------------------------------------------------
 
     def _open_lock(self) -> _Lock:
         with contextlib.suppress(OSError):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def run_dag(dag: DAG, **how: Any) -> DagRun:
     """Run a DAG, including its triggers, and return its finished run.
 
-    The run uses the database of Airflow's configuration. Missing tables are created, existing ones are kept. So run
-    tests with a separate ``AIRFLOW_HOME``.
+    The run uses the database of Airflow's configuration. If it has no tables, they are created; existing tables are
+    left unchanged. So run tests with a separate ``AIRFLOW_HOME``.
 
     :param dag: the DAG; it need not be in Airflow's DAG folder.
     :param how: arguments of ``DAG.test``, such as ``run_conf``.
@@ -36,7 +36,7 @@ def ensure_db() -> None:
 
 
 def _register(dag: DAG) -> None:
-    """Register the DAG in the database: from 3.1 on, ``DAG.test`` looks only there and in the DAG folder."""
+    """Register the DAG in the database: from 3.1 on, ``DAG.test`` finds DAGs only there and in the DAG folder."""
     try:
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     except ImportError:

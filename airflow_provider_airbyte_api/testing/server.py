@@ -95,7 +95,7 @@ class LocalAirbyte:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    # -- life --------------------------------------------------------------------------------------------------
+    # -- start and stop ----------------------------------------------------------------------------------------
 
     def start(self) -> LocalAirbyte:
         """Bind the port, and serve from a separate thread until :meth:`stop`."""
@@ -124,7 +124,7 @@ class LocalAirbyte:
     ) -> None:
         self.stop()
 
-    # -- how to reach it ---------------------------------------------------------------------------------------
+    # -- addresses and credentials -----------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
@@ -160,7 +160,7 @@ class LocalAirbyte:
             fields.update(login=self.client_id, password=self.client_secret)
         return json.dumps(fields)
 
-    # -- what it holds -----------------------------------------------------------------------------------------
+    # -- data --------------------------------------------------------------------------------------------------
 
     @property
     def workspaces(self) -> list[dict[str, Any]]:
@@ -232,7 +232,7 @@ class LocalAirbyte:
         """Answer the next ``times`` cancel requests with 200, and let the job continue."""
         self._world.ignored_cancels = times
 
-    # -- what befalls it ---------------------------------------------------------------------------------------
+    # -- faults ------------------------------------------------------------------------------------------------
 
     def respond_with(
         self,
@@ -299,7 +299,7 @@ class LocalAirbyte:
         """Reject every token issued so far with a 401."""
         self._world.revoke_tokens()
 
-    # -- what it was asked -------------------------------------------------------------------------------------
+    # -- recorded requests -------------------------------------------------------------------------------------
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -311,7 +311,7 @@ class LocalAirbyte:
         """Return the requests of ``method`` whose path below the API root matches ``path``, a regular expression."""
         return [each for each in self.requests if each.method == method and re.fullmatch(path, each.path)]
 
-    # -- what a test claims ------------------------------------------------------------------------------------
+    # -- assertions --------------------------------------------------------------------------------------------
 
     def assert_one_job(self, connection_id: str, job_type: str = "sync") -> LocalJob:
         """Return the only job of that type that an Airbyte connection has ever had.

@@ -90,7 +90,7 @@ class AirbyteState:
         self.tokens = Tokens()
         self._routes = self._all_routes()
 
-    # -- answering ---------------------------------------------------------------------------------------------
+    # -- responses ---------------------------------------------------------------------------------------------
 
     def answer(
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float
@@ -387,7 +387,7 @@ class AirbyteState:
 
         return responses.as_json(list_queries.page(asked, found, show, ("jobType", "connectionId", "workspaceIds")))
 
-    # -- the rest ----------------------------------------------------------------------------------------------
+    # -- other resources ---------------------------------------------------------------------------------------
 
     def _list(self, asked: RecordedRequest, rows: list[dict[str, Any]], *filters: str) -> FakeResponse:
         """Return a page of the rows in the requested workspaces."""
