@@ -1,4 +1,4 @@
-"""List sources, run a sync without holding a worker, and wait for a job that another task started."""
+"""List sources, run a sync without occupying a worker, and wait for a job that another task has started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ with DAG(
     catchup=False,
     tags=["example", "airbyte"],
     doc_md=__doc__,
-    # The defaults are two connections of the local Airbyte that comes with the package. Give your own when you trigger.
+    # The defaults are two connections of the package's local Airbyte. Pass your own when you trigger the DAG.
     params={
         "connection_id": "9924bcd0-99be-453d-ba47-c2c9766f7da5",
         "second_connection_id": "2b1f6a9e-7c43-4d0f-b6a8-5e3d2c1b0a94",
@@ -21,7 +21,7 @@ with DAG(
 ) as dag:
     list_sources = AirbyteListSourcesOperator(task_id="list_sources")
 
-    # Deferrable: the worker is free again as soon as the sync has started.
+    # Deferrable: the task releases its worker once the sync has started.
     sync = AirbyteSyncOperator(
         task_id="sync",
         connection_id="{{ params.connection_id }}",
@@ -29,7 +29,7 @@ with DAG(
         poll_interval=2,
     )
 
-    # Starts a sync and does not wait: another task does.
+    # Starts a sync and does not wait for it. The sensor below waits.
     start_second = AirbyteSyncOperator(
         task_id="start_second",
         connection_id="{{ params.second_connection_id }}",

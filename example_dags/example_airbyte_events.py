@@ -1,4 +1,4 @@
-"""Start a DAG whenever a sync has finished: one that Airflow ran, or one that anybody did. Airflow 3.0 and newer."""
+"""Start a DAG whenever a sync has succeeded, regardless of who started it. Requires Airflow 3.0 or newer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
 
-# Whoever starts it: Airbyte's own schedule, a person, or Airflow.
+# The watcher emits an event for each sync that Airbyte's own schedule, a person or Airflow has started.
 stripe_synced = Asset(
     "stripe_synced",
     watchers=[
@@ -23,7 +23,7 @@ with DAG(dag_id="example_airbyte_events", schedule=[stripe_synced], catchup=Fals
 
     @task
     def what_arrived(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        """Return what the events tell of the syncs: nothing, where a person has started this DAG."""
+        """Return the payload of each event, or an empty list if the DAG was triggered manually."""
         events = triggering_asset_events[stripe_synced] if triggering_asset_events else []
         return [event.extra["payload"] for event in events]
 

@@ -1,4 +1,4 @@
-"""One sync a task run, whatever fails: what runs already, what waits too long, and what a retry does."""
+"""Run exactly one sync per task run: options for a running sync, for a timeout in the queue, and for retries."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ with DAG(
     catchup=False,
     tags=["example", "airbyte"],
     doc_md=__doc__,
-    # A connection of the local Airbyte that comes with the package. Give your own when you trigger.
+    # The default is a connection of the package's local Airbyte. Pass your own when you trigger the DAG.
     params={"connection_id": "9924bcd0-99be-453d-ba47-c2c9766f7da5"},
 ) as dag:
-    # If Airbyte, or another DAG, syncs this connection already, wait for that sync instead of starting another.
-    # A retry follows the sync of the try before if it still runs, and starts a new one only if it failed.
+    # If a sync of this connection is already running, wait for that sync instead of starting another one.
+    # A retry follows the sync of the previous attempt if it is still running, and starts a new one only if it failed.
     sync = AirbyteSyncOperator(
         task_id="sync",
         connection_id="{{ params.connection_id }}",
@@ -32,7 +32,7 @@ with DAG(
         retry_delay=timedelta(minutes=5),
     )
 
-    # This one wants a sync that began after the first: it waits for whatever runs, and then starts its own.
+    # This task needs a sync that starts after the first one. It waits for any running job, and then starts its own.
     sync_again = AirbyteSyncOperator(
         task_id="sync_again",
         connection_id="{{ params.connection_id }}",

@@ -1,4 +1,4 @@
-"""Go on once the data is fresh, whoever syncs it."""
+"""Wait until the data is fresh, regardless of who syncs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
 
 with DAG(dag_id="example_airbyte_freshness", schedule=None, catchup=False, tags=["airbyte"]) as dag:
-    # Somebody has to sync it: here it is this DAG, elsewhere Airbyte's own schedule or a person.
+    # In this example, the DAG starts the sync. Airbyte's own schedule or a person can start it instead.
     sync = AirbyteSyncOperator(task_id="sync", connection_name="Stripe → BigQuery", wait_for_completion=False)
     fresh = AirbyteFreshnessSensor(
         task_id="fresh",

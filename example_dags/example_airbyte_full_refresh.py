@@ -1,4 +1,4 @@
-"""Move all data of a connection anew, and let Airflow alone say when it is synced."""
+"""Sync all data of a connection again, and let only Airflow schedule the connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "Stripe → BigQuery"
 
 with DAG(dag_id="example_airbyte_full_refresh", schedule=None, catchup=False, tags=["airbyte"]) as dag:
     own = AirbyteUpdateConnectionOperator(task_id="own_the_schedule", airbyte_schedule="manual", connection_name=NAME)
-    # A clear would cancel a sync that runs: here it waits for its end.
+    # Airbyte would cancel a running sync to start the clear, so this task waits until that sync has finished.
     clear = AirbyteClearOperator(
         task_id="clear", connection_name=NAME, on_running="wait", deferrable=True, poll_interval=2
     )

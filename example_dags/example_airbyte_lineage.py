@@ -1,6 +1,7 @@
-"""Tell OpenLineage what a sync read and wrote, with the columns.
+"""Send the datasets that a sync read and wrote to OpenLineage, with their columns.
 
-It needs the OpenLineage provider, and a transport in Airflow's configuration; without them it is a sync as any other.
+This requires the OpenLineage provider and a transport in Airflow's configuration. Without them, the task runs the sync
+and sends no lineage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sync all connections that bear a tag, each in a task of its own that bears the connection's name."""
+"""Sync all connections that have a tag, each in a separate mapped task that shows the connection's name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteListConnection
 from airflow_provider_airbyte_api.task_groups import sync_connections
 
 with DAG(dag_id="example_airbyte_mapped", schedule=None, catchup=False, tags=["airbyte"]) as dag:
-    # In one line: list them when the DAG runs, then sync each.
+    # List the connections when the DAG runs, then sync each of them.
     nightly = sync_connections("nightly", tags="nightly", sync={"deferrable": True, "poll_interval": 5})
 
-    # The same by hand, for those whose name says so. A pool that counts deferred tasks would limit the load on Airbyte.
+    # The same from operators, for connections with a matching name. To limit the load on Airbyte, use a pool that
+    # counts deferred tasks.
     found = AirbyteListConnectionsOperator(task_id="find", name_pattern="Snowflake*")
     by_name = AirbyteSyncOperator.partial(
         task_id="sync",
