@@ -248,7 +248,7 @@ def is_recoverable_while_waiting(error: AirbyteError) -> bool:
 
 
 def unreachable_for(seconds: float, error: AirbyteError) -> AirbyteUnreachableError:
-    """Return the error for an outage that outlasted its timeout of ``seconds``; ``error`` is that of the last attempt.
+    """Return the error for an outage of ``seconds``, which outlasted its timeout; ``error`` is the last attempt's.
 
     A later attempt of the task may succeed, regardless of the class of ``error``.
     """

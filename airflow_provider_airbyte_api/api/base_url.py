@@ -76,8 +76,8 @@ def parse_host(address: str, port: int | None = None) -> AirbyteUrls:
     """Return the URLs for ``address``, as users type it.
 
     Accepted are Cloud and self-managed addresses, of the API or the web app. The scheme, ``/api/public/v1``, a final
-    slash and a page's path are optional. The values that the Apache provider's documentation recommends are accepted as
-    well. ``port`` applies if ``address`` has none.
+    slash and a page's path are optional. The values that the Apache provider's documentation recommends are accepted,
+    too. ``port`` applies if ``address`` has none.
 
     :raises AirbyteConfigError: if it is empty, not an http(s) URL, or contains a password.
     """

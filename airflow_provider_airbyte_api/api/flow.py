@@ -151,7 +151,7 @@ def sleep_before_retry(retry: RetryPolicy, attempt: int, since: float, error: Ai
 
     :raises AirbyteError: ``error``, if no attempt is left.
     :raises AirbyteUnreachableError: with the message of ``error``, if no attempt is left and ``retry`` rides out
-    outages.
+        outages.
     """
     now = yield from get_time()
     pause = retry.next_delay(attempt, now - since, error)
@@ -232,7 +232,7 @@ def fetch_token(
     """Return a new token. By default it makes one attempt: the caller retries, see :func:`send_with_retry`.
 
     :raises AirbyteAuthenticationError: if the client id or the secret is wrong. Airbyte answers 400, 401 or 500,
-    depending on how it authenticates.
+        depending on how it authenticates.
     """
     request = credentials.token_request()
     try:

@@ -73,7 +73,7 @@ def check_freshness(
 
     :param too_small: ids of jobs that earlier polls found to have too few rows; this poll adds to them.
     :raises AirbyteJobFailedError: with ``criteria.fail_on_failure``, if the newest sync that could have been fresh
-    failed.
+        failed.
     :raises AirbyteJobCancelledError: likewise, if it was cancelled.
     """
     too_small = set() if too_small is None else too_small

@@ -186,7 +186,7 @@ def parse_response(request: Request, response: Response) -> Any:
 
     :raises AirbyteUnreachableError: if it has more than :data:`~.safe.MAX_ITEMS`, as if it had too many bytes.
     :raises AirbyteUnexpectedResponseError: if it is not JSON, such as the web app's page, which a wrong base URL
-    returns with status 200.
+        returns with status 200.
     """
     try:
         return response.json()

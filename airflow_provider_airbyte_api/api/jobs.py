@@ -98,7 +98,7 @@ def get_job(
 
     :param is_seen: True if Airbyte has shown the job before.
     :raises AirbyteNotFoundError: if the job does not exist or is not visible. Airbyte answers this with 403, 404 or
-    409, depending on its edition.
+        409, depending on its edition.
     """
     try:
         return (yield from request_model(endpoints.get_job(job_id), expecting(Job.from_json, job_id=job_id), retry))
@@ -166,7 +166,7 @@ def wait_for_job(job_id: int, options: WaitOptions, poll: PollFunc | None = None
 
     :param poll: how to poll, by default :func:`poll_after_delay`.
     :raises AirbyteJobTimeoutError: if the job is not finished at ``deadline``, or has not started at
-    ``queue_deadline``. It keeps running in Airbyte.
+        ``queue_deadline``. It keeps running in Airbyte.
     :raises AirbyteUnreachableError: if Airbyte was unreachable for longer than ``unreachable_timeout``.
     :raises AirbyteError: at once, if waiting cannot help.
     """

@@ -91,7 +91,7 @@ class Job:
         :raises KeyError: if it has no id or no status.
         :raises TypeError: if it is not a JSON object.
         :raises ValueError: if its id is not a positive 64-bit integer (also as a string), or its status is not a
-        string.
+            string.
         """
         job_id = safe_id(_field(value, "jobId"))
         if job_id is None:

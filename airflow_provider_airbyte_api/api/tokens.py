@@ -31,7 +31,7 @@ REFRESH_RETRY_DELAY = 10.0
 
 @dataclass(frozen=True)
 class ClientCredentials:
-    """An application's client id and secret, and the URL that gives tokens for them."""
+    """An application's client id and secret, and the URL of its token endpoint."""
 
     token_url: str
     client_id: str
