@@ -1,4 +1,4 @@
-"""The hook: Airbyte's public API for DAG authors and for the classes of this package."""
+"""The hook: Airbyte's public API for DAG authors, and for the operators, sensors and commands of this package."""
 
 from __future__ import annotations
 
@@ -36,29 +36,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TEST_CONNECTION_TIMEOUT = 14.0
-"""How long Airflow's Test button is kept waiting at the most, counted from the call: imports and look-ups included."""
+"""Maximum seconds that Airflow's Test button waits, counted from the call. Imports and look-ups are included."""
 
 TEST_REQUEST_TIMEOUT = 4.0
-"""Seconds that the doctor waits for each connection and each reply."""
+"""Timeout of the doctor in seconds, for each connection and for each reply."""
 
 ON_KILL_TIMEOUT = 4.0
-"""Airflow kills a process 5 s after it called ``on_kill``."""
+"""Seconds for ``on_kill``. Airflow kills the process 5 s after it has called ``on_kill``."""
 
 ON_KILL = RetryPolicy(attempts=9, timeout=ON_KILL_TIMEOUT, wait_initial=0.2, wait_max=0.8, is_known=True)
-"""Attempts to cancel a job in that time."""
+"""Retry policy of a cancel within :data:`ON_KILL_TIMEOUT`."""
 
 
 class AirbyteHook(BaseHook):
-    """Talks to one Airbyte, Cloud or self-managed.
+    """Calls the public API of one Airbyte instance, Cloud or self-managed.
 
-    The Airflow connection holds the address in Airbyte URL (Host) in any reasonable spelling, and an application's
-    client id and secret in Client ID (Login) and Client secret (Password). Both empty: that Airbyte has authentication
-    switched off. All else is an extra: see :data:`~..form.CONN_FIELDS`.
+    The Airflow connection holds the address in Airbyte URL (Host), with or without scheme and path. It holds an
+    application's client ID and secret in Client ID (Login) and Client secret (Password). If both are empty, no
+    credentials are sent, for an Airbyte whose authentication is disabled. All other options are extras: see
+    :data:`~airflow_provider_airbyte_api.connection_form.CONN_FIELDS`.
 
-    Every method raises an :class:`~airflow_provider_airbyte_api.exceptions.AirbyteError` that is an
-    ``AirflowException`` too. Nothing is looked up or sent before the first call.
+    Methods raise :class:`~airflow_provider_airbyte_api.exceptions.AirbyteError`, which is also an
+    ``AirflowException``. The constructor does not look up the connection and sends no request; the first call does.
 
-    :param airbyte_conn_id: the id of the Airflow connection.
+    :param airbyte_conn_id: ID of the Airflow connection. Default: ``airbyte_api_default``.
     """
 
     conn_name_attr = "airbyte_conn_id"
@@ -72,17 +73,23 @@ class AirbyteHook(BaseHook):
 
     @classmethod
     def from_connection(cls, connection: Any) -> AirbyteHook:
-        """Return a hook for an Airflow connection that is at hand, wherever it came from."""
+        """Return a hook for an Airflow connection object, without looking it up by its ID.
+
+        :param connection: The Airflow ``Connection``.
+        """
         hook = cls(connection.conn_id)
         hook._connection = connection
         return hook
 
     def get_conn(self) -> Client:
-        """Return the client, with its pool of sockets. It is made once for each hook."""
+        """Return the HTTP client with its connection pool. Each hook creates it once."""
         return self._client
 
     def run(self, flow: Flow[T]) -> T:
-        """Perform a conversation of :mod:`~airflow_provider_airbyte_api.api` and return what it returns."""
+        """Run a flow of :mod:`~airflow_provider_airbyte_api.api` and return its result.
+
+        :param flow: A generator that yields steps, such as the functions of ``api.jobs`` return.
+        """
         return self._client.run(flow)
 
     def list_sources(
@@ -93,12 +100,14 @@ class AirbyteHook(BaseHook):
         name_pattern: str | None = None,
         source_type: str | None = None,
     ) -> Iterator[Source]:
-        """Yield sources, a page of 100 at a time, as they are asked for.
+        """Yield sources. Pages of 100 are fetched lazily, while the caller iterates.
 
-        :param workspace_ids: only these workspaces' sources; all by default. One that does not exist is an error.
-        :param name: only those of exactly this name.
-        :param name_pattern: only those whose name matches, as ``prod-*``.
-        :param source_type: only those of this type, as ``postgres``; it is empty for custom connectors.
+        :param workspace_ids: Only those of these workspaces: one UUID or several. A workspace that does not exist is
+            an error. Default: all workspaces that the application's user can access.
+        :param name: Only those with exactly this name. Default: None, any name.
+        :param name_pattern: Only those whose name matches this pattern, such as ``prod-*``. Default: None, any name.
+        :param source_type: Only those of this type, such as ``postgres``. Custom connectors have no type. Default:
+            None, any type.
         """
         filters = filter_of(name=name, name_pattern=name_pattern, kind=source_type, kind_name="source_type")
         return self._iter(resources.list_sources(workspace_ids, filters))
@@ -111,7 +120,15 @@ class AirbyteHook(BaseHook):
         name_pattern: str | None = None,
         destination_type: str | None = None,
     ) -> Iterator[Destination]:
-        """Yield destinations; see :meth:`list_sources`."""
+        """Yield destinations. Pages of 100 are fetched lazily, while the caller iterates.
+
+        :param workspace_ids: Only those of these workspaces: one UUID or several. A workspace that does not exist is
+            an error. Default: all workspaces that the application's user can access.
+        :param name: Only those with exactly this name. Default: None, any name.
+        :param name_pattern: Only those whose name matches this pattern, such as ``prod-*``. Default: None, any name.
+        :param destination_type: Only those of this type, such as ``bigquery``. Custom connectors have no type.
+            Default: None, any type.
+        """
         filters = filter_of(name=name, name_pattern=name_pattern, kind=destination_type, kind_name="destination_type")
         return self._iter(resources.list_destinations(workspace_ids, filters))
 
@@ -126,15 +143,18 @@ class AirbyteHook(BaseHook):
         source_id: str | None = None,
         destination_id: str | None = None,
     ) -> Iterator[Connection]:
-        """Yield Airbyte connections, as they are asked for.
+        """Yield Airbyte connections. Pages are fetched lazily, while the caller iterates.
 
-        :param workspace_ids: only these workspaces' connections; all by default. One that does not exist is an error.
-        :param name: only those of exactly this name.
-        :param name_pattern: only those whose name matches, as ``prod-*``.
-        :param status: only those that are ``active``, ``inactive``, ``locked`` or ``deprecated``.
-        :param tags: only those with one of these tags, by name or by id (Airbyte 1.6 and newer).
-        :param source_id: only those from this source.
-        :param destination_id: only those to this destination.
+        :param workspace_ids: Only those of these workspaces: one UUID or several. A workspace that does not exist is
+            an error. Default: all workspaces that the application's user can access.
+        :param name: Only those with exactly this name. Default: None, any name.
+        :param name_pattern: Only those whose name matches this pattern, such as ``prod-*``. Default: None, any name.
+        :param status: Only those with this status: ``active``, ``inactive``, ``locked`` or ``deprecated``. Default:
+            None, any status.
+        :param tags: Only those with at least one of these tags, given by name or ID (Airbyte 1.6 and newer). Default:
+            any tags.
+        :param source_id: Only those from the source with this UUID. Default: None, any source.
+        :param destination_id: Only those to the destination with this UUID. Default: None, any destination.
         """
         filters = filter_of(
             name=name,
@@ -158,15 +178,20 @@ class AirbyteHook(BaseHook):
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
     ) -> Iterator[Job]:
-        """Yield jobs, the newest first, as they are asked for.
+        """Yield jobs, newest first. Pages are fetched lazily, while the caller iterates.
 
-        :param connection_id: only this Airbyte connection's jobs.
-        :param workspace_ids: only these workspaces' jobs; Airbyte does not look at it if ``connection_id`` is given.
-        :param job_type: only jobs of this one type: sync, reset, clear or refresh. By default what the server's
-            version lists: syncs and resets up to 2.0, all four since.
-        :param status: only jobs of this one status.
-        :param created_after: only jobs that were created then or later, in UTC if it names no zone; the others
-            likewise. Airbyte counts in seconds.
+        A datetime without a time zone is in UTC. Airbyte compares times in seconds.
+
+        :param connection_id: Only those of the Airbyte connection with this UUID. Default: None, any connection.
+        :param workspace_ids: Only those of these workspaces: one UUID or several. Airbyte ignores it if
+            ``connection_id`` is given. Default: all workspaces that the application's user can access.
+        :param status: Only those with this status. Default: None, any status.
+        :param job_type: Only those of this type: ``sync``, ``reset``, ``clear`` or ``refresh``. Default: None, which
+            lists syncs and resets up to Airbyte 2.0, and all four types on newer versions.
+        :param created_after: Only those created at this time or later. Default: None.
+        :param created_before: Only those created at this time or earlier. Default: None.
+        :param updated_after: Only those whose status last changed at this time or later. Default: None.
+        :param updated_before: Only those whose status last changed at this time or earlier. Default: None.
         """
         return self._iter(
             resources.list_jobs(
@@ -179,80 +204,118 @@ class AirbyteHook(BaseHook):
         )
 
     def list_tags(self, workspace_ids: str | Iterable[str] = ()) -> list[Tag]:
-        """Return the tags of connections (Airbyte 1.6 and newer)."""
+        """Return the tags that connections can have (Airbyte 1.6 and newer).
+
+        :param workspace_ids: Only those of these workspaces: one UUID or several. Default: all workspaces.
+        """
         return self.run(resources.list_tags(workspace_ids))
 
     def list_streams(
         self, source_id: str, destination_id: str | None = None, *, ignore_cache: bool = False
     ) -> list[dict[str, Any]]:
-        """Return the streams of a source, as the API shows them: ``streamName``, ``propertyFields`` and so on.
+        """Return the streams of a source as the API returns them: ``streamName``, ``propertyFields`` and so on.
 
-        This may take minutes: where Airbyte has not looked into the source lately, or has to with ``ignore_cache``, it
-        runs the connector to do so.
+        This can take minutes. Airbyte runs the connector if it has no recent schema of the source, or with
+        ``ignore_cache``.
+
+        :param source_id: UUID of the source.
+        :param destination_id: UUID of a destination, sent along with the request. Default: None.
+        :param ignore_cache: Discover the schema again instead of using Airbyte's cached one. Default: False.
         """
         return self.run(resources.list_streams(source_id, destination_id, ignore_cache=ignore_cache))
 
     def get_connection_by_name(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Connection:
-        """Return the Airbyte connection of that name.
+        """Return the Airbyte connection with this name.
 
-        :param workspace_ids: look only there.
-        :raises AirbyteResourceLookupError: if there is none, with the nearest names, or more than one, with their ids.
+        :param name: Its exact name.
+        :param workspace_ids: Search only these workspaces: one UUID or several. Default: all workspaces.
+        :raises AirbyteResourceLookupError: If no connection has this name (the message lists similar names), or more
+            than one has it (the message lists their IDs).
         """
         return self.run(resources.get_connection_by_name(name, workspace_ids))
 
     def get_source_by_name(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Source:
-        """Return the source of that name; see :meth:`get_connection_by_name`."""
+        """Return the source with this name.
+
+        :param name: Its exact name.
+        :param workspace_ids: Search only these workspaces: one UUID or several. Default: all workspaces.
+        :raises AirbyteResourceLookupError: If no source, or more than one, has this name.
+        """
         return self.run(resources.get_source_by_name(name, workspace_ids))
 
     def get_destination_by_name(self, name: str, workspace_ids: str | Iterable[str] = ()) -> Destination:
-        """Return the destination of that name; see :meth:`get_connection_by_name`."""
+        """Return the destination with this name.
+
+        :param name: Its exact name.
+        :param workspace_ids: Search only these workspaces: one UUID or several. Default: all workspaces.
+        :raises AirbyteResourceLookupError: If no destination, or more than one, has this name.
+        """
         return self.run(resources.get_destination_by_name(name, workspace_ids))
 
     def get_workspace_ids_by_name(self, names: str | Iterable[str]) -> list[str]:
-        """Return the ids of the workspaces of these names.
+        """Return the IDs of the workspaces with these names.
 
-        :raises AirbyteResourceLookupError: if there is none of a name, or more than one.
+        :param names: One exact name or several.
+        :raises AirbyteResourceLookupError: If no workspace, or more than one, has one of the names.
         """
         return self.run(resources.resolve_workspace_ids(names))
 
     def list_workspaces(self) -> Iterator[Workspace]:
-        """Yield all workspaces that the application's user sees."""
+        """Yield all workspaces that the application's user can access."""
         return self._iter(resources.list_workspaces())
 
     def get_airbyte_connection(self, connection_id: str) -> Connection:
-        """Return one Airbyte connection; ``get_connection`` is Airflow's own and returns an Airflow connection."""
+        """Return one Airbyte connection.
+
+        ``get_connection`` is Airflow's method, which returns an Airflow connection.
+
+        :param connection_id: UUID of the Airbyte connection.
+        """
         return self.run(resources.get_connection(connection_id))
 
     def get_source(self, source_id: str) -> Source:
-        """Return one source."""
+        """Return one source.
+
+        :param source_id: UUID of the source.
+        """
         return self.run(resources.get_source(source_id))
 
     def get_destination(self, destination_id: str) -> Destination:
-        """Return one destination."""
+        """Return one destination.
+
+        :param destination_id: UUID of the destination.
+        """
         return self.run(resources.get_destination(destination_id))
 
     def get_job(self, job_id: int) -> Job:
-        """Return one job as it is now."""
+        """Return one job with its current status.
+
+        :param job_id: ID of the job.
+        """
         return self.run(jobs.get_job(job_id))
 
     def start_sync(self, connection_id: str) -> Job:
         """Start one sync of an Airbyte connection and return its job.
 
-        If the reply gets lost, the connection's jobs tell whether it was started; it is never started twice.
-        This may take minutes: Airbyte answers only when the sync runs.
+        The call can take minutes, because Airbyte responds only once the sync is running. If the response is lost, the
+        hook checks the connection's jobs to find out whether the sync was started. It is never started twice.
 
-        :raises AirbyteConnectionInactiveError: if it is inactive, locked or deleted.
-        :raises AirbyteAlreadyRunningError: if a job of this connection runs already.
+        :param connection_id: UUID of the Airbyte connection.
+        :raises AirbyteConnectionInactiveError: If the connection is inactive, locked or deleted.
+        :raises AirbyteAlreadyRunningError: If a job of this connection is already running.
         """
         return self.run(start_job.start_job(connection_id))
 
     def start_clear(self, connection_id: str, *, job_type: str = "clear") -> Job:
         """Start one clear of an Airbyte connection and return its job, whose type is ``reset``.
 
-        It removes what the connection has brought to its destination, and the next sync moves everything anew.
+        A clear deletes the data that the connection has written to its destination. The next sync moves all data again.
 
-        :param job_type: ``clear``, which needs the role of an editor, or ``reset``, which needs that of a runner.
-        :raises AirbyteConnectionBusyError: if a job of this connection runs, which Airbyte would cancel for the clear.
+        :param connection_id: UUID of the Airbyte connection.
+        :param job_type: ``clear``, which requires the editor role, or ``reset``, which requires the runner role.
+            Default: ``clear``.
+        :raises AirbyteConfigError: If ``job_type`` is neither of the two.
+        :raises AirbyteConnectionBusyError: If a job of this connection is running, since Airbyte would cancel it.
         """
         if job_type not in start_job.CLEAR_JOB_TYPES:
             raise AirbyteConfigError(f"job_type is {job_type!r}, expected clear or reset.")
@@ -261,13 +324,15 @@ class AirbyteHook(BaseHook):
     def update_connection(
         self, connection_id: str, *, status: str | None = None, schedule: str | None = None
     ) -> Connection:
-        """Switch an Airbyte connection on or off, or change its schedule, and return how it is then.
+        """Change the status or the schedule of an Airbyte connection, and return the updated connection.
 
-        Airbyte is told only of what is different.
+        Only values that differ are sent to Airbyte.
 
-        :param status: ``active`` or ``inactive``; None: as it is.
-        :param schedule: ``manual``, or a cron expression of Quartz in UTC, such as ``0 0 5 * * ?``; None: as it is.
-        :raises AirbyteConnectionInactiveError: if it is locked or deleted.
+        :param connection_id: UUID of the Airbyte connection.
+        :param status: ``active`` or ``inactive``. Default: None, unchanged.
+        :param schedule: ``manual``, or a Quartz cron expression in UTC, such as ``0 0 5 * * ?``. Default: None,
+            unchanged.
+        :raises AirbyteConnectionInactiveError: If the connection is locked or deleted.
         """
         change = connection_update.parse_update(status, schedule)
         return self.run(connection_update.update_connection(self.get_airbyte_connection(connection_id), change))
@@ -280,30 +345,37 @@ class AirbyteHook(BaseHook):
         deadline: float | None = None,
         unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
     ) -> Job:
-        """Return the job once it is finished, however it ended.
+        """Wait until the job has finished with any status, and return it.
 
-        :param poll_interval: seconds between two looks.
-        :param deadline: when to give up, in seconds since the epoch; None: never. The job is not cancelled.
-        :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
-        :raises AirbyteJobTimeoutError: if it is not finished by then.
+        :param job_id: ID of the job.
+        :param poll_interval: Seconds between two polls. Default: 30.
+        :param deadline: Time until which the job must have finished, in seconds since the epoch. The job is not
+            cancelled after it. Default: None, no limit.
+        :param unreachable_timeout: Seconds for which Airbyte may be unreachable while waiting. Default: 1800.
+        :raises AirbyteJobTimeoutError: If the job has not finished at the deadline.
         """
         checks.parse_seconds(poll_interval, "poll_interval")
         options = jobs.WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
         return self.run(jobs.wait_for_job(job_id, options)).job
 
     def cancel_job(self, job_id: int) -> Job:
-        """Cancel the job unless it is finished, and return it once it has stopped, or as it is after 2 minutes.
+        """Cancel the job unless it has finished. Return it once it has stopped, or with its status after 2 minutes.
 
-        A request that failed, or that Airbyte accepted and did not obey, is repeated meanwhile. A newer job of the same
-        Airbyte connection is never touched.
+        The request is repeated within these 2 minutes if it failed, or if Airbyte accepted it and the job still runs. A
+        newer job of the same Airbyte connection is never cancelled.
+
+        :param job_id: ID of the job.
         """
         return self.run(jobs.cancel_and_wait(job_id, is_seen=False))
 
     def cancel_job_on_kill(self, job_id: int) -> None:
-        """Cancel the job unless it is finished, within 4 s and without a word to Airflow, whatever happens.
+        """Cancel the job unless it has finished, within 4 s. It raises no error and does not log to Airflow.
 
-        For ``on_kill``: Airflow calls it in a signal handler, where whatever was interrupted may hold any lock, and
-        kills the process 5 s later. So this runs in a thread with sockets of its own, and is not waited for for long.
+        This method is for ``on_kill``. Airflow calls ``on_kill`` in a signal handler, while the interrupted code may
+        hold any lock, and kills the process 5 s later. So the cancel runs in a separate thread with its own sockets,
+        and the caller waits at most 4 s.
+
+        :param job_id: ID of the job.
         """
         settings = replace(self._settings, connect_timeout=1.5, read_timeout=2.0, use_disk_cache=False)
         thread = threading.Thread(target=_cancel_in_thread, args=(settings, job_id), daemon=True)
@@ -311,27 +383,41 @@ class AirbyteHook(BaseHook):
         thread.join(ON_KILL_TIMEOUT)
 
     def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
-        """Return the job's page in Airbyte's web app."""
+        """Return the URL of the job's page in Airbyte's web app.
+
+        :param workspace_id: UUID of the workspace.
+        :param connection_id: UUID of the Airbyte connection.
+        :param job_id: ID of the job.
+        """
         return self._settings.root.job_url(workspace_id, connection_id, job_id)
 
     def connection_url(self, workspace_id: str, connection_id: str) -> str | None:
-        """Return the page of an Airbyte connection in the web app; None if its workspace is not known."""
+        """Return the URL of an Airbyte connection's page in the web app, or None if its workspace is unknown.
+
+        :param workspace_id: UUID of the workspace, or an empty string if it is unknown.
+        :param connection_id: UUID of the Airbyte connection.
+        """
         return self._settings.root.connection_url(workspace_id, connection_id) if workspace_id else None
 
     def asset_uri(self, connection_id: str, *stream: str) -> str:
-        """Return the URI that stands for an Airbyte connection, or one of its streams, as an asset of Airflow."""
+        """Return the URI of the Airflow asset for an Airbyte connection or one of its streams.
+
+        :param connection_id: UUID of the Airbyte connection.
+        :param stream: Namespace of the stream, if it has one, and its name. Omit both for the whole connection.
+        """
         return self._settings.root.asset_uri(connection_id, *stream)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell whether the Airflow connection works, and what to change if it does not, within 15 s.
+        """Return whether the Airflow connection works, and a message with a hint if it does not, within 15 s.
 
-        It gets a new token and lists the workspaces: Airbyte's health endpoint is open to all and proves nothing.
+        It gets a new token and lists the workspaces. Airbyte's health endpoint needs no credentials, so it would not
+        test them.
         """
         finding = self.diagnose()
         return finding.ok, finding.message
 
     def diagnose(self) -> Diagnosis:
-        """Return what is wrong with the Airflow connection, or that nothing is: see :mod:`~..api.diagnostics`."""
+        """Return the diagnosis of the Airflow connection: see :mod:`~airflow_provider_airbyte_api.api.diagnostics`."""
         from airflow_provider_airbyte_api.api import diagnostics  # noqa: PLC0415 - seldom needed
 
         ends_at = time.monotonic() + TEST_CONNECTION_TIMEOUT
@@ -347,7 +433,7 @@ class AirbyteHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return how the standard fields look in the form of Airflow before 3.2; newer ones read the metadata."""
+        """Return labels of the standard fields, for Airflow before 3.2. Newer versions read the metadata."""
         return {
             "hidden_fields": connection_form.HIDDEN_FIELDS,
             "relabeling": connection_form.RELABELING,
@@ -356,7 +442,7 @@ class AirbyteHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the extras' fields in the form of Airflow before 3.2; newer ones read the metadata."""
+        """Return the form fields of the extras, for Airflow before 3.2. Newer versions read the metadata."""
         from airflow_provider_airbyte_api.hooks.form_widgets import form_widgets  # noqa: PLC0415 - it needs what few have
 
         return form_widgets()
@@ -389,7 +475,7 @@ class AirbyteHook(BaseHook):
 
 
 def _examined_by(ends_at: float, settings: ClientConfig) -> Diagnosis:
-    """Examine the way to Airbyte, in a thread of its own: looking up a name may take longer than anybody waits."""
+    """Diagnose the path to Airbyte in a separate thread, because a DNS lookup may take longer than the timeout."""
     from airflow_provider_airbyte_api.api import diagnostics  # noqa: PLC0415 - as above
 
     findings: list[Diagnosis] = []
@@ -429,6 +515,6 @@ def _cancel_in_thread(settings: ClientConfig, job_id: int) -> None:
     from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache  # noqa: PLC0415 - as above
 
     tokens = TokenCache() if settings.token_key is None else TOKENS.snapshot(settings.token_key)
-    # A logger of Airflow's may talk to the supervisor, which must not happen here.
+    # Airflow's loggers may send messages to the supervisor, which must not happen in a signal handler.
     with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:
         client.run(jobs.cancel_and_wait(job_id, ON_KILL, settings.read_timeout))

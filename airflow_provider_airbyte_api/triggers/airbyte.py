@@ -1,4 +1,4 @@
-"""Triggers: they wait for Airbyte in the triggerer."""
+"""Triggers, which wait for Airbyte in Airflow's triggerer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def __getattr__(name: str) -> Any:
-    """Import the trigger for asset watchers when it is asked for: Airflow 2 has none."""
+    """Import the trigger for asset watchers on first access, because Airflow 2 has no asset watchers."""
     if name != "AirbyteSyncEventTrigger":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -47,16 +47,16 @@ def __getattr__(name: str) -> Any:
 
 
 MIN_DEFERRAL_SECONDS = 10.0
-"""Seconds, about and at the least, between the start of a trigger and its event.
+"""Minimum seconds, approximately, between the start of a trigger and its event.
 
-Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``) that the process of a task that defers
-has ended. If the trigger has fired by then, the scheduler takes the resumed task for one that died, and fails it: seen
-on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has looked at the job a moment ago.
+Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``) that the process of a deferring task
+has ended. If the trigger has fired before, the scheduler mistakes the resumed task for a dead one and fails it. This
+was seen on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has just polled the job.
 """
 
 
 class _AirbyteTrigger(BaseTrigger):
-    """What all triggers of this package have in common."""
+    """Base class of the triggers that a task defers to."""
 
     airbyte_conn_id: str
     poll_interval: float
@@ -65,11 +65,11 @@ class _AirbyteTrigger(BaseTrigger):
     metadata: dict[str, Any]
     job_id = 0
     _problem: AirbyteError | None = None
-    """Why the arguments of this trigger's row cannot be used."""
+    """The error in the arguments of this trigger's row, if any."""
     _fired = False
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event once the wait is over, or cannot go on."""
+        """Yield one event when the wait has finished or failed."""
         settled_at = CLOCK.time() + MIN_DEFERRAL_SECONDS
         try:
             if self._problem is not None:
@@ -78,7 +78,7 @@ class _AirbyteTrigger(BaseTrigger):
         except AirbyteError as error:
             event = _payloads.error_payload(getattr(error, "job_id", self.job_id), error, self.metadata)
         except Exception as error:
-            # Airflow would fail the task without a word about the job.
+            # Airflow would fail the task with a message that does not mention the job.
             self.log.exception("The trigger failed.")
             what = f"The trigger failed: {type(error).__name__}: {error}. {self._what_becomes_of_it()}"
             event = _payloads.error_payload(self.job_id, AirbyteError(what), self.metadata)
@@ -91,11 +91,11 @@ class _AirbyteTrigger(BaseTrigger):
         raise NotImplementedError
 
     def _what_becomes_of_it(self) -> str:
-        """Return what happens in Airbyte when this trigger gives up, and what to do."""
+        """Return a sentence on what continues in Airbyte when this trigger gives up, with a hint."""
         raise NotImplementedError
 
     def _check(self, unknown: Mapping[str, Any], *, from_row: bool) -> None:
-        """Take over the arguments: see :func:`~.rows.check`."""
+        """Parse the arguments: see :func:`~.rows.check_arguments`."""
         problem = rows.check_arguments(type(self).__name__, unknown, self._read_arguments, self.log, from_row=from_row)
         if problem is not None:
             self._problem = AirbyteConfigError(f"{problem} {self._what_becomes_of_it()}")
@@ -107,26 +107,26 @@ class _AirbyteTrigger(BaseTrigger):
         self.unreachable_timeout = rows.parse_seconds(self.unreachable_timeout, "unreachable_timeout")
 
     def _take_handed_on(self, metadata: object) -> None:
-        # First, so that an event about the other arguments brings it back.
+        # Parsed first, so that an error event about the other arguments includes the metadata.
         self.metadata = {}
         self.metadata = rows.parse_json_object(metadata, "metadata")
 
     async def _with_service(self, ask: Callable[[PollingService], Awaitable[T]]) -> T:
-        """Return what the watch over this trigger's Airbyte answers."""
+        """Return the result of ``ask``, called with the shared polling service of this trigger's Airbyte."""
         settings = await self._settings()
         while True:
             try:
                 async with shared_polling_service(settings) as service:
                     return await ask(service)
             except AirbyteAuthenticationError:
-                # The secret may have been changed in Airflow, too, since it was looked up.
+                # The secret may have been changed in the Airflow connection since it was loaded.
                 renewed = await self._settings(rejected=settings)
                 if renewed == settings:
                     raise
                 settings = renewed
 
     async def _settings(self, *, rejected: ClientConfig | None = None) -> ClientConfig:
-        """Return what the Airflow connection says. That Airflow cannot tell is no reason to fail, for a while."""
+        """Return the settings of the Airflow connection. Retry for ``unreachable_timeout`` if it cannot be loaded."""
         outage = jobs.Outage()
         while True:
             try:
@@ -152,27 +152,28 @@ class _AirbyteTrigger(BaseTrigger):
 
 
 class AirbyteJobTrigger(_AirbyteTrigger):
-    """Waits until a job is finished, and tells how it ended: see :mod:`.events`.
+    """Waits until a job has finished, and emits an event with the job: see :mod:`._payloads`.
 
-    It never blocks the event loop, and it holds no secret: what it is built of is stored in plain text.
+    It never blocks the event loop. Its arguments hold no secret, because Airflow stores them in plain text.
 
-    An argument that cannot be used is an error here; in a row of Airflow's table it is an error event, since Airflow's
-    triggerer does not survive most exceptions of a constructor.
+    An invalid argument raises an error in the constructor. In a row of Airflow's trigger table it becomes an error
+    event instead, because most exceptions of a constructor end Airflow's triggerer.
 
-    :param job_id: the job: a positive integer, or its text.
-    :param connection_id: the Airbyte connection that the job syncs. It is for who reads the trigger's row: the job's
-        id is enough to wait for it.
-    :param airbyte_conn_id: the id of the Airflow connection.
-    :param poll_interval: seconds between two looks.
-    :param deadline: when to give up, in seconds since the epoch; None: never.
-    :param queue_deadline: when to give up if the job has not begun by then, in seconds since the epoch; None: never.
-    :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
-    :param cancel_on_kill: cancel the job if the task is marked failed or succeeded, or cleared, while it is deferred.
-        (Airflow 3.3 and newer call a trigger then.)
-    :param metadata: JSON that comes back in the event, for the task that waits.
-    :param from_row: whether :meth:`serialize` gave the arguments.
-    :param unknown: arguments of another version: ignored in a row.
-    :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
+    :param job_id: ID of the job: a positive integer, or a string with one.
+    :param connection_id: UUID of the Airbyte connection that the job syncs. It only informs readers of the trigger's
+        row; the job ID is enough to wait. Default: empty.
+    :param airbyte_conn_id: ID of the Airflow connection. Default: ``airbyte_api_default``.
+    :param poll_interval: Seconds between two polls. Default: 30.
+    :param deadline: Time until which the job must have finished, in seconds since the epoch. Default: None, no limit.
+    :param queue_deadline: Time until which the job must have left the queue, in seconds since the epoch. Default: None,
+        no limit.
+    :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
+    :param cancel_on_kill: Cancel the job if the task is marked failed or succeeded, or cleared, while it is deferred
+        (Airflow 3.3 and newer). Default: False.
+    :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
+    :param from_row: Whether the arguments come from :meth:`serialize`. Default: False.
+    :param unknown: Arguments of another version. In a row they are ignored.
+    :raises AirbyteConfigError: If an argument is invalid, unless ``from_row`` is True.
     """
 
     def __init__(
@@ -214,7 +215,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         return f"{which} goes on in Airbyte; clear the task to follow it."
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what to build this trigger of again."""
+        """Return the class path and the arguments that recreate this trigger."""
         return (
             "airflow_provider_airbyte_api.triggers.airbyte.AirbyteJobTrigger",
             {
@@ -245,13 +246,14 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Cancel the job if the task does not wait for it any more.
+        """Cancel the job if the task no longer waits for it.
 
-        Airflow calls this when a user acts on the deferred task, but also when another triggerer took the trigger over,
-        and when it lingers after its event. So it asks first whether the task still waits for this very job.
+        Airflow calls this when a user acts on the deferred task. It also calls it when another triggerer has taken over
+        the trigger, and when the trigger still exists after its event. So this method first checks whether the task
+        still waits for this job.
 
-        Airflow (3.3.2) cancels a trigger anew each second until it is gone, its ``on_kill`` included. So what is to be
-        done is done by a task of its own.
+        Airflow 3.3.2 cancels a trigger, including its ``on_kill``, every second until the trigger has ended. So the
+        cancel request runs in a separate asyncio task.
         """
         if not self.cancel_on_kill or self._fired or self._problem is not None:
             return
@@ -264,14 +266,14 @@ class AirbyteJobTrigger(_AirbyteTrigger):
             job = await self._with_service(lambda service: service.cancel_job(self.job_id, self.log))
             if not job.is_terminal:
                 self.log.warning("Job %d was cancelled and is still %s: check it in Airbyte.", job.job_id, job.status)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the job runs on
+        except Exception as error:  # noqa: BLE001 - the job continues, whatever the error is
             self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
 
     async def _task_still_waiting(self) -> bool:
-        """Tell whether the task is deferred and its XCom still names this job.
+        """Return True if the task is deferred and its XCom ``job_id`` is still this job.
 
-        The state alone is not enough: after a clear, the task may be deferred again by now, for another job. XComs are
-        wiped when a new try starts.
+        The state alone is not enough: after a clear, the task may already be deferred again for another job. Airflow
+        deletes the XComs when a new attempt starts.
         """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - 3.3 and newer
         from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - as above
@@ -293,23 +295,25 @@ class AirbyteJobTrigger(_AirbyteTrigger):
 
 
 class AirbyteFreshnessTrigger(_AirbyteTrigger):
-    """Waits until an Airbyte connection's data is fresh, and tells which sync made it so: see :mod:`.events`.
+    """Waits until an Airbyte connection's data is fresh, and emits an event with the sync: see :mod:`._payloads`.
 
-    It shares the session and the token of all who wait for the same Airbyte, and makes one request at each look.
+    All triggers for the same Airbyte share one session and one token. Each poll is one request.
 
-    :param connection_id: the Airbyte connection.
-    :param airbyte_conn_id: the id of the Airflow connection.
-    :param poll_interval: seconds between two looks.
-    :param max_age: how many seconds ago the sync may have ended; None: any.
-    :param completed_after: when it has to have ended at the earliest, in seconds since the epoch; None: any time.
-    :param min_rows: how many rows it has to have moved; None: any.
-    :param on_failed: ``wait`` for another sync if one failed that could have been fresh, or ``fail``.
-    :param deadline: when to give up, in seconds since the epoch; None: never.
-    :param unreachable_timeout: seconds that Airbyte may be away meanwhile.
-    :param metadata: JSON that comes back in the event, for the task that waits.
-    :param from_row: whether :meth:`serialize` gave the arguments.
-    :param unknown: arguments of another version: ignored in a row.
-    :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
+    :param connection_id: UUID of the Airbyte connection.
+    :param airbyte_conn_id: ID of the Airflow connection. Default: ``airbyte_api_default``.
+    :param poll_interval: Seconds between two polls. Default: 30.
+    :param max_age: Maximum seconds since the sync finished. Default: None, no limit.
+    :param completed_after: Earliest time at which the sync may have finished, in seconds since the epoch. Default:
+        None, no limit.
+    :param min_rows: Minimum number of rows that the sync must have moved. Default: None, no minimum.
+    :param on_failed: ``wait`` for another sync, or ``fail``, if a sync that could have been fresh failed. Default:
+        ``wait``.
+    :param deadline: Time at which to stop waiting, in seconds since the epoch. Default: None, no limit.
+    :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
+    :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
+    :param from_row: Whether the arguments come from :meth:`serialize`. Default: False.
+    :param unknown: Arguments of another version. In a row they are ignored.
+    :raises AirbyteConfigError: If an argument is invalid, unless ``from_row`` is True.
     """
 
     def __init__(
@@ -353,7 +357,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         return "Any sync goes on in Airbyte; clear the task to wait again."
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what to build this trigger of again."""
+        """Return the class path and the arguments that recreate this trigger."""
         return (
             "airflow_provider_airbyte_api.triggers.airbyte.AirbyteFreshnessTrigger",
             {
