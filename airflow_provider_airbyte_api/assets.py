@@ -1,8 +1,8 @@
-"""Airbyte's connections as assets of Airflow: ``airbyte://<host>/<connection id>``, and a stream's path behind it.
+"""Airflow assets for Airbyte connections: ``airbyte://<host>/<connection id>``, followed by a stream's path if any.
 
-The path of an Airbyte that lives below one comes behind the host: ``airbyte://<host>/<path>/<connection id>``.
+If Airbyte is served below a path, the path follows the host: ``airbyte://<host>/<path>/<connection id>``.
 
-Nothing is asked of Airbyte here: an asset is declared while a DAG is parsed.
+This module sends no request to Airbyte, because assets are declared while a DAG is parsed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 def connection_asset(host: str, connection_id: str, *stream: str, **more: Any) -> Asset:
-    """Return the asset that stands for an Airbyte connection, or for one of its streams.
+    """Return the Airflow asset for an Airbyte connection, or for one of its streams.
 
-    :param host: the address of that Airbyte, as in Host of the Airflow connection.
-    :param connection_id: the UUID of the Airbyte connection.
-    :param stream: the stream's namespace, if it has one, and its name; none for the whole connection.
-    :param more: what Airflow's ``Asset`` takes besides its name and URI, such as ``watchers`` and ``extra``.
-    :raises AirbyteConfigError: if ``host`` or ``connection_id`` cannot be used.
+    :param host: Address of the Airbyte instance, as in the Host field of the Airflow connection.
+    :param connection_id: UUID of the Airbyte connection.
+    :param stream: Namespace of the stream, if it has one, and its name. Omit both for the whole connection.
+    :param more: Other arguments of Airflow's ``Asset``, such as ``watchers`` and ``extra``. ``uri`` is set by this
+        function. Do not pass ``name``: Airflow would treat it as a different asset.
+    :raises AirbyteConfigError: If ``host`` or ``connection_id`` is invalid.
     """
     from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - get_provider_info names this module
 
@@ -38,9 +39,10 @@ def connection_asset(host: str, connection_id: str, *stream: str, **more: Any) -
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Return the one spelling of an asset's URI, for Airflow.
+    """Return the normalized form of an asset URI. Airflow calls this for the scheme ``airbyte``.
 
-    :raises ValueError: if it does not name a host and a connection.
+    :param uri: The URI as the DAG author wrote it, split into its parts.
+    :raises ValueError: If the URI does not contain a host and the UUID of a connection.
     """
     below, connection_id, *stream = _parts(uri.path)
     try:
@@ -55,7 +57,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
 
 def _parts(path: str) -> list[str]:
-    """Return the path below which that Airbyte lives, the connection's id, and a stream's namespace and name."""
+    """Return the path that Airbyte is served below, the connection's ID, and a stream's namespace and name."""
     parts = path.strip("/").split("/")
     uuids = (index for index, part in enumerate(parts) if re.fullmatch(_UUID, part))
     index = next(uuids, 0)
@@ -63,7 +65,11 @@ def _parts(path: str) -> list[str]:
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLineageDataset:  # noqa: ARG001 - Airflow's
-    """Return an asset as OpenLineage names it."""
+    """Return the OpenLineage dataset for an asset. Airflow's OpenLineage provider calls this.
+
+    :param asset: The Airflow asset.
+    :param lineage_context: Not used.
+    """
     from airflow.providers.common.compat.openlineage.facet import Dataset  # noqa: PLC0415 - optional
 
     parts = urlsplit(asset.uri)

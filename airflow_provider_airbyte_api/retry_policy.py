@@ -1,4 +1,4 @@
-"""Which errors of this package are worth a retry, for Airflow's ``retry_policy`` (3.3 and newer)."""
+"""The retry policy for Airflow's ``retry_policy`` parameter (3.3 and newer)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ NON_RETRYABLE = (
     exceptions.AirbyteBadRequestError,
     exceptions.AirbyteConnectionInactiveError,
 )
-"""What no retry heals: somebody has to change something first."""
+"""Errors that a retry cannot resolve, because a user has to change something first."""
 
 RATE_LIMIT_DELAY = timedelta(minutes=5)
 
 
 def airbyte_retry_policy() -> ExceptionRetryPolicy:
-    """Return a policy for a task's ``retry_policy``.
+    """Return the policy for a task's ``retry_policy``.
 
-    It fails at once on bad credentials, missing access, unknown ids and refused requests, if Airbyte says so, waits
-    five minutes after a 429, and leaves the rest to the task's ``retries`` and ``retry_delay``. So what a gateway or an
-    identity proxy refuses in Airbyte's place is retried, but for a 401 that asks for HTTP authentication before
-    Airbyte has answered the task at all.
+    The task fails at once if Airbyte reports invalid credentials, missing permissions, an unknown ID or a bad request.
+    After a 429 it retries in five minutes. All other errors follow the task's ``retries`` and ``retry_delay``.
 
-    :raises AirbyteConfigError: on Airflow older than 3.3, which has no retry policies.
+    So a request that a gateway or an identity proxy rejects instead of Airbyte is retried. The exception is a 401 that
+    asks for HTTP authentication before Airbyte has answered any request of the task.
+
+    :raises AirbyteConfigError: If Airflow is older than 3.3 and has no retry policies.
     """
     try:
         from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule  # noqa: PLC0415 - 3.3 and newer

@@ -1,4 +1,4 @@
-"""Groups of tasks that are made in one line."""
+"""Functions that return ready-made task groups."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ def sync_connections(
     sync: Mapping[str, Any] | None = None,
     **which: Any,
 ) -> TaskGroup:
-    """Return a group that lists Airbyte connections when it runs, and syncs each of them in a mapped task of its own.
+    """Return a task group that lists Airbyte connections at run time and syncs each of them in a mapped task.
 
-    Nothing is asked of Airbyte while the DAG is parsed. Each task bears its connection's name.
+    No request is sent to Airbyte while the DAG is parsed. Each mapped task is labelled with its connection's name.
 
-    :param airbyte_conn_id: the id of the Airflow connection; by default what the DAG's ``default_args`` say, or
+    :param group_id: ID of the task group. Default: ``sync_connections``.
+    :param airbyte_conn_id: ID of the Airflow connection. Default: the value in the DAG's ``default_args``, or
         ``airbyte_api_default``.
-    :param sync: parameters of the :class:`~.operators.airbyte.AirbyteSyncOperator`, such as ``deferrable``, ``pool`` or
-        ``max_active_tis_per_dagrun``.
-    :param which: which ones, as :class:`~.operators.airbyte.AirbyteListConnectionsOperator` takes it: ``tags``,
-        ``name_pattern``, ``workspace_names`` and so on. If Airflow may not map a task over so many
-        (``[core] max_map_length``, 1,024 by default), the list task fails before any sync is started.
-    :raises AirbyteConfigError: if a boolean parameter of ``sync`` is anything else.
+    :param sync: Parameters of :class:`~.operators.airbyte.AirbyteSyncOperator`, such as ``deferrable``, ``pool`` or
+        ``max_active_tis_per_dagrun``. Default: None, the operator's defaults.
+    :param which: Parameters of :class:`~.operators.airbyte.AirbyteListConnectionsOperator` that select the connections,
+        such as ``tags``, ``name_pattern`` or ``workspace_names``. If there are more connections than Airflow may map a
+        task over (``[core] max_map_length``, 1,024 by default), the list task fails before any sync is started.
+    :raises AirbyteConfigError: If a boolean parameter in ``sync`` is not True or False.
     """
-    # A mapped operator is made when it runs; this much can be checked while the DAG is parsed.
+    # Airflow creates a mapped operator at run time. Only these parameters can be checked while the DAG is parsed.
     for name in BOOLEANS.intersection(sync or {}):
         boolean((sync or {})[name], name)
     where: dict[str, Any] = {} if airbyte_conn_id is None else {"airbyte_conn_id": airbyte_conn_id}

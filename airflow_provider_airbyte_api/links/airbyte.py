@@ -1,7 +1,7 @@
-"""Links to a job and to a connection.
+"""Operator links to a job and to a connection in Airbyte's web app.
 
-Airflow 3 shows what a task has pushed under a link's ``xcom_key``, so the tasks push it before they wait; it asks
-``get_link`` once more when the task ends. Airflow 2 asks that each time.
+Airflow 3 shows the URL that a task has pushed under a link's ``xcom_key``, so tasks push it before they wait. Airflow 3
+calls ``get_link`` when the task ends. Airflow 2 calls it each time that it shows the link.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ from typing import Any
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 JOB_URL, CONNECTION_URL = "job_url", "connection_url"
-"""The XComs that the links lead to."""
+"""Keys of the XComs that hold the URLs."""
 
 
 class _XComLink(BaseOperatorLink):
-    """Leads to what an XCom of the task says; to nowhere while there is none."""
+    """A link to the URL in an XCom of the task. It is empty until the task has pushed one."""
 
     leads_to = ""
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the URL."""
+        """Return the URL, or an empty string if the task has not pushed one.
+
+        :param operator: The task's operator.
+        :param ti_key: The key of the task instance.
+        """
         from airflow.providers.common.compat.sdk import XCom  # noqa: PLC0415 - not while a DAG is parsed
 
         return str(XCom.get_value(key=self.leads_to, ti_key=ti_key) or "")
 
 
 class AirbyteJobLink(_XComLink):
-    """To the job's page, with its log."""
+    """A link to the job's page in Airbyte, which shows its log."""
 
     name = "Airbyte job"
     xcom_key = "airbyte_job_link"
@@ -35,7 +39,7 @@ class AirbyteJobLink(_XComLink):
 
 
 class AirbyteConnectionLink(_XComLink):
-    """To the page of the job's connection."""
+    """A link to the page of the job's connection in Airbyte."""
 
     name = "Airbyte connection"
     xcom_key = "airbyte_connection_link"
@@ -43,7 +47,12 @@ class AirbyteConnectionLink(_XComLink):
 
 
 def push_link_urls(ti: Any, job_url: str | None, connection_url: str | None) -> None:
-    """Let the links lead to these pages from now on."""
+    """Push the URLs of the links as XComs.
+
+    :param ti: The running task instance.
+    :param job_url: URL of the job. None: leave the link as it is.
+    :param connection_url: URL of the connection. None: leave the link as it is.
+    """
     for link, url in ((AirbyteJobLink, job_url), (AirbyteConnectionLink, connection_url)):
         if url is not None:
             ti.xcom_push(key=link.leads_to, value=url)

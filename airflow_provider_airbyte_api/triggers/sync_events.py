@@ -1,4 +1,4 @@
-"""The trigger for asset watchers: it tells of each sync that finishes, whoever started it."""
+"""The trigger for asset watchers, which emits an event for each sync that finishes."""
 
 from __future__ import annotations
 
@@ -43,56 +43,56 @@ except ImportError:  # Airflow before 3.3
     SharedStreamProducer = object  # type: ignore[assignment,misc]
 
 CHECKPOINT_INTERVAL = 300.0
-"""Seconds after which a cursor is saved although nothing has happened, so that a restart has little to look through."""
+"""Seconds after which the cursor is saved without an event, so that a restart has few jobs to list."""
 
 MAX_BACKOFF = 300.0
-"""Seconds between two tries while something is wrong. A watcher must never give up: nobody would start it again."""
+"""Maximum seconds between two attempts after an error. A watcher never gives up, since nothing would restart it."""
 
 RESOLUTION_TTL = 600.0
-"""Seconds for which a name stands for the same thing, and an Airflow connection is taken to be as it was."""
+"""Seconds for which a resolved name and the settings of the Airflow connection are reused before they are checked."""
 
 MAX_ENRICH_ATTEMPTS = 5
-"""Tries to learn more of a job before it is told of without."""
+"""Maximum attempts to fetch the details of a job. After that its event is emitted without them."""
 
 JOB_TYPES = frozenset({"sync", "reset", "clear", "refresh"})
-"""What the API knows. It makes a reset of each clear."""
+"""The job types of the API, which shows each clear as a reset."""
 
 MAX_PENDING_EVENTS = 200
-"""Events that Airflow may still have to store."""
+"""Maximum number of emitted events that Airflow has not yet stored."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a watcher has come: it knows all that had changed at ``since``, in seconds since the epoch.
+    """The position of a watcher: it has processed all changes up to ``position``, in seconds since the epoch.
 
-    ``told`` are the jobs of which it has told since a moment before that, each with when it ended.
+    ``emitted`` holds the jobs with an event since shortly before that, each with the time at which it finished.
     """
 
     position: float
     emitted: Mapping[int, float] = field(default_factory=dict)
 
     def is_new(self, job: Job) -> bool:
-        """Tell whether ``job`` has not been told of."""
+        """Return True if no event was emitted for ``job`` yet."""
         return job.job_id not in self.emitted and job.completed_timestamp >= self.position - CURSOR_OVERLAP
 
     def advance_past(self, job: Job, server_time: float = math.inf) -> Cursor:
-        """Return the cursor once ``job`` has been told of, and all that ended before it.
+        """Return the cursor after events for ``job`` and all jobs that finished before it.
 
-        A job that claims to have ended later than ``server_time`` does not take it beyond that.
+        The cursor does not pass ``server_time``, even if the job has a later completion time.
         """
         return Cursor(self.position, {**self.emitted, job.job_id: job.completed_timestamp}).advance_to(
             min(job.completed_timestamp, server_time)
         )
 
     def advance_to(self, server_time: float) -> Cursor:
-        """Return the cursor once all is told of that had changed at ``server_time``."""
+        """Return the cursor after events for all changes up to ``server_time``."""
         told = {
             job_id: ended_at for job_id, ended_at in self.emitted.items() if ended_at >= server_time - CURSOR_OVERLAP
         }
         return Cursor(max(self.position, server_time), told)
 
     def dump(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the cursor as a JSON object."""
         return {
             "position": self.position,
             "emitted": {str(job_id): ended_at for job_id, ended_at in self.emitted.items()},
@@ -100,7 +100,7 @@ class Cursor:
 
     @classmethod
     def load(cls, value: Any) -> Cursor | None:
-        """Return what :meth:`dump` wrote; None if it is nothing of that kind."""
+        """Return the cursor that :meth:`dump` wrote, or None if ``value`` is not one."""
         try:
             return cls(_moment(value["position"]), {int(name): _moment(now) for name, now in value["emitted"].items()})
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -108,30 +108,34 @@ class Cursor:
 
 
 StreamItem: TypeAlias = tuple[dict[str, Any] | None, Cursor]
-"""What is to be told, or None where only time has passed; and how far that is."""
+"""An event payload, or None if only time has passed, with the cursor after it."""
 
 
 class AirbyteSyncEventTrigger(BaseEventTrigger):
-    """Fires once for each sync that finishes, be it Airflow's, Airbyte's own schedule's or a person's.
+    """Emits one event for each sync that finishes, whether Airflow, Airbyte's scheduler or a user started it.
 
-    For Airflow's ``AssetWatcher`` (3.0 and newer). What is None lets all pass; what is given has to hold together. All
-    such triggers that watch one Airbyte share one poll. The event is a dict: see the documentation of the events.
+    Use it in Airflow's ``AssetWatcher`` (3.0 and newer). A sync has to match all filters that are given. All triggers
+    for the same Airbyte share one poll. The event is a dict: see the documentation of the events.
 
-    On Airflow 3.3 and newer it goes on after a restart where it was: how far it has come is kept with the asset, once
-    Airflow has stored the event. On older ones a restart begins anew with what finishes then.
+    On Airflow 3.3 and newer, the trigger continues after a restart where it stopped: Airflow keeps its cursor with the
+    asset once it has stored an event. On older versions, only syncs that finish after the restart get an event.
 
-    :param connection_id: only syncs of this Airbyte connection; or else
-    :param connection_name: the same by name.
-    :param workspace_id: only syncs in this workspace.
-    :param workspace_name: the same by name.
-    :param tags: only syncs of connections with one of these tags, by name or by id (Airbyte 1.6 and newer).
-    :param statuses: how they have to have ended: of ``succeeded``, ``failed`` and ``cancelled``.
-    :param job_types: which jobs: of ``sync``, ``reset``, ``clear`` and ``refresh``.
-    :param airbyte_conn_id: the id of the Airflow connection.
-    :param poll_interval: seconds between two looks.
-    :param from_row: whether :meth:`serialize` gave the arguments. What cannot be used is logged then.
-    :param unknown: arguments of another version: ignored in a row.
-    :raises AirbyteConfigError: for an argument that cannot be used, unless ``from_row``.
+    :param connection_id: Only syncs of the Airbyte connection with this UUID. Mutually exclusive with
+        ``connection_name``. Default: None, any connection.
+    :param connection_name: Only syncs of the Airbyte connection with exactly this name. Default: None.
+    :param workspace_id: Only syncs in the workspace with this UUID. Default: None, any workspace.
+    :param workspace_name: Name of that workspace, instead of ``workspace_id``. Default: None.
+    :param tags: Only syncs of connections with at least one of these tags, given by name or ID (Airbyte 1.6 and newer).
+        Default: None, any tags.
+    :param statuses: Only syncs that finished with one of these statuses: ``succeeded``, ``failed`` and ``cancelled``.
+        Default: ``succeeded``.
+    :param job_types: Only jobs of these types: ``sync``, ``reset``, ``clear`` and ``refresh``. Default: ``sync``.
+    :param airbyte_conn_id: ID of the Airflow connection. Default: ``airbyte_api_default``.
+    :param poll_interval: Seconds between two polls, at least 1. Default: 30.
+    :param from_row: Whether the arguments come from :meth:`serialize`. An invalid argument is then only logged.
+        Default: False.
+    :param unknown: Arguments of another version. In a row they are ignored.
+    :raises AirbyteConfigError: If an argument is invalid, unless ``from_row`` is True.
     """
 
     def __init__(
@@ -162,7 +166,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         self._tries: dict[int, int] = {}
         problem = rows.check_arguments(type(self).__name__, unknown, self._validate, self.log, from_row=from_row)
         if problem is not None:
-            # A watcher that ends is started again at once, and again. So it does what it can.
+            # Airflow restarts a watcher that ends at once, in a loop. So this one runs with the valid arguments.
             self.log.error("%s", problem)
             self.poll_interval = safe_float(poll_interval) or DEFAULT_POLL_INTERVAL
 
@@ -186,7 +190,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what to build this trigger of again. Airflow tells watchers apart by it."""
+        """Return the class path and the arguments that recreate this trigger. Airflow identifies watchers by them."""
         return (
             "airflow_provider_airbyte_api.triggers.airbyte.AirbyteSyncEventTrigger",
             {
@@ -204,33 +208,33 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each sync that finishes, for ever. For Airflow before 3.3, which keeps no cursor."""
+        """Yield an event for each sync that finishes, without end. For Airflow before 3.3, which keeps no cursor."""
         async with aclosing(self.stream(None)) as happenings:
             async for payload, _ in happenings:
                 if payload is not None:
                     yield TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow's
 
-    # -- what Airflow 3.3 and newer run instead ------------------------------------------------------------------
+    # -- Airflow 3.3 and newer, instead of run() -----------------------------------------------------------------
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return a key of this trigger's own, where Airflow can tell when an event is stored.
+        """Return a key for this trigger alone if Airflow reports when it has stored an event, else None.
 
-        It is not the poll that is shared by it: all triggers share that anyway, on any Airflow.
+        The key does not control the sharing of polls: on every Airflow version all triggers share those.
         """
         if self.asset_state_store is None or SharedStreamProducer is object:
             return None
-        # The producer is made from the arguments alone, and needs to know where the cursor is kept.
+        # The producer is created from the arguments alone, and needs the store of the cursor.
         _STORES[self._stream_key] = _CursorStore(self.asset_state_store, self._cursor_key)
         return self._stream_key
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Return what finds the events, and is told when Airflow has stored them."""
+        """Return the producer that yields the events and is notified when Airflow has stored them."""
         trigger = cls(**kwargs)
         return _Producer(trigger, _STORES.pop(trigger._stream_key))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each sync that the producer has found."""
+        """Yield an event for each payload of the producer."""
         async for payload in shared_stream:
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow's
 
@@ -240,19 +244,19 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
     @property
     def _cursor_key(self) -> str:
-        """The cursor's name. It does not depend on how often one looks, which may be changed."""
+        """The key of the cursor. It does not depend on ``poll_interval``, which may change."""
         return _digest({name: value for name, value in self.serialize()[1].items() if name != "poll_interval"})
 
     @property
     def _interval(self) -> float:
         return at_least_min_poll_interval(self.poll_interval)
 
-    # -- finding them --------------------------------------------------------------------------------------------
+    # -- finding finished syncs ----------------------------------------------------------------------------------
 
     async def stream(self, cursor: Cursor | None) -> AsyncGenerator[StreamItem, None]:
-        """Yield what is to be told of, each with how far that is; None where only time has passed.
+        """Yield payloads, each with the cursor after it; a payload is None if only time has passed.
 
-        It never ends and never raises: Airflow would start a watcher that failed again at once, and again.
+        The stream never ends and never raises, because Airflow restarts a failed watcher at once, in a loop.
         """
         failures = 0
         while True:
@@ -268,14 +272,14 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             except Exception as error:  # noqa: BLE001 - see above
                 failures += 1
                 pause = min(self._interval * 2.0 ** min(failures - 1, 10), MAX_BACKOFF) * jitter_factor()
-                # Airflow's own errors name the connection, and ours hold no secret.
+                # Airflow's errors name the connection, and errors of this package hold no secret.
                 self.log.warning("Watching Airbyte has met trouble, next try in %.0f s. %s", pause, error)
                 await CLOCK.sleep_async(pause)
 
     async def _listen(
         self, service: PollingService, settings: ClientConfig, cursor: Cursor | None
     ) -> AsyncGenerator[StreamItem, None]:
-        """Yield what happens, until somebody else is to be watched, or in another way."""
+        """Yield stream items until the Airflow connection, or what a name resolves to, has changed."""
         connection, workspace_id = await self._resolve_scope(service)
         look_again_at = CLOCK.monotonic() + RESOLUTION_TTL * jitter_factor()
         since = None if cursor is None else cursor.position
@@ -286,7 +290,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                     return
                 wanted = [job for job in batch.jobs if self._matches(job, connection)]
                 if cursor is None:
-                    # What had finished before is no news.
+                    # Jobs that finished before the start get no event.
                     cursor = Cursor(batch.server_time, {job.job_id: job.completed_timestamp for job in wanted})
                 for job in filter(cursor.is_new, wanted):
                     payload = await self._payload(service, job)
@@ -303,17 +307,17 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                         return
 
     async def _connection_changed(self, settings: ClientConfig) -> bool:
-        """Tell whether the Airflow connection has been changed."""
+        """Return True if the Airflow connection has changed."""
         try:
             return await get_settings(self.airbyte_conn_id) != settings
-        except Exception as error:  # noqa: BLE001 - the one that is known is as good, for now
+        except Exception as error:  # noqa: BLE001 - the known settings remain in use
             self.log.info("The Airflow connection cannot be looked up; watching on. %s", error)
             return False
 
     async def _next(self, subscription: Subscription, settings: ClientConfig) -> CompletedBatch | None:
-        """Return the next batch; None if the Airflow connection leads elsewhere by now.
+        """Return the next batch, or None if the Airflow connection has changed.
 
-        That Airbyte is away is waited out here: the feed knows when to ask again.
+        This method waits until an outage has ended: the stream of completed jobs decides when to poll again.
         """
         is_away = False
         while True:
@@ -337,7 +341,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         return self.connection_name is not None or self.workspace_name is not None
 
     async def _resolve_scope(self, service: PollingService) -> tuple[str | None, str | None]:
-        """Return the ids of the one connection, if it is one, and of the workspace, if it is one."""
+        """Return the ID of the connection and of the workspace that the filters name; None where they name none."""
         if self.connection_id is not None or self.connection_name is not None:
             which = (self.connection_id, self.connection_name, self.workspace_id, self.workspace_name)
             found = await service.run_limited(resources.resolve_connection(*which, NO_RETRY))
@@ -350,9 +354,9 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         return None, self.workspace_id
 
     async def _payload(self, service: PollingService, job: Job) -> dict[str, Any] | None:
-        """Return what is to be told of a job; None if its connection does not have the tags.
+        """Return the event payload of a job, or None if its connection has none of the tags.
 
-        What Airbyte cannot tell of it is left out after some tries: others shall not wait for that.
+        Details that Airbyte does not return are left out after some attempts, so that other jobs do not wait for them.
         """
         connection: Connection | None = None
         try:
@@ -360,7 +364,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                 job.connection_id, self.poll_interval if self.tags else CONNECTION_TTL
             )
             if job.rows_synced is None:
-                # Some servers leave the numbers out of their lists.
+                # Some servers omit the row counts in their lists.
                 found = await service.run_limited(get_job(job.job_id, NO_RETRY))
                 job = found if found.status == job.status else job  # a replica that lags may show it as running
         except AirbyteAuthenticationError:
@@ -398,20 +402,20 @@ def _digest(arguments: Mapping[str, Any]) -> str:
 
 
 class _CursorStore:
-    """Where a cursor is kept: with the assets that are watched, of which one trigger may have several."""
+    """Stores a cursor with the watched assets. One trigger may have several."""
 
     def __init__(self, accessors: Any, key: str) -> None:
-        # With more than one asset Airflow wants to know which, and does not tell a trigger their names.
+        # With several assets Airflow requires the asset's name, but does not pass the names to a trigger.
         self._accessors = list(getattr(accessors, "_by_name", {}).values()) or [accessors]
         self._key = key
 
     async def load(self, log: Any) -> Cursor | None:
-        """Return the cursor that has come farthest, None if there is none yet. It waits until Airflow can tell."""
+        """Return the most advanced cursor, or None if there is none yet. Retry until Airflow returns it."""
         pause = 1.0
         while True:
             try:
                 values = [await place.aget(self._key) for place in self._accessors]
-            except Exception as error:  # noqa: BLE001 - to begin anew would lose events
+            except Exception as error:  # noqa: BLE001 - a start without the cursor would lose events
                 log.warning("How far this watcher has come cannot be read, next try in %.0f s. %s", pause, error)
                 await CLOCK.sleep_async(pause)
                 pause = min(pause * 2, MAX_BACKOFF)
@@ -420,16 +424,16 @@ class _CursorStore:
                 return max(cursors, key=lambda cursor: (cursor.position, len(cursor.emitted)), default=None)
 
     async def save(self, cursor: Cursor, log: Any) -> None:
-        """Keep ``cursor``."""
+        """Store ``cursor`` with each asset."""
         for place in self._accessors:
             try:
                 await place.aset(self._key, cursor.dump())
-            except Exception as error:  # noqa: BLE001 - an asset may be gone, and the others are not
+            except Exception as error:  # noqa: BLE001 - one asset may be deleted while the others exist
                 log.warning("How far this watcher has come cannot be kept with %r. %s", place, error)
 
 
 class _Producer(SharedStreamProducer):
-    """Finds the events of one trigger, and moves its cursor once Airflow has stored them."""
+    """Produces the events of one trigger, and advances its cursor once Airflow has stored them."""
 
     def __init__(self, trigger: AirbyteSyncEventTrigger, store: _CursorStore) -> None:
         self._trigger = trigger
@@ -440,7 +444,7 @@ class _Producer(SharedStreamProducer):
         self._saved_at = 0.0
 
     async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:
-        """Yield each event with the cursor that it leads to."""
+        """Yield each payload with the cursor after it."""
         cursor = await self._store.load(self._trigger.log)
         async with aclosing(self._trigger.stream(cursor)) as happenings:
             async for payload, position in happenings:
@@ -458,11 +462,11 @@ class _Producer(SharedStreamProducer):
                     await self._advanced.wait()
 
     async def advance(self, batch: Sequence[Any]) -> None:
-        """Keep how far the events have come that Airflow has stored."""
+        """Save the cursor of the last event that Airflow has stored."""
         stored = list(itertools.takewhile(lambda item: item.outcome.is_clean, batch))
         if stored and not self._delivery_failed:
             await self._save(stored[-1].broker_payload)
-        # Airflow ends this producer then, and the next one tells of it again.
+        # After a failed delivery Airflow ends this producer, and the next one emits the event again.
         self._delivery_failed = self._delivery_failed or len(stored) < len(batch)
         self._pending -= len(batch)
         self._advanced.set()
@@ -486,4 +490,4 @@ def _moment(value: object) -> float:
 
 
 _STORES: dict[str, _CursorStore] = {}
-"""Where the cursors of triggers are kept whose producers are about to be made."""
+"""The cursor stores of triggers whose producers are about to be created."""
