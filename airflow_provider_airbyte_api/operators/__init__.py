@@ -1,1 +1,1 @@
-"""What a DAG author writes down: the tasks."""
+"""Airflow operators for Airbyte."""

@@ -71,7 +71,7 @@ class AirbyteCancelJobOperator(BaseOperator):
 
     @short_traceback
     def execute(self, context: Context) -> dict[str, Any]:
-        """Cancel it unless it is finished, and return what became of it."""
+        """Cancel the job unless it has finished, and return its status."""
         from airflow_provider_airbyte_api.api import jobs, start_job
         from airflow_provider_airbyte_api.api.models import Job, JobStatus, parse_job_id
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook

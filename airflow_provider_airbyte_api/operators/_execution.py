@@ -1,4 +1,4 @@
-"""What a task that starts a job and waits for it does when it runs. Not imported while a DAG is parsed."""
+"""The execution of a task that starts a job and waits for it. Not imported while a DAG is parsed."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 
 OWNED_JOB = "owned_job_id"
-"""The XCom with the id of a job that its task started: what Airflow hands on to a deferral that it ends has no room."""
+"""Key of the XCom with the ID of a job that its task started. A deferral that Airflow ends cannot pass it otherwise."""
 
 
 class JobExecution:
-    """One slice of a task run: from its start, or its deferral's end, to its end or its deferral."""
+    """One part of a task run: from its start or the end of a deferral, to its end or the next deferral."""
 
     def __init__(self, task: AirbyteJobOperator, context: Context) -> None:
         self._task = task
@@ -61,10 +61,10 @@ class JobExecution:
         self._job_to_cancel: int | None = None
         self._waited_for_blocker = False
         self.job: Job | None = None
-        """The job as it was last seen, once it is known."""
+        """The job as it was last polled, or None before it is known."""
 
     def run(self) -> dict[str, Any]:
-        """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
+        """Follow the job of an earlier attempt or start one, then wait until it has finished, or defer."""
         job_state = JobStateStore(self._context, durable=self._task.durable)
         is_known = job_state.load() is not None or self._waited_for_blocker
         connection = self.hook.run(resolve_task_connection(self._task, self._retry(is_known=is_known)))
@@ -75,11 +75,11 @@ class JobExecution:
         return self._monitor(connection, job, job_state)
 
     def _retry(self, *, is_known: bool = True) -> RetryPolicy:
-        """Return how to repeat what surely starts nothing: for ``unreachable_timeout``, from the first request on."""
+        """Return the policy for requests that start no job: retry for ``unreachable_timeout``, from the first one."""
         return while_unreachable(self._task.unreachable_timeout, is_known=is_known)
 
     def _check_airbyte_schedule(self, connection: Connection) -> None:
-        """Do what ``on_airbyte_schedule`` says if Airbyte starts syncs of ``connection`` as well."""
+        """Apply ``on_airbyte_schedule`` if Airbyte also schedules syncs of ``connection``."""
         is_airflows = connection.schedule_type == "manual"
         if is_airflows or self._waited_for_blocker or self._task.on_airbyte_schedule == "ignore":
             return
@@ -93,7 +93,7 @@ class JobExecution:
         self._log.warning("%s; or let on_airbyte_schedule be ignore.", what)
 
     def resume(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
+        """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
         woken = _payloads.parse(event)
         if woken.is_stale_failure(self._context):
             return self.run()
@@ -106,7 +106,7 @@ class JobExecution:
         return self._complete(job or self._poll(woken.job_id), woken.metadata, woken.poll_count)
 
     def resume_after_blocker(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin anew after the trigger has waited for another job of the connection, however that ended."""
+        """Run again after the trigger has waited for another job of the connection to finish with any status."""
         woken = _payloads.parse(event)
         if woken.is_stale_failure(self._context):
             return self.run()
@@ -118,14 +118,14 @@ class JobExecution:
         return self.run()
 
     def cancel_on_kill(self) -> None:
-        """Cancel the job, if it is known."""
+        """Cancel the job if it is known and ``cancel_on_kill`` is True."""
         if self._task.cancel_on_kill and self._job_to_cancel is not None:
             self.hook.cancel_job_on_kill(self._job_to_cancel)
 
     # -- finding the job, or starting it -----------------------------------------------------------------------
 
     def _find_previous_job(self, connection: Connection, job_state: JobStateStore) -> Job | None:
-        """Return the job to follow, or None if a new one is to be started."""
+        """Return the job to follow, or None if the task has to start a new one."""
         record = job_state.record
         if record is None:
             job = self._find_job_since_dag_run(connection, job_state)
@@ -148,14 +148,14 @@ class JobExecution:
         return job.status == JobStatus.SUCCEEDED and not has_too_few_rows(job, self._task.min_rows)
 
     def _job_from_record(self, record: JobRecord) -> Job | None:
-        """Return the job of ``record``; if its try died while it started the sync, the one that came of that."""
+        """Return the job of ``record``. If its attempt died during the start, find the job that the start created."""
         if record.job_id is None:
-            # Airbyte would refuse a second sync while the first one is about to run, but let a second clear cancel it.
+            # Airbyte rejects a second sync while the first one is starting, but a second clear cancels the first one.
             options = (
                 endpoints.START_CANCEL_TIMEOUT + start_job.LOST_START_TIMEOUT if self._job_request.is_clear else 0.0
             )
             until = record.started_at + options
-            # It may have begun only after an outage.
+            # The job may have started only after an outage.
             latest = record.started_at + self._task.unreachable_timeout + start_job.LONGEST_START
             return self.hook.run(
                 start_job.wait_for_lost_job(
@@ -174,10 +174,10 @@ class JobExecution:
             return None
 
     def _find_job_since_dag_run(self, connection: Connection, job_state: JobStateStore) -> Job | None:
-        """Return what a retry finds without a memory (Airflow before 3.3): a job that was started since the DAG run.
+        """Return a job that started after the DAG run began, for a retry without stored state (Airflow before 3.3).
 
-        Nothing tells whether this task started it, so only one that still runs counts: its end is new data for
-        whoever waits. And it is not ours to cancel.
+        This task may not have started it. So only a job that is still running counts, since its completion brings new
+        data. The task never cancels it.
         """
         ctx: Any = self._context
         ti, dag_run = ctx["ti"], ctx.get("dag_run")
@@ -197,7 +197,7 @@ class JobExecution:
         return None if job is None or job.is_terminal else job
 
     def _cancel_superseded_job(self, job: Job, record: JobRecord) -> None:
-        """Cancel the job of before a clear, so that the new one is not refused or taken for it."""
+        """Cancel the job from before the task was cleared. It would block the new job or be mistaken for it."""
         if job.is_terminal or not record.owned:
             return
         self._log.info("The task was cleared: cancelling job %d of before, for a new one.", job.job_id)
@@ -209,7 +209,7 @@ class JobExecution:
             )
 
     def _start(self, connection: Connection, job_state: JobStateStore) -> Job:
-        """Start a job, or take up the one that runs; wait first for what has to end before, or defer for that."""
+        """Start a job or attach to the running one. If another job blocks the start, wait for it first, or defer."""
         while True:
             if self._task.killed:
                 raise AirflowException("The task was killed before it started a job.")
@@ -241,7 +241,7 @@ class JobExecution:
             self._task.poll_interval,
             deadline,
             unreachable_timeout=self._task.unreachable_timeout,
-            # As in the triggerer: whatever Airbyte answers, there is a delay between two attempts to start.
+            # As in the triggerer: there is always a delay between two attempts to start, whatever Airbyte answers.
             initial_delay=at_least_min_poll_interval(self._task.poll_interval),
         )
         if self._task.deferrable:
@@ -307,7 +307,7 @@ class JobExecution:
 
         deadlines = [options.deadline]
         if self._task.execution_timeout is not None:
-            # Airflow 3 applies it to each slice in a worker, and not while the task is deferred.
+            # Airflow 3 applies execution_timeout to each part that runs in a worker, not while the task is deferred.
             deadlines.append(time.time() + self._task.execution_timeout.total_seconds())
         deadline = min((each for each in deadlines if each is not None), default=None)
         self._task.defer(
@@ -332,10 +332,10 @@ class JobExecution:
         )
         raise AssertionError("defer raises")
 
-    # -- the end -----------------------------------------------------------------------------------------------
+    # -- completion --------------------------------------------------------------------------------------------
 
     def _trigger_metadata(self, connection: Connection, *, owned: bool) -> dict[str, Any]:
-        """Return what is to be known at the end, and so is handed on to a trigger."""
+        """Return the metadata for a trigger, which the task needs again at completion."""
         return {"workspace_id": connection.workspace_id, "name": connection.name, "owned": owned}
 
     def _complete(self, job: Job, metadata: Mapping[str, Any], poll_count: int) -> dict[str, Any]:
@@ -355,21 +355,21 @@ class JobExecution:
         return build_result(job, seen.job_url)
 
     def _poll(self, job_id: int) -> Job:
-        """Return a job that Airbyte has shown before, as it is now."""
+        """Poll a job that Airbyte has returned before."""
         return self.hook.run(jobs.get_job(job_id, is_seen=True))
 
     def _with_statistics(self, job: Job) -> Job:
-        """Return ``job`` with rows and bytes, which some servers leave out of lists; as it is if there are none."""
+        """Return ``job`` with rows and bytes, which some servers omit in lists; unchanged if they are unknown."""
         try:
             found = self._poll(job.job_id)
         except AirbyteError as error:
             self._log.warning("Job %d: rows and bytes are unknown. %s", job.job_id, error)
             return job
-        # A replica that lags may show it as running, and the end has been seen.
+        # A lagging replica may still show the job as running, although a poll has seen it finished.
         return found if found.status == job.status else job
 
     def _warn_of_no_data(self, job: Job, seen: JobContext) -> None:
-        """Warn of a success that may be none: Airbyte reports one as well if the sync's container never started."""
+        """Warn of a success without data: Airbyte reports success even if the sync's container never started."""
         if not may_be_a_false_success(job):
             return
         moved = "no statistics" if has_no_statistics(job) else "0 rows and 0 bytes"
@@ -387,7 +387,7 @@ class JobExecution:
         AssetEvents(self._task, self._context, extra, owned=owned).emit(of_connection, self._stream_uris(job))
 
     def _stream_uris(self, job: Job) -> Iterator[str]:
-        """Yield the assets that stand for the streams, which are not asked for before."""
+        """Yield the asset URIs of the streams. The connection is fetched only when the caller iterates."""
         if self._task.asset_events != "streams":
             return
         try:
@@ -399,7 +399,7 @@ class JobExecution:
             yield self.hook.asset_uri(job.connection_id, *stream.path)
 
     def _handle_timeout(self, error: AirbyteJobTimeoutError, *, owned: bool) -> Job:
-        """Cancel the job if it is ours, and raise ``error`` with what became of it; return it if it has succeeded."""
+        """Cancel the job if the task owns it. Raise ``error`` with the outcome, or return the job if it succeeded."""
         limits = ", ".join(
             f"{name}={getattr(self._task, name)}" for name in ("timeout", "queue_timeout", "execution_timeout")
         )
@@ -417,7 +417,7 @@ class JobExecution:
         raise AirbyteJobTimeoutError(f"{error} {outcome} The limits: {limits}.", job_id=error.job_id) from None
 
     def cancel_deferred_job(self) -> None:
-        """Cancel the job of a deferral that Airflow has ended, if it is ours. What is not known to be ours is not."""
+        """Cancel the job of a deferral that Airflow has ended, but only if this task is known to own the job."""
         ti: Any = self._context["ti"]
         record = JobStateStore(self._context, durable=self._task.durable).load()
         job_id = ti.xcom_pull(task_ids=self._task.task_id, key="job_id", map_indexes=ti.map_index)
@@ -432,7 +432,7 @@ class JobExecution:
             return
         try:
             job = self.hook.run(jobs.cancel_and_wait(job_id))
-        except AirbyteError as error:  # Airflow's own error is the one to raise
+        except AirbyteError as error:  # the task raises Airflow's error instead
             self._log.warning("Job %d could not be cancelled: cancel it in Airbyte if it still runs. %s", job_id, error)
         else:
             self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)

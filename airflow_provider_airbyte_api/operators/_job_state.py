@@ -1,7 +1,7 @@
-"""What a task run remembers of its job from try to try, so that no try starts a second one.
+"""The job state that a task run keeps across attempts, so that no attempt starts a second job.
 
-Airflow 3.3 and newer keep it (``task_state_store``). It outlives a clear as well as a retry; a clear changes the task's
-``max_tries`` and a retry does not, which is how the two are told apart.
+Airflow 3.3 and newer store it (``task_state_store``). It survives both a retry and a clear of the task. A clear changes
+the task's ``max_tries`` and a retry does not; this distinguishes the two.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ STATE_KEY = "airbyte_job"
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A start of a job: intended while ``job_id`` is None, made once it is known.
+    """The start of a job: intended while ``job_id`` is None, completed once it is known.
 
-    ``newest`` is the connection's newest job before it, ``started_at`` is in seconds since the epoch by our clock,
-    ``owned`` says whether the job was started for this task, and so may be cancelled with it.
+    ``previous_job_id`` is the connection's newest job before the start. ``started_at`` is in seconds since the epoch,
+    by the worker's clock. ``owned`` is True if this task started the job and so may cancel it.
     """
 
     connection_id: str
@@ -33,7 +33,7 @@ class JobRecord:
 
 
 class JobStateStore:
-    """The record of one task run; forgetful where ``durable`` is False, or Airflow older than 3.3."""
+    """Stores the record of one task run: in memory only if ``durable`` is False or Airflow is older than 3.3."""
 
     def __init__(self, context: Context, *, durable: bool) -> None:
         ctx: Any = context  # older versions of Airflow do not know the key
@@ -43,11 +43,11 @@ class JobStateStore:
 
     @property
     def is_persistent(self) -> bool:
-        """True if what is remembered outlives this process."""
+        """True if the record survives this process."""
         return self._store is not None
 
     def load(self) -> JobRecord | None:
-        """Return the record of an earlier try, or of a run before a clear."""
+        """Return the record of an earlier attempt, or from before the task was cleared; None if there is none."""
         value: Any = None if self._store is None else self._store.get(STATE_KEY)
         try:
             self.record = None if value is None else JobRecord(**value)
@@ -56,21 +56,21 @@ class JobStateStore:
         return self.record
 
     def belongs_to_run(self, record: JobRecord) -> bool:
-        """Tell whether ``record`` is of an earlier try, and not of a run before somebody cleared the task."""
+        """Return True if ``record`` is from an earlier attempt, and not from before the task was cleared."""
         return record.max_tries == self._max_tries
 
     def record_intent(self, connection_id: str, previous_job_id: int) -> None:
-        """Remember that a job is about to be started."""
+        """Store that the task is about to start a job."""
         self._save(JobRecord(connection_id, previous_job_id, time.time(), self._max_tries))
 
     def record_job(self, job_id: int, *, owned: bool) -> None:
-        """Remember the job that was intended."""
+        """Store the job that was started after :meth:`record_intent`."""
         if self.record is None:
             raise RuntimeError("intend comes first")
         self._save(replace(self.record, job_id=job_id, owned=owned))
 
     def clear(self) -> None:
-        """Take back the intention: surely no job was started."""
+        """Delete the record. Call this only if no job was started."""
         self.record = None
         if self._store is not None:
             self._store.delete(STATE_KEY)

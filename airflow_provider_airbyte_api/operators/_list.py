@@ -1,4 +1,4 @@
-"""Operators that list what there is in an Airbyte, for tasks that are mapped over it."""
+"""Operators that list Airbyte's sources, destinations, connections and jobs, for mapped tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _ListOperator(BaseOperator):
-    """Lists things of some workspaces as the API shows them, in a stable order, each once."""
+    """Base class of the operators that list resources as the API returns them, in a stable order, each once."""
 
     ui_color = "#e5e4ff"
     resource_label = "things"
@@ -48,7 +48,7 @@ class _ListOperator(BaseOperator):
 
     @short_traceback
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Return all of them."""
+        """Return all resources that match the parameters."""
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
         for field in sorted(self.given):
@@ -64,9 +64,9 @@ class _ListOperator(BaseOperator):
         return rows
 
     def _require_mappable(self, count: int) -> None:
-        """Refuse a list that a task is mapped over and that is longer than Airflow allows.
+        """Raise if a task is mapped over the list and the list is longer than Airflow allows.
 
-        Airflow would refuse it as well, with an error of its API server that names neither the number nor the option.
+        Airflow would reject it too, but its API server's error names neither the number nor the option.
         """
         limit = conf.getint("core", "max_map_length", fallback=1024)
         has_dag: bool = self.has_dag()  # type: ignore[no-untyped-call] # Airflow's
@@ -80,12 +80,12 @@ class _ListOperator(BaseOperator):
         )
 
     def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
-        """Return all rows; for those who make an operator of this class."""
+        """Return all rows. Subclasses implement this."""
         raise NotImplementedError
 
 
 class _ListNamedOperator(_ListOperator):
-    """Lists things that have a name, by name, and without their configuration unless asked for."""
+    """Base class for resources with a name: sorted by name, without configuration unless the option includes it."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class _ListNamedOperator(_ListOperator):
         self.include_configuration = boolean(include_configuration, "include_configuration")
 
     def _to_rows(self, found: Iterable[Any]) -> list[dict[str, Any]]:
-        """Return rows as the API shows them, by name, so that a mapped task has the same index each time."""
+        """Return rows as the API returns them, sorted by name, so that a mapped task has the same index each time."""
         hidden = () if self.include_configuration else ("configuration", "configurations")
         rows = sorted(found, key=lambda row: (row.name, str(row.raw)))
         return [{name: value for name, value in row.raw.items() if name not in hidden} for row in rows]
@@ -156,7 +156,7 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
         self.given = provided_fields(self, self.template_fields)
 
     def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
-        """Return all sources that are wanted."""
+        """Return all sources that match the parameters."""
         found = hook.list_sources(
             workspace_ids, name=self.name, name_pattern=self.name_pattern, source_type=self.source_type
         )
@@ -212,7 +212,7 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
         self.given = provided_fields(self, self.template_fields)
 
     def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
-        """Return all destinations that are wanted."""
+        """Return all destinations that match the parameters."""
         found = hook.list_destinations(
             workspace_ids, name=self.name, name_pattern=self.name_pattern, destination_type=self.destination_type
         )
@@ -291,7 +291,7 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
         self.given = provided_fields(self, self.template_fields)
 
     def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
-        """Return all connections that are wanted."""
+        """Return all connections that match the parameters."""
         source_id, destination_id = self.source_id, self.destination_id
         if self.source_name is not None:
             source_id = hook.get_source_by_name(self.source_name, workspace_ids).source_id
@@ -379,7 +379,7 @@ class AirbyteListJobsOperator(_ListOperator):
         self.given = provided_fields(self, self.template_fields)
 
     def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
-        """Return the newest jobs that are wanted."""
+        """Return the newest jobs that match the parameters, at most ``limit``."""
         connection_id = self.connection_id
         if self.connection_name is not None:
             connection_id = hook.get_connection_by_name(self.connection_name, workspace_ids).connection_id

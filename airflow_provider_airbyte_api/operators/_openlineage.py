@@ -1,4 +1,4 @@
-"""What a sync tells OpenLineage. Imported only when OpenLineage asks for it."""
+"""The OpenLineage metadata of a sync. Imported only when the OpenLineage provider requests it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JOB_FACET_KEY = "airbyte_job"
 
 @attrs.define
 class AirbyteJobRunFacet(RunFacet):
-    """The job, and what it moved over all of its streams. None is what Airbyte does not say."""
+    """The job and its totals over all streams. A value is None if Airbyte does not report it."""
 
     jobId: int  # noqa: N815 - facets are written so
     connectionId: str  # noqa: N815
@@ -44,12 +44,13 @@ class AirbyteJobRunFacet(RunFacet):
 
 
 def get_lineage(run: JobExecution | None, *, columns: bool) -> OperatorLineage[Any, Any]:
-    """Return what the sync of ``run`` read and wrote; nothing if it never got to one.
+    """Return the datasets that the sync of ``run`` read and wrote; empty if the task never had a job.
 
-    What cannot be learnt is left out. Each request is made once: OpenLineage waits for ten seconds by default, and
-    then drops the whole event.
+    Unknown parts are left out. Each request is sent once, because OpenLineage waits ten seconds by default and then
+    drops the whole event.
 
-    :param columns: with the columns, for which Airbyte may look into the source.
+    :param run: The execution of the task, or None.
+    :param columns: Include the columns. Airbyte may query the source for them.
     """
     if run is None or run.job is None:
         return OperatorLineage()
@@ -71,7 +72,7 @@ def get_lineage(run: JobExecution | None, *, columns: bool) -> OperatorLineage[A
 
 
 Names: TypeAlias = dict["Stream", tuple[DatasetName, DatasetName]]
-"""Where each stream is read from, and written to."""
+"""The dataset that each stream is read from, and the one that it is written to."""
 
 
 def _names(hook: AirbyteHook, connection: Connection, source: Source, destination: Destination) -> Names:
@@ -85,7 +86,7 @@ def _names(hook: AirbyteHook, connection: Connection, source: Source, destinatio
 def _datasets(
     job: Job, names: Names, columns: dict[Stream, SchemaDatasetFacet]
 ) -> tuple[list[InputDataset], list[OutputDataset]]:
-    # Airbyte counts for the whole job: with several streams nobody knows what went where.
+    # Airbyte reports totals for the whole job. With several streams the rows of each stream are unknown.
     statistics = _statistics(job) if len(names) == 1 else {}
     inputs, outputs = [], []
     for stream, (read, written) in names.items():
@@ -130,7 +131,7 @@ def _columns(hook: AirbyteHook, source_id: str, destination_id: str) -> dict[Str
     for each in hook.run(resources.list_streams(source_id, destination_id, retry=NO_RETRY)):
         names = [".".join(map(str, path)) for path in each.get("propertyFields") or ()]
         fields = [SchemaDatasetFacetFields(name=name) for name in names]
-        # The API does write it that way.
+        # The API spells this key in lower case.
         stream = Stream(str(each.get("streamName") or ""), str(each.get("streamnamespace") or ""))
         found[stream] = SchemaDatasetFacet(fields=fields)
     return found

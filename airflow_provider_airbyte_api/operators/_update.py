@@ -1,4 +1,4 @@
-"""The operator that switches an Airbyte connection on and off, and changes its schedule."""
+"""The operator that activates or deactivates an Airbyte connection, and changes its schedule."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class AirbyteUpdateConnectionOperator(BaseOperator):
 
     @short_traceback
     def execute(self, context: Context) -> dict[str, Any]:
-        """Change what is different, and return how the connection is now."""
+        """Update the values that differ, and return the updated connection."""
         from airflow_provider_airbyte_api.api.connection_update import parse_update, update_connection
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 

@@ -1,8 +1,8 @@
-"""Operators: run a sync, clear a connection, cancel a job, change a connection, and list what there is in an Airbyte.
+"""Operators that run a sync, clear or update a connection, cancel a job, and list an Airbyte's resources.
 
-All are to be imported from here; some are written in modules beside this one.
+Import all operators from this module. Some are defined in other modules of this package.
 
-Only what declares a task is imported with this module, for it is imported each time that a DAG file is parsed.
+This module imports only what declaring a task needs, because it is imported each time that a DAG file is parsed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _WRITTEN_IN = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the operators of other modules when they are asked for: a DAG file pays only for those that it uses."""
+    """Import the operators of other modules on first access, so that a DAG file loads only those that it uses."""
     if name not in __all__ or name == "AirbyteSyncOperator":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
@@ -143,7 +143,7 @@ class AirbyteJobOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> AirbyteHook:
-        """The hook that this task talks through."""
+        """The hook of this task, created on first use."""
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
         return AirbyteHook(self.airbyte_conn_id)
@@ -152,21 +152,21 @@ class AirbyteJobOperator(BaseOperator):
 
     @short_traceback
     def execute(self, context: Context) -> dict[str, Any]:
-        """Follow the job of an earlier try, or start one; wait for its end, or leave that to the trigger."""
+        """Follow the job of an earlier attempt or start one, then wait until it has finished, or defer."""
         return self._execution(context).run()
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger has waited for this task's job: return the result, or raise what the event brings."""
+        """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
         return self._execution(context).resume(event)
 
     @short_traceback
     def execute_after_blocker(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin anew after the trigger has waited for another job of the connection, however that ended."""
+        """Run again after the trigger has waited for another job of the connection to finish with any status."""
         return self._execution(context).resume_after_blocker(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Do as Airflow does, and cancel the job if Airflow has ended the deferral because its timeout has passed."""
+        """Resume as Airflow does, and cancel the job if Airflow has ended the deferral because of its timeout."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
@@ -177,9 +177,9 @@ class AirbyteJobOperator(BaseOperator):
     def on_kill(self) -> None:
         """Cancel the job that this task waits for in a worker.
 
-        If it is killed while it starts the job, that is cancelled as soon as it is known, if there is time left;
-        else the next try finds it. Airflow 2 also calls this, and never resumes the task, if ``execution_timeout`` has
-        passed when the deferral ends.
+        If the task is killed while it starts the job, it cancels the job as soon as its ID is known. If there is not
+        enough time for that, the next attempt finds the job. Airflow 2 also calls this, and never resumes the task, if
+        ``execution_timeout`` has passed when the deferral ends.
         """
         self.killed = True
         if self._run is not None:
@@ -199,7 +199,7 @@ class AirbyteJobOperator(BaseOperator):
 
 
 def _is_timeout_of_a_deferral(error: Exception, next_kwargs: dict[str, Any] | None) -> bool:
-    """Tell whether Airflow has ended a deferral because its time was over."""
+    """Return True if Airflow has ended a deferral because of its timeout."""
     name = type(error).__name__  # they live in another module on Airflow 2
     reason = str((next_kwargs or {}).get("error", ""))
     return name == "TaskDeferralTimeout" or (name == "TaskDeferralError" and "timeout" in reason.lower())
@@ -304,11 +304,11 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Return what was read and written. Only OpenLineage asks for it."""
+        """Return the datasets that the sync read and wrote. Airflow's OpenLineage provider calls this."""
         from airflow_provider_airbyte_api.operators._openlineage import get_lineage
 
         return get_lineage(self._run, columns=self.emit_schema_facet)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
-        """Return what was to be read and written, and why it failed."""
+        """Return the datasets and the job of a failed sync. Airflow's OpenLineage provider calls this."""
         return self.get_openlineage_facets_on_complete(task_instance)

@@ -1,9 +1,9 @@
-"""The asset events of a sync that has succeeded: one for each asset, however many tasks waited for the sync.
+"""The asset events of a successful sync: one for each asset, however many tasks waited for the sync.
 
-An event is emitted by declaring its asset as an outlet of the task at its end. Airflow does that without ever creating
-an asset, so that nothing can conflict. (Events under an asset alias create the asset in the transaction that sets the
-task's state: of two tasks that end together on an asset that is new to Airflow, one is failed by that.) Only assets
-that a DAG names are known to Airflow, and a DAG names each asset that it waits for: no DAG misses an event.
+A task emits an event by adding its asset to the task's outlets before the task ends. Airflow then records the event
+without creating an asset, so no conflict is possible. Events under an asset alias create the asset in the transaction
+that sets the task's state. If two tasks end together on an asset that is new to Airflow, that fails one of them.
+Airflow knows only assets that a DAG names, and a DAG names each asset that it waits for. So no DAG misses an event.
 """
 
 from __future__ import annotations
@@ -25,26 +25,28 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
 
 OWNER_HEAD_START = 5.0
-"""Seconds that a task which only attached to the sync leaves to the task that started it."""
+"""Seconds that a task which only attached to the sync waits for the task that started it."""
 
 MAX_JITTER = 5.0
-"""Seconds over which attached tasks spread out, so that the first one is seen by the others."""
+"""Maximum random delay of attached tasks in seconds, so that the others see the event of the first one."""
 
 POLL_INTERVAL = 1.0
-"""Seconds between two polls for an event of another task."""
+"""Seconds between two polls for another task's event."""
 
 CLAIM_SETTLE_TIME = 1.5
-"""Seconds after which a claim that was written at the same moment as another one can be seen to have lost."""
+"""Seconds after which a task can see whether a concurrent claim has replaced its own."""
 
 CLOCK_TOLERANCE = timedelta(hours=1)
-"""How far the clocks of Airbyte and Airflow may be apart."""
+"""Maximum difference between the clocks of Airbyte and Airflow."""
 
 
 class AssetEvents:
-    """The events of one job, which has succeeded.
+    """The asset events of one successful job.
 
-    :param facts: what the events tell of the job: see :func:`~..api.outcome.build_asset_event_extra`.
-    :param owned: True if this task started the job; False if it attached to it, so that others emit its events, too.
+    :param task: The operator, whose ``outlets`` are extended.
+    :param context: The task's context.
+    :param facts: The extra of the events: see :func:`~..api.outcome.build_asset_event_extra`.
+    :param owned: True if this task started the job. False if it attached to it, so other tasks may emit the events.
     """
 
     def __init__(self, task: AirbyteJobOperator, context: Context, facts: Mapping[str, Any], *, owned: bool) -> None:
@@ -56,10 +58,10 @@ class AssetEvents:
         self._owned = owned
 
     def emit(self, connection_uri: str | None, stream_uris: Iterable[str] = ()) -> None:
-        """Let Airflow record the events that no other task has emitted. It never raises.
+        """Emit the events that no other task has emitted. It never raises.
 
-        :param connection_uri: the asset that stands for the connection; None: only the task's own ``outlets``.
-        :param stream_uris: the assets that stand for its streams.
+        :param connection_uri: URI of the connection's asset. None: emit only on the task's own ``outlets``.
+        :param stream_uris: URIs of the streams' assets.
         """
         if self._outlet_events is None:
             return
@@ -69,7 +71,7 @@ class AssetEvents:
             known = {asset.uri for asset in declared}
             named = [] if connection_uri is None else _declared_assets(connection_uri, stream_uris, known)
             emitted_before = self._emitted_before([*declared, *(group[0] for group in named)])
-        except Exception as error:  # noqa: BLE001 - the sync has succeeded, whatever else fails
+        except Exception as error:  # noqa: BLE001 - the sync has succeeded, so the task must not fail
             self._task.log.warning(
                 "Asset events skipped: Airflow cannot tell which DAGs wait for them. The sync itself succeeded. %s: %s",
                 type(error).__name__,
@@ -87,11 +89,11 @@ class AssetEvents:
             self._outlet_events[asset].extra.update(self._extra)
 
     def _emitted_before(self, assets: Sequence[Asset]) -> list[Asset]:
-        """Return which of ``assets`` need no event of this task, because another task emits it.
+        """Return the ``assets`` that need no event from this task, because another task emits it.
 
-        A task that started the job polls once; one that attached to it waits for that task first. Several that come
-        together agree on one of them: those that attached to a job that no task has started, and those that all seem to
-        have started it, because Airbyte answers a request for a sync with the one that is pending.
+        A task that started the job polls once. A task that attached to it first waits for the task that started it.
+        Concurrent tasks agree on one of them. Those are tasks that attached to a job which no task has started, and
+        tasks that all appear to have started it, because Airbyte returns a pending sync when another one is requested.
         """
         pollable = [asset for asset in assets if _airflow_compat.can_limit_events() or asset.name != SYNCS_ASSET]
         until = time.monotonic() + (0.0 if self._owned else OWNER_HEAD_START + random.uniform(0, MAX_JITTER))  # noqa: S311
@@ -113,9 +115,10 @@ class AssetEvents:
         )
 
     def _claimed_by_others(self, assets: Sequence[Asset]) -> list[Asset]:
-        """Return which of ``assets`` another task has claimed; claim the others for this one.
+        """Return the ``assets`` that another task has claimed, and claim the others for this task.
 
-        That is Fischer's mutual exclusion: write, wait longer than a write takes, and see whether it still stands.
+        This is Fischer's mutual exclusion: write a claim, wait longer than a write takes, and check that it is still
+        there.
         """
         stores = [(asset, store) for asset in assets if (store := _airflow_compat.asset_state(asset)) is not None]
         if not stores:
@@ -125,7 +128,7 @@ class AssetEvents:
         claim = {"job": job, "task": f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"}
 
         def is_lost(store: Any) -> bool:
-            """Tell whether a claim of another task on this job stands. One on another job takes nothing away."""
+            """Return True if another task has claimed the events of this job. Claims for other jobs do not count."""
             standing = store.get(key)
             return isinstance(standing, dict) and standing.get("job") == job and standing != claim
 
@@ -141,9 +144,10 @@ class AssetEvents:
 
 
 def _declared_assets(connection_uri: str, stream_uris: Iterable[str], known: set[str]) -> list[list[Asset]]:
-    """Return the assets that a DAG names, none twice, in groups whose events come together.
+    """Return the assets that a DAG names, without duplicates, in groups whose events are emitted together.
 
-    These are the connection with what stands for all syncs, and the streams: not every task emits the latter.
+    One group is the connection's asset with the asset for all syncs. The other is the streams' assets, which not every
+    task emits.
     """
     all_syncs = None if SYNCS_ASSET in known else _airflow_compat.active_asset(name=SYNCS_ASSET)
     of_connection = [*_active([connection_uri], known), *([] if all_syncs is None else [all_syncs])]

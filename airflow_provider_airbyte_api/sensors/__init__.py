@@ -1,1 +1,1 @@
-"""What a DAG author writes down to wait for something in Airbyte."""
+"""Airflow sensors for Airbyte."""

@@ -1,6 +1,6 @@
-"""Sensors: wait for a job that somebody else started, or for fresh data.
+"""Sensors that wait for a job which was started elsewhere, or for fresh data.
 
-Only what declares a task is imported with this module, for it is imported each time that a DAG file is parsed.
+This module imports only what declaring a task needs, because it is imported each time that a DAG file is parsed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 class _AirbyteSensor(BaseSensorOperator):
-    """What all sensors of this package have in common."""
+    """Base class of this package's sensors."""
 
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
     ui_color = "#e5e4ff"
@@ -92,26 +92,26 @@ class _AirbyteSensor(BaseSensorOperator):
 
     @cached_property
     def hook(self) -> AirbyteHook:
-        """The hook that this task talks through."""
+        """The hook of this task, created on first use."""
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
         return AirbyteHook(self.airbyte_conn_id)
 
     def _retry(self) -> RetryPolicy:
-        """Return how to repeat the requests before a deferral."""
+        """Return the retry policy of the requests before a deferral."""
         from airflow_provider_airbyte_api.api.backoff import while_unreachable
 
         return while_unreachable(min(self.unreachable_timeout, float(self.timeout)))
 
     def _recall_earlier_pokes(self, context: Context) -> None:
-        """Count what an earlier poke saw: with ``mode="reschedule"`` each one runs in a process of its own."""
+        """Restore whether an earlier poke ran: with ``mode="reschedule"`` each poke runs in a separate process."""
         if self.reschedule and not self._polled:
             from airflow_provider_airbyte_api._airflow_compat import was_rescheduled
 
             self._polled = was_rescheduled(context)
 
     def _poll(self, flow: Flow[T]) -> T | None:
-        """Return what a look brings. That Airbyte is away is no reason to fail, for a while: None."""
+        """Return the result of a poll, or None during an outage of at most ``unreachable_timeout``."""
         from airflow_provider_airbyte_api.api.flow import ANSWERS_AGAIN
         from airflow_provider_airbyte_api.exceptions import AirbyteError, is_recoverable_while_waiting, unreachable_for
 
@@ -121,7 +121,7 @@ class _AirbyteSensor(BaseSensorOperator):
             moment = time.time()
             if self._unreachable_since is None:
                 self._unreachable_since = moment
-            # A web page is no reason to wait for what nobody has seen before.
+            # Before the first successful poll, an HTML page in place of a response is not worth waiting for.
             may_pass = is_recoverable_while_waiting(error) if self._polled else error.retryable
             if not may_pass:
                 raise
@@ -137,7 +137,7 @@ class _AirbyteSensor(BaseSensorOperator):
         return found
 
     def _parse_event(self, context: Context, event: dict[str, Any] | None) -> JobEvent | None:
-        """Return what a trigger says, or raise what went wrong; None if that is of another try, and all begins anew."""
+        """Return a trigger's event or raise its error; None if it is a failure of another attempt, to run again."""
         from airflow_provider_airbyte_api.exceptions import AirbyteJobTimeoutError
         from airflow_provider_airbyte_api.triggers import _payloads
 
@@ -145,7 +145,7 @@ class _AirbyteSensor(BaseSensorOperator):
         if woken.is_stale_failure(context):
             return None
         if isinstance(woken.error, AirbyteJobTimeoutError):
-            # What Airflow raises where a sensor that pokes is out of time. It is not retried.
+            # The same error as Airflow raises at the timeout of a poking sensor. It is not retried.
             raise AirflowSensorTimeout(str(woken.error))
         if woken.error is not None:
             raise woken.error
@@ -153,7 +153,7 @@ class _AirbyteSensor(BaseSensorOperator):
 
     @contextmanager
     def _apply_soft_fail(self) -> Iterator[None]:
-        """Skip the task for a job that failed, if told so. Airflow does that only where a sensor was deferred."""
+        """Skip the task for a failed job with ``soft_fail`` or ``never_fail``. Airflow does so only if deferred."""
         from airflow_provider_airbyte_api.exceptions import AirbyteJobError
 
         try:
@@ -164,7 +164,7 @@ class _AirbyteSensor(BaseSensorOperator):
             raise
 
     def _push_links(self, context: Context, connection: Connection, job_id: int | None) -> dict[str, Any]:
-        """Let the links lead to the connection and the job, and return what a trigger hands on."""
+        """Push the links to the connection and the job, and return the metadata for a trigger."""
         workspace_id = connection.workspace_id
         connection_url = self.hook.connection_url(workspace_id, connection.connection_id)
         job_url = None if job_id is None else self.hook.job_url(workspace_id, connection.connection_id, job_id)
@@ -179,7 +179,7 @@ class _AirbyteSensor(BaseSensorOperator):
         return JobContext(connection.get("name", ""), job_url, looks)
 
     def _complete(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
-        """Return the result of a job that is finished, or raise what its end means."""
+        """Return the result of a finished job, or raise the error of its status."""
         from airflow_provider_airbyte_api.api.outcome import build_result, raise_unless_succeeded, summarize
 
         context = self._job_context(job, connection, looks)
@@ -190,11 +190,11 @@ class _AirbyteSensor(BaseSensorOperator):
 
 
 class AirbyteJobSensor(_AirbyteSensor):
-    """Waits until an Airbyte job has succeeded, and fails if it ends otherwise.
+    """Waits until an Airbyte job has succeeded, and fails if it finishes with another status.
 
-    It returns what an :class:`~..operators.airbyte.AirbyteSyncOperator` does, and has its links. It never cancels the
-    job. All of Airflow's own sensor parameters hold; ``timeout`` counts from the first look, ``soft_fail`` skips the
-    task whether the job fails or the time is over.
+    Returns the same dict as :class:`~..operators.airbyte.AirbyteSyncOperator`, and has its links. It never cancels the
+    job. Airflow's sensor parameters apply: ``timeout`` counts from the first poll, and ``soft_fail`` skips the task if
+    the job fails or at the timeout.
 
     :param job_id: ID of the job: a number, or a template that renders to one (templated).
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
@@ -229,7 +229,7 @@ class AirbyteJobSensor(_AirbyteSensor):
 
     @short_traceback
     def execute(self, context: Context) -> Any:
-        """Wait for the job here, or leave that to the trigger unless it is finished already."""
+        """Wait for the job in the worker, or defer unless it has already finished."""
         from airflow_provider_airbyte_api.api import jobs
 
         if not self.deferrable:
@@ -241,7 +241,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         return self._defer(context, job, connection)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the job once. That Airbyte is away is no reason to fail, for a while."""
+        """Poll the job once. An outage of at most ``unreachable_timeout`` does not fail the task."""
         from airflow_provider_airbyte_api.api import jobs
         from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 
@@ -256,7 +256,7 @@ class AirbyteJobSensor(_AirbyteSensor):
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger: return the result, or raise what the event brings."""
+        """Resume after the trigger has fired: return the result, or raise the event's error."""
         woken = self._parse_event(context, event)
         if woken is None:
             return cast("dict[str, Any]", self.execute(context))
@@ -264,7 +264,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         return self._complete(job, woken.metadata, woken.poll_count)
 
     def _connection_of(self, context: Context, job: Job) -> dict[str, Any]:
-        """Return what a job does not tell, its connection's name and workspace, and let the links lead there."""
+        """Return the name and the workspace of the job's connection, and push the links."""
         from airflow_provider_airbyte_api.api.backoff import NO_RETRY
         from airflow_provider_airbyte_api.api.resources import get_connection
         from airflow_provider_airbyte_api.exceptions import AirbyteError
@@ -367,7 +367,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     @short_traceback
     def execute(self, context: Context) -> Any:
-        """Wait for fresh data here, or leave that to the trigger unless it is there already."""
+        """Wait for fresh data in the worker, or defer unless the data is already fresh."""
         if not self.deferrable:
             return super().execute(context)
         found = self.poke(context)
@@ -376,14 +376,14 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         return self._defer(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once whether there is a fresh sync."""
+        """Poll once for a fresh sync."""
         from airflow_provider_airbyte_api.api.freshness import check_freshness
         from airflow_provider_airbyte_api.api.outcome import JobContext
 
         self._recall_earlier_pokes(context)
         demand = self._criteria(context)
         is_the_first_look = self._connection is None
-        # A look without a request would end an outage.
+        # A poll without a request would count as the end of an outage.
         connection = self._connection or self._poll(self._resolve_connection())
         if connection is None:
             return PokeReturnValue(is_done=False)
@@ -403,7 +403,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger: return the result, or raise what the event brings."""
+        """Resume after the trigger has fired: return the result, or raise the event's error."""
         woken = self._parse_event(context, event)
         if woken is None:
             return cast("dict[str, Any]", self.execute(context))
@@ -414,7 +414,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         return self._complete(job, woken.metadata, woken.poll_count)
 
     def _resolve_connection(self, retry: RetryPolicy | None = None) -> Flow[Connection]:
-        """Return the Airbyte connection; it is looked up once in each process."""
+        """Return the Airbyte connection. It is resolved once in each process."""
         from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 
         if self._connection is None:

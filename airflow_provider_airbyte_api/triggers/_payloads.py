@@ -1,16 +1,16 @@
-"""What a trigger tells the task that it wakes: the one place that writes such an event, and the one that reads it.
+"""The event payload of the triggers that tasks defer to. This module alone builds and parses it.
 
 ::
 
     {"status": "succeeded" | "failed" | "cancelled" | "timeout" | "error",
      "job_id": 12345,
-     "job": {…the job, with those fields of the API that are known here…} | None,
+     "job": {…the job, with the fields of the API that this package knows…} | None,
      "poll_count": 17,
      "error": {"type": "AirbyteUnreachableError", "message": "…", "fields": {…}} | None,
-     "metadata": {…what the task gave the trigger for itself…}}
+     "metadata": {…the metadata that the task passed to the trigger…}}
 
-Airflow encodes an event as MessagePack and stores it as JSON; one that cannot be encoded would end the triggerer. So
-an event holds nothing but what :mod:`~.api.safe` lets pass.
+Airflow encodes an event as MessagePack and stores it as JSON. An event that cannot be encoded would end the triggerer,
+so an event holds only values that :mod:`~airflow_provider_airbyte_api.api.safe` accepts.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 MAX_METADATA = 100_000
-"""Items, and characters of a text, in what a task hands on to itself. It is the task's own, and may be long."""
+"""Maximum items, and characters of a string, in the metadata. The task itself wrote it, so it may be long."""
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """A job that is finished, or the ``error`` that ended the wait. ``job`` is None if the event has none."""
+    """A finished job, or the ``error`` that ended the wait. ``job`` is None if the event has no job."""
 
     job_id: int
     job: Job | None = None
@@ -48,7 +48,7 @@ class JobEvent:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def is_stale_failure(self, context: Context) -> bool:
-        """Tell whether it ended an earlier try, and not well: Airflow 3.0 hands a retry the same event once more."""
+        """Return True for a failure of an earlier attempt: Airflow 3.0 passes its event to the retry again."""
         is_well = self.error is None and (self.job is None or self.job.status == JobStatus.SUCCEEDED)
         return not is_well and self.metadata.get("try_number", try_number_of(context)) != try_number_of(context)
 
@@ -67,7 +67,7 @@ def job_payload(waited: WaitResult, metadata: Mapping[str, Any]) -> dict[str, An
 
 
 def error_payload(job_id: int, error: AirbyteError, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the event for a wait that ended without the job's end."""
+    """Return the event for a wait that ended before the job finished."""
     return {
         "status": "timeout" if isinstance(error, AirbyteJobTimeoutError) else "error",
         "job_id": safe_int(job_id, 0) or 0,
@@ -79,9 +79,10 @@ def error_payload(job_id: int, error: AirbyteError, metadata: Mapping[str, Any])
 
 
 def parse(event: object) -> JobEvent:
-    """Return what ``event`` says.
+    """Parse the event of a trigger.
 
-    :raises AirbyteTriggerEventError: if it is no event of ours. It fails closed: nothing unknown is ever success.
+    :param event: The event that Airflow passes to the task.
+    :raises AirbyteTriggerEventError: If the event is invalid. An unknown event never counts as success.
     """
     if not isinstance(event, dict):
         raise _invalid(event, "no dict")
@@ -108,7 +109,7 @@ def parse(event: object) -> JobEvent:
 
 
 def try_number_of(context: Context) -> int:
-    """Return which try of the task this is."""
+    """Return the number of the task's attempt, from 1."""
     ctx: Any = context
     return int(getattr(ctx.get("ti"), "try_number", 1) or 1)
 

@@ -1,4 +1,4 @@
-"""Looking up Airflow connections from an event loop, once for all triggers that need the same one."""
+"""A cache of Airflow connections for an event loop: triggers with the same connection share one lookup."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_s
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
 
 SETTINGS_TTL = 60.0
-"""Seconds that a looked-up connection is used for newcomers."""
+"""Seconds for which a loaded connection is reused."""
 
 
 async def get_settings(airbyte_conn_id: str, *, rejected: ClientConfig | None = None) -> ClientConfig:
-    """Return what the Airflow connection says, looked up within the last minute.
+    """Return the settings of the Airflow connection, loaded within the last minute.
 
-    It never blocks the event loop, and a thousand triggers that start together look it up once.
+    It never blocks the event loop. Triggers that start together share one lookup.
 
-    :param other_than: what it said, and Airbyte refused: it is looked up anew, unless somebody did already.
+    :param airbyte_conn_id: ID of the Airflow connection.
+    :param rejected: Settings whose credentials Airbyte has rejected. The connection is loaded again unless the cache
+        already holds different settings. Default: None.
     """
     lookups = _LOOKUPS.setdefault(asyncio.get_running_loop(), {})
     lookup = lookups.get(airbyte_conn_id)
@@ -37,7 +39,7 @@ async def get_settings(airbyte_conn_id: str, *, rejected: ClientConfig | None = 
 
 
 class _Lookup:
-    """A look-up, under way or done."""
+    """A lookup, in progress or completed."""
 
     def __init__(self) -> None:
         self.began = CLOCK.time()

@@ -1,10 +1,9 @@
-"""Arguments of triggers: strict where a person gives them, tolerant where Airflow reads them from a row of its table.
+"""Parsing of triggers' arguments: strict for arguments from code, tolerant for a row of Airflow's trigger table.
 
-A triggerer may run another version of this package than the worker that wrote the row, and a row may be written by
-hand. Airflow's triggerer catches a ``TypeError`` from a trigger's constructor; any other exception ends the whole
-process, again after each restart. So a row never raises: keywords that this version does not know are ignored, and a
-value that cannot be used is reported by the trigger's event. An author who builds a trigger still gets an error at
-once, and it is a ``TypeError``, too.
+A triggerer may run another version of this package than the worker that wrote the row. A row may also be written by
+hand. Airflow's triggerer catches a ``TypeError`` from a trigger's constructor. Any other exception ends the process,
+again after each restart. So arguments from a row never raise: unknown keywords are ignored, and the trigger's event
+reports an invalid value. Arguments from code raise at once, with an error that is also a ``TypeError``.
 """
 
 from __future__ import annotations
@@ -16,22 +15,24 @@ from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 FROM_ROW = {"from_row": True}
-"""What :meth:`serialize` adds, so that a constructor knows that it reads a row."""
+"""The argument that :meth:`serialize` adds, so that a constructor knows that its arguments come from a row."""
 
 
 class _ArgumentError(AirbyteConfigError, TypeError):
-    """An argument of a trigger that cannot be used."""
+    """An argument of a trigger is invalid."""
 
 
 def check_arguments(
     kind: str, unknown: Mapping[str, Any], read: Callable[[], None], log: Any, *, from_row: bool
 ) -> AirbyteConfigError | None:
-    """Return why the arguments of a row cannot be used; None if they can.
+    """Return the error in the arguments of a row, or None if they are valid.
 
-    :param kind: the trigger's class.
-    :param unknown: keywords that this version does not know. They are ignored in a row.
-    :param read: sets the attributes, and raises ``AirbyteConfigError`` for a value that cannot be used.
-    :raises AirbyteConfigError: what a row returns, if the arguments are no row's. It is a ``TypeError``, too.
+    :param kind: Name of the trigger's class.
+    :param unknown: Keywords that this version does not know. In a row they are ignored.
+    :param read: Sets the attributes, and raises ``AirbyteConfigError`` for an invalid value.
+    :param log: The trigger's logger.
+    :param from_row: Whether the arguments come from a row.
+    :raises AirbyteConfigError: If an argument is invalid and does not come from a row. It is also a ``TypeError``.
     """
     names = ", ".join(sorted(map(str, unknown)))
     try:
@@ -51,9 +52,9 @@ def check_arguments(
 
 
 def parse_seconds(value: object, name: str) -> float:
-    """Return ``value`` as a number of seconds, also if it is written as text.
+    """Return ``value``, a number or a string with one, as a number of seconds.
 
-    :raises AirbyteConfigError: if it is no finite number.
+    :raises AirbyteConfigError: If it is not a finite number.
     """
     number = safe_float(value)
     if number is None and isinstance(value, str):
@@ -67,12 +68,12 @@ def parse_seconds(value: object, name: str) -> float:
 
 
 def parse_optional_seconds(value: object, name: str) -> float | None:
-    """Return ``value`` as a number of seconds, or None; see :func:`seconds`."""
+    """Return ``value`` as a number of seconds, or None; see :func:`parse_seconds`."""
     return None if value is None else parse_seconds(value, name)
 
 
 def parse_interval(value: object, name: str = "poll_interval") -> float:
-    """Return ``value`` as a number of seconds above 0; see :func:`seconds`."""
+    """Return ``value`` as a number of seconds above 0; see :func:`parse_seconds`."""
     number = parse_seconds(value, name)
     if number <= 0:
         raise AirbyteConfigError(f"{name} is {safe_repr(value)}, expected a number of seconds above 0, such as 30.")
@@ -80,9 +81,9 @@ def parse_interval(value: object, name: str = "poll_interval") -> float:
 
 
 def parse_text(value: object, name: str) -> str:
-    """Return ``value``.
+    """Return ``value`` if it is a string.
 
-    :raises AirbyteConfigError: if it is no text.
+    :raises AirbyteConfigError: If it is not a string.
     """
     if not isinstance(value, str):
         raise AirbyteConfigError(f"{name} is {safe_repr(value)}, expected a text.")
@@ -90,9 +91,9 @@ def parse_text(value: object, name: str) -> str:
 
 
 def parse_json_object(value: object, name: str) -> dict[str, Any]:
-    """Return ``value`` as a JSON object; None is an empty one.
+    """Return ``value`` as a dict; None becomes an empty dict.
 
-    :raises AirbyteConfigError: if it is something else.
+    :raises AirbyteConfigError: If it is neither a mapping nor None.
     """
     if value is None:
         return {}
