@@ -1,12 +1,13 @@
-"""One watch per Airbyte in a triggerer: all who wait for a job there share its session, its token and its polls.
+"""The shared polling service: all waiters for one Airbyte in a triggerer share a session, a token and polls.
 
-An event loop has one :class:`~.service.PollingService` for each Airbyte (the same API root, credentials and limits),
-and it lives as long as somebody waits. In it, each workspace is polled by itself (:class:`~.poller.Poller`):
+An event loop has one :class:`~.service.PollingService` for each Airbyte (the same API root, credentials and limits). It
+exists as long as it has users. Each workspace has a separate :class:`~.poller.Poller`:
 
-- a few jobs are asked for one by one, each when it is due;
-- more of them are covered by *one* list of what changed since the last poll, by the server's own clock, and with an
-  overlap. A job counts as covered only once a list has shown it; until then it is asked for by its id;
-- a slow sweep looks at all of them, in case a change was never listed.
+- A few jobs are polled one by one, each when it is due.
+- More jobs are covered by *one* list of the changes since the last poll, by the server's clock and with an overlap. A
+  job counts as covered once a list has contained it. Until then it is polled by its ID.
+- A slow sweep polls all jobs, in case a list has missed a change.
 
-Who waits is woken only by news of its own job, so that a poll costs what changed, and not what waits.
+A waiter wakes up only for an update of its own job. So the cost of a poll depends on the changes, not on the number of
+waiters.
 """

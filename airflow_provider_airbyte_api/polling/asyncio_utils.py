@@ -1,4 +1,4 @@
-"""Small things that every part of a watch needs of its event loop."""
+"""Helpers for asyncio that the modules of this package share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 YIELD_EVERY = 50
-"""How many are woken at once, before the event loop gets to do something else."""
+"""Number of waiters that are woken before the event loop can run other tasks."""
 
 
 def create_background_task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run a coroutine as a task that belongs to nobody: it neither logs as one who waits, nor is cancelled with it."""
+    """Run a coroutine as a detached task: it does not log in its creator's context and is not cancelled with it."""
     task = contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
     _BACKGROUND_TASKS.add(task)
     task.add_done_callback(_BACKGROUND_TASKS.discard)
@@ -23,12 +23,12 @@ def create_background_task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]
 
 
 def forget_closed_loops() -> None:
-    """Let go of tasks whose event loop was closed with them under way: nobody ends them any more."""
+    """Drop tasks whose event loop was closed while they were running. They can no longer finish."""
     _BACKGROUND_TASKS.difference_update([task for task in _BACKGROUND_TASKS if task.get_loop().is_closed()])
 
 
 async def yield_every(number: int) -> None:
-    """Let the event loop turn, once in a while."""
+    """Yield to the event loop if ``number`` completes a group of :data:`YIELD_EVERY` items."""
     if number % YIELD_EVERY == YIELD_EVERY - 1:
         await asyncio.sleep(0)
 
@@ -37,7 +37,7 @@ async def acquired(semaphore: asyncio.Semaphore, seconds: float) -> bool:
     """Acquire ``semaphore`` and return True, or False if that takes longer than ``seconds``."""
     if not semaphore.locked():
         return await semaphore.acquire()
-    # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation, and what was acquired with it.
+    # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation and leak the acquired semaphore.
     acquiring = asyncio.ensure_future(semaphore.acquire())
     try:
         await asyncio.wait({acquiring}, timeout=seconds)
@@ -52,11 +52,11 @@ async def acquired(semaphore: asyncio.Semaphore, seconds: float) -> bool:
 
 
 async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return what ``coroutine`` returns; it is cancelled if that takes longer than ``seconds``.
+    """Return the result of ``coroutine``, which is cancelled after ``seconds``.
 
-    :raises TimeoutError: if it does.
+    :raises TimeoutError: If it has not finished by then.
     """
-    # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
+    # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
     task = asyncio.ensure_future(coroutine)
     try:
         await asyncio.wait({task}, timeout=seconds)
@@ -69,9 +69,9 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def jitter_factor() -> float:
-    """Return a factor for a pause, so that many watches do not poll together; never above 1, for that would be late."""
+    """Return a random factor for a delay, so that many pollers do not poll together. It is at most 1, never late."""
     return random.uniform(0.85, 1.0)  # noqa: S311 - no secret
 
 
 _BACKGROUND_TASKS: set[asyncio.Task[Any]] = set()
-"""What is detached now: an event loop itself holds its tasks by a weak reference only."""
+"""The running detached tasks. An event loop keeps only weak references to its tasks."""

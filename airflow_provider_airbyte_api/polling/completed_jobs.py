@@ -1,4 +1,4 @@
-"""The jobs of a workspace that finish, for all who want to hear of them: one poll, however many listen."""
+"""The stream of completed jobs of a workspace: one poll for any number of subscribers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.polling.asyncio_utils import create_background
 from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP, RunFlow, repeats
 
 MAX_PAGES = 300
-"""Pages of a list that one poll reads at the most: after a long outage there may be many."""
+"""Maximum pages of a list that one poll fetches. After a long outage there may be many."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 class CompletedBatch:
     """The jobs that had finished by ``server_time``, in seconds since the epoch by the server's clock.
 
-    They are those since a moment before the last batch, the oldest first: some may have been in that one.
+    Batches overlap, so some of the jobs may have been in the previous one. The oldest job comes first.
     """
 
     jobs: list[Job]
@@ -37,7 +37,7 @@ class CompletedBatch:
 
 
 class Subscription:
-    """One who wants to hear of finished jobs."""
+    """A subscription to completed jobs."""
 
     def __init__(self, since: float | None, interval: float) -> None:
         self.since = since
@@ -46,9 +46,9 @@ class Subscription:
         self._said: asyncio.Queue[CompletedBatch | AirbyteError] = asyncio.Queue()
 
     async def next(self) -> CompletedBatch:
-        """Return the next batch, which may be an empty one.
+        """Return the next batch, which may be empty.
 
-        :raises AirbyteError: if Airbyte cannot tell.
+        :raises AirbyteError: If the poll failed.
         """
         item = await self._said.get()
         if isinstance(item, AirbyteError):
@@ -56,12 +56,12 @@ class Subscription:
         return item
 
     def deliver(self, item: CompletedBatch | AirbyteError) -> None:
-        """Take in what came of a poll. An error is raised by each who hears it, and so must be its own."""
+        """Queue the result of a poll. Each subscriber raises an error itself, so each gets its own copy."""
         self._said.put_nowait(item if isinstance(item, CompletedBatch) else copy.copy(item))
 
 
 class CompletedJobsStream:
-    """The finished jobs of one workspace; of all workspaces if ``workspace_id`` is None."""
+    """Streams the completed jobs of one workspace; of all workspaces if ``workspace_id`` is None."""
 
     def __init__(self, run_flow: RunFlow, workspace_id: str | None) -> None:
         self._ask = run_flow
@@ -75,22 +75,26 @@ class CompletedJobsStream:
 
     @property
     def is_empty(self) -> bool:
-        """True if nobody listens."""
+        """True if there are no subscriptions."""
         return not self._listeners
 
     def subscribe(self, since: float | None, interval: float) -> Subscription:
-        """Hear of what finished at ``since`` (seconds since the epoch, None: now) or later, every ``interval`` s."""
+        """Return a subscription to the jobs that finish at ``since`` or later.
+
+        :param since: Time in seconds since the epoch; None means now.
+        :param interval: Seconds between two polls.
+        """
         subscription = Subscription(since, interval)
         self._listeners.append(subscription)
         self._woken.set()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Hear no more."""
+        """Remove a subscription."""
         self._listeners.remove(subscription)
 
     def stop(self) -> None:
-        """Drop what is under way."""
+        """Cancel the poll loop."""
         self._serving.cancel()
 
     async def _run(self) -> None:
@@ -109,7 +113,7 @@ class CompletedJobsStream:
         pause = 0.0
         try:
             item = await self._fetch([listener.since for listener in listeners])
-        except Exception as error:  # noqa: BLE001 - a mistake of ours, too: nobody shall listen for ever because of it
+        except Exception as error:  # noqa: BLE001 - a bug in this package must not leave subscribers waiting forever
             pause = self._outage.record_failure(error, CLOCK.time())
             item = error if isinstance(error, AirbyteError) else _mistake(error)
         else:
@@ -123,12 +127,12 @@ class CompletedJobsStream:
             await yield_every(number)
 
     async def _fetch(self, since: list[float | None]) -> CompletedBatch:
-        """Return what has finished since the earliest of these moments; None is now."""
+        """Return the jobs that have finished since the earliest of these times; None means now."""
         now = CLOCK.time()
         earliest = min(now if moment is None else moment for moment in since) - CURSOR_OVERLAP
         batch = await self._finished_since(earliest, now)
         if None in since and batch.server_time - CURSOR_OVERLAP < earliest:
-            # Our clock is ahead: by the server's own, what finished a moment ago is not in there.
+            # The local clock is ahead: by the server's clock, jobs that have just finished are missing in the batch.
             return await self._finished_since(batch.server_time - CURSOR_OVERLAP, now)
         return batch
 
@@ -165,6 +169,6 @@ class CompletedJobsStream:
 
 
 def _mistake(error: Exception) -> AirbyteError:
-    """Return the error for an unexpected exception, which may be none that can be copied."""
+    """Return an ``AirbyteError`` for an unexpected exception, which itself may not be copyable."""
     _LOG.error("Polling the finished jobs failed; polling goes on.", exc_info=error)
     return AirbyteError(f"Polling the finished jobs failed with an unexpected {type(error).__name__}.")

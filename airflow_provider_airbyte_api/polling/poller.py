@@ -1,4 +1,4 @@
-"""The one poll loop for all jobs of a workspace."""
+"""The poll loop for all jobs of a workspace."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from airflow_provider_airbyte_api.polling.waiters import TrackedJob, Waiter
 T = TypeVar("T")
 
 LIST_THRESHOLD = 5
-"""As many jobs of a workspace are cheaper for the server one by one than by a list."""
+"""Up to this number, polling a workspace's jobs one by one is cheaper for the server than listing them."""
 
 CURSOR_OVERLAP = 60.0
-"""Seconds by which two lists of changes overlap: Airbyte's database may show a change a moment after it happened."""
+"""Seconds by which two lists of changes overlap, because Airbyte's database may show a change with a delay."""
 
 SWEEP_INTERVALS = 10
-"""Poll intervals between two sweeps, and until lists are tried again where Airbyte refused them."""
+"""Number of poll intervals between two sweeps, and until the next list after Airbyte has rejected one."""
 
 MAX_SCANS = 2
-"""How often a job that no list has shown is sought among the unfinished ones, before it is only asked for by its id."""
+"""Maximum scans of the unfinished jobs for a job that no list has contained. After that it is polled by its ID."""
 
 MAX_PAGES = 50
-"""Pages of a list that one poll reads at the most; what they do not show is asked for by id."""
+"""Maximum pages of a list that one poll fetches. Jobs that are not on them are polled by ID."""
 
 SCANNED_STATUSES = (JobStatus.RUNNING.value, JobStatus.INCOMPLETE.value, JobStatus.PENDING.value)
-"""The unfinished statuses that every version of Airbyte knows."""
+"""The non-terminal statuses that every version of Airbyte knows."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class RunFlow(Protocol):
-    """Performs a conversation, in its turn."""
+    """A function that runs a flow within the request limit."""
 
     def __call__(self, flow: Flow[T]) -> Awaitable[T]:
-        """Return what the conversation returns."""
+        """Return the result of the flow."""
 
 
 class Poller:
-    """The jobs of one workspace that somebody waits for; of all workspaces if nobody knows which one."""
+    """Polls the jobs of one workspace that have waiters; of all workspaces if ``workspace_id`` is None."""
 
     def __init__(self, run_flow: RunFlow, workspace_id: str | None) -> None:
         self._ask = run_flow
@@ -74,20 +74,20 @@ class Poller:
         self._has_warned = False
         self._spawn(self._run())
 
-    # -- who waits ---------------------------------------------------------------------------------------------
+    # -- waiters -----------------------------------------------------------------------------------------------
 
     @property
     def is_empty(self) -> bool:
-        """True if nobody waits."""
+        """True if there are no waiters."""
         return not self._jobs
 
     @property
     def is_unreachable(self) -> bool:
-        """True if Airbyte did not list anything when it was last asked to."""
+        """True if the last list request failed."""
         return self._outage.failures > 0
 
     def subscribe(self, job_id: int, interval: float, first_poll_at: float) -> Waiter:
-        """Wait for a job, which is looked at for the first time at ``first_poll_at``."""
+        """Return a waiter for a job. The job is first polled at ``first_poll_at``, in seconds since the epoch."""
         tracked = self._jobs.get(job_id)
         if tracked is None:
             tracked = self._jobs[job_id] = TrackedJob(job_id, first_poll_at)
@@ -99,7 +99,7 @@ class Poller:
         return waiter
 
     def unsubscribe(self, waiter: Waiter) -> None:
-        """Wait no longer; a look that is under way for this one alone is dropped."""
+        """Remove a waiter. A poll that only this waiter needs is cancelled."""
         waiter.watched.waiters.remove(waiter)
         waiter.watched.recompute()
         if not waiter.watched.waiters:
@@ -108,33 +108,33 @@ class Poller:
                 waiter.watched.poll_task.cancel()
 
     def schedule_wakeup(self, now: float) -> None:
-        """See to it that this is awake at ``moment``."""
+        """Wake up the poll loop at ``now``, in seconds since the epoch, or earlier."""
         if now < self._wakes_at:
             self._wakes_at = now
             self._woken.set()
 
     def stop(self) -> None:
-        """Drop all that is under way."""
+        """Cancel all running tasks."""
         for task in self._tasks:
             task.cancel()
 
-    # -- when to look ------------------------------------------------------------------------------------------
+    # -- when to poll ------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
             self._woken.clear()
             try:
                 self._wakes_at = self._poll_due_jobs(CLOCK.time())
-            except Exception:  # noqa: BLE001 - a mistake of ours: nobody shall wait for ever because of it
+            except Exception:  # noqa: BLE001 - a bug in this package must not leave waiters without an end
                 _LOG.exception("Polling the jobs of workspace %s failed; polling goes on.", self._workspace_id)
                 self._wakes_at = CLOCK.time() + max(self._interval, 1.0)
             await CLOCK.wait_event(self._woken, max(self._wakes_at - CLOCK.time(), 0.0))
 
     def _poll_due_jobs(self, now: float) -> float:
-        """Begin all looks that are due, and return when the next one is."""
+        """Start all polls that are due, and return the time of the next one."""
         by_list = len(self._jobs) > LIST_THRESHOLD and now >= self._list_disabled_until
         if not by_list and self._changed_since is not None:
-            # Nobody will know what changes from now on.
+            # Changes are not listed from now on.
             self._changed_since = None
             self._outage.reset()
             for tracked in self._jobs.values():
@@ -157,7 +157,7 @@ class Poller:
                 next_look = min(next_look, tracked.next_poll_at, tracked.deadline or next_look)
         return next_look
 
-    # -- looking -----------------------------------------------------------------------------------------------
+    # -- polling -----------------------------------------------------------------------------------------------
 
     def _poll_by_id(self, tracked: TrackedJob) -> None:
         if tracked.poll_task is None:
@@ -173,14 +173,14 @@ class Poller:
         except AirbyteError as error:
             self._on_job_error(tracked, error, started_at)
         except Exception as error:  # noqa: BLE001
-            # A mistake of ours concerns those alone who wait for this job.
+            # A bug in this package affects only the waiters for this job.
             _LOG.exception("Polling job %d failed.", tracked.job_id)
             self._on_job_error(
                 tracked, AirbyteError(f"Polling job {tracked.job_id} failed with {_named(error)}."), started_at
             )
         finally:
             tracked.poll_task = None
-        # Not at its due moment alone: somebody's deadline may have come up meanwhile.
+        # Now, and not only at its next poll, because a waiter's deadline may have passed meanwhile.
         self.schedule_wakeup(CLOCK.time())
 
     async def _poll_list(self) -> None:
@@ -195,7 +195,7 @@ class Poller:
                     tracked.next_poll_at = due
         except AirbyteError as error:
             await self._on_list_error(error)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours; the jobs can be asked for one by one
+        except Exception as error:  # noqa: BLE001 - a bug in this package; the jobs can be polled by ID
             _LOG.exception("Polling the list of jobs failed.")
             self._poll_by_id_for_a_while(_named(error))
         finally:
@@ -203,8 +203,8 @@ class Poller:
         self.schedule_wakeup(CLOCK.time())
 
     async def _on_list_error(self, error: AirbyteError) -> None:
-        """Ask for one job by its id, to tell an Airbyte that is away from one that only does not list."""
-        # One that could be asked for the last time: a job may have trouble of its own.
+        """Poll one job by its ID, to distinguish an outage from a failure of lists alone."""
+        # A job whose last poll succeeded, because an error may concern a single job.
         probe = min(self._jobs.values(), key=lambda watched: watched.is_unreachable, default=None)
         if probe is None:
             return
@@ -237,7 +237,7 @@ class Poller:
             return
         self._changed_since = server_time - CURSOR_OVERLAP
         for tracked in self._jobs.values():
-            # That one is not listed tells that it has not changed.
+            # A covered job that is not listed has not changed.
             tracked.poll_count += tracked.is_listed and tracked.last_seen_at < started_at
         if self._outage.failures:
             self._outage.reset()
@@ -264,7 +264,7 @@ class Poller:
             self._sweep = self._spawn(self._sweep_covered(started_at))
 
     async def _sweep_covered(self, started_at: float) -> None:
-        """Look at all that the lists cover, a page in two intervals, and by id at what is not there any more."""
+        """Poll all covered jobs, one page every two intervals, and by ID the jobs that are no longer listed."""
         try:
             covered = [watched for watched in self._jobs.values() if watched.is_listed]
             await self._scan(covered, pause=2 * self._interval)
@@ -272,20 +272,20 @@ class Poller:
                 if watched.last_seen_at < started_at and watched.waiters:
                     self._poll_by_id(watched)
                     await CLOCK.sleep_async(2 * self._interval / LIST_THRESHOLD)
-        except Exception:  # noqa: BLE001 - a mistake of ours
+        except Exception:  # noqa: BLE001 - a bug in this package
             _LOG.exception("Sweeping over the unfinished jobs failed; the next sweep tries again.")
         finally:
             self._sweep = None
             self._swept_at = CLOCK.time()
 
     async def _scan(self, targets: list[TrackedJob], pause: float = 0.0) -> None:
-        """List what is unfinished, until nearly all of ``sought`` were seen, or a look at each would be as cheap."""
+        """List unfinished jobs until nearly all ``targets`` were seen, or polling each by ID is as cheap."""
         started_at = CLOCK.time()
         statuses = dict.fromkeys(
             (*SCANNED_STATUSES, *(watched.job.status for watched in targets if watched.job is not None))
         )
         pages_left = min(len(targets), MAX_PAGES)
-        # What goes wrong here is met again, and told, by the looks that follow.
+        # The polls that follow meet the same error and report it.
         with contextlib.suppress(AirbyteError):
             for status in statuses:
                 for offset in itertools.count(0, PAGE_SIZE):
@@ -310,9 +310,9 @@ class Poller:
         await self._apply(page.rows, listed=True)
 
     async def _apply(self, found: Iterable[Job], *, listed: bool, started_at: float | None = None) -> None:
-        """Take in what Airbyte shows, and wake who waits for what has changed.
+        """Update the tracked jobs from a response, and wake the waiters for jobs that have changed.
 
-        A look that ``began`` before somebody's deadline is none at that deadline.
+        A poll with ``started_at`` before a waiter's deadline does not count as the poll at that deadline.
         """
         now = CLOCK.time()
         for number, job in enumerate(found):
@@ -325,7 +325,7 @@ class Poller:
                 continue
             watched.last_seen_at = now
             if listed and job.is_terminal and job.rows_synced is None:
-                # Some servers leave the numbers out of their lists.
+                # Some servers omit the row counts in their lists.
                 watched.is_listed = False
                 self._poll_by_id(watched)
                 continue
@@ -335,7 +335,7 @@ class Poller:
             watched.outage = None
             watched.notify_all(job, now if started_at is None else started_at)
 
-    # -- when Airbyte is away ----------------------------------------------------------------------------------
+    # -- outages -----------------------------------------------------------------------------------------------
 
     def _on_job_error(self, watched: TrackedJob, error: AirbyteError, started_at: float) -> None:
         now = CLOCK.time()
@@ -373,14 +373,14 @@ class Poller:
 
 
 def repeats(page: Page[Job], previous: list[Job]) -> bool:
-    """Tell whether a page is the one before it once more, as from a server that ignores the offset.
+    """Return True if a page equals the previous one, as from a server that ignores the offset.
 
-    That all of its jobs were on earlier pages is no sign of that: those that change meanwhile move to the top of the
-    list, and push down the others. Nor is a page of rows that cannot be parsed.
+    It is not enough that all of its jobs were on earlier pages: jobs that change meanwhile move to the top of the list
+    and push the others down. A page whose rows cannot be parsed does not count either.
     """
     return bool(page.rows) and page.rows == previous
 
 
 def _named(error: Exception) -> str:
-    """Return an unexpected exception as text; its own words may hold anything."""
+    """Return the class name of an unexpected exception. Its message may contain anything, so it is left out."""
     return f"an unexpected {type(error).__name__}"

@@ -1,4 +1,4 @@
-"""The watch that all triggers of one event loop share for one Airbyte."""
+"""The polling service that all triggers of one event loop share for one Airbyte."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECTION_TTL = 600.0
-"""Seconds that a connection is taken to be as it was."""
+"""Seconds for which a fetched Airbyte connection is reused."""
 
 TURN_TIMEOUT = 300.0
-"""Seconds that a request waits for earlier ones to end."""
+"""Maximum seconds that a request waits for earlier requests to finish."""
 
 _LOG = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
 async def shared_polling_service(settings: ClientConfig) -> AsyncIterator[PollingService]:
-    """Share the watch of this event loop over one Airbyte. The last one who leaves closes its session."""
+    """Yield this event loop's polling service for one Airbyte. The last user closes its session."""
     watches = _SERVICES.setdefault(asyncio.get_running_loop(), {})
     watch = watches.get(settings)
     if watch is None:
@@ -78,14 +78,14 @@ async def shared_polling_service(settings: ClientConfig) -> AsyncIterator[Pollin
 
 
 def _forget_closed_loops() -> None:
-    """Let go of the watches of event loops that were closed with triggers under way, and so of their sockets."""
+    """Drop the services, and so the sockets, of event loops that were closed while triggers were running."""
     forget_closed_loops()
     for loop in [loop for loop in _SERVICES if loop.is_closed()]:
         del _SERVICES[loop]
 
 
 class PollingService:
-    """What all waiters of one Airbyte share: its session, and ``settings.max_concurrent_requests`` at a time."""
+    """Shares one session, and at most ``settings.max_concurrent_requests`` requests at a time, among all waiters."""
 
     def __init__(self, settings: ClientConfig) -> None:
         self.ref_count = 0
@@ -99,11 +99,11 @@ class PollingService:
 
     @property
     def root(self) -> AirbyteUrls:
-        """The Airbyte that is watched."""
+        """The URLs of the polled Airbyte."""
         return self._settings.root
 
     async def run_limited(self, flow: Flow[T]) -> T:
-        """Perform a conversation in its turn. It holds a slot until its end, and so is not to wait for anything."""
+        """Run a flow within the request limit. It holds a slot until its end, so it must not wait for a job."""
         async with self._turn() as client:
             return await client.run(flow)
 
@@ -115,12 +115,13 @@ class PollingService:
         first: asyncio.Semaphore | None = None,
         deadline: float | None = None,
     ) -> T:
-        """Perform a conversation that waits: it takes its turn each time that it asks.
+        """Run a flow that waits. It holds a slot only during each of its requests.
 
-        :param log: where it says what happens.
-        :param first: what it takes before its turn, so that others get one, too.
-        :param deadline: seconds since the epoch; what it asks then, or has asked, has
-            :data:`~.waiters.LAST_POLL_TIMEOUT` to be answered. None: as long as it takes.
+        :param flow: The flow.
+        :param log: The logger for the flow's messages.
+        :param first: A semaphore to acquire before a slot, so that other flows get slots too. Default: None.
+        :param deadline: Time in seconds since the epoch. A request that is pending then, or sent later, must be
+            answered within :data:`~.waiters.LAST_POLL_TIMEOUT`. Default: None, no limit.
         """
 
         async def send(step: Step) -> Any:
@@ -146,16 +147,18 @@ class PollingService:
         return await run_async(flow, perform)
 
     async def cancel_job(self, job_id: int, log: LoggerLike = _LOG) -> Job:
-        """Cancel a job; see :func:`~.api.jobs.cancel_and_wait`. It is a slow request: cancels leave room for polls."""
+        """Cancel a job; see :func:`~.api.jobs.cancel_and_wait`. Cancels are slow, so they use half of the slots."""
         return await self.run_waiting(jobs.cancel_and_wait(job_id), log, first=self._cancel_slots)
 
     async def wait_for_job(
         self, job_id: int, options: jobs.WaitOptions, workspace_id: str | None, log: LoggerLike
     ) -> jobs.WaitResult:
-        """Return the job once it is finished; see :func:`~.api.jobs.wait_for_job`.
+        """Wait until the job has finished, and return it; see :func:`~.api.jobs.wait_for_job`.
 
-        :param workspace_id: the workspace of its connection; None if nobody knows.
-        :param log: where to say what happens to this one job.
+        :param job_id: ID of the job.
+        :param options: Poll interval and deadlines.
+        :param workspace_id: UUID of the workspace of its connection; None if unknown.
+        :param log: The logger for messages about this job.
         """
         poller = self._pollers.get(workspace_id)
         if poller is None:
@@ -182,7 +185,7 @@ class PollingService:
     def subscribe_completed_jobs(
         self, workspace_id: str | None, since: float | None, interval: float
     ) -> Iterator[Subscription]:
-        """Listen to which jobs of a workspace finish; see :class:`~.completed_jobs.CompletedJobsStream`."""
+        """Subscribe to the completed jobs of a workspace; see :class:`~.completed_jobs.CompletedJobsStream`."""
         stream = self._feeds.get(workspace_id)
         if stream is None:
             stream = self._feeds[workspace_id] = CompletedJobsStream(self.run_limited, workspace_id)
@@ -196,7 +199,7 @@ class PollingService:
                 stream.stop()
 
     async def connection(self, connection_id: str, max_age: float = CONNECTION_TTL) -> Connection | None:
-        """Return a connection as it was within ``max_age`` seconds, without its streams; None if it is not there."""
+        """Return a connection, at most ``max_age`` seconds old and without its streams; None if it does not exist."""
         now = CLOCK.monotonic()
         kept = self._connections.get(connection_id)
         if kept is not None and now <= kept[0] + max_age:
@@ -212,7 +215,7 @@ class PollingService:
         return small
 
     def cached_connection(self, connection_id: str) -> Connection | None:
-        """Return a connection as it was when it was last asked for, if it was."""
+        """Return the connection from the cache, or None if it is not cached."""
         kept = self._connections.get(connection_id)
         return None if kept is None else kept[1]
 
@@ -224,10 +227,10 @@ class PollingService:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[AsyncClient]:
-        """Wait for one of the slots, and hold it.
+        """Acquire a slot, and yield the client while holding it.
 
-        :raises AirbyteUnreachableError: if none is free within :data:`TURN_TIMEOUT`: so an Airbyte that answers nobody
-            counts as unreachable for all jobs that are waited for, and not for those alone that have a slot.
+        :raises AirbyteUnreachableError: If no slot is free within :data:`TURN_TIMEOUT`. So an Airbyte that does not
+            respond counts as unreachable for all waiters, not only for those that hold a slot.
         """
         if not await acquired(self._slots, TURN_TIMEOUT):
             raise AirbyteUnreachableError(
@@ -247,14 +250,14 @@ class PollingService:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> AsyncClient:
-        # aiohttp takes long to import, and that must not hold the event loop.
+        # Importing aiohttp takes long and must not block the event loop.
         aio = await asyncio.to_thread(importlib.import_module, "airflow_provider_airbyte_api.clients.async_client")
         client: AsyncClient = aio.AsyncClient(self._settings, _LOG)
         return await client.__aenter__()
 
 
 def _handle_local_step(step: Step, log: LoggerLike) -> float | None:
-    """Return what comes of a step that has nothing to do with Airbyte."""
+    """Handle a step that sends no request to Airbyte, and return its result."""
     if isinstance(step, GetTime):
         return CLOCK.time()
     if isinstance(step, Log):
@@ -265,7 +268,7 @@ def _handle_local_step(step: Step, log: LoggerLike) -> float | None:
 
 @contextlib.contextmanager
 def _progress_logging(waiter: Waiter, log: LoggerLike) -> Iterator[None]:
-    """Say now and then that nothing has changed. It costs no request: the watch knows."""
+    """Log the job's unchanged status at intervals. It sends no request, because the service has the status."""
     loop = asyncio.get_running_loop()
     next_beat: asyncio.TimerHandle
 

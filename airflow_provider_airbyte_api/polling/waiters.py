@@ -1,4 +1,4 @@
-"""Who waits for a job, and what the watch knows of that job."""
+"""Waiters for a job, and the state of a tracked job."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteUnreachableError, is_recoverable_while_waiting
 
 LAST_POLL_TIMEOUT = 60.0
-"""Seconds after a deadline within which one more poll may tell how the job is doing.
+"""Seconds after a deadline in which the last poll of the job may finish.
 
-It is less than ``DEFERRAL_TIMEOUT_MARGIN``, after which Airflow itself would end the deferral.
+It is less than ``DEFERRAL_TIMEOUT_MARGIN``, after which Airflow itself ends the deferral.
 """
 
 
 class PollLoop(Protocol):
-    """What one who waits needs of the poll loop that looks for it."""
+    """The interface of the poll loop that a waiter needs."""
 
     @property
     def is_unreachable(self) -> bool:
-        """Tell whether Airbyte does not answer."""
+        """Return True during an outage of Airbyte."""
 
     def schedule_wakeup(self, now: float) -> None:
-        """See to it that the job is looked at then."""
+        """Poll the job at ``now``, in seconds since the epoch, or earlier."""
 
 
 class Waiter:
-    """One who waits for news of a job."""
+    """A waiter for updates of one job."""
 
     __slots__ = ("_known", "_news", "_until", "interval", "poller", "watched")
 
@@ -45,16 +45,16 @@ class Waiter:
 
     @property
     def poll_count(self) -> int:
-        """How often the job was looked at, be it by a list."""
+        """The number of polls of the job, lists included."""
         return self.watched.poll_count
 
     @property
     def deadline(self) -> float | None:
-        """When it wants to hear of the job in any case, in seconds since the epoch."""
+        """The time of an update in any case, in seconds since the epoch; None if there is none."""
         return self._until
 
     async def wait(self, step: WaitForUpdate) -> Job | AirbyteError:
-        """Return the first news that :class:`~.api.flow.WaitForUpdate` asks for."""
+        """Return the first update that :class:`~.api.flow.WaitForUpdate` asks for."""
         loop = asyncio.get_running_loop()
         self._news = loop.create_future()
         self._known = step.last_status
@@ -63,7 +63,7 @@ class Waiter:
             alarm = loop.call_later(max(step.deadline - CLOCK.time(), 0.0) + LAST_POLL_TIMEOUT, self._no_poll_in_time)
         self._set_until(step.deadline)
         if self.watched.job is not None and not (self.watched.is_unreachable or self.poller.is_unreachable):
-            self.notify(self.watched.job)  # it may have changed while its last news was taken in
+            self.notify(self.watched.job)  # the job may have changed while the waiter handled its last update
         try:
             return await self._news
         finally:
@@ -72,7 +72,7 @@ class Waiter:
                 alarm.cancel()
 
     def notify(self, outcome: Job | AirbyteError, *, now: float | None = None) -> None:
-        """Wake up if this is news, or if ``moment`` is when to wake up anyway."""
+        """Wake the waiter if ``outcome`` is new, or if ``now`` is at or after its deadline."""
         if self._news is None or self._news.done():
             return
         overdue = now is not None and self._until is not None and now >= self._until
@@ -81,12 +81,12 @@ class Waiter:
         else:
             is_news = self._known is not None or not is_recoverable_while_waiting(outcome)
         if is_news or overdue:
-            # An error is raised by each who hears it, and so must be its own.
+            # Each waiter raises the error, so each gets its own copy.
             self._news.set_result(outcome if isinstance(outcome, Job) else copy.copy(outcome))
             self._set_until(None)
 
     def _no_poll_in_time(self) -> None:
-        """Wake up at a deadline at which no poll of the job ends: whatever the poller does, the deadline holds."""
+        """Wake the waiter if no poll has finished after its deadline, so that the deadline always holds."""
         if self._news is None or self._news.done():
             return
         self._news.set_result(
@@ -105,7 +105,7 @@ class Waiter:
 
 
 class TrackedJob:
-    """A job, who waits for it, and what the watch knows of it. Times are in seconds since the epoch."""
+    """A job with its waiters and the state of its polls. Times are in seconds since the epoch."""
 
     __slots__ = (
         "deadline",
@@ -138,20 +138,20 @@ class TrackedJob:
 
     @property
     def is_unreachable(self) -> bool:
-        """True if Airbyte could not tell of this job when it was last asked for it by id."""
+        """True if the last poll of this job by its ID failed."""
         return self.outage is not None
 
     @property
     def is_covered(self) -> bool:
-        """True if the lists tell of this job, so that nobody has to ask for it by id."""
+        """True if the lists cover this job, so that it need not be polled by its ID."""
         return self.is_listed and not self.is_unreachable
 
     def recompute(self) -> None:
-        """Take over what those who wait want; it is kept, for it is looked at at each poll."""
+        """Compute the interval and the deadline from the waiters. They are stored, because each poll reads them."""
         self.interval = min((waiter.interval for waiter in self.waiters), default=self.interval)
         self.deadline = min((waiter.deadline for waiter in self.waiters if waiter.deadline is not None), default=None)
 
     def notify_all(self, outcome: Job | AirbyteError, now: float) -> None:
-        """Let all who wait hear what came of a look."""
+        """Notify all waiters of the result of a poll."""
         for waiter in self.waiters:
             waiter.notify(outcome, now=now)
