@@ -1,6 +1,6 @@
-"""Airbyte for Apache Airflow, through Airbyte's public API.
+"""Apache Airflow provider for Airbyte's public API.
 
-Airflow imports this package while it configures itself, so it holds the version and nothing else.
+Airflow imports this package while it configures itself, so it contains only the version.
 """
 
 __version__ = "0.1.0"

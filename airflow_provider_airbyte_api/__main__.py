@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_airbyte_api doctor …``: what ``airflow airbyte …`` is, on any Airflow."""
+"""``python -m airflow_provider_airbyte_api doctor …``: the commands of ``airflow airbyte …`` on any Airflow version."""
 
 from __future__ import annotations
 

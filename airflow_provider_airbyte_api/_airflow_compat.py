@@ -1,4 +1,4 @@
-"""All that this package touches of Airflow's inside, and that differs from version to version.
+"""All uses of Airflow's internals that differ between Airflow versions.
 
 Each function has a test that runs on each supported Airflow. Call them in a running task only.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def active_asset(*, name: str | None = None, uri: str | None = None) -> Asset | None:
-    """Return the asset of this name or URI that a DAG names in its schedule, inlets or outlets; None if none does."""
+    """Return the asset with this name or URI, or None if no DAG names it in its schedule, inlets or outlets."""
     if not AIRFLOW_V_3_0_PLUS:
         dataset: Asset | None = _active_dataset(uri or name or "")
         return dataset
@@ -34,7 +34,7 @@ def active_asset(*, name: str | None = None, uri: str | None = None) -> Asset | 
 
 
 def can_limit_events() -> bool:
-    """Tell whether :func:`event_extras` asks for the events since a moment, and not for all there ever were."""
+    """Return True if :func:`event_extras` can request the events since a given time instead of all events."""
     if not AIRFLOW_V_3_0_PLUS:
         return True
     from airflow.sdk.execution_time.comms import GetAssetEventByAsset  # noqa: PLC0415 - Airflow 3
@@ -43,7 +43,7 @@ def can_limit_events() -> bool:
 
 
 def event_extras(asset: Asset, since: datetime) -> list[Mapping[str, Any]]:
-    """Return the extras of the asset's events, those since a moment at the least."""
+    """Return the extras of the asset's events since the given time. Older events may be included."""
     if not AIRFLOW_V_3_0_PLUS:
         return _dataset_event_extras(asset.uri, since)
     from airflow.sdk.execution_time.context import InletEventsAccessors  # noqa: PLC0415 - Airflow 3
@@ -55,9 +55,9 @@ def event_extras(asset: Asset, since: datetime) -> list[Mapping[str, Any]]:
 
 
 def asset_state(asset: Asset) -> Any:
-    """Return what Airflow keeps for an asset between tasks, with ``get(key)`` and ``set(key, value)``; None before 3.3.
+    """Return Airflow's state store of an asset, with ``get(key)`` and ``set(key, value)``; None before Airflow 3.3.
 
-    (It has no transactions: the last one to write a key wins.)
+    It has no transactions: the last write of a key wins.
     """
     try:
         from airflow.sdk.execution_time.context import AssetStateStoreAccessor  # noqa: PLC0415 - 3.3 and newer
@@ -67,9 +67,9 @@ def asset_state(asset: Asset) -> Any:
 
 
 def show_map_index(context: Context) -> None:
-    """Let Airflow's UI show what the task's ``map_index_template`` says by now, and not only once the task is done.
+    """Show the rendered ``map_index_template`` in Airflow's UI now, and not only after the task has finished.
 
-    Airflow before 3.2 offers no way to do so.
+    Airflow before 3.2 does not support this.
     """
     try:
         from airflow.sdk.execution_time.comms import SetRenderedMapIndex  # noqa: PLC0415 - 3.2 and newer
@@ -87,10 +87,10 @@ def show_map_index(context: Context) -> None:
 
 
 def context_of_an_ended_deferral() -> Context | None:
-    """Return the context of a task of Airflow 2 whose deferral has ended; None in any other task.
+    """Return the context of an Airflow 2 task whose deferral has ended; None in any other task.
 
-    Airflow 2 counts ``execution_timeout`` during a deferral: if it has passed, the operator's ``on_kill`` is called and
-    its ``resume_execution`` is not. Airflow 3 calls ``resume_execution`` each time.
+    On Airflow 2, ``execution_timeout`` includes the deferral. If it has passed, Airflow calls the operator's
+    ``on_kill`` and not its ``resume_execution``. Airflow 3 always calls ``resume_execution``.
     """
     if AIRFLOW_V_3_0_PLUS:
         return None
@@ -104,7 +104,7 @@ def context_of_an_ended_deferral() -> Context | None:
 
 
 def was_rescheduled(context: Context) -> bool:
-    """Tell whether this try of a sensor with ``mode="reschedule"`` has poked before."""
+    """Return True if this attempt of a sensor with ``mode="reschedule"`` has poked before."""
     everything: Any = context
     if AIRFLOW_V_3_0_PLUS:
         return bool(everything.get("task_reschedule_count"))

@@ -1,4 +1,4 @@
-"""Short tracebacks in the logs of tasks: what failed is not in this package but in Airbyte."""
+"""Short tracebacks in task logs, since most errors originate in Airbyte and not in this package."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def short_traceback(method: Method) -> Method:
-    """Decorate a method of a task, so that this package's errors leave it without the frames below it.
+    """Decorate a method of a task so that its ``AirbyteError`` is raised without the frames below the method.
 
-    The whole traceback is in the log at level DEBUG.
+    The full traceback is logged at level DEBUG.
+
+    :param method: A method of an operator or a sensor.
     """
 
     @functools.wraps(method)

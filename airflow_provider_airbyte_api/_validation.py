@@ -1,4 +1,4 @@
-"""Arguments of operators and sensors that are checked while the DAG is parsed, where the author sees it."""
+"""Validation of the arguments of operators and sensors while the DAG is parsed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.api.models import Connection
 
 CONNECTION_FIELDS = ("connection_id", "connection_name", "workspace_id", "workspace_name")
-"""The arguments that say which Airbyte connection is meant. All are templates."""
+"""The arguments that select an Airbyte connection. All are templated."""
 
 
 BOOLEANS = frozenset(
     {"wait_for_completion", "deferrable", "cancel_on_kill", "durable", "emit_schema_facet", "include_configuration"}
 )
-"""All arguments that are True or False, whatever class has them."""
+"""The boolean arguments of all classes."""
 
 
 class ConnectionSelector(Protocol):
-    """A task with the arguments of :data:`CONNECTION_FIELDS`; ``given`` is what :func:`given_to` says."""
+    """A task with the arguments of :data:`CONNECTION_FIELDS`; ``given`` is the result of :func:`provided_fields`."""
 
     connection_id: str | None
     connection_name: str | None
@@ -33,16 +33,16 @@ class ConnectionSelector(Protocol):
 
 
 def raise_config_error(message: str) -> NoReturn:
-    """Raise :class:`~.exceptions.AirbyteConfigError`, as the ``AirflowException`` that it is to Airflow."""
+    """Raise :class:`~.exceptions.AirbyteConfigError`, which is also an ``AirflowException``."""
     from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
     raise AirbyteConfigError(message)
 
 
 def require_exactly_one(connection_id: str | None, connection_name: str | None) -> None:
-    """Do nothing if one of the two is given, and the other is not.
+    """Raise unless exactly one of the two arguments is given.
 
-    :raises AirbyteConfigError: if not.
+    :raises AirbyteConfigError: If both are given, or neither.
     """
     if (connection_id is None) == (connection_name is None):
         from airflow_provider_airbyte_api.api.safe import safe_repr
@@ -54,9 +54,11 @@ def require_exactly_one(connection_id: str | None, connection_name: str | None) 
 
 
 def resolve_task_connection(task: ConnectionSelector, retry: RetryPolicy | None = None) -> Flow[Connection]:
-    """Return a conversation that finds the Airbyte connection which ``task`` names, now that it runs.
+    """Return a flow that resolves the Airbyte connection that ``task`` selects, for use at run time.
 
-    :raises AirbyteConfigError: if what names it was a template that rendered to nothing.
+    :param task: The operator or sensor, with rendered templates.
+    :param retry: The retry policy. Default: None, the defaults of ``RetryPolicy``.
+    :raises AirbyteConfigError: If a given argument rendered to an empty value.
     """
     from airflow_provider_airbyte_api.api.backoff import RetryPolicy
     from airflow_provider_airbyte_api.api.resources import resolve_connection
@@ -70,28 +72,28 @@ def resolve_task_connection(task: ConnectionSelector, retry: RetryPolicy | None 
 
 
 def provided_fields(task: object, names: Iterable[str]) -> frozenset[str]:
-    """Return which of the arguments ``names`` somebody gave to ``task``, when it is made.
+    """Return the arguments among ``names`` that were given to ``task``. Call this in its constructor.
 
-    When it runs, None may be what a template, or another task, has come to, and must not mean "not given" then.
+    At run time, None may be the result of a template or of another task. It must not count as "not given" then.
     """
     return frozenset(name for name in names if getattr(task, name) is not None)
 
 
 def set_map_index_name(context: Any, name: str) -> None:
-    """Offer an Airbyte connection's name to the task's ``map_index_template``, and show it while the task runs."""
+    """Provide an Airbyte connection's name to the task's ``map_index_template``, and show it while the task runs."""
     from airflow_provider_airbyte_api import _airflow_compat
 
-    # Airflow keeps the rendered template in a column of 250 characters.
+    # Airflow stores the rendered template in a column of 250 characters.
     name = name[:250]
     context["airbyte_connection_name"] = name
-    with contextlib.suppress(Exception):  # no template of a user's, and no Airflow, may fail a task by a label
+    with contextlib.suppress(Exception):  # an error in a label must never fail the task
         _airflow_compat.show_map_index(context)
 
 
 def boolean(value: object, name: str) -> bool:
-    """Return ``value`` if it is True or False; see :func:`.api.checks.boolean`.
+    """Return ``value`` if it is True or False; see :func:`.api.checks.parse_bool`.
 
-    :raises AirbyteConfigError: if it is anything else, such as the text ``"False"`` or a template.
+    :raises AirbyteConfigError: If it is anything else, such as the string ``"False"`` or a template.
     """
     found: bool = _checked("parse_bool", value, name)
     return found
@@ -100,60 +102,61 @@ def boolean(value: object, name: str) -> bool:
 def check_seconds(value: object, name: str) -> float:
     """Return ``value`` as a number of seconds.
 
-    :raises AirbyteConfigError: if it is none, not above zero, or longer than 100 years.
+    :raises AirbyteConfigError: If it is not a number, not above zero, or longer than 100 years.
     """
     found: float = _checked("parse_seconds", value, name)
     return found
 
 
 def check_optional_seconds(value: object, name: str) -> float | None:
-    """Return ``value`` as a number of seconds, or None; see :func:`positive_seconds`."""
+    """Return ``value`` as a number of seconds, or None; see :func:`check_seconds`."""
     return None if value is None else check_seconds(value, name)
 
 
 def whole_number(value: object, name: str, minimum: int = 0) -> int:
     """Return ``value`` as a whole number of at least ``minimum``.
 
-    :raises AirbyteConfigError: if it is anything else; ``name`` says whose value it is.
+    :raises AirbyteConfigError: If it is anything else. The message contains ``name``.
     """
     found: int = _checked("parse_int", value, name, minimum)
     return found
 
 
 def whole_number_or_none(value: object, name: str) -> int | None:
-    """Return ``value`` as a whole number that is not negative, or None; see :func:`whole_number`."""
+    """Return ``value`` as a non-negative whole number, or None; see :func:`whole_number`."""
     return None if value is None else whole_number(value, name)
 
 
 def check_choice(value: object, name: str, choices: Sequence[str]) -> str:
-    """Return ``value``.
+    """Return ``value`` if it is one of ``choices``.
 
-    :raises AirbyteConfigError: if it is none of ``choices``; ``name`` says whose value it is.
+    :raises AirbyteConfigError: If it is not. The message contains ``name``.
     """
     found: str = _checked("parse_choice", value, name, choices)
     return found
 
 
 def texts(value: object, name: str) -> tuple[str, ...]:
-    """Return ``value``, a text or several, as texts; None as none of them.
+    """Return ``value``, a string or several, as a tuple of strings; None becomes an empty tuple.
 
-    :raises AirbyteConfigError: if it is anything else; ``name`` says whose value it is.
+    :raises AirbyteConfigError: If it is anything else. The message contains ``name``.
     """
     found: tuple[str, ...] = _checked("parse_texts", value, name)
     return found
 
 
 def parse_optional_datetime(value: datetime | str | None, name: str) -> datetime | None:
-    """Return ``value`` as a moment, in UTC where it names no zone.
+    """Return ``value`` as a datetime, in UTC if it has no time zone; None for None or an empty string.
 
-    :raises AirbyteConfigError: if it is none, or not in the years 1970 to 9998; ``name`` says whose value it is.
+    :raises AirbyteConfigError: If it is not a datetime, or not in the years 1970 to 9998. The message contains
+        ``name``.
     """
     found: datetime | None = None if value is None or value == "" else _checked("parse_datetime", value, name)
     return found
 
 
 def _checked(check: str, *arguments: object) -> Any:
-    """Return what that function of :mod:`.api.checks` does, and raise as :func:`refuse` does."""
+    """Call the function ``check`` of :mod:`.api.checks`, which is imported only now, and return its result."""
     from airflow_provider_airbyte_api.api import checks
 
     return getattr(checks, check)(*arguments)
@@ -161,7 +164,7 @@ def _checked(check: str, *arguments: object) -> Any:
 
 def _rendered_text(value: object, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # Jinja's native types make a number of a name such as 2024
+        return str(value)  # Jinja's native types convert a name such as 2024 to a number
     if not isinstance(value, str) or value.strip() in ("", "None"):
         from airflow_provider_airbyte_api.api.safe import safe_repr
 

@@ -1,9 +1,9 @@
-"""The Airflow connection's form, as data: for Airflow's UI, and for what reads the connection.
+"""The form of the Airflow connection as data, for Airflow's UI and for the parser of the connection.
 
-No imports: Airflow asks for the provider's metadata while it configures itself.
+This module has no imports of Airflow, because Airflow reads the provider's metadata while it configures itself.
 
-A key that has "token", "secret", "proxy" or the like in it is hidden by Airflow, in its UI and in logs; the others are
-named so that they are not.
+Airflow hides a value, in its UI and in logs, if its key contains a word such as "token", "secret" or "proxy". The other
+keys contain no such word.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 CONNECTION_TYPE = "airbyte_api"
 HOOK_NAME = "Airbyte API"
 
-# Port stays, although the URL may hold it: without one, Airflow 3.3.2's Test button refuses to test.
+# The Port field stays, although the URL may contain it: without a port, Airflow 3.3.2's Test button does not test.
 HIDDEN_FIELDS = ["schema"]
 RELABELING = {"host": "Airbyte URL", "login": "Client ID", "password": "Client secret"}
 PLACEHOLDERS = {

@@ -1,6 +1,6 @@
-"""The pytest plugin: a local Airbyte for tests of DAGs. pytest finds it where this package is installed.
+"""The pytest plugin: a local Airbyte for tests of DAGs. pytest loads it if this package is installed.
 
-It imports Airflow, and the server, only for a test that asks for them.
+It imports Airflow and the server only for a test that uses its fixtures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MARKER = "local_airbyte"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the marker ``local_airbyte``."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(conn_id, **how): the id of the Airflow connection by which the fixture local_airbyte is known, and "
@@ -29,7 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAirbyte]:
-    """Yield an Airbyte with fresh data. Airflow knows it as ``airbyte_api_default``, or as the mark says."""
+    """Yield a local Airbyte with fresh data.
+
+    The Airflow connection ``airbyte_api_default`` leads to it, or the one that the marker ``local_airbyte`` names.
+    """
     from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: PLC0415 - see above
 
     mark = request.node.get_closest_marker(MARKER)
@@ -44,7 +47,7 @@ def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def airbyte_run_dag() -> Callable[..., Any]:
-    """Return a function that runs a DAG to its end, triggers included, and returns the finished run."""
+    """Return a function that runs a DAG until it has finished, triggers included, and returns the DAG run."""
     from airflow_provider_airbyte_api.testing.dags import run_dag  # noqa: PLC0415 - it imports Airflow
 
     return run_dag

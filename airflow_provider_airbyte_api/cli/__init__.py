@@ -1,1 +1,1 @@
-"""``airflow airbyte …``, and the same as ``python -m airflow_provider_airbyte_api …``."""
+"""The commands ``airflow airbyte …``, also available as ``python -m airflow_provider_airbyte_api …``."""

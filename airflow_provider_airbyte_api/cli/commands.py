@@ -1,4 +1,4 @@
-"""What the commands do."""
+"""The commands of ``airflow airbyte``."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ RESULT_COLUMNS = ("job_id", "status", "rows_synced", "bytes_synced", "duration_s
 _LOG = logging.getLogger("airbyte")
 _LOG.setLevel(logging.WARNING)
 EXIT_INTERRUPTED = 130
-"""The exit status of a program that Ctrl-C ended."""
+"""Exit status of a program that was interrupted with Ctrl-C."""
 
 PROGRESS_INTERVAL = 60.0
-"""Seconds between two lines about a job whose status does not change, where stderr is no terminal."""
+"""Seconds between two lines about a job whose status does not change, if stderr is not a terminal."""
 
 
 def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Namespace], None]:
-    """Let ``command`` work while all that is logged goes to stderr, and then print what it found to stdout.
+    """Run ``command`` with all logs on stderr, then print its result to stdout.
 
-    An error is its message, and no traceback.
+    An error prints its message without a traceback.
     """
 
     @functools.wraps(command)
@@ -64,7 +64,7 @@ def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[
             show()
             sys.stdout.flush()
         except OSError as error:
-            # Python would try again at its end, and fail with a traceback.
+            # Python would flush again at exit, and fail with a traceback.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             nobody_reads = isinstance(error, BrokenPipeError)  # `| head`
@@ -75,7 +75,7 @@ def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[
 
 @cli_command
 def doctor(args: Namespace) -> Callable[[], None]:
-    """Say whether the connection works; exit with 1 if it does not."""
+    """Print whether the connection works, and exit with status 1 if it does not."""
     finding = _hook(args).diagnose()
     if not finding.ok:
         sys.exit(_printable(finding.message))
@@ -99,7 +99,7 @@ def list_connections(args: Namespace) -> Callable[[], None]:
 
 @cli_command
 def list_jobs(args: Namespace) -> Callable[[], None]:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     hook = _hook(args)
     found = hook.list_jobs(args.connection_id, workspace_ids=args.workspace_id, status=args.status)
     listed = list(itertools.islice(found, args.limit))
@@ -119,7 +119,7 @@ def list_jobs(args: Namespace) -> Callable[[], None]:
 
 @cli_command
 def start_sync(args: Namespace) -> Callable[[], None]:
-    """Start a sync, and wait for its end if told so."""
+    """Start a sync, and with ``--wait`` wait until it has finished."""
     hook = _hook(args)
     connection = hook.get_airbyte_connection(args.connection_id)
     try:
@@ -147,19 +147,19 @@ def start_sync(args: Namespace) -> Callable[[], None]:
 
 
 def _hook(args: Namespace) -> AirbyteHook:
-    # As Airflow's own commands do, so that the connections in its database are found.
+    # As in Airflow's own commands, so that connections in its database are found.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     try:
         connection = Connection.get_connection_from_secrets(args.conn_id)
     except AirflowNotFoundException as error:
         raise AirflowException(f"{error}. Create it with airflow connections add, or name another one.") from error
     hook = AirbyteHook.from_connection(connection)
-    hook.__dict__["_log"] = _LOG  # the commands say themselves what happens
+    hook.__dict__["_log"] = _LOG  # the commands print their own messages
     return hook
 
 
 def _names_of(hook: AirbyteHook, connection_ids: set[str], workspace_ids: list[str]) -> dict[str, str]:
-    """Return the names of Airbyte connections, as far as Airbyte shows them: a job outlives its connection."""
+    """Return the names of the Airbyte connections that still exist: a job may outlive its connection."""
     names: dict[str, str] = {}
     try:
         for connection in hook.list_connections(workspace_ids) if connection_ids else ():
@@ -174,9 +174,9 @@ def _names_of(hook: AirbyteHook, connection_ids: set[str], workspace_ids: list[s
 def _table(
     args: Namespace, rows: Iterable[Mapping[str, Any]], *columns: str, hidden: Iterable[str] = ()
 ) -> Callable[[], None]:
-    """Return what prints whole objects as JSON or YAML, or the ``columns`` of a table.
+    """Return a function that prints whole objects as JSON or YAML, or the ``columns`` as a table.
 
-    :param hidden: keys that are for tables only.
+    :param hidden: Keys that only tables show.
     """
 
     def show() -> None:
@@ -197,7 +197,7 @@ def _cell(value: Any) -> str:
 
 
 def _printable(words: object) -> str:
-    """Return ``words`` without characters that a terminal would obey. Line breaks stay."""
+    """Return ``words`` without terminal control characters. Line breaks stay."""
     return "\n".join(map(safe_text, str(words).splitlines()))
 
 
@@ -213,7 +213,7 @@ def _look(show: Callable[[Job], None], glance: PollRequest) -> Flow[Job]:
 
 @contextmanager
 def _progress(job: Job) -> Iterator[Callable[[Job], None]]:
-    """Yield what shows how a job is doing: on one line that moves, or, where that is no terminal, a line a minute."""
+    """Yield a function that shows a job's progress: an animated line on a terminal, else one line a minute."""
     if not sys.stderr.isatty():
         yield _Lines().show
         return
@@ -227,7 +227,7 @@ def _progress(job: Job) -> Iterator[Callable[[Job], None]]:
 
 
 class _Lines:
-    """Prints a line for each change of a job's status, and one a minute in between."""
+    """Prints a line for each change of a job's status, and one a minute without a change."""
 
     def __init__(self) -> None:
         self._began = CLOCK.monotonic()
@@ -235,7 +235,7 @@ class _Lines:
         self._printed_at = self._began
 
     def show(self, job: Job) -> None:
-        """Print how the job is doing, if it is time."""
+        """Print the job's status if it has changed, or if a minute has passed."""
         now = CLOCK.monotonic()
         if job.status == self._status and now - self._printed_at < PROGRESS_INTERVAL:
             return
@@ -245,7 +245,7 @@ class _Lines:
 
 
 def _state(job: Job) -> str:
-    """Return a job's status, and what it has moved so far."""
+    """Return a job's status with the rows and bytes that it has moved so far."""
     moved = [
         "" if job.rows_synced is None else f"{job.rows_synced:,} rows",
         "" if job.bytes_synced is None else decimal(job.bytes_synced),

@@ -1,4 +1,4 @@
-"""What commands there are. Airflow imports this each time that its command line runs: it imports hardly anything."""
+"""The definition of the commands. It has few imports, because Airflow's command line imports it on each run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def get_airbyte_cli_commands() -> list[GroupCommand]:
-    """Return the group ``airbyte``."""
+    """Return the command group ``airbyte`` for Airflow's command line."""
     from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command  # noqa: PLC0415
 
     arg: Any = Arg  # it has no types

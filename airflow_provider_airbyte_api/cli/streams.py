@@ -1,4 +1,4 @@
-"""The standard streams: results go to stdout, and nothing else does."""
+"""Redirection of the standard streams, so that only results go to stdout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 
 @contextmanager
 def logs_to_stderr() -> Iterator[None]:
-    """Send to stderr what is written to stdout in the block, also by a logger that has kept the stream or the file."""
+    """Redirect stdout to stderr in the block, including loggers that hold the stream or its file descriptor."""
     out, err = sys.__stdout__, sys.stderr
     if out is None or sys.stdout is not out:
         with redirect_stdout(err):
@@ -32,9 +32,9 @@ def logs_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def results_to_stdout() -> Iterator[None]:
-    """Let stdout be for results alone, for the rest of this process: Airflow logs to it while it is imported.
+    """Reserve stdout for results for the rest of the process, because Airflow logs to it while it is imported.
 
-    The block sees a stream of its own as stdout. Whatever has its hands on the file descriptor writes to stderr.
+    The block uses a separate stream as stdout. Code that writes to the file descriptor writes to stderr.
     """
     _reopen_closed_streams()
     results = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="backslashreplace")
@@ -44,12 +44,12 @@ def results_to_stdout() -> Iterator[None]:
         with redirect_stdout(results):
             yield
     finally:
-        with contextlib.suppress(OSError):  # nobody reads any more, which has been said already
+        with contextlib.suppress(OSError):  # the reader has closed the pipe, which was reported before
             results.close()
 
 
 def reopen_stdout() -> None:
-    """Discard results if stdout is closed (``>&-``): Python has no stream then at all."""
+    """Discard results if stdout is closed (``>&-``), because Python then has no stream for it."""
     if sys.stdout is None:
         sys.stdout = _null()  # until the process ends
 
@@ -59,7 +59,7 @@ def _null() -> TextIO:
 
 
 def _reopen_closed_streams() -> None:
-    """Open the null device in place of a standard stream that is closed, lest another file take its number."""
+    """Open the null device for each closed standard stream, so that no other file gets its descriptor."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

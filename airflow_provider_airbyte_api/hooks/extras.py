@@ -1,7 +1,7 @@
-"""Reading the Extra of an Airflow connection: each value is checked, and an error names its field.
+"""Parser of the Extra of an Airflow connection: it validates each value, and an error names its field.
 
-A form leaves ``""`` or null where nothing is typed, and a URI brings everything as text: both are taken as they are
-meant. A value that may be secret is never repeated.
+A form stores ``""`` or null for an empty field, which counts as not given. A URI stores all values as strings, which
+are converted. An error never contains a value that may be secret.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 EXTRA_ALIASES = ("token_cache", "timeout", "proxies")
-"""What else is understood: ``token_cache: disk`` for ``disk_cache``, and the names of the official provider."""
+"""Other accepted names: ``token_cache: disk`` for ``disk_cache``, and the names of the official provider."""
 
 MAX_TIMEOUT = 86_400.0
-"""The longest time-out, in seconds."""
+"""Maximum timeout in seconds."""
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -41,33 +41,33 @@ class Extras:
         self._values: dict[str, Any] = values
 
     def value(self, name: str) -> Any:
-        """Return what is there, None for nothing."""
+        """Return the raw value, or None if it is missing or empty."""
         value = self._values.get(name)
         return None if value == "" else value
 
     def text(self, name: str) -> str | None:
-        """Return a text, None for nothing."""
+        """Return a string, or None if it is missing or empty."""
         value = self.value(name)
         if value is not None and not isinstance(value, str):
             self.invalid(name, "text")
         return value.strip() if value is not None else None
 
     def secret(self, name: str) -> str | None:
-        """Return a text that is sent in a header, None for nothing."""
+        """Return a string that is valid in an HTTP header, or None if it is missing or empty."""
         value = self.text(name)
         if value is not None and not _is_header_value(value):
             self.invalid(name, "one line of plain ASCII")
         return value
 
     def choice(self, name: str, choices: Sequence[str]) -> str | None:
-        """Return one of ``choices``, None for nothing."""
+        """Return one of ``choices``, or None if it is missing or empty."""
         value = self.value(name)
         if value is not None and value not in choices:
             self.invalid(name, f"one of {', '.join(choices)}", value)
         return None if value is None else str(value)
 
     def boolean(self, name: str, default: bool) -> bool:
-        """Return a switch."""
+        """Return a boolean, or ``default`` if it is missing or empty."""
         value = self.value(name)
         if value is None:
             return default
@@ -77,7 +77,7 @@ class Extras:
         return found
 
     def seconds(self, name: str, default: float) -> float:
-        """Return a number of seconds above 0."""
+        """Return a number of seconds above 0 and at most :data:`MAX_TIMEOUT`, or ``default``."""
         value = self.value(name)
         try:
             seconds = default if value is None else float(value)
@@ -88,7 +88,7 @@ class Extras:
         return seconds
 
     def positive_int(self, name: str, default: int) -> int:
-        """Return a whole number above 0."""
+        """Return a whole number above 0, or ``default`` if it is missing or empty."""
         value = self.value(name)
         if value is None:
             return default
@@ -97,7 +97,7 @@ class Extras:
         return int(value)
 
     def path(self, name: str, *, or_folder: bool = False) -> str | None:
-        """Return the path of a file that exists, None for nothing. It is never repeated: some paste the file itself."""
+        """Return the path of an existing file, or None. An error omits the value, which may be the file's content."""
         value = self.text(name)
         if value is None:
             return None
@@ -110,7 +110,7 @@ class Extras:
         return value
 
     def headers(self, name: str) -> dict[str, str]:
-        """Return HTTP headers: a JSON object, or the text of one."""
+        """Return HTTP headers from a JSON object, or from a string with one."""
         value = self.value(name)
         if isinstance(value, str):
             try:
@@ -126,7 +126,7 @@ class Extras:
         return {header: text.strip() for header, text in value.items()}
 
     def proxy(self, name: str, scheme: str) -> str | None:
-        """Return the URL of a proxy; where there is one for each scheme, that for ``scheme``."""
+        """Return the URL of a proxy, or None. From an object with a URL for each scheme, return that for ``scheme``."""
         value = self.value(name)
         if isinstance(value, Mapping):
             keys = (scheme, f"{scheme}://", "all", "all://")
@@ -144,7 +144,7 @@ class Extras:
 
     @property
     def unknown(self) -> list[str]:
-        """Names that nobody reads, each with the one that was perhaps meant."""
+        """The unknown names, each with a similar known name if there is one."""
         known = [*CONN_FIELDS, *EXTRA_ALIASES]
         found = []
         for name in self._values:
@@ -154,7 +154,12 @@ class Extras:
         return found
 
     def invalid(self, name: str, expected: str, value: Any = None) -> NoReturn:
-        """Raise for the value of an extra; ``value`` is said only if it is given, since it may be secret."""
+        """Raise ``AirbyteConfigError`` for an invalid extra.
+
+        :param name: Name of the extra.
+        :param expected: Description of a valid value.
+        :param value: The value, for the message. Omit it if it may be secret.
+        """
         said = "cannot be used" if value is None else f"is {value!r}"
         raise AirbyteConfigError(f"Extra {name} of Airflow connection {self._conn_id!r} {said}, expected {expected}.")
 
@@ -171,5 +176,5 @@ def _is_header(item: tuple[Any, Any]) -> bool:
 
 
 def _is_header_value(value: str) -> bool:
-    """Tell whether all HTTP libraries would send ``value`` alike."""
+    """Return True if all HTTP libraries send ``value`` in the same form."""
     return value.isascii() and value.strip().isprintable()

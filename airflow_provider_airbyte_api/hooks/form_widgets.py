@@ -1,4 +1,4 @@
-"""The extras' fields as wtforms wants them, for Airflow 2.11 to 3.1, whose web servers have wtforms."""
+"""The extras as wtforms fields, for Airflow 2.11 to 3.1, whose web servers have wtforms."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
 
 
 def form_widgets() -> dict[str, Any]:
-    """Return a form field for each extra; none where there is no wtforms, as on Airflow 3.0 without its FAB provider.
+    """Return a form field for each extra, or none without wtforms, as on Airflow 3.0 without its FAB provider.
 
-    That Airflow shows plain fields then, and the extras are typed as JSON.
+    Without them Airflow shows only the standard fields, and users enter the extras as JSON.
     """
     try:
         from flask_appbuilder.fieldwidgets import (  # noqa: PLC0415 - only web servers have it

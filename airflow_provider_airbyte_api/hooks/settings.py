@@ -1,4 +1,4 @@
-"""From an Airflow connection to what a client needs to know."""
+"""Conversion of an Airflow connection to a client's configuration."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
 OWN_TYPES = (CONNECTION_TYPE, "airbyte", "http", "https", "generic", "")
-"""Types of Airflow connections that may hold an Airbyte: this one, the official provider's, and those that say nothing.
+"""Accepted types of Airflow connections: this provider's, the official provider's, and generic ones.
 
-Before there was a provider for it, people called the API with Airflow's HTTP operators, by a connection of that type.
+The HTTP types are accepted because users without a provider call the API with Airflow's HTTP operators.
 """
 
 TOKEN_PATH = "/applications/token"  # noqa: S105 - a path
 
 
 def parse_settings(connection: Connection) -> ClientConfig:
-    """Return what an Airflow connection says of how to reach Airbyte.
+    """Return the client configuration from an Airflow connection.
 
-    It may be one of the type ``airbyte``, which the official provider's documentation tells how to fill in.
+    The connection may have the type ``airbyte``, filled in as the official provider documents.
 
-    :raises AirbyteConfigError: naming the field that cannot be used.
+    :param connection: The Airflow connection.
+    :raises AirbyteConfigError: If a field is invalid. The message names the field.
     """
     _require_airbyte(connection)
     # The connection's own extra_dejson would block the event loop of a triggerer.
     extras = Extras(connection.conn_id, connection.extra)
-    # The official provider hides the port, and so does not mean it.
+    # The official provider hides the port field, so its value has no meaning.
     root = parse_host(_host_with_scheme(connection), None if connection.conn_type == "airbyte" else connection.port)
     credentials, fixed = _parse_auth(connection, extras, root)
     return ClientConfig(
@@ -53,9 +54,10 @@ def parse_settings(connection: Connection) -> ClientConfig:
 
 
 def extract_secrets(connection: Connection, settings: ClientConfig) -> list[str]:
-    """Return what Airflow does not know to be secret: it masks the password and extras with a telling name.
+    """Return the secrets that Airflow does not mask itself. It masks the password, and extras with a sensitive name.
 
-    :param settings: what :func:`parse_settings` makes of ``connection``.
+    :param connection: The Airflow connection.
+    :param settings: The result of :func:`parse_settings` for ``connection``.
     """
     found = list(Extras(connection.conn_id, connection.extra).headers("secret_headers").values())
     if settings.static_token is not None:
@@ -65,12 +67,12 @@ def extract_secrets(connection: Connection, settings: ClientConfig) -> list[str]
 
 
 def unknown_extras(connection: Connection) -> list[str]:
-    """Return the names of extras that nobody reads."""
+    """Return the names of unknown extras, each with a similar known name if there is one."""
     return Extras(connection.conn_id, connection.extra).unknown
 
 
 def _require_airbyte(connection: Connection) -> None:
-    """Refuse a connection that is meant for something else: its login and password would be sent to its host."""
+    """Raise for a connection of another service, because its login and password would be sent to its host."""
     if (connection.conn_type or "") not in OWN_TYPES:
         raise AirbyteConfigError(
             f"Airflow connection {connection.conn_id!r} is of type {connection.conn_type!r}, expected "
@@ -79,10 +81,10 @@ def _require_airbyte(connection: Connection) -> None:
 
 
 def _host_with_scheme(connection: Connection) -> str:
-    """Return the host, with the scheme that a URI such as ``airbyte-api://id:secret@localhost:8000/http`` ends in."""
+    """Return the host with its scheme, which a URI such as ``airbyte-api://id:secret@localhost:8000/http`` ends in."""
     host = (connection.host or "").strip()
     if not host:
-        # Python takes no scheme with an underscore for one, and Airflow then finds no field at all.
+        # Python does not parse a scheme with an underscore, so Airflow finds no field in such a URI.
         hint = "" if connection.conn_type else " If it is a URI, begin it with airbyte-api://, with a hyphen."
         raise AirbyteConfigError(
             f"Airflow connection {connection.conn_id!r} has no Airbyte URL (Host).{hint} {EXPECTED_ADDRESS}"
@@ -95,8 +97,8 @@ def _host_with_scheme(connection: Connection) -> str:
 def _parse_auth(
     connection: Connection, extras: Extras, root: AirbyteUrls
 ) -> tuple[ClientCredentials | None, Token | None]:
-    """Return the credentials that earn tokens, or what is sent instead of a token, or neither."""
-    # What is copied from a web page or a terminal often ends in a space or a line break.
+    """Return the client credentials, or a static token, or neither."""
+    # Values copied from a web page or a terminal often end in a space or a line break.
     login, password = (connection.login or "").strip(), (connection.password or "").strip()
     api_token = extras.secret("api_token")
     auth_type = extras.choice("auth_type", AUTH_TYPES)
@@ -139,7 +141,7 @@ def _parse_auth(
 
 def _token_url(connection: Connection, extras: Extras, root: AirbyteUrls) -> str:
     own = root.api_url + TOKEN_PATH
-    # The official provider keeps the token URL in Schema, relative or not.
+    # The official provider stores the token URL in Schema, relative or absolute.
     given = extras.text("auth_url") or (connection.schema if connection.conn_type == "airbyte" else None)
     if not given or ("://" not in given and given.rstrip("/").endswith(TOKEN_PATH.lstrip("/"))):
         return own
