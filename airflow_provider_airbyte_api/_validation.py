@@ -42,7 +42,7 @@ def raise_config_error(message: str) -> NoReturn:
 def require_exactly_one(connection_id: str | None, connection_name: str | None) -> None:
     """Raise unless exactly one of the two arguments is given.
 
-    :raises AirbyteConfigError: If both are given, or neither.
+    :raises AirbyteConfigError: if both are given, or neither.
     """
     if (connection_id is None) == (connection_name is None):
         from airflow_provider_airbyte_api.api.safe import safe_repr
@@ -58,7 +58,7 @@ def resolve_task_connection(task: ConnectionSelector, retry: RetryPolicy | None 
 
     :param task: The operator or sensor, with rendered templates.
     :param retry: The retry policy. Default: None, the defaults of ``RetryPolicy``.
-    :raises AirbyteConfigError: If a given argument rendered to an empty value.
+    :raises AirbyteConfigError: if a given argument rendered to an empty value.
     """
     from airflow_provider_airbyte_api.api.backoff import RetryPolicy
     from airflow_provider_airbyte_api.api.resources import resolve_connection
@@ -93,7 +93,7 @@ def set_map_index_name(context: Any, name: str) -> None:
 def boolean(value: object, name: str) -> bool:
     """Return ``value`` if it is True or False; see :func:`.api.checks.parse_bool`.
 
-    :raises AirbyteConfigError: If it is anything else, such as the string ``"False"`` or a template.
+    :raises AirbyteConfigError: if it is anything else, such as the string ``"False"`` or a template.
     """
     found: bool = _checked("parse_bool", value, name)
     return found
@@ -102,7 +102,7 @@ def boolean(value: object, name: str) -> bool:
 def check_seconds(value: object, name: str) -> float:
     """Return ``value`` as a number of seconds.
 
-    :raises AirbyteConfigError: If it is not a number, not above zero, or longer than 100 years.
+    :raises AirbyteConfigError: if it is not a number, not above zero, or longer than 100 years.
     """
     found: float = _checked("parse_seconds", value, name)
     return found
@@ -116,7 +116,7 @@ def check_optional_seconds(value: object, name: str) -> float | None:
 def whole_number(value: object, name: str, minimum: int = 0) -> int:
     """Return ``value`` as a whole number of at least ``minimum``.
 
-    :raises AirbyteConfigError: If it is anything else. The message contains ``name``.
+    :raises AirbyteConfigError: if it is anything else. The message contains ``name``.
     """
     found: int = _checked("parse_int", value, name, minimum)
     return found
@@ -130,7 +130,7 @@ def whole_number_or_none(value: object, name: str) -> int | None:
 def check_choice(value: object, name: str, choices: Sequence[str]) -> str:
     """Return ``value`` if it is one of ``choices``.
 
-    :raises AirbyteConfigError: If it is not. The message contains ``name``.
+    :raises AirbyteConfigError: if it is not. The message contains ``name``.
     """
     found: str = _checked("parse_choice", value, name, choices)
     return found
@@ -139,7 +139,7 @@ def check_choice(value: object, name: str, choices: Sequence[str]) -> str:
 def texts(value: object, name: str) -> tuple[str, ...]:
     """Return ``value``, a string or several, as a tuple of strings; None becomes an empty tuple.
 
-    :raises AirbyteConfigError: If it is anything else. The message contains ``name``.
+    :raises AirbyteConfigError: if it is anything else. The message contains ``name``.
     """
     found: tuple[str, ...] = _checked("parse_texts", value, name)
     return found
@@ -148,7 +148,7 @@ def texts(value: object, name: str) -> tuple[str, ...]:
 def parse_optional_datetime(value: datetime | str | None, name: str) -> datetime | None:
     """Return ``value`` as a datetime, in UTC if it has no time zone; None for None or an empty string.
 
-    :raises AirbyteConfigError: If it is not a datetime, or not in the years 1970 to 9998. The message contains
+    :raises AirbyteConfigError: if it is not a datetime, or not in the years 1970 to 9998. The message contains
         ``name``.
     """
     found: datetime | None = None if value is None or value == "" else _checked("parse_datetime", value, name)

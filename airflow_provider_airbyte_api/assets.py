@@ -30,7 +30,7 @@ def connection_asset(host: str, connection_id: str, *stream: str, **more: Any) -
     :param stream: Namespace of the stream, if it has one, and its name. Omit both for the whole connection.
     :param more: Other arguments of Airflow's ``Asset``, such as ``watchers`` and ``extra``. ``uri`` is set by this
         function. Do not pass ``name``: Airflow would treat it as a different asset.
-    :raises AirbyteConfigError: If ``host`` or ``connection_id`` is invalid.
+    :raises AirbyteConfigError: if ``host`` or ``connection_id`` is invalid.
     """
     from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - get_provider_info names this module
 
@@ -42,7 +42,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     """Return the normalized form of an asset URI. Airflow calls this for the scheme ``airbyte``.
 
     :param uri: The URI as the DAG author wrote it, split into its parts.
-    :raises ValueError: If the URI does not contain a host and the UUID of a connection.
+    :raises ValueError: if the URI does not contain a host and the UUID of a connection.
     """
     below, connection_id, *stream = _parts(uri.path)
     try:

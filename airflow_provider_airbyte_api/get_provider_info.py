@@ -1,4 +1,4 @@
-"""What Airflow asks of a provider. Imports nothing of Airflow, which calls it while it configures itself."""
+"""The provider's metadata. Imports nothing of Airflow, which reads it while it configures itself."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def airbyte_retry_policy() -> ExceptionRetryPolicy:
     So a request that a gateway or an identity proxy rejects instead of Airbyte is retried. The exception is a 401 that
     asks for HTTP authentication before Airbyte has answered any request of the task.
 
-    :raises AirbyteConfigError: If Airflow is older than 3.3 and has no retry policies.
+    :raises AirbyteConfigError: if Airflow is older than 3.3 and has no retry policies.
     """
     try:
         from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule  # noqa: PLC0415 - 3.3 and newer

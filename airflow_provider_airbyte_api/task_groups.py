@@ -30,7 +30,7 @@ def sync_connections(
     :param which: Parameters of :class:`~.operators.airbyte.AirbyteListConnectionsOperator` that select the connections,
         such as ``tags``, ``name_pattern`` or ``workspace_names``. If there are more connections than Airflow may map a
         task over (``[core] max_map_length``, 1,024 by default), the list task fails before any sync is started.
-    :raises AirbyteConfigError: If a boolean parameter in ``sync`` is not True or False.
+    :raises AirbyteConfigError: if a boolean parameter in ``sync`` is not True or False.
     """
     # Airflow creates a mapped operator at run time. Only these parameters can be checked while the DAG is parsed.
     for name in BOOLEANS.intersection(sync or {}):

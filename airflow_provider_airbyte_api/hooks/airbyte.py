@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TEST_CONNECTION_TIMEOUT = 14.0
-"""Maximum seconds that Airflow's Test button waits, counted from the call. Imports and look-ups are included."""
+"""Maximum seconds that Airflow's Test button waits, counted from the call. Imports and DNS lookups are included."""
 
 TEST_REQUEST_TIMEOUT = 4.0
 """Timeout of the doctor in seconds, for each connection and for each reply."""
@@ -108,6 +108,7 @@ class AirbyteHook(BaseHook):
         :param name_pattern: Only those whose name matches this pattern, such as ``prod-*``. Default: None, any name.
         :param source_type: Only those of this type, such as ``postgres``. Custom connectors have no type. Default:
             None, any type.
+        :raises AirbyteNotFoundError: if a workspace does not exist or is not visible to the application's user.
         """
         filters = filter_of(name=name, name_pattern=name_pattern, kind=source_type, kind_name="source_type")
         return self._iter(resources.list_sources(workspace_ids, filters))
@@ -128,6 +129,7 @@ class AirbyteHook(BaseHook):
         :param name_pattern: Only those whose name matches this pattern, such as ``prod-*``. Default: None, any name.
         :param destination_type: Only those of this type, such as ``bigquery``. Custom connectors have no type.
             Default: None, any type.
+        :raises AirbyteNotFoundError: if a workspace does not exist or is not visible to the application's user.
         """
         filters = filter_of(name=name, name_pattern=name_pattern, kind=destination_type, kind_name="destination_type")
         return self._iter(resources.list_destinations(workspace_ids, filters))
@@ -155,6 +157,7 @@ class AirbyteHook(BaseHook):
             any tags.
         :param source_id: Only those from the source with this UUID. Default: None, any source.
         :param destination_id: Only those to the destination with this UUID. Default: None, any destination.
+        :raises AirbyteNotFoundError: if a workspace does not exist or is not visible to the application's user.
         """
         filters = filter_of(
             name=name,
@@ -229,7 +232,7 @@ class AirbyteHook(BaseHook):
 
         :param name: Its exact name.
         :param workspace_ids: Search only these workspaces: one UUID or several. Default: all workspaces.
-        :raises AirbyteResourceLookupError: If no connection has this name (the message lists similar names), or more
+        :raises AirbyteResourceLookupError: if no connection has this name (the message lists similar names), or more
             than one has it (the message lists their IDs).
         """
         return self.run(resources.get_connection_by_name(name, workspace_ids))
@@ -239,7 +242,7 @@ class AirbyteHook(BaseHook):
 
         :param name: Its exact name.
         :param workspace_ids: Search only these workspaces: one UUID or several. Default: all workspaces.
-        :raises AirbyteResourceLookupError: If no source, or more than one, has this name.
+        :raises AirbyteResourceLookupError: if no source, or more than one, has this name.
         """
         return self.run(resources.get_source_by_name(name, workspace_ids))
 
@@ -248,7 +251,7 @@ class AirbyteHook(BaseHook):
 
         :param name: Its exact name.
         :param workspace_ids: Search only these workspaces: one UUID or several. Default: all workspaces.
-        :raises AirbyteResourceLookupError: If no destination, or more than one, has this name.
+        :raises AirbyteResourceLookupError: if no destination, or more than one, has this name.
         """
         return self.run(resources.get_destination_by_name(name, workspace_ids))
 
@@ -256,7 +259,7 @@ class AirbyteHook(BaseHook):
         """Return the IDs of the workspaces with these names.
 
         :param names: One exact name or several.
-        :raises AirbyteResourceLookupError: If no workspace, or more than one, has one of the names.
+        :raises AirbyteResourceLookupError: if no workspace, or more than one, has one of the names.
         """
         return self.run(resources.resolve_workspace_ids(names))
 
@@ -291,6 +294,7 @@ class AirbyteHook(BaseHook):
         """Return one job with its current status.
 
         :param job_id: ID of the job.
+        :raises AirbyteNotFoundError: if the job does not exist or is not visible to the application's user.
         """
         return self.run(jobs.get_job(job_id))
 
@@ -301,8 +305,8 @@ class AirbyteHook(BaseHook):
         hook checks the connection's jobs to find out whether the sync was started. It is never started twice.
 
         :param connection_id: UUID of the Airbyte connection.
-        :raises AirbyteConnectionInactiveError: If the connection is inactive, locked or deleted.
-        :raises AirbyteAlreadyRunningError: If a job of this connection is already running.
+        :raises AirbyteConnectionInactiveError: if the connection is inactive, locked or deleted.
+        :raises AirbyteAlreadyRunningError: if a job of this connection is already running.
         """
         return self.run(start_job.start_job(connection_id))
 
@@ -314,8 +318,8 @@ class AirbyteHook(BaseHook):
         :param connection_id: UUID of the Airbyte connection.
         :param job_type: ``clear``, which requires the editor role, or ``reset``, which requires the runner role.
             Default: ``clear``.
-        :raises AirbyteConfigError: If ``job_type`` is neither of the two.
-        :raises AirbyteConnectionBusyError: If a job of this connection is running, since Airbyte would cancel it.
+        :raises AirbyteConfigError: if ``job_type`` is neither of the two.
+        :raises AirbyteConnectionBusyError: if a job of this connection is running, since Airbyte would cancel it.
         """
         if job_type not in start_job.CLEAR_JOB_TYPES:
             raise AirbyteConfigError(f"job_type is {job_type!r}, expected clear or reset.")
@@ -332,7 +336,8 @@ class AirbyteHook(BaseHook):
         :param status: ``active`` or ``inactive``. Default: None, unchanged.
         :param schedule: ``manual``, or a Quartz cron expression in UTC, such as ``0 0 5 * * ?``. Default: None,
             unchanged.
-        :raises AirbyteConnectionInactiveError: If the connection is locked or deleted.
+        :raises AirbyteConfigError: if both values are None, or if Airbyte's public API does not accept one of them.
+        :raises AirbyteConnectionInactiveError: if the connection is locked or deleted.
         """
         change = connection_update.parse_update(status, schedule)
         return self.run(connection_update.update_connection(self.get_airbyte_connection(connection_id), change))
@@ -352,7 +357,8 @@ class AirbyteHook(BaseHook):
         :param deadline: Time until which the job must have finished, in seconds since the epoch. The job is not
             cancelled after it. Default: None, no limit.
         :param unreachable_timeout: Seconds for which Airbyte may be unreachable while waiting. Default: 1800.
-        :raises AirbyteJobTimeoutError: If the job has not finished at the deadline.
+        :raises AirbyteJobTimeoutError: if the job has not finished at the deadline.
+        :raises AirbyteUnreachableError: if Airbyte was unreachable for longer than ``unreachable_timeout``.
         """
         checks.parse_seconds(poll_interval, "poll_interval")
         options = jobs.WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
@@ -365,6 +371,7 @@ class AirbyteHook(BaseHook):
         newer job of the same Airbyte connection is never cancelled.
 
         :param job_id: ID of the job.
+        :raises AirbyteNotFoundError: if the job does not exist or is not visible to the application's user.
         """
         return self.run(jobs.cancel_and_wait(job_id, is_seen=False))
 

@@ -31,7 +31,7 @@ def parse_settings(connection: Connection) -> ClientConfig:
     The connection may have the type ``airbyte``, filled in as the official provider documents.
 
     :param connection: The Airflow connection.
-    :raises AirbyteConfigError: If a field is invalid. The message names the field.
+    :raises AirbyteConfigError: if a field is invalid. The message names the field.
     """
     _require_airbyte(connection)
     # The connection's own extra_dejson would block the event loop of a triggerer.

@@ -92,8 +92,8 @@ class AssetEvents:
         """Return the ``assets`` that need no event from this task, because another task emits it.
 
         A task that started the job polls once. A task that attached to it first waits for the task that started it.
-        Concurrent tasks agree on one of them. Those are tasks that attached to a job which no task has started, and
-        tasks that all appear to have started it, because Airbyte returns a pending sync when another one is requested.
+        Concurrent tasks agree on one of them. That concerns tasks that attached to a job which no task has started. It
+        also concerns tasks that all appear to have started it: Airbyte returns a pending sync for another request.
         """
         pollable = [asset for asset in assets if _airflow_compat.can_limit_events() or asset.name != SYNCS_ASSET]
         until = time.monotonic() + (0.0 if self._owned else OWNER_HEAD_START + random.uniform(0, MAX_JITTER))  # noqa: S311

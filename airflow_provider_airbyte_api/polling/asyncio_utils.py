@@ -54,7 +54,7 @@ async def acquired(semaphore: asyncio.Semaphore, seconds: float) -> bool:
 async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
     """Return the result of ``coroutine``, which is cancelled after ``seconds``.
 
-    :raises TimeoutError: If it has not finished by then.
+    :raises TimeoutError: if it has not finished by then.
     """
     # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
     task = asyncio.ensure_future(coroutine)

@@ -48,7 +48,7 @@ class Subscription:
     async def next(self) -> CompletedBatch:
         """Return the next batch, which may be empty.
 
-        :raises AirbyteError: If the poll failed.
+        :raises AirbyteError: if the poll failed.
         """
         item = await self._said.get()
         if isinstance(item, AirbyteError):

@@ -229,7 +229,7 @@ class PollingService:
     async def _turn(self) -> AsyncIterator[AsyncClient]:
         """Acquire a slot, and yield the client while holding it.
 
-        :raises AirbyteUnreachableError: If no slot is free within :data:`TURN_TIMEOUT`. So an Airbyte that does not
+        :raises AirbyteUnreachableError: if no slot is free within :data:`TURN_TIMEOUT`. So an Airbyte that does not
             respond counts as unreachable for all waiters, not only for those that hold a slot.
         """
         if not await acquired(self._slots, TURN_TIMEOUT):

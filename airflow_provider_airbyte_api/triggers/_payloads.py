@@ -82,7 +82,7 @@ def parse(event: object) -> JobEvent:
     """Parse the event of a trigger.
 
     :param event: The event that Airflow passes to the task.
-    :raises AirbyteTriggerEventError: If the event is invalid. An unknown event never counts as success.
+    :raises AirbyteTriggerEventError: if the event is invalid. An unknown event never counts as success.
     """
     if not isinstance(event, dict):
         raise _invalid(event, "no dict")

@@ -173,7 +173,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
     :param from_row: Whether the arguments come from :meth:`serialize`. Default: False.
     :param unknown: Arguments of another version. In a row they are ignored.
-    :raises AirbyteConfigError: If an argument is invalid, unless ``from_row`` is True.
+    :raises AirbyteConfigError: if an argument is invalid, unless ``from_row`` is True.
     """
 
     def __init__(
@@ -313,7 +313,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
     :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
     :param from_row: Whether the arguments come from :meth:`serialize`. Default: False.
     :param unknown: Arguments of another version. In a row they are ignored.
-    :raises AirbyteConfigError: If an argument is invalid, unless ``from_row`` is True.
+    :raises AirbyteConfigError: if an argument is invalid, unless ``from_row`` is True.
     """
 
     def __init__(

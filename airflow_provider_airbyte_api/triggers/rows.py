@@ -32,7 +32,7 @@ def check_arguments(
     :param read: Sets the attributes, and raises ``AirbyteConfigError`` for an invalid value.
     :param log: The trigger's logger.
     :param from_row: Whether the arguments come from a row.
-    :raises AirbyteConfigError: If an argument is invalid and does not come from a row. It is also a ``TypeError``.
+    :raises AirbyteConfigError: if an argument is invalid and does not come from a row. It is also a ``TypeError``.
     """
     names = ", ".join(sorted(map(str, unknown)))
     try:
@@ -54,7 +54,7 @@ def check_arguments(
 def parse_seconds(value: object, name: str) -> float:
     """Return ``value``, a number or a string with one, as a number of seconds.
 
-    :raises AirbyteConfigError: If it is not a finite number.
+    :raises AirbyteConfigError: if it is not a finite number.
     """
     number = safe_float(value)
     if number is None and isinstance(value, str):
@@ -83,7 +83,7 @@ def parse_interval(value: object, name: str = "poll_interval") -> float:
 def parse_text(value: object, name: str) -> str:
     """Return ``value`` if it is a string.
 
-    :raises AirbyteConfigError: If it is not a string.
+    :raises AirbyteConfigError: if it is not a string.
     """
     if not isinstance(value, str):
         raise AirbyteConfigError(f"{name} is {safe_repr(value)}, expected a text.")
@@ -93,7 +93,7 @@ def parse_text(value: object, name: str) -> str:
 def parse_json_object(value: object, name: str) -> dict[str, Any]:
     """Return ``value`` as a dict; None becomes an empty dict.
 
-    :raises AirbyteConfigError: If it is neither a mapping nor None.
+    :raises AirbyteConfigError: if it is neither a mapping nor None.
     """
     if value is None:
         return {}

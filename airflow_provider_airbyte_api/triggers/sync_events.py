@@ -135,7 +135,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     :param from_row: Whether the arguments come from :meth:`serialize`. An invalid argument is then only logged.
         Default: False.
     :param unknown: Arguments of another version. In a row they are ignored.
-    :raises AirbyteConfigError: If an argument is invalid, unless ``from_row`` is True.
+    :raises AirbyteConfigError: if an argument is invalid, unless ``from_row`` is True.
     """
 
     def __init__(
