@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TEST_CONNECTION_TIMEOUT = 14.0
-"""Maximum seconds that Airflow's Test button waits, counted from the call. Imports and DNS lookups are included."""
+"""Maximum seconds that Airflow's Test button waits, counted from the call. Imports and lookups are included."""
 
 TEST_REQUEST_TIMEOUT = 4.0
 """Timeout of the doctor in seconds, for each connection and for each reply."""
@@ -494,7 +494,7 @@ def _examined_by(ends_at: float, settings: ClientConfig) -> Diagnosis:
     )
 
     def examine() -> None:
-        from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - it counts as well
+        from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - within the timeout
 
         try:
             with Client(limited, logging.getLogger(__name__)) as client:
