@@ -255,7 +255,7 @@ def unreachable_for(seconds: float, error: AirbyteError) -> AirbyteUnreachableEr
     return AirbyteUnreachableError(
         f"Airbyte was unreachable for {seconds:.0f} s. {error}",
         outcome_unknown=error.outcome_unknown,
-        kind=getattr(error, "trouble", "other"),
+        kind=getattr(error, "kind", "other"),
         url=getattr(error, "url", ""),
     )
 

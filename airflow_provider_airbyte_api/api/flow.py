@@ -225,6 +225,15 @@ def request_model(
     return _parse_model(request, reply, parse_response(request, reply), parse)
 
 
+def request_json(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flow[Any]:  # noqa: B008 - it is frozen
+    """Return the JSON in the reply to ``request``; None if the reply is empty.
+
+    :raises AirbyteUnexpectedResponseError: if the reply is not JSON.
+    """
+    reply = yield from send_with_retry(request, retry)
+    return parse_response(request, reply) if reply.body.strip() else None
+
+
 def fetch_token(
     credentials: ClientCredentials,
     retry: RetryPolicy = NO_RETRY,

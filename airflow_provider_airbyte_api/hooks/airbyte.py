@@ -7,7 +7,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,10 +20,12 @@ from airflow_provider_airbyte_api.api import checks, connection_update, jobs, re
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 from airflow_provider_airbyte_api.api.endpoints import JobTimeFilter
 from airflow_provider_airbyte_api.api.filters import filter_of
-from airflow_provider_airbyte_api.api.flow import Flow
+from airflow_provider_airbyte_api.api.flow import Flow, request_json
+from airflow_provider_airbyte_api.api.http import Request
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
+from airflow_provider_airbyte_api.api.outcome import raise_unless_succeeded
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
-from airflow_provider_airbyte_api.hooks.masking import mask_secret
+from airflow_provider_airbyte_api.hooks.masking import amask_secret, mask_secret
 from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_settings, unknown_extras
 
 if TYPE_CHECKING:
@@ -347,22 +349,75 @@ class AirbyteHook(BaseHook):
         job_id: int,
         *,
         poll_interval: float = DEFAULT_POLL_INTERVAL,
-        deadline: float | None = None,
+        timeout: float | None = None,
         unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        check: bool = False,
     ) -> Job:
-        """Wait until the job has finished with any status, and return it.
+        """Return the job once it has finished.
 
         :param job_id: ID of the job.
-        :param poll_interval: Seconds between two polls. Default: 30.
-        :param deadline: Time until which the job must have finished, in seconds since the epoch. The job is not
-            cancelled after it. Default: None, no limit.
-        :param unreachable_timeout: Seconds for which Airbyte may be unreachable while waiting. Default: 1800.
-        :raises AirbyteJobTimeoutError: if the job has not finished at the deadline.
+        :param poll_interval: Seconds between two polls, at least 1. Default: 30.
+        :param timeout: Seconds from now within which the job must finish; it is not cancelled then. Default: None,
+            no limit.
+        :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
+        :param check: Raise an exception if the job failed or was cancelled. Default: False, return it with any status.
+        :raises AirbyteJobTimeoutError: if the job has not finished within ``timeout``.
+        :raises AirbyteJobError: with ``check``, if the job did not succeed.
         :raises AirbyteUnreachableError: if Airbyte was unreachable for longer than ``unreachable_timeout``.
         """
-        checks.parse_seconds(poll_interval, "poll_interval")
-        options = jobs.WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
-        return self.run(jobs.wait_for_job(job_id, options)).job
+        options = _wait_options(poll_interval, timeout, unreachable_timeout)
+        return _checked(self.run(jobs.wait_for_job(job_id, options)).job, check=check)
+
+    async def aget_job(self, job_id: int) -> Job:
+        """Return a job, without blocking the event loop: for triggers of your own.
+
+        :param job_id: ID of the job.
+        :raises AirbyteNotFoundError: if there is no such job.
+        """
+        return await self._arun(jobs.get_job(job_id))
+
+    async def await_job(
+        self,
+        job_id: int,
+        *,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        timeout: float | None = None,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        check: bool = False,
+    ) -> Job:
+        """Return the job once it has finished, without blocking the event loop: :meth:`wait_for_job` for triggers.
+
+        :class:`~airflow_provider_airbyte_api.triggers.airbyte.AirbyteJobTrigger` shares its polls with all other
+        triggers of the process; this method does not.
+        """
+        options = _wait_options(poll_interval, timeout, unreachable_timeout)
+        return _checked((await self._arun(jobs.wait_for_job(job_id, options))).job, check=check)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Send a request to an endpoint of Airbyte's public API that has no method here, and return the reply's JSON.
+
+        It uses the token, the error classes and the retries of all requests; only a GET is repeated after a failure
+        that Airbyte may have processed.
+
+        :param method: HTTP method, such as ``GET``.
+        :param path: Path below the API root, such as ``/permissions``.
+        :param params: Query parameters.
+        :param json: JSON object to send as the body.
+        :return: The parsed JSON, or None for an empty reply.
+        :raises AirbyteConfigError: if ``path`` does not begin with ``/``: the token is sent to no other host.
+        """
+        if not path.startswith("/") or path.startswith("//"):
+            raise AirbyteConfigError(f"path is {path!r}, expected a path below the API root, such as /permissions.")
+        query = tuple((name, str(value)) for name, value in (params or {}).items())
+        request = Request(method.upper(), path, query, json, idempotent=method.upper() == "GET")
+        return self.run(request_json(request))
 
     def cancel_job(self, job_id: int) -> Job:
         """Cancel the job unless it has finished. Return it once it has stopped, or with its status after 2 minutes.
@@ -477,8 +532,34 @@ class AirbyteHook(BaseHook):
     def _unknown_extras(self) -> list[str]:
         return unknown_extras(self._connection)
 
+    async def _arun(self, flow: Flow[T]) -> T:
+        """Perform a flow on the running event loop."""
+        from airflow.providers.common.compat.connection import get_async_connection  # noqa: PLC0415 - for triggers only
+
+        from airflow_provider_airbyte_api.clients.async_client import AsyncClient  # noqa: PLC0415 - it imports aiohttp
+
+        if "_connection" not in self.__dict__:
+            self._connection = await get_async_connection(self.airbyte_conn_id)
+        settings = parse_settings(self._connection)
+        for secret in extract_secrets(self._connection, settings):
+            await amask_secret(secret)
+        async with AsyncClient(settings, self.log) as client:
+            return await client.run(flow)
+
     def _iter(self, flow: Flow[None]) -> Iterator[Any]:
         yield from self._client.iter_rows(flow)
+
+
+def _wait_options(poll_interval: float, timeout: float | None, unreachable_timeout: float) -> jobs.WaitOptions:
+    checks.parse_seconds(poll_interval, "poll_interval")
+    deadline = None if timeout is None else time.time() + checks.parse_seconds(timeout, "timeout")
+    return jobs.WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
+
+
+def _checked(job: Job, *, check: bool) -> Job:
+    if check:
+        raise_unless_succeeded(job)
+    return job
 
 
 def _examined_by(ends_at: float, settings: ClientConfig) -> Diagnosis:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,46 @@ def test_a_sync_is_started_waited_for_and_cancelled(airbyte: LocalAirbyte) -> No
     airbyte.script_jobs("running")
     second = hook.start_sync(STRIPE_TO_BIGQUERY)
     assert hook.cancel_job(second.job_id).status == "cancelled"
+
+
+def test_a_wait_may_end_in_an_error(airbyte: LocalAirbyte) -> None:
+    hook = AirbyteHook()
+    failed, running = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed"), airbyte.add_job(SNOWFLAKE_TO_POSTGRES, "running")
+    assert hook.wait_for_job(failed.job_id).status == "failed"
+    with pytest.raises(exceptions.AirbyteJobFailedError):
+        hook.wait_for_job(failed.job_id, check=True)
+    with pytest.raises(exceptions.AirbyteJobTimeoutError):
+        hook.wait_for_job(running.job_id, timeout=0.2, poll_interval=0.05)
+    assert running.status == "running"
+
+
+async def test_a_trigger_may_get_a_job_and_wait_for_it(airbyte: LocalAirbyte) -> None:
+    hook = AirbyteHook.from_connection(AirbyteHook.get_connection(AirbyteHook.default_conn_name))
+    failed = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
+    airbyte.script_jobs("running", "succeeded")
+    started = await asyncio.to_thread(hook.start_sync, STRIPE_TO_BIGQUERY)
+    assert (await hook.await_job(started.job_id, poll_interval=0.02, timeout=20)).status == "succeeded"
+    assert (await hook.aget_job(failed.job_id)).status == "failed"
+    with pytest.raises(exceptions.AirbyteJobFailedError):
+        await hook.await_job(failed.job_id, check=True)
+
+
+def test_an_endpoint_without_a_method_may_be_requested(airbyte: LocalAirbyte) -> None:
+    hook = AirbyteHook()
+    jobs = hook.request("GET", "/jobs", params={"limit": 1, "connectionId": STRIPE_TO_BIGQUERY})
+    assert jobs["data"] == []
+    assert ("limit", "1") in airbyte.requests_to("GET", "/jobs")[-1].query
+    airbyte.respond_with(204, method="DELETE", path="/permissions/7", body="")
+    assert hook.request("DELETE", "/permissions/7") is None
+    airbyte.respond_with(502, path="/jobs")
+    assert hook.request("get", "/jobs")["data"] == []
+    airbyte.respond_with(502, method="POST", path="/tags")
+    with pytest.raises(exceptions.AirbyteServerError):
+        hook.request("POST", "/tags", json={"name": "x"})
+    assert len(airbyte.requests_to("POST", "/tags")) == 1
+    for elsewhere in ("https://elsewhere.example/jobs", "jobs", "//elsewhere.example/jobs"):
+        with pytest.raises(exceptions.AirbyteConfigError, match=r"^path is '.*', expected a path below the API root"):
+            hook.request("GET", elsewhere)
 
 
 def test_a_cancel_of_a_finished_job_spares_the_newer_one(airbyte: LocalAirbyte) -> None:
