@@ -67,14 +67,9 @@ def test_the_modules_that_airflow_imports_while_it_configures_itself_import_noth
     assert loaded("import airflow_provider_airbyte_api.get_provider_info", ("airflow", "requests", "aiohttp")) == []
 
 
+@since("3.0", "importing Airflow imports them")
 @pytest.mark.parametrize(
-    "imports",
-    [
-        "airflow_provider_airbyte_api.assets",
-        pytest.param(
-            "airflow_provider_airbyte_api.triggers.sync_events", marks=since("3.0", "it has no asset watchers")
-        ),
-    ],
+    "imports", ["airflow_provider_airbyte_api.assets", "airflow_provider_airbyte_api.triggers.sync_events"]
 )
 def test_a_dag_that_is_scheduled_on_syncs_loads_no_http_library(imports: str) -> None:
     assert loaded(f"import {imports}", ("requests", "aiohttp", "urllib3")) == []
