@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES
+TERMINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
+"""Statuses that never change again. They are the server's own, so that a wrong belief of the client shows in a test."""
+
+STATUSES = TERMINAL_STATUSES | {"pending", "queued", "running", "incomplete"}
+"""All statuses of a job."""
 
 ROWS = 250_000
 SIZE = 104_857_600

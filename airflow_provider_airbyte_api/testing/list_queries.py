@@ -9,9 +9,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow_provider_airbyte_api.api.models import KNOWN_STATUSES
 from airflow_provider_airbyte_api.api.timestamps import parse_timestamp
 from airflow_provider_airbyte_api.testing import responses
+from airflow_provider_airbyte_api.testing.jobs import STATUSES
 from airflow_provider_airbyte_api.testing.recorded import RecordedRequest
 from airflow_provider_airbyte_api.testing.responses import FakeResponse
 
@@ -94,7 +94,7 @@ _TAKES: dict[str, Callable[[str], bool]] = {
     "tagIds": is_uuid,
     "sourceId": is_uuid,
     "destinationId": is_uuid,
-    "status": KNOWN_STATUSES.__contains__,
+    "status": STATUSES.__contains__,
     "jobType": JOB_TYPES.__contains__,
     "includeDeleted": ("true", "false").__contains__,
     **dict.fromkeys(MOMENTS, lambda text: _epoch(text) is not None),

@@ -67,6 +67,11 @@ def test_the_modules_that_airflow_imports_while_it_configures_itself_import_noth
     assert loaded("import airflow_provider_airbyte_api.get_provider_info", ("airflow", "requests", "aiohttp")) == []
 
 
+def test_the_local_airbyte_starts_without_airflow() -> None:
+    """Importing Airflow takes seconds; a program that only serves has no use for it."""
+    assert loaded("import airflow_provider_airbyte_api.testing", ("airflow",)) == []
+
+
 @since("3.0", "importing Airflow imports them")
 @pytest.mark.parametrize(
     "imports", ["airflow_provider_airbyte_api.assets", "airflow_provider_airbyte_api.triggers.sync_events"]

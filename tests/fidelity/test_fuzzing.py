@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import socket
 import subprocess
@@ -49,11 +48,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     options = ["--port", "0", "--job-seconds", "0", "--edition", request.param]
     command = [sys.executable, "-m", "airflow_provider_airbyte_api.testing", *options]
     errors = tmp_path_factory.mktemp("server") / "stderr"
-    # Airflow says on stdout that it is in the mode of unit tests.
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("UNIT_TEST_MODE")}
     with (
         errors.open("w") as stderr,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
     ):
         assert process.stdout is not None
         try:

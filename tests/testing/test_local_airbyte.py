@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import re
 import socket
 import subprocess
@@ -471,9 +470,7 @@ async def test_two_thousand_requests_at_once_are_all_answered() -> None:
 def test_the_command_serves_until_it_is_stopped_and_says_how_to_reach_it() -> None:
     command = [sys.executable, "-m", "airflow_provider_airbyte_api.testing"]
     options = ["--port", "0", "--client-id", "me", "--client-secret", "mine", "--job-seconds", "0"]
-    # Airflow says on stdout that it is in the mode of unit tests.
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("UNIT_TEST_MODE")}
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = re.search(r"http://\S+", process.stdout.readline())
