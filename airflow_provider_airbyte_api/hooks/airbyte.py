@@ -25,8 +25,8 @@ from airflow_provider_airbyte_api.api.http import Request
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.outcome import raise_unless_succeeded
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
-from airflow_provider_airbyte_api.hooks.masking import amask_secret, mask_secret
-from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_settings, unknown_extras
+from airflow_provider_airbyte_api.hooks.masking import mask_secret
+from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection as AirflowConnection
@@ -540,10 +540,7 @@ class AirbyteHook(BaseHook):
 
         if "_connection" not in self.__dict__:
             self._connection = await get_async_connection(self.airbyte_conn_id)
-        settings = parse_settings(self._connection)
-        for secret in extract_secrets(self._connection, settings):
-            await amask_secret(secret)
-        async with AsyncClient(settings, self.log) as client:
+        async with AsyncClient(await parse_and_mask(self._connection), self.log) as client:
             return await client.run(flow)
 
     def _iter(self, flow: Flow[None]) -> Iterator[Any]:

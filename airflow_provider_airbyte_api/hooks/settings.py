@@ -12,6 +12,7 @@ from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
 from airflow_provider_airbyte_api.connection_form import AUTH_TYPES, CONNECTION_TYPE
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 from airflow_provider_airbyte_api.hooks.extras import Extras
+from airflow_provider_airbyte_api.hooks.masking import amask_secret
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -51,6 +52,17 @@ def parse_settings(connection: Connection) -> ClientConfig:
         use_disk_cache=extras.boolean("disk_cache", default=extras.choice("token_cache", ("memory", "disk")) == "disk"),
         max_concurrent_requests=extras.positive_int("max_concurrent_requests", ClientConfig.max_concurrent_requests),
     )
+
+
+async def parse_and_mask(connection: Connection) -> ClientConfig:
+    """Return the settings of an Airflow connection, and mask its secrets, without blocking the event loop.
+
+    :raises AirbyteConfigError: as :func:`parse_settings`.
+    """
+    settings = parse_settings(connection)
+    for secret in extract_secrets(connection, settings):
+        await amask_secret(secret)
+    return settings
 
 
 def extract_secrets(connection: Connection, settings: ClientConfig) -> list[str]:

@@ -10,8 +10,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig
-from airflow_provider_airbyte_api.hooks.masking import amask_secret
-from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_settings
+from airflow_provider_airbyte_api.hooks.settings import parse_and_mask
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
 
 SETTINGS_TTL = 60.0
@@ -53,10 +52,7 @@ class _Lookup:
 
 
 async def _load(airbyte_conn_id: str, lookup: _Lookup) -> ClientConfig:
-    connection = await get_async_connection(airbyte_conn_id)
-    settings = parse_settings(connection)
-    for secret in extract_secrets(connection, settings):
-        await amask_secret(secret)
+    settings = await parse_and_mask(await get_async_connection(airbyte_conn_id))
     lookup.settings, lookup.task = settings, None  # a task would keep its event loop alive
     return settings
 
