@@ -75,9 +75,10 @@ def becomes(status: str) -> Callable[[LocalAirbyte], object]:
 
 
 def short_lived_tokens(airbyte: LocalAirbyte) -> None:
-    airbyte._world.jwt_seconds = 1.0
-    airbyte.latency = 0.05
     airbyte.script_jobs(*["running"] * 25, "succeeded")
+    for _ in range(5):
+        airbyte.respond_with(path=POLL, times=4)
+        airbyte.respond_with(401, path=POLL)
 
 
 def reply(status: int | None = None, **more: Any) -> Callable[[LocalAirbyte], object]:
