@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from airflow_provider_airbyte_api.api.safe import safe_repr
+
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.api.backoff import RetryPolicy
     from airflow_provider_airbyte_api.api.flow import Flow
@@ -45,8 +47,6 @@ def require_exactly_one(connection_id: str | None, connection_name: str | None) 
     :raises AirbyteConfigError: if both are given, or neither.
     """
     if (connection_id is None) == (connection_name is None):
-        from airflow_provider_airbyte_api.api.safe import safe_repr
-
         raise_config_error(
             f"connection_id is {safe_repr(connection_id)} and connection_name {safe_repr(connection_name)}, expected "
             "one of the two: the UUID of an Airbyte connection, or its name."
@@ -166,8 +166,6 @@ def _rendered_text(value: object, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # Jinja's native types convert a name such as 2024 to a number
     if not isinstance(value, str) or value.strip() in ("", "None"):
-        from airflow_provider_airbyte_api.api.safe import safe_repr
-
         raise_config_error(
             f"{name} is {safe_repr(value)}: a template rendered to nothing, or to no text. Expected an id or a name, "
             "as Airbyte shows it."

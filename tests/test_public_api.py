@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_airbyte_api.operators import airbyte as operators
+from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.sensors import airbyte as sensors
 
 OPERATORS: list[type[Any]] = [getattr(operators, name) for name in operators.__all__]
 CLASSES = [*OPERATORS, sensors.AirbyteJobSensor, sensors.AirbyteFreshnessSensor]
-JOB_OPERATORS = [each for each in OPERATORS if issubclass(each, operators.AirbyteJobOperator)]
+JOB_OPERATORS = [each for each in OPERATORS if issubclass(each, AirbyteJobOperator)]
 LIST_OPERATORS = [each for each in OPERATORS if "List" in each.__name__]
 
 
@@ -58,4 +59,4 @@ def test_what_siblings_share_has_the_same_type_and_default(family: list[type[Any
 
 def test_what_a_base_class_takes_its_subclasses_spell_out() -> None:
     for kind in JOB_OPERATORS:
-        assert parameters(operators.AirbyteJobOperator).keys() <= parameters(kind).keys()
+        assert parameters(AirbyteJobOperator).keys() <= parameters(kind).keys()

@@ -14,7 +14,7 @@ from airflow_provider_airbyte_api._defaults import (
     ON_RUNNING_CLEAR,
 )
 from airflow_provider_airbyte_api._validation import check_choice, raise_config_error
-from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
+from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.types import ClearJobType, OnInactive, OnRunningClear

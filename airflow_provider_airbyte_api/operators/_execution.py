@@ -42,7 +42,7 @@ from airflow_provider_airbyte_api.triggers import _payloads
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
+    from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 
 
 OWNED_JOB = "owned_job_id"

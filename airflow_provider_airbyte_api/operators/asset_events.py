@@ -22,7 +22,7 @@ from airflow_provider_airbyte_api._defaults import SYNCS_ASSET
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_airbyte_api.operators.airbyte import AirbyteJobOperator
+    from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 
 OWNER_HEAD_START = 5.0
 """Seconds that a task which only attached to the sync waits for the task that started it."""

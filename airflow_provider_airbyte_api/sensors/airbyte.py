@@ -41,6 +41,7 @@ from airflow_provider_airbyte_api._validation import (
     set_map_index_name,
     whole_number_or_none,
 )
+from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_link_urls
 
 if TYPE_CHECKING:
@@ -75,8 +76,6 @@ class _AirbyteSensor(BaseSensorOperator):
     ) -> None:
         if poll_interval is not None:
             if "poke_interval" in kwargs:
-                from airflow_provider_airbyte_api.api.safe import safe_repr
-
                 raise_config_error(
                     f"poll_interval is {safe_repr(poll_interval)} and poke_interval "
                     f"{safe_repr(kwargs['poke_interval'])}: they mean the same, give one."

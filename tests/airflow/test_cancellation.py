@@ -17,12 +17,12 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.operators._execution import JobExecution
 from airflow_provider_airbyte_api.operators._job_state import STATE_KEY
 from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteCancelJobOperator,
     AirbyteClearOperator,
-    AirbyteJobOperator,
     AirbyteSyncOperator,
 )
 from airflow_provider_airbyte_api.testing import LocalAirbyte

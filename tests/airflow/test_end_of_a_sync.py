@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from airflow_provider_airbyte_api import exceptions
-from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteJobOperator, AirbyteSyncOperator
+from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.airflow.conftest import XComs

@@ -17,8 +17,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.operators._cancel import AirbyteCancelJobOperator
-from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, responses
 from airflow_provider_airbyte_api.testing.responses import Gateway
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES

@@ -1,0 +1,162 @@
+"""The base class of the operators that run one job of an Airbyte connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_airbyte_api._defaults import (
+    DEFAULT_CONN_ID,
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_TIMEOUT,
+    DEFAULT_UNREACHABLE_TIMEOUT,
+)
+from airflow_provider_airbyte_api._tracebacks import short_traceback
+from airflow_provider_airbyte_api._validation import (
+    CONNECTION_FIELDS,
+    boolean,
+    check_choice,
+    check_optional_seconds,
+    check_seconds,
+    provided_fields,
+    require_exactly_one,
+)
+from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+    from airflow_provider_airbyte_api.operators._execution import JobExecution
+    from airflow_provider_airbyte_api.types import OnInactive
+
+
+class AirbyteJobOperator(BaseOperator):
+    """Base class of the operators that run one job of an Airbyte connection, and fail unless it succeeds.
+
+    A task run is exactly one job. A retry follows the job of the previous attempt if it is still running, returns its
+    result if it succeeded, and starts a new job if it failed. Clearing the task starts a new job; if the old one is
+    still running, it is cancelled first.
+
+    Pushes the XComs ``job_id`` and ``job_url`` before it waits. Returns a dict with ``job_id``, ``status``,
+    ``connection_id``, ``job_type``, ``rows_synced``, ``bytes_synced``, ``duration_seconds``, ``start_time`` and
+    ``job_url``; without ``wait_for_completion``, with their values at the start.
+
+    The parameters are those of :class:`~.airbyte.AirbyteSyncOperator`.
+    """
+
+    job_type = "sync"
+    on_airbyte_schedule = "ignore"
+    asset_events = "none"
+    min_rows: int | None = None
+
+    template_fields: Sequence[str] = (*CONNECTION_FIELDS, "airbyte_conn_id")
+    operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())
+    ui_color = "#e5e4ff"
+
+    def __init__(
+        self,
+        *,
+        connection_id: str | None = None,
+        connection_name: str | None = None,
+        workspace_id: str | None = None,
+        workspace_name: str | None = None,
+        airbyte_conn_id: str = DEFAULT_CONN_ID,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        queue_timeout: float | None = None,
+        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        on_running: str,
+        on_inactive: OnInactive = "fail",
+        cancel_on_kill: bool = True,
+        durable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require_exactly_one(connection_id, connection_name)
+        self.connection_id = connection_id
+        self.connection_name = connection_name
+        self.workspace_id = workspace_id
+        self.workspace_name = workspace_name
+        self.given = provided_fields(self, CONNECTION_FIELDS)
+        self.airbyte_conn_id = airbyte_conn_id
+        self.wait_for_completion = boolean(wait_for_completion, "wait_for_completion")
+        self.deferrable = boolean(deferrable, "deferrable")
+        self.poll_interval = check_seconds(poll_interval, "poll_interval")
+        self.timeout = check_optional_seconds(timeout, "timeout")
+        self.queue_timeout = check_optional_seconds(queue_timeout, "queue_timeout")
+        self.unreachable_timeout = check_seconds(unreachable_timeout, "unreachable_timeout")
+        self.on_running = on_running
+        self.on_inactive = check_choice(on_inactive, "on_inactive", ("fail", "skip"))
+        self.cancel_on_kill = boolean(cancel_on_kill, "cancel_on_kill")
+        self.durable = boolean(durable, "durable")
+        self._run: JobExecution | None = None
+        self.killed = False
+
+    @cached_property
+    def hook(self) -> AirbyteHook:
+        """The hook of this task, created on first use."""
+        from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+
+        return AirbyteHook(self.airbyte_conn_id)
+
+    # -- Airflow's side ----------------------------------------------------------------------------------------
+
+    @short_traceback
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Follow the job of an earlier attempt or start one, then wait until it has finished, or defer."""
+        return self._execution(context).run()
+
+    @short_traceback
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
+        return self._execution(context).resume(event)
+
+    @short_traceback
+    def execute_after_blocker(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run again after the trigger has waited for another job of the connection to finish with any status."""
+        return self._execution(context).resume_after_blocker(event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume as Airflow does, and cancel the job if Airflow has ended the deferral because of its timeout."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception as error:
+            if _is_timeout_of_a_deferral(error, next_kwargs):
+                self._execution(context).cancel_deferred_job()
+            raise
+
+    def on_kill(self) -> None:
+        """Cancel the job that this task waits for in a worker.
+
+        If the task is killed while it starts the job, it cancels the job as soon as its ID is known. If there is not
+        enough time for that, the next attempt finds the job. Airflow 2 also calls this, and never resumes the task, if
+        ``execution_timeout`` has passed when the deferral ends.
+        """
+        self.killed = True
+        if self._run is not None:
+            self._run.cancel_on_kill()
+        elif self.cancel_on_kill:
+            from airflow_provider_airbyte_api._airflow_compat import context_of_an_ended_deferral
+
+            context = context_of_an_ended_deferral()
+            if context is not None:
+                self._execution(context).cancel_deferred_job()
+
+    def _execution(self, context: Context) -> JobExecution:
+        from airflow_provider_airbyte_api.operators._execution import JobExecution
+
+        self._run = JobExecution(self, context)
+        return self._run
+
+
+def _is_timeout_of_a_deferral(error: Exception, next_kwargs: dict[str, Any] | None) -> bool:
+    """Return True if Airflow has ended a deferral because of its timeout."""
+    name = type(error).__name__  # they live in another module on Airflow 2
+    reason = str((next_kwargs or {}).get("error", ""))
+    return name == "TaskDeferralTimeout" or (name == "TaskDeferralError" and "timeout" in reason.lower())
