@@ -18,6 +18,14 @@ DEFAULT_TIMEOUT = 7 * 24 * 3600.0
 DEFERRAL_TIMEOUT_MARGIN = 300.0
 """Seconds after a task's deadline until Airflow itself ends the deferral, if the trigger has not."""
 
+DEFAULT_MIN_DEFERRAL = 10.0
+"""Minimum seconds, approximately, between the start of a trigger and its event.
+
+Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``) that the process of a deferring task
+has ended. If the trigger has fired before, the scheduler mistakes the resumed task for a dead one and fails it. This
+was seen on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has just polled the job.
+"""
+
 ON_RUNNING = ("attach", "wait", "skip", "fail", "restart")
 """Policies of a sync task if a job of its connection is already running. Default: ``attach``."""
 

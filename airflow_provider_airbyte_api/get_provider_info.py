@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_airbyte_api import connection_form
+from airflow_provider_airbyte_api._defaults import DEFAULT_MIN_DEFERRAL
 
 ASSET_URIS = {
     "schemes": ["airbyte"],
@@ -39,6 +40,25 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [ASSET_URIS],
         "dataset-uris": [ASSET_URIS],  # their name on Airflow 2
         "cli": ["airflow_provider_airbyte_api.cli.definition.get_airbyte_cli_commands"],
+        "config": {
+            "airbyte_api": {
+                "description": "Options of the provider for Airbyte's public API.",
+                "options": {
+                    "min_deferral": {
+                        "description": (
+                            "Minimum seconds between the start of a trigger and its event, from 0 to 120. Set it to at "
+                            "least twice ``[workers] min_heartbeat_interval``: if a trigger fires before the worker "
+                            "has noticed that the task has deferred, the scheduler fails the resumed task. Use 0 only "
+                            "where triggers run in the process of the task, as in tests."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "20",
+                        "default": f"{DEFAULT_MIN_DEFERRAL:g}",
+                    }
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": connection_form.CONNECTION_TYPE,

@@ -46,8 +46,12 @@ def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def airbyte_run_dag() -> Callable[..., Any]:
-    """Return a function that runs a DAG until it has finished, triggers included, and returns the DAG run."""
+def airbyte_run_dag(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return a function that runs a DAG until it has finished, triggers included, and returns the DAG run.
+
+    Triggers run in this process, so no worker has to notice a deferral: ``[airbyte_api] min_deferral`` is 0.
+    """
+    monkeypatch.setenv("AIRFLOW__AIRBYTE_API__MIN_DEFERRAL", "0")
     from airflow_provider_airbyte_api.testing.dags import run_dag  # noqa: PLC0415 - it imports Airflow
 
     return run_dag

@@ -26,6 +26,7 @@ for _name in ("NO_PROXY", "no_proxy"):
 os.environ.update(
     AIRFLOW_HOME=str(_HOME),
     AIRFLOW__CORE__UNIT_TEST_MODE="True",
+    AIRFLOW__AIRBYTE_API__MIN_DEFERRAL="0",  # a trigger that runs in the test's own process has no worker to wait for
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__DAGS_FOLDER=str(_HOME / "dags"),  # empty: DAG.test would parse what is in it, each time
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME}/airflow.db",

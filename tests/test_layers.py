@@ -21,12 +21,16 @@ MAY_IMPORT = {
     "hooks": {"_defaults", "api", "clients", "connection_form", "exceptions", "hooks"},
     "_validation": {"_airflow_compat", "api", "exceptions", "hooks"},
     "_airflow_compat": set(),
+    "_options": {"_defaults", "api", "exceptions"},
     "retry_policy": {"exceptions"},
     "polling": {"_defaults", "api", "clients", "exceptions", "polling"},
-    "triggers": {"_airflow_compat", "_defaults", "api", "clients", "exceptions", "hooks", "polling", "triggers"},
+    "triggers": {
+        *("_airflow_compat", "_defaults", "_options", "api", "clients", "exceptions", "hooks", "polling", "triggers"),
+    },
     "_tracebacks": {"exceptions"},
     "operators": {
-        *("_airflow_compat", "_defaults", "_tracebacks", "_validation", "api", "assets", "exceptions", "types"),
+        *("_airflow_compat", "_defaults", "_options", "_tracebacks", "_validation", "api", "assets", "exceptions"),
+        "types",
         *("hooks", "links", "triggers", "operators"),
     },
     "links": {"links"},
@@ -48,7 +52,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "testing": {"_defaults", "api", "testing"},
     "pytest_plugin": {"_defaults", "api", "testing"},
-    "get_provider_info": {"connection_form"},
+    "get_provider_info": {"_defaults", "connection_form"},
     "__init__": set(),
 }
 PURE = {"aiohttp", "requests", "airflow", "urllib3", "socket", "asyncio", "threading", "time", "random"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
 from airflow_provider_airbyte_api._defaults import DEFERRAL_TIMEOUT_MARGIN, at_least_min_poll_interval
+from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api._validation import resolve_task_connection, set_map_index_name
 from airflow_provider_airbyte_api.api import endpoints, jobs, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy, while_unreachable
@@ -65,6 +66,8 @@ class JobExecution:
 
     def run(self) -> dict[str, Any]:
         """Follow the job of an earlier attempt or start one, then wait until it has finished, or defer."""
+        if self._task.deferrable:
+            get_min_deferral()  # an invalid option fails the task before it starts a job
         job_state = JobStateStore(self._context, durable=self._task.durable)
         is_known = job_state.load() is not None or self._waited_for_blocker
         connection = self.hook.run(resolve_task_connection(self._task, self._retry(is_known=is_known)))

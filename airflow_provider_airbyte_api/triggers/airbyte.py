@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, DEFAULT_UNREACHABLE_TIMEOUT
+from airflow_provider_airbyte_api._defaults import (
+    DEFAULT_CONN_ID,
+    DEFAULT_MIN_DEFERRAL,
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_UNREACHABLE_TIMEOUT,
+)
+from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.models import parse_job_id
 from airflow_provider_airbyte_api.api.outcome import JobContext
@@ -46,15 +52,6 @@ def __getattr__(name: str) -> Any:
     return sync_events.AirbyteSyncEventTrigger
 
 
-MIN_DEFERRAL_SECONDS = 10.0
-"""Minimum seconds, approximately, between the start of a trigger and its event.
-
-Airflow's worker may notice up to 5 s late (``[workers] min_heartbeat_interval``) that the process of a deferring task
-has ended. If the trigger has fired before, the scheduler mistakes the resumed task for a dead one and fails it. This
-was seen on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has just polled the job.
-"""
-
-
 class _AirbyteTrigger(BaseTrigger):
     """Base class of the triggers that a task defers to."""
 
@@ -70,10 +67,11 @@ class _AirbyteTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event when the wait has finished or failed."""
-        settled_at = CLOCK.time() + MIN_DEFERRAL_SECONDS
+        started_at, min_deferral = CLOCK.time(), DEFAULT_MIN_DEFERRAL
         try:
             if self._problem is not None:
                 raise self._problem  # noqa: TRY301 - it is reported as any other
+            min_deferral = get_min_deferral()
             event = _payloads.job_payload(await self._wait(), self.metadata)
         except AirbyteError as error:
             event = _payloads.error_payload(getattr(error, "job_id", self.job_id), error, self.metadata)
@@ -82,8 +80,9 @@ class _AirbyteTrigger(BaseTrigger):
             self.log.exception("The trigger failed.")
             what = f"The trigger failed: {type(error).__name__}: {error}. {self._what_becomes_of_it()}"
             event = _payloads.error_payload(self.job_id, AirbyteError(what), self.metadata)
-        if CLOCK.time() < settled_at:
-            await CLOCK.sleep_async(settled_at - CLOCK.time())
+        remaining = started_at + min_deferral - CLOCK.time()
+        if remaining > 0:
+            await CLOCK.sleep_async(remaining)
         self._fired = True
         yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
 

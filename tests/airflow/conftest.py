@@ -14,16 +14,9 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing.dags import run_dag
-from airflow_provider_airbyte_api.triggers import airbyte as triggers
 from tests.versions import AIRFLOW
 
 collect_ignore = ["test_sync_events.py"] if AIRFLOW < (3, 0) else []  # it has no asset watchers
-
-
-@pytest.fixture(autouse=True)
-def _triggers_fire_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trigger that runs in the test's own process has no worker to wait for."""
-    monkeypatch.setattr(triggers, "MIN_DEFERRAL_SECONDS", 0.0)
 
 
 @pytest.fixture

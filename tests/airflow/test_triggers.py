@@ -10,11 +10,13 @@ from airflow.providers.common.compat.connection import get_async_connection
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers import _settings_cache
-from airflow_provider_airbyte_api.triggers import airbyte as triggers
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
+
+MIN_DEFERRAL = "AIRFLOW__AIRBYTE_API__MIN_DEFERRAL"
 
 
 def trigger(job_id: int, **more: Any) -> AirbyteJobTrigger:
@@ -108,11 +110,23 @@ async def test_the_event_loop_keeps_turning_while_the_server_takes_its_time(airb
 async def test_no_event_comes_before_airflow_has_seen_the_task_defer(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triggers, "MIN_DEFERRAL_SECONDS", 0.5)
+    monkeypatch.setenv(MIN_DEFERRAL, "0.5")
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     started = time.monotonic()
     assert len(await events(trigger(job.job_id))) == 1
     assert time.monotonic() - started >= 0.5 * 0.8, "give or take the jitter"
+
+
+async def test_an_invalid_minimum_deferral_is_an_error_event_that_names_the_option(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, fast_clock: None
+) -> None:
+    monkeypatch.setenv(MIN_DEFERRAL, "-1")
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    started = CLOCK.time()
+    (event,) = await events(trigger(job.job_id))
+    assert (event["status"], event["error"]["type"]) == ("error", "AirbyteConfigError")
+    assert "min_deferral in section [airbyte_api] is '-1'" in event["error"]["message"]
+    assert CLOCK.time() - started >= 10, "the default applies"
 
 
 async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: LocalAirbyte) -> None:

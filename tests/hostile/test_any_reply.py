@@ -260,7 +260,6 @@ def test_any_reply_is_a_value_or_an_error_of_ours(server: HostileAirbyte, driver
 def test_any_reply_to_a_trigger_is_an_event_that_airflow_can_encode(
     server: HostileAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triggers, "MIN_DEFERRAL_SECONDS", 0.0)
     monkeypatch.setenv("AIRFLOW_CONN_HOSTILE", server.airflow_connection)
 
     async def wait_for_seven() -> list[dict[str, Any]]:

@@ -69,6 +69,22 @@ def test_it_is_gone_afterwards():
     assert "3 passed" in done.stdout, done.stdout[-3000:]
 
 
+def test_a_deferral_takes_no_minimum_time_where_triggers_run_in_the_test_itself(tmp_path: Path) -> None:
+    (tmp_path / "test_deferral.py").write_text(
+        """
+from airflow_provider_airbyte_api._options import get_min_deferral
+
+def test_dag(airbyte_run_dag):
+    assert get_min_deferral() == 0
+
+def test_no_dag(local_airbyte):
+    assert get_min_deferral() == 10
+"""
+    )
+    done = run_pytest(tmp_path)
+    assert "2 passed" in done.stdout, done.stdout[-3000:]
+
+
 def test_a_session_that_does_not_ask_for_it_pays_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_nothing.py").write_text(
         """

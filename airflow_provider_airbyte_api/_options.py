@@ -1,0 +1,32 @@
+"""The options of section ``[airbyte_api]`` in Airflow's configuration. The provider's metadata declares them."""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_airbyte_api._defaults import DEFAULT_MIN_DEFERRAL
+from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
+
+SECTION = "airbyte_api"
+
+MAX_MIN_DEFERRAL = 120.0
+"""Maximum of ``min_deferral``. It is less than ``DEFERRAL_TIMEOUT_MARGIN``, after which Airflow ends the deferral."""
+
+
+def get_min_deferral() -> float:
+    """Return the minimum seconds between the start of a trigger and its event.
+
+    :raises AirbyteConfigError: if the option is not a number from 0 to 120.
+    """
+    value = conf.get(SECTION, "min_deferral", fallback=str(DEFAULT_MIN_DEFERRAL))
+    try:
+        seconds = safe_float(float(value), 0, MAX_MIN_DEFERRAL)
+    except ValueError:
+        seconds = None
+    if seconds is None:
+        raise AirbyteConfigError(
+            f"Option min_deferral in section [{SECTION}] is {safe_repr(value)}, expected a number of seconds from 0 to "
+            f"{MAX_MIN_DEFERRAL:g}. Change it in airflow.cfg or in AIRFLOW__AIRBYTE_API__MIN_DEFERRAL."
+        )
+    return seconds
