@@ -40,6 +40,9 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
 from airflow_provider_airbyte_api.testing.dags import ensure_db  # noqa: E402
 from dev.stack import AirflowStack  # noqa: E402
 
+pytest_plugins = ["tests.helpers.clock", "tests.helpers.dags"]
+pytest.register_assert_rewrite("tests.helpers")
+
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api.connection_update import parse_update, update_connection
 from airflow_provider_airbyte_api.api.models import Connection
-from tests.api.scripted_driver import CONNECTION, ScriptedDriver, no_response, reply
+from tests.helpers.scripted_driver import CONNECTION, ScriptedDriver, no_response, reply
 
 MANUAL = {"scheduleType": "manual"}
 CRON = {"scheduleType": "cron", "cronExpression": "0 0 5 * * ? UTC"}

@@ -8,7 +8,7 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.filters import ResourceFilter
 from airflow_provider_airbyte_api.api.http import Response
-from tests.api.scripted_driver import ScriptedDriver, reply
+from tests.helpers.scripted_driver import ScriptedDriver, reply
 
 ONE, TWO, THREE = (f"{number}0000000-0000-4000-8000-000000000000" for number in (1, 2, 3))
 WORKSPACE = "6b0f2c1e-2f6c-4a57-9d1b-3b8f5d1f7a10"

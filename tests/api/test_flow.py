@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api.api.resources import (
 from airflow_provider_airbyte_api.api.safe import MAX_ITEMS
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials
 from airflow_provider_airbyte_api.testing import responses
-from tests.api.scripted_driver import ROOT, ScriptedDriver, job, no_response, reply
+from tests.helpers.scripted_driver import ROOT, ScriptedDriver, job, no_response, reply
 
 GET = Request("GET", "/jobs/7", idempotent=True)
 POST = Request("POST", "/jobs", json={})

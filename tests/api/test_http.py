@@ -15,7 +15,7 @@ from airflow_provider_airbyte_api.api.http import (
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials
 from airflow_provider_airbyte_api.testing import responses
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.api.scripted_driver import ROOT, TOKEN_URL, no_response, reply
+from tests.helpers.scripted_driver import ROOT, TOKEN_URL, no_response, reply
 
 GET = Request("GET", "/jobs/7", idempotent=True)
 

@@ -10,11 +10,7 @@ from airflow_provider_airbyte_api.api.flow import Flow
 from airflow_provider_airbyte_api.api.http import Response
 from airflow_provider_airbyte_api.api.models import JobStatus
 from airflow_provider_airbyte_api.testing import responses
-from tests.api.scripted_driver import ScriptedDriver, job, no_response, reply
-
-
-def answer(made: responses.FakeResponse) -> Response:
-    return reply(made.status, made.body)
+from tests.helpers.scripted_driver import ScriptedDriver, answer, job, no_response, reply
 
 
 def waiting(poll_interval: float, **more: Any) -> Flow[jobs.WaitResult]:

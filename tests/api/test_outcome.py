@@ -13,7 +13,7 @@ from airflow_provider_airbyte_api.api.outcome import (
     raise_unless_succeeded,
     require_rows,
 )
-from tests.api.scripted_driver import CONNECTION, job
+from tests.helpers.scripted_driver import CONNECTION, job
 
 URL = "https://airbyte.example/job"
 SEEN = JobContext("Mine", URL, 17)

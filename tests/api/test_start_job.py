@@ -14,14 +14,10 @@ from airflow_provider_airbyte_api.api.http import Response, TransportFailure
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.start_job import Blocked, JobRequest, Skipped, Started
 from airflow_provider_airbyte_api.testing import responses
-from tests.api.scripted_driver import CONNECTION, ScriptedDriver, job, no_response, reply
+from tests.helpers.scripted_driver import CONNECTION, ScriptedDriver, answer, job, no_response, reply
 
 ACTIVE = {"connectionId": CONNECTION, "name": "Mine", "status": "active"}
 NEWEST = 11
-
-
-def answer(made: responses.FakeResponse) -> Response:
-    return reply(made.status, made.body)
 
 
 def listed(*found: dict[str, Any]) -> Response:

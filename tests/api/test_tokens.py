@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_airbyte_api.api.http import Response
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, TokenState, parse_token_response
 from airflow_provider_airbyte_api.exceptions import AirbyteUnexpectedResponseError
-from tests.api.scripted_driver import reply
+from tests.helpers.scripted_driver import reply
 
 CREDENTIALS = ClientCredentials("https://a.example/applications/token", "me", "hunter2")
 NOW = 1_700_000_000.0

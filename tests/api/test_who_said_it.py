@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api.api.flow import fetch_token, send_with_retry
 from airflow_provider_airbyte_api.api.http import Request, to_error
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials
 from airflow_provider_airbyte_api.testing import responses
-from tests.api.scripted_driver import CONNECTION, ScriptedDriver, job, reply
+from tests.helpers.scripted_driver import CONNECTION, ScriptedDriver, job, reply
 
 GET = Request("GET", "/jobs/7", idempotent=True)
 

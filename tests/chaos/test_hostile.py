@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
-from tests.hostile.server import TOKEN, Answer, HostileAirbyte, json_answer
+from tests.helpers.hostile_airbyte import TOKEN, Answer, HostileAirbyte, json_answer
 from tests.versions import since
 
 pytestmark = since("3.0", "its REST API is another one")

@@ -16,19 +16,18 @@ import requests
 
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import jobs, resources, start_job
-from airflow_provider_airbyte_api.api.flow import Flow, Log, SendRequest, YieldRows
+from airflow_provider_airbyte_api.api.flow import Flow, Log, YieldRows
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
 from airflow_provider_airbyte_api.api.models import Source
 from airflow_provider_airbyte_api.clients import sync_client
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE, STRIPE, STRIPE_TO_BIGQUERY
-from tests.certificates import Authority
-from tests.clients.drivers import LOG, AsyncDriver, Driver, SyncDriver
-from tests.clients.hostile import HostileServer
+from tests.helpers.certificates import Authority
+from tests.helpers.drivers import GET_JOBS, LOG, AsyncDriver, Driver, SyncDriver, exchange
+from tests.helpers.hostile_server import HostileServer
 
 TOKEN_PATH = "/applications/token"
-GET_JOBS = Request("GET", "/jobs", idempotent=True)
 POST_JOBS = Request("POST", "/jobs", json={})
 
 
@@ -53,12 +52,6 @@ def sources() -> Flow[list[Source]]:
             outcome = None
         else:
             outcome = yield step
-
-
-def exchange(request: Request) -> Flow[Response | TransportFailure]:
-    """Send one request without a token, and return what came of it."""
-    outcome: Response | TransportFailure = yield SendRequest(request, None)
-    return outcome
 
 
 # -- the seed's rules ------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from airflow_provider_airbyte_api.api.base_url import parse_host
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, static_token
 from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from tests.clients.drivers import AsyncDriver, Driver, SyncDriver
-from tests.clients.hostile import HostileServer
+from tests.helpers.drivers import AsyncDriver, Driver, SyncDriver
+from tests.helpers.hostile_server import HostileServer
 
 CLIENT_SECRET = "the/client&secret"
 HEADER = "the-gateways-key"

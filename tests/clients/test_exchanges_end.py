@@ -31,10 +31,9 @@ from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.certificates import Authority
-from tests.clients.drivers import LOG, AsyncDriver, Driver, SyncDriver
-from tests.clients.hostile import HostileServer, drip
-from tests.clients.test_drivers import GET_JOBS, exchange
+from tests.helpers.certificates import Authority
+from tests.helpers.drivers import GET_JOBS, LOG, AsyncDriver, Driver, SyncDriver, exchange
+from tests.helpers.hostile_server import HostileServer, drip
 
 DROPS = 60
 """So many that a reply takes 6 s, and ends at last, where the time that a test gives it is below 1 s."""

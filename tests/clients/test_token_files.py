@@ -24,7 +24,7 @@ from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.clients.token_file import TokenFile
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from tests.clients.drivers import AsyncDriver, Driver, SyncDriver
+from tests.helpers.drivers import AsyncDriver, Driver, SyncDriver
 
 SECRET = "s3cr3t-of-the-application"
 CREDENTIALS = ClientCredentials("https://a/token", "me", SECRET)

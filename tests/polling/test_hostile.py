@@ -31,7 +31,7 @@ from airflow_provider_airbyte_api.exceptions import (
 from airflow_provider_airbyte_api.polling import completed_jobs, poller, service, waiters
 from airflow_provider_airbyte_api.polling.service import shared_polling_service
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.clients.hostile import HostileServer, drip
+from tests.helpers.hostile_server import HostileServer, drip
 from tests.polling.test_polling import Lines
 
 Answer = Callable[[socket.socket, bytes], None]

@@ -21,8 +21,8 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOpera
 from airflow_provider_airbyte_api.testing import LocalAirbyte, responses
 from airflow_provider_airbyte_api.testing.responses import Gateway
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
-from tests.airflow.conftest import XComs, run
-from tests.airflow.test_cancellation import Context, execute, sync
+from tests.helpers.dags import run
+from tests.helpers.tasks import Context, XComs, execute, sync
 from tests.versions import since
 
 POLL = r"/jobs/\d+"

@@ -13,7 +13,8 @@ from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator, AirbyteUpdateConnectionOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
-from tests.airflow.conftest import XComs, run
+from tests.helpers.dags import run
+from tests.helpers.tasks import XComs
 
 
 def execute(task: Any) -> dict[str, Any]:

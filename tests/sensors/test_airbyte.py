@@ -12,7 +12,8 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
-from tests.airflow.conftest import XComs, run
+from tests.helpers.dags import run
+from tests.helpers.tasks import XComs
 from tests.versions import not_on
 
 MODES: dict[str, dict[str, Any]] = {

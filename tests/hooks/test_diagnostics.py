@@ -21,8 +21,8 @@ from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.hooks import airbyte as hooks
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from tests.certificates import Authority
-from tests.clients.hostile import HostileServer, drip
+from tests.helpers.certificates import Authority
+from tests.helpers.hostile_server import HostileServer, drip
 
 TOKEN = "/applications/token"
 SECRET = "a-secret-that-nobody-may-read"

@@ -13,8 +13,8 @@ from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor,
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger, AirbyteJobTrigger
-from tests.airflow.conftest import XComs, run
-from tests.airflow.test_cancellation import Context, Store, defer, execute, sync
+from tests.helpers.dags import run
+from tests.helpers.tasks import Context, Store, XComs, defer, execute, sync
 from tests.test_exceptions import all_kinds
 from tests.versions import since
 

@@ -104,6 +104,10 @@ def reply(status: int = 200, body: Any = None, **headers: str) -> Response:
     return Response(f"{ROOT}/somewhere", status, names, content)
 
 
+def answer(made: responses.FakeResponse) -> Response:
+    return reply(made.status, made.body)
+
+
 def no_response(*, sent: bool = True) -> TransportFailure:
     return TransportFailure(f"{ROOT}/somewhere", "no reply (connection reset)", request_sent=sent)
 

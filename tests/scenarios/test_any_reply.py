@@ -32,7 +32,7 @@ from airflow_provider_airbyte_api.clients.sync_client import Client
 from airflow_provider_airbyte_api.exceptions import AirbyteError, error_to_dict
 from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
-from tests.hostile.server import TOKEN, Answer, HostileAirbyte
+from tests.helpers.hostile_airbyte import TOKEN, Answer, HostileAirbyte
 
 LOG = logging.getLogger("tests.hostile")
 CONNECTION = "9924bcd0-99be-453d-ba47-c2c9766f7da5"

@@ -11,7 +11,7 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
-from tests.airflow.conftest import run
+from tests.helpers.dags import run
 
 
 def cancel(**which: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -20,7 +19,9 @@ from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
-from tests.airflow.conftest import XComs, run
+from tests.helpers.clock import until
+from tests.helpers.dags import run
+from tests.helpers.tasks import XComs
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 HOUR = timedelta(hours=1)
@@ -222,7 +223,7 @@ async def test_one_session_and_one_token_serve_all_looks_of_a_lone_trigger(
 ) -> None:
     opened = mocker.spy(aiohttp, "ClientSession")
     waiting = asyncio.create_task(_events(AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.05, max_age=60)))
-    await _until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 5)
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 5)
     add_sync(airbyte, age=1.0)
     await waiting
     assert opened.call_count == 1
@@ -237,12 +238,12 @@ async def test_the_trigger_says_what_it_waits_for_once_in_a_while(
     trigger = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.02, max_age=60)
     said = mocker.patch.object(trigger.log, "log")
     waiting = asyncio.create_task(_events(trigger))
-    await _until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 5)
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 5)
     assert [call.args[2] for call in said.call_args_list] == [
         "It is not fresh yet: no sync has succeeded among the newest ones"
     ]
     monkeypatch.setattr(freshness, "PROGRESS_LOG_INTERVAL", 0.05)
-    await _until(lambda: said.call_count >= 3)
+    await until(lambda: said.call_count >= 3)
     add_sync(airbyte, age=1.0)
     await waiting
 
@@ -261,14 +262,6 @@ async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
 def test_the_trigger_is_rebuilt_from_what_it_serializes() -> None:
     first = AirbyteFreshnessTrigger("c", "a", 5.0, 1.0, 2.0, 3, "fail", 4.0, 6.0, {"name": "Mine"})
     assert AirbyteFreshnessTrigger(**first.serialize()[1]).serialize() == first.serialize()
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in ten seconds")
 
 
 async def _events(trigger: AirbyteFreshnessTrigger) -> list[dict[str, Any]]:

@@ -28,51 +28,11 @@ from airflow_provider_airbyte_api.operators.airbyte import (
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
-from tests.airflow.conftest import XComs
+from tests.helpers.clock import wait_until
+from tests.helpers.tasks import Context, Store, defer, execute, sync
 from tests.versions import AIRFLOW, since
 
 ON_AIRFLOW_2 = pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 resumes a task whatever time has passed")
-
-
-class Store(dict[str, Any]):
-    """What ``context["task_state_store"]`` is to an operator."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
-class Context(dict[str, Any]):
-    """One task run: what outlives a try is the store."""
-
-    def __init__(self, store: Store | None = None, *, try_number: int = 1, max_tries: int = 1) -> None:
-        super().__init__(ti=XComs(try_number, max_tries), task_state_store=store)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.01)
-
-
-def sync(**more: Any) -> AirbyteSyncOperator:
-    return AirbyteSyncOperator(
-        task_id="sync", **{"connection_id": STRIPE_TO_BIGQUERY, "poll_interval": 0.02, "retries": 1, **more}
-    )
-
-
-def execute(task: AirbyteSyncOperator, context: Context) -> dict[str, Any]:
-    return task.execute(cast("Any", context))
-
-
-def defer(task: AirbyteSyncOperator, context: Context) -> AirbyteJobTrigger:
-    with pytest.raises(TaskDeferred) as deferred:
-        execute(task, context)
-    trigger = deferred.value.trigger
-    assert isinstance(trigger, AirbyteJobTrigger)
-    return trigger
 
 
 # -- from try to try -------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
-from tests.airflow.conftest import XComs, run
-from tests.airflow.test_cancellation import Context, Store
+from tests.helpers.dags import run
+from tests.helpers.tasks import Context, Store, XComs
 from tests.versions import not_on, since
 
 

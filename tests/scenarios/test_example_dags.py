@@ -9,8 +9,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from tests.airflow.conftest import run
 from tests.conftest import REPOSITORY
+from tests.helpers.dags import run
 from tests.versions import since
 
 EXAMPLES = [

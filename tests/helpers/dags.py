@@ -1,68 +1,18 @@
-"""A database, and a way to run a DAG that a test has just written."""
+"""A way to run a DAG that a test has just written. It imports Airflow for a test that runs one."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing.dags import run_dag
 from tests.versions import AIRFLOW
 
-collect_ignore = ["test_sync_events.py"] if AIRFLOW < (3, 0) else []  # it has no asset watchers
-
-
-@pytest.fixture
-def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses take no time, but the drivers' clock goes on by what they would have taken."""
-    passed = 0.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal passed
-        passed += seconds
-        time.sleep(0.001)
-
-    async def asleep(seconds: float) -> None:
-        nonlocal passed
-        passed += seconds
-        await asyncio.sleep(0.001)
-
-    async def wait(event: asyncio.Event, seconds: float) -> None:
-        nonlocal passed
-        if seconds == math.inf:
-            await event.wait()
-        else:
-            await asyncio.sleep(0.001)
-            passed += 0.0 if event.is_set() else seconds
-
-    monkeypatch.setattr(CLOCK, "wait_event", wait)
-    monkeypatch.setattr(CLOCK, "time", lambda: time.time() + passed)
-    monkeypatch.setattr(CLOCK, "sleep", sleep)
-    monkeypatch.setattr(CLOCK, "sleep_async", asleep)
-
-
-class XComs:
-    """What a task instance is to an operator that is executed without Airflow around it."""
-
-    map_index = -1
-
-    def __init__(self, try_number: int = 1, max_tries: int = 0) -> None:
-        self.pushed: dict[str, Any] = {}
-        self.try_number = try_number
-        self.max_tries = max_tries
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed[key] = value
-
-    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
-        return self.pushed.get(key)
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import DAG
 
 
 @dataclass
@@ -121,6 +71,8 @@ _OPEN: list[DAG] = []
 @pytest.fixture
 def dag(request: pytest.FixtureRequest, database: None) -> Iterator[DAG]:
     """An empty DAG of the test's own, open for tasks."""
+    from airflow.providers.common.compat.sdk import DAG
+
     name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
     with DAG(dag_id=name[:200], schedule=None) as made:
         _OPEN.append(made)

@@ -31,7 +31,7 @@ from airflow_provider_airbyte_api.testing.seed import (
     STRIPE_TO_BIGQUERY,
     WORKSPACE_ID,
 )
-from tests.airflow.conftest import run
+from tests.helpers.dags import run
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 

@@ -14,8 +14,8 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE, STRIPE_TO_BIGQUERY
 from dev.stack import AirflowStack
-from tests.airflow.conftest import XComs
 from tests.conftest import LINEAGE
+from tests.helpers.tasks import XComs
 from tests.versions import since
 
 

@@ -14,8 +14,9 @@ from airflow_provider_airbyte_api.operators._execution import JobExecution
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
-from tests.airflow.conftest import run
-from tests.airflow.test_assets import InATask, name_in_a_dag, name_in_no_dag
+from tests.helpers.assets import name_in_a_dag, name_in_no_dag
+from tests.helpers.dags import run
+from tests.helpers.tasks import InATask
 from tests.versions import AIRFLOW, since
 
 

@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
 from airflow_provider_airbyte_api.task_groups import sync_connections
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE, STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.airflow.conftest import run
+from tests.helpers.dags import run
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "AirbyteSyncOperator": {"connection_id": STRIPE_TO_BIGQUERY},

@@ -12,7 +12,8 @@ from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListSourcesOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
-from tests.airflow.conftest import Run, XComs, run
+from tests.helpers.dags import Run, run
+from tests.helpers.tasks import XComs
 
 JOB_URL = (
     "{url}/workspaces/6b0f2c1e-2f6c-4a57-9d1b-3b8f5d1f7a10/connections/{connection}/timeline?jobId={job}&openLogs=true"

@@ -10,7 +10,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred
 
 from airflow_provider_airbyte_api import _airflow_compat, exceptions
 from airflow_provider_airbyte_api._defaults import SYNCS_ASSET
@@ -26,35 +26,16 @@ from airflow_provider_airbyte_api.operators.airbyte import (
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.airflow.conftest import XComs, run
-from tests.versions import AIRFLOW, since
+from tests.helpers.assets import events, is_known, kind_of_event, name_in_a_dag, name_in_no_dag
+from tests.helpers.dags import run
+from tests.helpers.tasks import InATask, XComs
+from tests.versions import since
 
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
 
 def sync(connection_id: str = STRIPE_TO_BIGQUERY, **more: Any) -> AirbyteSyncOperator:
     return AirbyteSyncOperator(**{"task_id": "sync", "connection_id": connection_id, "poll_interval": 0.02, **more})
-
-
-def kind_of_event() -> Any:
-    """Return the class of Airflow's that an event is a row of."""
-    try:
-        from airflow.models.asset import AssetEvent
-    except ImportError:  # Airflow 2
-        from airflow.models.dataset import DatasetEvent as AssetEvent  # type: ignore[import-not-found, no-redef]
-    return AssetEvent
-
-
-def events() -> dict[str, list[dict[str, Any]]]:
-    """Return what Airflow's database has of events, by the asset's URI; a test begins with none."""
-    from airflow.utils.session import create_session
-
-    kind = kind_of_event()
-    found: dict[str, list[dict[str, Any]]] = {}
-    with create_session() as session:
-        for event in session.query(kind).order_by(kind.id):
-            found.setdefault(event.uri, []).append(dict(event.extra))
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -75,56 +56,6 @@ def _others_come_first_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CLAIM_SETTLE_TIME", 0.05),
     ):
         monkeypatch.setattr(asset_events, name, seconds)
-
-
-def name_in_a_dag(*assets: str) -> None:
-    """Write what Airflow's database has of assets that a DAG names in its schedule."""
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        for uri in assets:
-            if AIRFLOW < (3, 0):
-                from airflow.models.dataset import DatasetModel
-
-                row = session.query(DatasetModel).filter(DatasetModel.uri == uri).first() or DatasetModel(uri=uri)
-                row.is_orphaned = False
-                session.add(row)
-                continue
-            from airflow.models.asset import AssetActive, AssetModel
-
-            row = session.query(AssetModel).filter(AssetModel.uri == uri).first()
-            if row is None:
-                row = AssetModel(name=uri, uri=uri, group="asset")
-                session.add(row)
-                session.flush()
-            if session.query(AssetActive).filter(AssetActive.uri == uri).first() is None:
-                session.add(AssetActive.for_asset(row))
-
-
-def name_in_no_dag(uri: str) -> None:
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        if AIRFLOW < (3, 0):
-            from airflow.models.dataset import DatasetModel
-
-            session.query(DatasetModel).filter(DatasetModel.uri == uri).update({"is_orphaned": True})
-            return
-        from airflow.models.asset import AssetActive
-
-        session.query(AssetActive).filter(AssetActive.uri == uri).delete()
-
-
-def is_known(uri: str) -> bool:
-    """Tell whether Airflow's database has a row of an asset."""
-    from airflow.utils.session import create_session
-
-    try:
-        from airflow.models.asset import AssetModel
-    except ImportError:  # Airflow 2
-        from airflow.models.dataset import DatasetModel as AssetModel  # type: ignore[no-redef]
-    with create_session() as session:
-        return session.query(AssetModel).filter(AssetModel.uri == uri).first() is not None
 
 
 def asset_of(airbyte: LocalAirbyte, connection_id: str = STRIPE_TO_BIGQUERY, *stream: str) -> str:
@@ -325,17 +256,6 @@ class Ending:
         ending = asset_events.AssetEvents(cast("Any", task), context, facts, owned=owned)
         ending.emit(self.uri)
         return [asset.uri for asset in task.outlets] == [self.uri]
-
-
-class InATask(BaseOperator):
-    """A task that does what a test wants to do in a task."""
-
-    def __init__(self, *, ask: Any, **more: Any) -> None:
-        super().__init__(**more)
-        self.ask = ask
-
-    def execute(self, context: Any) -> None:
-        self.ask(context)
 
 
 KEPT_FOR_AN_ASSET = since("3.3", "it keeps nothing for an asset")

@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.hooks.settings import parse_settings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
-from tests.certificates import Authority
+from tests.helpers.certificates import Authority
 from tests.versions import not_on
 
 Fields = dict[str, Any]

@@ -14,19 +14,9 @@ from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.airflow.conftest import XComs
+from tests.helpers.tasks import Store, XComs
 
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-
-
-class Store(dict[str, Any]):
-    """What ``context["task_state_store"]`` is to an operator."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
 
 
 def sync(**more: Any) -> AirbyteSyncOperator:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from airflow_provider_airbyte_api.api.base_url import parse_host
-from airflow_provider_airbyte_api.api.flow import Flow
+from airflow_provider_airbyte_api.api.flow import Flow, SendRequest
+from airflow_provider_airbyte_api.api.http import Request, Response, TransportFailure
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials
 from airflow_provider_airbyte_api.clients.async_client import AsyncClient
 from airflow_provider_airbyte_api.clients.config import ClientConfig
@@ -19,6 +20,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 
 T = TypeVar("T")
 LOG = logging.getLogger("tests.clients")
+GET_JOBS = Request("GET", "/jobs", idempotent=True)
 
 
 class Driver(ABC):
@@ -63,3 +65,9 @@ class AsyncDriver(Driver):
             return await asyncio.gather(*(self._run(make()) for make in conversations))
 
         return asyncio.run(together())
+
+
+def exchange(request: Request) -> Flow[Response | TransportFailure]:
+    """Send one request without a token, and return what came of it."""
+    outcome: Response | TransportFailure = yield SendRequest(request, None)
+    return outcome

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -25,6 +24,7 @@ from airflow_provider_airbyte_api.testing.seed import (
 from airflow_provider_airbyte_api.triggers import sync_events
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
 from airflow_provider_airbyte_api.triggers.sync_events import Cursor
+from tests.helpers.clock import until
 from tests.versions import AIRFLOW
 
 
@@ -107,14 +107,6 @@ def watcher(store: Accessor | None = None, *, stores: bool = True, **which: Any)
     heard = WatcherHarness(trigger)
     heard.stores = stores
     return heard
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not happen in ten seconds")
 
 
 async def settled(airbyte: LocalAirbyte, polls: int = 2) -> None:
