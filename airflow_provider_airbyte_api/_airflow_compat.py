@@ -1,23 +1,32 @@
-"""All uses of Airflow's internals that differ between Airflow versions.
+"""Everything of Airflow that is private, or that only some of the supported versions have.
 
-Each function has a test that runs on each supported Airflow. Call them in a running task only.
+Each function names those versions and the reason, and has a test that runs on each supported Airflow. All imports
+happen within the functions: a DAG file loads this module each time that it is parsed.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, Asset
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.models.connection import Connection
+    from airflow.providers.common.compat.sdk import DAG, Asset, BaseHook, Context
+
+# -- in a running task -------------------------------------------------------------------------------------------
 
 
 def active_asset(*, name: str | None = None, uri: str | None = None) -> Asset | None:
-    """Return the asset with this name or URI, or None if no DAG names it in its schedule, inlets or outlets."""
+    """Return the asset with this name or URI, or None if no DAG names it in its schedule, inlets or outlets.
+
+    Airflow has no public way to ask. Airflow 3 asks its API server by a private method. On Airflow 2, tasks read the
+    database.
+    """
     if not AIRFLOW_V_3_0_PLUS:
         dataset: Asset | None = _active_dataset(uri or name or "")
         return dataset
@@ -34,7 +43,10 @@ def active_asset(*, name: str | None = None, uri: str | None = None) -> Asset | 
 
 
 def can_limit_events() -> bool:
-    """Return True if :func:`event_extras` can request the events since a given time instead of all events."""
+    """Return True if :func:`event_extras` can request the events since a given time instead of all events.
+
+    Airflow 3.0 and 3.1 cannot: their request has no such field.
+    """
     if not AIRFLOW_V_3_0_PLUS:
         return True
     from airflow.sdk.execution_time.comms import GetAssetEventByAsset  # noqa: PLC0415 - Airflow 3
@@ -43,7 +55,11 @@ def can_limit_events() -> bool:
 
 
 def event_extras(asset: Asset, since: datetime) -> list[Mapping[str, Any]]:
-    """Return the extras of the asset's events since the given time. Older events may be included."""
+    """Return the extras of the asset's events since the given time. Older events may be included.
+
+    A task's context has the events of its own inlets only. Airflow 3 gives those of any asset to a private accessor. On
+    Airflow 2, tasks read the database.
+    """
     if not AIRFLOW_V_3_0_PLUS:
         return _dataset_event_extras(asset.uri, since)
     from airflow.sdk.execution_time.context import InletEventsAccessors  # noqa: PLC0415 - Airflow 3
@@ -57,7 +73,8 @@ def event_extras(asset: Asset, since: datetime) -> list[Mapping[str, Any]]:
 def asset_state(asset: Asset) -> Any:
     """Return Airflow's state store of an asset, with ``get(key)`` and ``set(key, value)``; None before Airflow 3.3.
 
-    It has no transactions: the last write of a key wins.
+    It has no transactions: the last write of a key wins. A task's context has the stores of its own inlets and outlets
+    only, so the accessor is created here.
     """
     try:
         from airflow.sdk.execution_time.context import AssetStateStoreAccessor  # noqa: PLC0415 - 3.3 and newer
@@ -69,7 +86,8 @@ def asset_state(asset: Asset) -> Any:
 def show_map_index(context: Context) -> None:
     """Show the rendered ``map_index_template`` in Airflow's UI now, and not only after the task has finished.
 
-    Airflow before 3.2 does not support this.
+    Airflow before 3.2 does not support this. Later versions have the message to the supervisor, but no function that
+    sends it.
     """
     try:
         from airflow.sdk.execution_time.comms import SetRenderedMapIndex  # noqa: PLC0415 - 3.2 and newer
@@ -95,6 +113,7 @@ def context_of_an_ended_deferral() -> Context | None:
     if AIRFLOW_V_3_0_PLUS:
         return None
     from airflow.operators import python  # type: ignore[attr-defined] # noqa: PLC0415 - Airflow 2
+    from airflow.providers.common.compat.sdk import AirflowException  # noqa: PLC0415 - see the module
 
     try:
         context: Any = python.get_current_context()  # noqa: AIR301 - as above
@@ -104,7 +123,10 @@ def context_of_an_ended_deferral() -> Context | None:
 
 
 def was_rescheduled(context: Context) -> bool:
-    """Return True if this attempt of a sensor with ``mode="reschedule"`` has poked before."""
+    """Return True if this attempt of a sensor with ``mode="reschedule"`` has poked before.
+
+    Airflow 3 puts the number of reschedules into the context. Airflow 2 keeps them in the database only.
+    """
     everything: Any = context
     if AIRFLOW_V_3_0_PLUS:
         return bool(everything.get("task_reschedule_count"))
@@ -115,8 +137,187 @@ def was_rescheduled(context: Context) -> bool:
         return session.scalars(TaskReschedule.stmt_for_task_instance(everything["ti"])).first() is not None
 
 
+def task_state_store(context: Context) -> Any:
+    """Return Airflow's state store of a task, with ``get``, ``set`` and ``delete``; None before Airflow 3.3.
+
+    What it holds survives both a retry and a clear of the task.
+    """
+    everything: Any = context
+    return everything.get("task_state_store")
+
+
+def max_tries(context: Context) -> int:
+    """Return a number that a clear of the task changes, and that a retry does not.
+
+    A clear adds the task's ``retries`` to the attempts so far. No version of Airflow tells a cleared task from a
+    retried one in another way.
+    """
+    everything: Any = context
+    return int(getattr(everything["ti"], "max_tries", 0) or 0)
+
+
+def is_uncleared_retry(context: Context, retries: int | None) -> bool:
+    """Return True if the task runs again and was never cleared: see :func:`max_tries`.
+
+    :param context: The task's context.
+    :param retries: The operator's ``retries``.
+    """
+    everything: Any = context
+    return int(getattr(everything["ti"], "try_number", 1) or 1) > 1 and max_tries(context) == retries
+
+
+def is_deferral_timeout(error: Exception) -> bool:
+    """Return True if Airflow raised this error because a deferral took longer than its timeout.
+
+    Airflow 3.2 and newer have the exception in ``airflow.sdk``, 3.0 and 3.1 in ``airflow.exceptions``. Airflow 2 has no
+    class of its own for it: the reason is in the text.
+    """
+    from airflow import exceptions  # noqa: PLC0415 - see the module
+
+    if not AIRFLOW_V_3_0_PLUS:
+        return isinstance(error, exceptions.TaskDeferralError) and "timeout" in str(error).lower()
+    try:
+        from airflow.sdk.exceptions import TaskDeferralTimeout  # noqa: PLC0415 - 3.2 and newer
+    except ImportError:
+        return isinstance(error, exceptions.TaskDeferralTimeout)
+    return isinstance(error, TaskDeferralTimeout)
+
+
+# -- in a triggerer ----------------------------------------------------------------------------------------------
+
+
+async def task_state(ti: Any) -> str | None:
+    """Return the state of a trigger's task instance in Airflow's database. For Airflow 3.3 and newer.
+
+    A trigger has no public way to ask. Airflow's API names a mapped task instance by its task and its index.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - Airflow 3
+    from asgiref.sync import sync_to_async  # noqa: PLC0415 - as above
+
+    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    state: str | None = states.get(ti.run_id, {}).get(name)
+    return state
+
+
+async def task_xcom(ti: Any, key: str) -> Any:
+    """Return an XCom of a trigger's task instance, or None. For Airflow 3.3 and newer.
+
+    ``airflow.sdk`` exports the class, but documents no method of it that an event loop may call.
+    """
+    from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - 3.3 and newer
+
+    return await XCom.aget_one(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+
+
+def shared_stream_producer() -> type | None:
+    """Return the base class of what feeds several watchers from one stream; None before Airflow 3.3."""
+    try:
+        from airflow.triggers.shared_stream import SharedStreamProducer  # noqa: PLC0415 - 3.3 and newer
+    except ImportError:
+        return None
+    return SharedStreamProducer
+
+
+def asset_stores(accessors: Any) -> list[Any]:
+    """Return the state store of each asset that a trigger watches. For Airflow 3.3 and newer.
+
+    With several assets Airflow requires the asset's name, but passes no names to a trigger.
+    """
+    return list(getattr(accessors, "_by_name", {}).values()) or [accessors]
+
+
+# -- anywhere ----------------------------------------------------------------------------------------------------
+
+
+def mask_secret(secret: str) -> None:
+    """Mask a secret in Airflow's logs.
+
+    Airflow 2 has the function in another module. Only common-compat 1.22 and newer know both.
+    """
+    if AIRFLOW_V_3_0_PLUS:
+        from airflow.sdk.log import mask_secret as mask  # noqa: PLC0415 - Airflow 3
+    else:
+        from airflow.utils.log.secrets_masker import (  # type: ignore[import-not-found, no-redef] # noqa: PLC0415
+            mask_secret as mask,
+        )
+    mask(secret)
+
+
+async def amask_secret(secret: str) -> None:
+    """Mask a secret in Airflow's logs without blocking the event loop. Airflow has this from 3.3.2 on."""
+    try:
+        from airflow.sdk.log import amask_secret as mask  # noqa: PLC0415 - 3.3.2 and newer
+    except ImportError:
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 - as above
+
+        await sync_to_async(mask_secret)(secret)
+    else:
+        await mask(secret)
+
+
+def get_connection(conn_id: str) -> Connection:
+    """Return an Airflow connection for a command, from the secrets backend, the environment or the database.
+
+    From 3.1 on, a process reads the database only if this private variable is set, as Airflow's own commands set it.
+
+    :param conn_id: ID of the Airflow connection.
+    :raises AirflowNotFoundException: if there is none.
+    """
+    from airflow.models.connection import Connection  # noqa: PLC0415 - see the module
+
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    return Connection.get_connection_from_secrets(conn_id)
+
+
+def set_logger(hook: BaseHook, logger: logging.Logger) -> None:
+    """Let a hook log to ``logger``. Airflow only lets a hook choose the end of its logger's name.
+
+    :param hook: The hook, before its first message.
+    :param logger: A logger of the standard library.
+    """
+    as_airflow_has_it: Any = hook
+    as_airflow_has_it._log = logger  # noqa: SLF001 - see above
+
+
+def ensure_db() -> None:
+    """Create the tables of Airflow's database, unless they exist. Airflow has a command for it, and no function."""
+    from airflow import settings  # noqa: PLC0415 - see the module
+    from airflow.utils.db import initdb  # noqa: PLC0415 - as above
+    from sqlalchemy import inspect  # noqa: PLC0415 - as above
+
+    if not inspect(settings.engine).has_table("dag_run"):
+        initdb()
+
+
+def register_dag(dag: DAG) -> None:
+    """Register the DAG in the database: from 3.1 on, ``DAG.test`` finds DAGs only there and in the DAG folder.
+
+    :param dag: A DAG that is in no DAG folder.
+    """
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db  # noqa: PLC0415 - 3.2 and newer
+    except ImportError:
+        try:
+            from airflow.models.dagbag import DagBag, sync_bag_to_db  # type: ignore[no-redef] # noqa: PLC0415 - 3.1
+        except ImportError:
+            return
+    from airflow.dag_processing.bundles.manager import DagBundlesManager  # noqa: PLC0415 - as above
+
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    bag = DagBag(dag_folder=os.devnull)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+
+
+# -- the database of Airflow 2 -----------------------------------------------------------------------------------
+
+
 def _active_dataset(uri: str) -> Any:
     from airflow.models.dataset import DatasetModel  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
+    from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - as above
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
 
     with create_session() as session:

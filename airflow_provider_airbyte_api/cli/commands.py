@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from airflow.cli.simple_table import AirflowConsole
-from airflow.models.connection import Connection
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 from rich.filesize import decimal
 
+from airflow_provider_airbyte_api._airflow_compat import get_connection, set_logger
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.flow import Flow
 from airflow_provider_airbyte_api.api.jobs import PollRequest, WaitOptions, poll_after_delay
@@ -147,14 +147,12 @@ def start_sync(args: Namespace) -> Callable[[], None]:
 
 
 def _hook(args: Namespace) -> AirbyteHook:
-    # As in Airflow's own commands, so that connections in its database are found.
-    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     try:
-        connection = Connection.get_connection_from_secrets(args.conn_id)
+        connection = get_connection(args.conn_id)
     except AirflowNotFoundException as error:
         raise AirflowException(f"{error}. Create it with airflow connections add, or name another one.") from error
     hook = AirbyteHook.from_connection(connection)
-    hook.__dict__["_log"] = _LOG  # the commands print their own messages
+    set_logger(hook, _LOG)  # the commands print their own messages
     return hook
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_airbyte_api import connection_form
+from airflow_provider_airbyte_api._airflow_compat import mask_secret
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, DEFAULT_UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api import checks, connection_update, jobs, resources, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
@@ -25,7 +26,6 @@ from airflow_provider_airbyte_api.api.http import Request
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.outcome import raise_unless_succeeded
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
-from airflow_provider_airbyte_api.hooks.masking import mask_secret
 from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import base64
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
+from airflow_provider_airbyte_api._airflow_compat import amask_secret
 from airflow_provider_airbyte_api.api.base_url import EXPECTED_ADDRESS, AirbyteUrls, parse_host
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, static_token
 from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
 from airflow_provider_airbyte_api.connection_form import AUTH_TYPES, CONNECTION_TYPE
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 from airflow_provider_airbyte_api.hooks.extras import Extras
-from airflow_provider_airbyte_api.hooks.masking import amask_secret
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

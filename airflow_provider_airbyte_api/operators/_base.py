@@ -127,7 +127,9 @@ class AirbyteJobOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
-            if _is_timeout_of_a_deferral(error, next_kwargs):
+            from airflow_provider_airbyte_api._airflow_compat import is_deferral_timeout
+
+            if is_deferral_timeout(error):
                 self._execution(context).cancel_deferred_job()
             raise
 
@@ -153,10 +155,3 @@ class AirbyteJobOperator(BaseOperator):
 
         self._run = JobExecution(self, context)
         return self._run
-
-
-def _is_timeout_of_a_deferral(error: Exception, next_kwargs: dict[str, Any] | None) -> bool:
-    """Return True if Airflow has ended a deferral because of its timeout."""
-    name = type(error).__name__  # they live in another module on Airflow 2
-    reason = str((next_kwargs or {}).get("error", ""))
-    return name == "TaskDeferralTimeout" or (name == "TaskDeferralError" and "timeout" in reason.lower())

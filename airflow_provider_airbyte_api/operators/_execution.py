@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
+from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._defaults import DEFERRAL_TIMEOUT_MARGIN, at_least_min_poll_interval
 from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api._validation import resolve_task_connection, set_map_index_name
@@ -183,12 +184,11 @@ class JobExecution:
         data. The task never cancels it.
         """
         ctx: Any = self._context
-        ti, dag_run = ctx["ti"], ctx.get("dag_run")
-        is_a_retry = _payloads.try_number_of(self._context) > 1 and getattr(ti, "max_tries", 0) == self._task.retries
+        dag_run = ctx.get("dag_run")
         if (
             not self._task.durable
             or job_state.is_persistent
-            or not is_a_retry
+            or not _airflow_compat.is_uncleared_retry(self._context, self._task.retries)
             or dag_run is None
             or dag_run.start_date is None
         ):

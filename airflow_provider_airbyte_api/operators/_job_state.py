@@ -10,6 +10,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_airbyte_api import _airflow_compat
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -36,9 +38,8 @@ class JobStateStore:
     """Stores the record of one task run: in memory only if ``durable`` is False or Airflow is older than 3.3."""
 
     def __init__(self, context: Context, *, durable: bool) -> None:
-        ctx: Any = context  # older versions of Airflow do not know the key
-        self._store = ctx.get("task_state_store") if durable else None
-        self._max_tries = int(getattr(ctx["ti"], "max_tries", 0) or 0)
+        self._store = _airflow_compat.task_state_store(context) if durable else None
+        self._max_tries = _airflow_compat.max_tries(context)
         self.record: JobRecord | None = None
 
     @property

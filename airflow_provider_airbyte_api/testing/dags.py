@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,34 +18,9 @@ def run_dag(dag: DAG, **how: Any) -> DagRun:
     :param dag: the DAG; it need not be in Airflow's DAG folder.
     :param how: arguments of ``DAG.test``, such as ``run_conf``.
     """
-    ensure_db()
-    _register(dag)
+    from airflow_provider_airbyte_api import _airflow_compat
+
+    _airflow_compat.ensure_db()
+    _airflow_compat.register_dag(dag)
     run: DagRun = dag.test(**how)
     return run
-
-
-def ensure_db() -> None:
-    """Create the tables of Airflow's database, unless they exist."""
-    from airflow import settings
-    from airflow.utils.db import initdb
-    from sqlalchemy import inspect
-
-    if not inspect(settings.engine).has_table("dag_run"):
-        initdb()
-
-
-def _register(dag: DAG) -> None:
-    """Register the DAG in the database: from 3.1 on, ``DAG.test`` finds DAGs only there and in the DAG folder."""
-    try:
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    except ImportError:
-        try:
-            from airflow.models.dagbag import DagBag, sync_bag_to_db  # type: ignore[no-redef]  # 3.1
-        except ImportError:
-            return
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-
-    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    bag = DagBag(dag_folder=os.devnull)
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)

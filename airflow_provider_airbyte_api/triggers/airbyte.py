@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_CONN_ID,
     DEFAULT_MIN_DEFERRAL,
@@ -274,23 +275,12 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         The state alone is not enough: after a clear, the task may already be deferred again for another job. Airflow
         deletes the XComs when a new attempt starts.
         """
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - 3.3 and newer
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - as above
-        from asgiref.sync import sync_to_async  # noqa: PLC0415 - as above
-
         ti: Any = self.task_instance
         if ti is None:
             return True
-        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-        )
-        name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-        if states.get(ti.run_id, {}).get(name) != "deferred":
+        if await _airflow_compat.task_state(ti) != "deferred":
             return False
-        job_id = await XCom.aget_one(
-            key="job_id", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
-        )
-        return bool(job_id == self.job_id)
+        return bool(await _airflow_compat.task_xcom(ti, "job_id") == self.job_id)
 
 
 class AirbyteFreshnessTrigger(_AirbyteTrigger):

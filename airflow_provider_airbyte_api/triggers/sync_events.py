@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
@@ -36,11 +37,6 @@ from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import rows
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
-
-try:
-    from airflow.triggers.shared_stream import SharedStreamProducer
-except ImportError:  # Airflow before 3.3
-    SharedStreamProducer = object  # type: ignore[assignment,misc]
 
 CHECKPOINT_INTERVAL = 300.0
 """Seconds after which the cursor is saved without an event, so that a restart has few jobs to list."""
@@ -221,7 +217,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
         The key does not control the sharing of polls: on every Airflow version all triggers share those.
         """
-        if self.asset_state_store is None or SharedStreamProducer is object:
+        if self.asset_state_store is None or _airflow_compat.shared_stream_producer() is None:
             return None
         # The producer is created from the arguments alone, and needs the store of the cursor.
         _STORES[self._stream_key] = _CursorStore(self.asset_state_store, self._cursor_key)
@@ -405,8 +401,7 @@ class _CursorStore:
     """Stores a cursor with the watched assets. One trigger may have several."""
 
     def __init__(self, accessors: Any, key: str) -> None:
-        # With several assets Airflow requires the asset's name, but does not pass the names to a trigger.
-        self._accessors = list(getattr(accessors, "_by_name", {}).values()) or [accessors]
+        self._accessors = _airflow_compat.asset_stores(accessors)
         self._key = key
 
     async def load(self, log: Any) -> Cursor | None:
@@ -432,7 +427,7 @@ class _CursorStore:
                 log.warning("How far this watcher has come cannot be kept with %r. %s", place, error)
 
 
-class _Producer(SharedStreamProducer):
+class _Producer(_airflow_compat.shared_stream_producer() or object):  # type: ignore[misc]
     """Produces the events of one trigger, and advances its cursor once Airflow has stored them."""
 
     def __init__(self, trigger: AirbyteSyncEventTrigger, store: _CursorStore) -> None:
