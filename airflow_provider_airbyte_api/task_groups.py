@@ -38,10 +38,6 @@ def sync_connections(
     where: dict[str, Any] = {} if airbyte_conn_id is None else {"airbyte_conn_id": airbyte_conn_id}
     given = {"map_index_template": "{{ airbyte_connection_name }}", **where, **(sync or {})}
     with TaskGroup(group_id) as group:
-        found = AirbyteListConnectionsOperator(task_id="list", **where, **which)
-        AirbyteSyncOperator.partial(task_id="sync", **given).expand(connection_id=found.output.map(_id_of))
+        found = AirbyteListConnectionsOperator(task_id="list", output="ids", **where, **which)
+        AirbyteSyncOperator.partial(task_id="sync", **given).expand(connection_id=found.output)
     return group
-
-
-def _id_of(connection: Mapping[str, Any]) -> str:
-    return str(connection["connectionId"])

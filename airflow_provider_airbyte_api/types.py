@@ -10,6 +10,7 @@ __all__ = [
     "AssetEvents",
     "ClearJobType",
     "JobStatus",
+    "ListOutput",
     "OnAirbyteSchedule",
     "OnFailed",
     "OnInactive",
@@ -34,6 +35,9 @@ AssetEvents = Literal["connection", "streams", "none"]
 
 OnFailed = Literal["wait", "fail"]
 """What a freshness sensor does about a failed sync."""
+
+ListOutput = Literal["rows", "ids"]
+"""What a list operator returns: the resources as the API returns them, or their IDs."""
 
 ClearJobType = Literal["clear", "reset"]
 """The type of job that a clear starts."""

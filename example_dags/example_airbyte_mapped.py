@@ -13,12 +13,12 @@ with DAG(dag_id="example_airbyte_mapped", schedule=None, catchup=False, tags=["a
 
     # The same from operators, for connections with a matching name. To limit the load on Airbyte, use a pool that
     # counts deferred tasks.
-    found = AirbyteListConnectionsOperator(task_id="find", name_pattern="Snowflake*")
+    found = AirbyteListConnectionsOperator(task_id="find", name_pattern="Snowflake*", output="ids")
     by_name = AirbyteSyncOperator.partial(
         task_id="sync",
         deferrable=True,
         poll_interval=5,
         map_index_template="{{ airbyte_connection_name }}",
-    ).expand(connection_id=found.output.map(lambda connection: connection["connectionId"]))
+    ).expand(connection_id=found.output)
 
     nightly >> found

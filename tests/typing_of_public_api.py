@@ -20,6 +20,8 @@ AirbyteSyncOperator(task_id="t", connection_id="id", asset_events="all")  # type
 AirbyteClearOperator(task_id="t", connection_id="id", job_type="reset", on_running="restart")
 AirbyteClearOperator(task_id="t", connection_id="id", on_running="attach")  # type: ignore[arg-type]
 AirbyteListConnectionsOperator(task_id="t", tags=["nightly"], workspace_ids="id")
+AirbyteListConnectionsOperator(task_id="t", output="ids")
+AirbyteListConnectionsOperator(task_id="t", output="names")  # type: ignore[arg-type]
 AirbyteListConnectionsOperator(task_id="t", tags=1)  # type: ignore[arg-type]
 AirbyteJobSensor(task_id="t", job_id="{{ ti.xcom_pull('sync', key='job_id') }}", poll_interval=60)
 AirbyteJobSensor(task_id="t")  # type: ignore[call-arg]

@@ -12,6 +12,7 @@ from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
 from airflow_provider_airbyte_api._tracebacks import short_traceback
 from airflow_provider_airbyte_api._validation import (
     boolean,
+    check_choice,
     parse_optional_datetime,
     provided_fields,
     raise_config_error,
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+    from airflow_provider_airbyte_api.types import ListOutput
 
 
 class _ListOperator(BaseOperator):
     """Base class of the operators that list resources as the API returns them, in a stable order, each once."""
 
     ui_color = "#e5e4ff"
-    resource_label = "things"
+    resource_label: str
+    id_field: str
     given: frozenset[str]
 
     def __init__(
@@ -38,17 +41,20 @@ class _ListOperator(BaseOperator):
         *,
         workspace_ids: str | Iterable[str] | None = None,
         workspace_names: str | Iterable[str] | None = None,
+        output: ListOutput = "rows",
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.workspace_ids = workspace_ids
         self.workspace_names = workspace_names
+        # Not in ``output``, which is the operator's XComArg.
+        self.output_format = check_choice(output, "output", ("rows", "ids"))
         self.airbyte_conn_id = airbyte_conn_id
 
     @short_traceback
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Return all resources that match the parameters."""
+    def execute(self, context: Context) -> list[Any]:
+        """Return all resources that match the parameters, or their IDs."""
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
         for field in sorted(self.given):
@@ -61,7 +67,7 @@ class _ListOperator(BaseOperator):
         rows = self._list(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
         self.log.info("Found %d %s.", len(rows), self.resource_label)
         self._require_mappable(len(rows))
-        return rows
+        return rows if self.output_format == "rows" else [row[self.id_field] for row in rows]
 
     def _require_mappable(self, count: int) -> None:
         """Raise if a task is mapped over the list and the list is longer than Airflow allows.
@@ -118,6 +124,7 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
     :param source_type: Only those of this type, such as ``postgres`` (templated). Custom connectors have no type.
     :param include_configuration: Keep ``configuration`` in the result. It contains host and user names; Airbyte masks
         its secrets. It may be large, and the result is stored as an XCom. Default: False.
+    :param output: ``rows``: dicts as in the API. ``ids``: the IDs alone. Default: ``rows``.
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
@@ -130,6 +137,7 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
         "airbyte_conn_id",
     )
     resource_label = "sources"
+    id_field = "sourceId"
 
     def __init__(
         self,
@@ -140,6 +148,7 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
         name_pattern: str | None = None,
         source_type: str | None = None,
         include_configuration: bool = False,
+        output: ListOutput = "rows",
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -149,6 +158,7 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
             name=name,
             name_pattern=name_pattern,
             include_configuration=include_configuration,
+            output=output,
             airbyte_conn_id=airbyte_conn_id,
             **kwargs,
         )
@@ -174,6 +184,7 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
     :param destination_type: Only those of this type, such as ``bigquery`` (templated). Custom connectors have no type.
     :param include_configuration: Keep ``configuration`` in the result. It contains host and user names; Airbyte masks
         its secrets. It may be large, and the result is stored as an XCom. Default: False.
+    :param output: ``rows``: dicts as in the API. ``ids``: the IDs alone. Default: ``rows``.
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
@@ -186,6 +197,7 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
         "airbyte_conn_id",
     )
     resource_label = "destinations"
+    id_field = "destinationId"
 
     def __init__(
         self,
@@ -196,6 +208,7 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
         name_pattern: str | None = None,
         destination_type: str | None = None,
         include_configuration: bool = False,
+        output: ListOutput = "rows",
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -205,6 +218,7 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
             name=name,
             name_pattern=name_pattern,
             include_configuration=include_configuration,
+            output=output,
             airbyte_conn_id=airbyte_conn_id,
             **kwargs,
         )
@@ -236,6 +250,8 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
     :param destination_name: Name of that destination, instead of ``destination_id`` (templated).
     :param include_configuration: Keep ``configurations`` in the result, with every stream. It may be large. Default:
         False.
+    :param output: ``rows``: dicts as in the API. ``ids``: the IDs alone, for ``.expand(connection_id=found.output)``.
+        Default: ``rows``.
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
@@ -253,6 +269,7 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
         "airbyte_conn_id",
     )
     resource_label = "connections"
+    id_field = "connectionId"
 
     def __init__(
         self,
@@ -268,6 +285,7 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
         destination_id: str | None = None,
         destination_name: str | None = None,
         include_configuration: bool = False,
+        output: ListOutput = "rows",
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -277,6 +295,7 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
             name=name,
             name_pattern=name_pattern,
             include_configuration=include_configuration,
+            output=output,
             airbyte_conn_id=airbyte_conn_id,
             **kwargs,
         )
@@ -325,6 +344,8 @@ class AirbyteListJobsOperator(_ListOperator):
     :param updated_after: Only those whose status last changed at this time or later, likewise (templated).
     :param updated_before: Only those whose status last changed at this time or earlier, likewise (templated).
     :param limit: Maximum number of jobs. Default: 100.
+    :param output: ``rows``: dicts as in the API. ``ids``: the IDs alone, for ``.expand(job_id=found.output)``. Default:
+        ``rows``.
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     """
 
@@ -342,6 +363,7 @@ class AirbyteListJobsOperator(_ListOperator):
         "airbyte_conn_id",
     )
     resource_label = "jobs"
+    id_field = "jobId"
 
     def __init__(
         self,
@@ -357,12 +379,14 @@ class AirbyteListJobsOperator(_ListOperator):
         updated_after: datetime | str | None = None,
         updated_before: datetime | str | None = None,
         limit: int = 100,
+        output: ListOutput = "rows",
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             workspace_ids=workspace_ids,
             workspace_names=workspace_names,
+            output=output,
             airbyte_conn_id=airbyte_conn_id,
             **kwargs,
         )

@@ -21,7 +21,7 @@ from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteListSourcesOperator,
     AirbyteSyncOperator,
 )
-from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
+from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.task_groups import sync_connections
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
@@ -64,6 +64,38 @@ def test_what_there_is_is_listed_by_name_as_the_api_shows_it(
     assert [row["name"] for row in rows] == names
     assert not any({"configuration", "configurations"} & row.keys() for row in rows)
     assert json.loads(json.dumps(rows)) == rows
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (AirbyteListSourcesOperator, "sourceId"),
+        (AirbyteListDestinationsOperator, "destinationId"),
+        (AirbyteListConnectionsOperator, "connectionId"),
+        (AirbyteListJobsOperator, "jobId"),
+    ],
+)
+def test_ids_are_those_of_the_rows(airbyte: LocalAirbyte, make: Any, field: str) -> None:
+    for _ in range(2):
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    rows = make(task_id="rows").execute({})
+    assert make(task_id="ids", output="ids").execute({}) == [row[field] for row in rows]
+    assert len(rows) == 2
+
+
+def test_ids_are_mapped_over_as_they_are(dag: DAG, airbyte: LocalAirbyte) -> None:
+    jobs = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded").job_id for _ in range(2)]
+    with dag:
+        found = AirbyteListJobsOperator(task_id="list", output="ids")
+        AirbyteJobSensor.partial(task_id="wait", poll_interval=0.02).expand(job_id=found.output)
+    done = run(dag)
+    assert done.succeeded
+    assert done.xcom("list") == jobs[::-1]
+
+
+def test_an_unknown_output_is_refused_while_the_dag_is_parsed() -> None:
+    with pytest.raises(exceptions.AirbyteConfigError, match="output is 'names', expected"):
+        AirbyteListSourcesOperator(task_id="list", output="names")  # type: ignore[arg-type]
 
 
 def test_filters_of_airbyte_and_ours(airbyte: LocalAirbyte) -> None:
