@@ -93,9 +93,3 @@ def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalA
         processes = running.processes()
     assert len(processes) > 4
     assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-
-
-@pytest.fixture(scope="session")
-def database() -> None:
-    """Airflow's own tables, empty."""
-    ensure_db()

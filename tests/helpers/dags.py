@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_airbyte_api.testing.dags import run_dag
+from airflow_provider_airbyte_api.testing.dags import ensure_db, run_dag
 from tests.versions import AIRFLOW
 
 if TYPE_CHECKING:
@@ -66,6 +67,21 @@ def run(dag: DAG, **more: Any) -> Run:
 
 _OPEN: list[DAG] = []
 """DAGs that take the tasks that a test makes."""
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[None]:
+    """Airflow's own tables, empty, and one API server for all tasks that run in this process, as Airflow 3.3 has it.
+
+    Airflow 3.0 to 3.2 build another one for each run of a task, which takes them seconds.
+    """
+    ensure_db()
+    with pytest.MonkeyPatch.context() as patch:
+        if (3, 0) <= AIRFLOW < (3, 3):
+            from airflow.sdk.execution_time import supervisor
+
+            patch.setattr(supervisor, "in_process_api_server", functools.cache(supervisor.in_process_api_server))
+        yield
 
 
 @pytest.fixture
