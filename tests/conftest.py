@@ -35,7 +35,6 @@ if AIRFLOW < (3, 0):
     os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"  # that of unit tests does not go with SQLite there
 
 from airflow_provider_airbyte_api import _defaults  # noqa: E402
-from airflow_provider_airbyte_api._airflow_compat import ensure_db  # noqa: E402
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E402
 from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
 from dev.stack import AirflowStack  # noqa: E402

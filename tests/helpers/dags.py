@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_airbyte_api.testing.dags import ensure_db, run_dag
+from airflow_provider_airbyte_api._airflow_compat import ensure_db
+from airflow_provider_airbyte_api.testing.dags import run_dag
 from tests.versions import AIRFLOW
 
 if TYPE_CHECKING:
