@@ -26,12 +26,6 @@ has ended. If the trigger has fired before, the scheduler mistakes the resumed t
 was seen on 3.3.2 with the LocalExecutor. No sync is that short, and the worker has just polled the job.
 """
 
-ON_RUNNING = ("attach", "wait", "skip", "fail", "restart")
-"""Policies of a sync task if a job of its connection is already running. Default: ``attach``."""
-
-ON_RUNNING_CLEAR = ("fail", "wait", "skip", "restart")
-"""Policies of a clear task if a job of its connection is already running. Default: ``fail``."""
-
 SYNCS_ASSET = "airbyte_syncs"
 """Name of the asset for all syncs. A DAG can be scheduled on it."""
 

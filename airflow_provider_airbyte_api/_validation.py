@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, get_args
 
 from airflow_provider_airbyte_api.api.safe import safe_repr
 
@@ -127,12 +127,12 @@ def whole_number_or_none(value: object, name: str) -> int | None:
     return None if value is None else whole_number(value, name)
 
 
-def check_choice(value: object, name: str, choices: Sequence[str]) -> str:
-    """Return ``value`` if it is one of ``choices``.
+def check_choice(value: object, name: str, literal: object) -> str:
+    """Return ``value`` if it is one of the strings of ``literal``, a ``Literal`` of :mod:`.types`.
 
     :raises AirbyteConfigError: if it is not. The message contains ``name``.
     """
-    found: str = _checked("parse_choice", value, name, choices)
+    found: str = _checked("parse_choice", value, name, get_args(literal))
     return found
 
 

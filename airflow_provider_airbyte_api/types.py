@@ -1,15 +1,16 @@
-"""Types of the parameters of this package's classes, for annotations in DAG files and tests."""
+"""Types for annotations in DAG files and tests: parameters, results, and the statuses and types that Airbyte names."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Literal
-
-from airflow_provider_airbyte_api.api.models import JobStatus
 
 __all__ = [
     "AssetEvents",
     "ClearJobType",
+    "ConnectionStatus",
     "JobStatus",
+    "JobType",
     "ListOutput",
     "OnAirbyteSchedule",
     "OnFailed",
@@ -17,6 +18,43 @@ __all__ = [
     "OnRunning",
     "OnRunningClear",
 ]
+
+
+class _Word(str, Enum):
+    """A string of the API. It formats as its value, as Python 3.11's ``StrEnum`` does."""
+
+    __str__ = str.__str__
+
+
+class JobStatus(_Word):
+    """Airbyte's names for a job's status. It may send others, which count as not finished."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    RUNNING = "running"
+    INCOMPLETE = "incomplete"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobType(_Word):
+    """Airbyte's names for a job's type. ``clear`` and ``reset`` are the same: Airbyte shows both as ``reset``."""
+
+    SYNC = "sync"
+    RESET = "reset"
+    CLEAR = "clear"
+    REFRESH = "refresh"
+
+
+class ConnectionStatus(_Word):
+    """Airbyte's names for a connection's status. Only an active connection can be synced."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    LOCKED = "locked"
+    DEPRECATED = "deprecated"
+
 
 OnRunning = Literal["attach", "wait", "skip", "fail", "restart"]
 """What a sync does if a job of its connection is already running."""

@@ -12,20 +12,21 @@ PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_airbyte_api
 NAME = PACKAGE.name
 MAY_IMPORT = {
     "_defaults": set(),
-    "types": {"api"},
+    "types": set(),
     "exceptions": {"api"},
-    "api": {"_defaults", "api", "exceptions"},
+    "api": {"_defaults", "api", "exceptions", "types"},
     "clients": {"api", "clients", "exceptions", "__init__"},
     "connection_form": set(),
     "assets": {"_defaults", "api", "exceptions", "hooks"},
-    "hooks": {"_airflow_compat", "_defaults", "api", "clients", "connection_form", "exceptions", "hooks"},
+    "hooks": {"_airflow_compat", "_defaults", "api", "clients", "connection_form", "exceptions", "hooks", "types"},
     "_validation": {"_airflow_compat", "api", "exceptions", "hooks"},
     "_airflow_compat": set(),
     "_options": {"_defaults", "api", "exceptions"},
     "retry_policy": {"exceptions"},
-    "polling": {"_defaults", "api", "clients", "exceptions", "polling"},
+    "polling": {"_defaults", "api", "clients", "exceptions", "polling", "types"},
     "triggers": {
         *("_airflow_compat", "_defaults", "_options", "api", "clients", "exceptions", "hooks", "polling", "triggers"),
+        "types",
     },
     "_tracebacks": {"exceptions"},
     "operators": {

@@ -109,4 +109,5 @@ def test_a_dag_file_that_imports_us_loads_only_what_declares_tasks(room: str, mo
         f"airflow_provider_airbyte_api.{room}",
         *(f"airflow_provider_airbyte_api.{room}.{module}" for module in modules),
         "airflow_provider_airbyte_api._tracebacks",
+        "airflow_provider_airbyte_api.types",
     }

@@ -11,6 +11,7 @@ from airflow_provider_airbyte_api.api.models import Connection, expecting
 from airflow_provider_airbyte_api.api.safe import dict_or_empty
 from airflow_provider_airbyte_api.api.start_job import ensure_modifiable
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbytePermissionError
+from airflow_provider_airbyte_api.types import ConnectionStatus
 
 MANUAL = "manual"
 UTC = "UTC"
@@ -48,7 +49,7 @@ def parse_update(status: object, schedule: object) -> ConnectionUpdate:
     """
     if status is None and schedule is None:
         raise AirbyteConfigError("status and schedule are None, expected at least one of them: there is nothing to do.")
-    if status not in (None, "active", "inactive"):
+    if status not in (None, ConnectionStatus.ACTIVE, ConnectionStatus.INACTIVE):
         raise AirbyteConfigError(f"status is {status!r}, expected active, inactive, or None to leave it as it is.")
     return ConnectionUpdate(
         None if status is None else str(status), None if schedule is None else _parse_schedule(schedule)

@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow_provider_airbyte_api.api import checks
 from airflow_provider_airbyte_api.api.http import MAX_SMALL_REPLY, Request
-from airflow_provider_airbyte_api.api.models import JobStatus, parse_job_id, parse_uuid
+from airflow_provider_airbyte_api.api.models import parse_job_id, parse_uuid
 from airflow_provider_airbyte_api.api.timestamps import format_timestamp
+from airflow_provider_airbyte_api.types import JobStatus, JobType
 
 PAGE_SIZE = 100
 """Rows per page. The server rejects more."""
@@ -21,12 +22,6 @@ NEWEST_FIRST = "createdAt|DESC"
 RECENTLY_UPDATED_FIRST = "updatedAt|DESC"
 """A row that changes between two pages moves to the top and is read twice. In ascending order, a row could be skipped.
 """
-
-JOB_STATUSES = tuple(status.value for status in JobStatus)
-"""The statuses that jobs can be filtered by. Airbyte answers any other with a 400 without a reason."""
-
-JOB_TYPES = ("sync", "reset", "clear", "refresh")
-"""The types that jobs can be filtered by."""
 
 DISCOVERY_TIMEOUT = 600.0
 """Timeout in seconds for the streams of a source: Airbyte runs a connector to discover them."""
@@ -86,9 +81,9 @@ def list_jobs(
     if connection_id is not None:
         query.append(("connectionId", parse_uuid(connection_id, "connection_id")))
     if status is not None:
-        query.append(("status", checks.parse_choice(status, "status", JOB_STATUSES)))
+        query.append(("status", checks.parse_choice(status, "status", tuple(JobStatus))))
     if job_type is not None:
-        query.append(("jobType", checks.parse_choice(job_type, "job_type", JOB_TYPES)))
+        query.append(("jobType", checks.parse_choice(job_type, "job_type", tuple(JobType))))
     query += [(name, format_timestamp(moment.timestamp())) for name, moment in times.query_params()]
     query = [*_workspace_params(workspace_ids), *query]
     return Request("GET", "/jobs", tuple(query), idempotent=True, max_bytes=MAX_JOBS_REPLY)

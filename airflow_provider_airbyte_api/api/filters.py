@@ -16,9 +16,7 @@ from airflow_provider_airbyte_api.api import checks
 from airflow_provider_airbyte_api.api.flow import Flow, collect
 from airflow_provider_airbyte_api.api.models import Destination, Source, Tag, parse_uuid
 from airflow_provider_airbyte_api.exceptions import AirbyteResourceLookupError
-
-CONNECTION_STATUSES = ("active", "inactive", "locked", "deprecated")
-"""The statuses that Airbyte connections can be filtered by."""
+from airflow_provider_airbyte_api.types import ConnectionStatus
 
 MAX_SUGGESTIONS = 5
 """Maximum number of similar names in the error for a name that does not exist."""
@@ -91,7 +89,7 @@ def filter_of(
         name=None if name is None else checks.parse_text(name, "name"),
         name_pattern=None if name_pattern is None else checks.parse_text(name_pattern, "name_pattern"),
         connector_type=None if kind is None else checks.parse_text(kind, kind_name),
-        status=None if status is None else checks.parse_choice(status, "status", CONNECTION_STATUSES),
+        status=None if status is None else checks.parse_choice(status, "status", tuple(ConnectionStatus)),
         tags=checks.parse_texts(tags, "tags"),
         source_id=None if source_id is None else parse_uuid(source_id, "source_id"),
         destination_id=None if destination_id is None else parse_uuid(destination_id, "destination_id"),

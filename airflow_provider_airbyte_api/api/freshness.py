@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api.api.jobs import (
     get_job,
     sleep_until,
 )
-from airflow_provider_airbyte_api.api.models import Job, JobStatus, parse_uuid
+from airflow_provider_airbyte_api.api.models import Job, parse_uuid
 from airflow_provider_airbyte_api.api.outcome import JobContext, raise_unless_succeeded
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteError,
@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api.exceptions import (
     is_recoverable_while_waiting,
     unreachable_for,
 )
+from airflow_provider_airbyte_api.types import JobStatus, JobType
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def check_freshness(
     since = criteria.earliest_end(now)
     request = endpoints.list_jobs(
         connection_id=connection_id,
-        job_type="sync",
+        job_type=JobType.SYNC,
         # Only successful jobs count, unless a failure ends the wait.
-        status=None if criteria.fail_on_failure else JobStatus.SUCCEEDED.value,
+        status=None if criteria.fail_on_failure else JobStatus.SUCCEEDED,
     )
     page = yield from fetch_page(request, 0, Job.from_json, NO_RETRY)
     wanted = parse_uuid(connection_id, "connection_id")

@@ -24,7 +24,7 @@ from airflow_provider_airbyte_api.api.flow import (
     request_model,
     sleep_before_retry,
 )
-from airflow_provider_airbyte_api.api.models import KNOWN_STATUSES, Job, JobStatus, expecting
+from airflow_provider_airbyte_api.api.models import KNOWN_STATUSES, Job, expecting
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteConflictError,
     AirbyteError,
@@ -35,6 +35,7 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteUnreachableError,
     is_recoverable_while_waiting,
 )
+from airflow_provider_airbyte_api.types import JobStatus
 
 OUTAGE_BACKOFF = while_unreachable(DEFAULT_UNREACHABLE_TIMEOUT)
 """The delays between polls while Airbyte is unreachable."""

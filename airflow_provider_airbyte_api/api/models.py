@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any, TypeVar
 
 from airflow_provider_airbyte_api.api.safe import (
@@ -25,21 +24,10 @@ from airflow_provider_airbyte_api.api.safe import (
 )
 from airflow_provider_airbyte_api.api.timestamps import parse_duration, parse_timestamp
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
+from airflow_provider_airbyte_api.types import ConnectionStatus, JobStatus, JobType
 
 JsonObject = Mapping[str, Any]
 T = TypeVar("T")
-
-
-class JobStatus(str, Enum):
-    """Airbyte's names for a job's status. It may send others: see :attr:`Job.is_terminal`."""
-
-    PENDING = "pending"
-    QUEUED = "queued"
-    RUNNING = "running"
-    INCOMPLETE = "incomplete"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 TERMINAL_STATUSES = frozenset({JobStatus.SUCCEEDED.value, JobStatus.FAILED.value, JobStatus.CANCELLED.value})
@@ -99,7 +87,7 @@ class Job:
         return cls(
             job_id=job_id,
             status=_required(value, "status"),
-            job_type=_word(value, "jobType") or "sync",
+            job_type=_word(value, "jobType") or JobType.SYNC.value,
             connection_id=_word(value, "connectionId"),
             start_time=parse_timestamp(value.get("startTime")),
             last_updated_at=parse_timestamp(value.get("lastUpdatedAt")),
@@ -158,7 +146,7 @@ class Connection:
         return cls(
             connection_id=_required(value, "connectionId"),
             name=_name(value),
-            status=_word(value, "status") or "active",
+            status=_word(value, "status") or ConnectionStatus.ACTIVE.value,
             workspace_id=_word(value, "workspaceId"),
             source_id=_word(value, "sourceId"),
             destination_id=_word(value, "destinationId"),

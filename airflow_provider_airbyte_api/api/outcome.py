@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job, JobStatus
+from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job
 from airflow_provider_airbyte_api.api.safe import safe_json
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteJobCancelledError,
     AirbyteJobError,
     AirbyteJobFailedError,
 )
+from airflow_provider_airbyte_api.types import JobStatus
 
 
 @dataclass(frozen=True)

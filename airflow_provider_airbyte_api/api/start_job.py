@@ -26,7 +26,7 @@ from airflow_provider_airbyte_api.api.flow import (
     sleep_before_retry,
 )
 from airflow_provider_airbyte_api.api.jobs import cancel_and_wait
-from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus, expecting, parse_uuid
+from airflow_provider_airbyte_api.api.models import Connection, Job, expecting, parse_uuid
 from airflow_provider_airbyte_api.api.resources import get_connection
 from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_id
 from airflow_provider_airbyte_api.api.timestamps import plausible
@@ -38,6 +38,7 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbytePermissionError,
     AirbyteResponseError,
 )
+from airflow_provider_airbyte_api.types import ConnectionStatus, JobStatus, JobType
 
 LOST_START_TIMEOUT = 180.0
 """Seconds during which a job may still appear after its start got no response: Airbyte goes on creating it."""
@@ -68,10 +69,12 @@ RECENT_JOBS_LIMIT = 10
 """Number of a connection's recent jobs that are searched for the running one."""
 
 
-INACTIVE_HINTS = {
-    "inactive": "Somebody switched it off, or Airbyte did after repeated failures: switch it on in Airbyte.",
-    "locked": "Airbyte locked it, for example because of a payment: see its page in Airbyte.",
-    "deprecated": "It was deleted in Airbyte: take this task away, or give it another connection_id.",
+INACTIVE_HINTS: dict[str, str] = {
+    ConnectionStatus.INACTIVE: (
+        "Somebody switched it off, or Airbyte did after repeated failures: switch it on in Airbyte."
+    ),
+    ConnectionStatus.LOCKED: "Airbyte locked it, for example because of a payment: see its page in Airbyte.",
+    ConnectionStatus.DEPRECATED: "It was deleted in Airbyte: take this task away, or give it another connection_id.",
 }
 """Hint for an Airbyte connection of this status."""
 
@@ -89,7 +92,7 @@ MAY_ONLY_READ = (
     "update Airbyte: in some versions (2.1.0) its token may only read."
 )
 
-CLEAR_JOB_TYPES = ("clear", "reset")
+CLEAR_JOB_TYPES = (JobType.CLEAR, JobType.RESET)
 """Airbyte's two words for the same job. It answers both with a job of the type ``reset``."""
 
 
@@ -97,10 +100,10 @@ CLEAR_JOB_TYPES = ("clear", "reset")
 class JobRequest:
     """The type of job to start, as the API calls it, and the policy if a job of the connection is already running.
 
-    ``on_running`` is one of ``ON_RUNNING`` in ``_defaults`` for a sync, and of ``ON_RUNNING_CLEAR`` otherwise.
+    ``on_running`` is one of :data:`~.types.OnRunning` for a sync, and of :data:`~.types.OnRunningClear` otherwise.
     """
 
-    job_type: str = "sync"
+    job_type: str = JobType.SYNC
     on_running: str = "attach"
 
     @property
@@ -110,7 +113,7 @@ class JobRequest:
 
     def matches(self, job: Job) -> bool:
         """Return True if ``job`` is of the requested kind."""
-        return job.job_type in (CLEAR_JOB_TYPES if self.is_clear else ("sync",))
+        return job.job_type in (CLEAR_JOB_TYPES if self.is_clear else (JobType.SYNC,))
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def ensure_can_start(connection: Connection, job_request: JobRequest) -> None:
 
     :raises AirbyteConnectionInactiveError: with a hint.
     """
-    if not job_request.is_clear or connection.status == "deprecated":
+    if not job_request.is_clear or connection.status == ConnectionStatus.DEPRECATED:
         ensure_active(connection)
 
 
@@ -163,7 +166,7 @@ def ensure_modifiable(connection: Connection) -> None:
 
     :raises AirbyteConnectionInactiveError: with a hint.
     """
-    if connection.status in ("locked", "deprecated"):
+    if connection.status in (ConnectionStatus.LOCKED, ConnectionStatus.DEPRECATED):
         raise AirbyteConnectionInactiveError(
             f"Airbyte connection {connection.name!r} ({connection.connection_id}) is {connection.status}, so it cannot "
             f"be changed. {INACTIVE_HINTS[connection.status]}"
@@ -271,7 +274,7 @@ def get_active_job(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Fl
     :raises AirbyteConnectionBusyError: if only a job without a readable id may be running.
     """
     is_open = False
-    for job_type in (None, "refresh", "clear"):
+    for job_type in (None, JobType.REFRESH, JobType.CLEAR):
         jobs, _ = yield from _recent_jobs(connection_id, retry, job_type=job_type)
         running = _latest(job for job in jobs if not job.is_terminal)
         if running is not None and running.job_id != NO_ID:
@@ -282,7 +285,7 @@ def get_active_job(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Fl
     return None
 
 
-def start_job(connection_id: str, job_type: str = "sync") -> Flow[Job]:
+def start_job(connection_id: str, job_type: str = JobType.SYNC) -> Flow[Job]:
     """Start one sync, clear or reset of a connection and return its job.
 
     :raises AirbyteAlreadyRunningError: for a sync, if a job of this connection is already running.

@@ -25,13 +25,13 @@ from airflow_provider_airbyte_api._validation import (
     require_exactly_one,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
+from airflow_provider_airbyte_api.types import OnInactive
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.operators._execution import JobExecution
-    from airflow_provider_airbyte_api.types import OnInactive
 
 
 class AirbyteJobOperator(BaseOperator):
@@ -92,7 +92,7 @@ class AirbyteJobOperator(BaseOperator):
         self.queue_timeout = check_optional_seconds(queue_timeout, "queue_timeout")
         self.unreachable_timeout = check_seconds(unreachable_timeout, "unreachable_timeout")
         self.on_running = on_running
-        self.on_inactive = check_choice(on_inactive, "on_inactive", ("fail", "skip"))
+        self.on_inactive = check_choice(on_inactive, "on_inactive", OnInactive)
         self.cancel_on_kill = boolean(cancel_on_kill, "cancel_on_kill")
         self.durable = boolean(durable, "durable")
         self._run: JobExecution | None = None

@@ -73,8 +73,9 @@ class AirbyteCancelJobOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel the job unless it has finished, and return its status."""
         from airflow_provider_airbyte_api.api import jobs, start_job
-        from airflow_provider_airbyte_api.api.models import Job, JobStatus, parse_job_id
+        from airflow_provider_airbyte_api.api.models import Job, parse_job_id
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+        from airflow_provider_airbyte_api.types import JobStatus
 
         hook = AirbyteHook(self.airbyte_conn_id)
         job: Job | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -11,13 +11,10 @@ from airflow_provider_airbyte_api._defaults import (
     DEFAULT_POLL_INTERVAL,
     DEFAULT_TIMEOUT,
     DEFAULT_UNREACHABLE_TIMEOUT,
-    ON_RUNNING_CLEAR,
 )
 from airflow_provider_airbyte_api._validation import check_choice, raise_config_error
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
-
-if TYPE_CHECKING:
-    from airflow_provider_airbyte_api.types import ClearJobType, OnInactive, OnRunningClear
+from airflow_provider_airbyte_api.types import ClearJobType, OnInactive, OnRunningClear
 
 
 class AirbyteClearOperator(AirbyteJobOperator):
@@ -92,7 +89,7 @@ class AirbyteClearOperator(AirbyteJobOperator):
             timeout=timeout,
             queue_timeout=queue_timeout,
             unreachable_timeout=unreachable_timeout,
-            on_running=check_choice(on_running, "on_running", ON_RUNNING_CLEAR),
+            on_running=check_choice(on_running, "on_running", OnRunningClear),
             on_inactive=on_inactive,
             cancel_on_kill=cancel_on_kill,
             durable=durable,
@@ -103,4 +100,4 @@ class AirbyteClearOperator(AirbyteJobOperator):
                 "job_type is 'refresh', which Airbyte's public API does not offer (it answers 422). A clear and then a "
                 "sync does nearly the same, but the destination is empty in between."
             )
-        self.job_type = check_choice(job_type, "job_type", ("clear", "reset"))
+        self.job_type = check_choice(job_type, "job_type", ClearJobType)

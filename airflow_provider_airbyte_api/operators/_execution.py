@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api._validation import resolve_task_connection, se
 from airflow_provider_airbyte_api.api import endpoints, jobs, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy, while_unreachable
 from airflow_provider_airbyte_api.api.jobs import WaitOptions
-from airflow_provider_airbyte_api.api.models import Connection, Job, JobStatus
+from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.outcome import (
     JobContext,
     build_asset_event_extra,
@@ -40,6 +40,7 @@ from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._job_state import JobRecord, JobStateStore
 from airflow_provider_airbyte_api.operators.asset_events import AssetEvents
 from airflow_provider_airbyte_api.triggers import _payloads
+from airflow_provider_airbyte_api.types import JobStatus
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -20,12 +20,12 @@ from airflow_provider_airbyte_api._validation import (
     whole_number,
 )
 from airflow_provider_airbyte_api.api.safe import safe_repr
+from airflow_provider_airbyte_api.types import ListOutput
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-    from airflow_provider_airbyte_api.types import ListOutput
 
 
 class _ListOperator(BaseOperator):
@@ -49,7 +49,7 @@ class _ListOperator(BaseOperator):
         self.workspace_ids = workspace_ids
         self.workspace_names = workspace_names
         # Not in ``output``, which is the operator's XComArg.
-        self.output_format = check_choice(output, "output", ("rows", "ids"))
+        self.output_format = check_choice(output, "output", ListOutput)
         self.airbyte_conn_id = airbyte_conn_id
 
     @short_traceback

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -11,13 +11,10 @@ from airflow_provider_airbyte_api._defaults import (
     DEFAULT_POLL_INTERVAL,
     DEFAULT_TIMEOUT,
     DEFAULT_UNREACHABLE_TIMEOUT,
-    ON_RUNNING,
 )
 from airflow_provider_airbyte_api._validation import boolean, check_choice, whole_number_or_none
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
-
-if TYPE_CHECKING:
-    from airflow_provider_airbyte_api.types import AssetEvents, OnAirbyteSchedule, OnInactive, OnRunning
+from airflow_provider_airbyte_api.types import AssetEvents, OnAirbyteSchedule, OnInactive, OnRunning
 
 
 class AirbyteSyncOperator(AirbyteJobOperator):
@@ -107,14 +104,14 @@ class AirbyteSyncOperator(AirbyteJobOperator):
             timeout=timeout,
             queue_timeout=queue_timeout,
             unreachable_timeout=unreachable_timeout,
-            on_running=check_choice(on_running, "on_running", ON_RUNNING),
+            on_running=check_choice(on_running, "on_running", OnRunning),
             on_inactive=on_inactive,
             cancel_on_kill=cancel_on_kill,
             durable=durable,
             **kwargs,
         )
-        self.on_airbyte_schedule = check_choice(on_airbyte_schedule, "on_airbyte_schedule", ("warn", "fail", "ignore"))
-        self.asset_events = check_choice(asset_events, "asset_events", ("connection", "streams", "none"))
+        self.on_airbyte_schedule = check_choice(on_airbyte_schedule, "on_airbyte_schedule", OnAirbyteSchedule)
+        self.asset_events = check_choice(asset_events, "asset_events", AssetEvents)
         self.emit_schema_facet = boolean(emit_schema_facet, "emit_schema_facet")
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
 

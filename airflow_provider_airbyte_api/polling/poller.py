@@ -14,7 +14,7 @@ from airflow_provider_airbyte_api.api import jobs, resources
 from airflow_provider_airbyte_api.api.backoff import MAX_RETRY_AFTER, NO_RETRY
 from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
 from airflow_provider_airbyte_api.api.flow import Flow, Page
-from airflow_provider_airbyte_api.api.models import Job, JobStatus
+from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.timestamps import plausible
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import (
@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task, jitter_factor, yield_every
 from airflow_provider_airbyte_api.polling.waiters import TrackedJob, Waiter
+from airflow_provider_airbyte_api.types import JobStatus
 
 T = TypeVar("T")
 

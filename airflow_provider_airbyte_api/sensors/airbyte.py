@@ -43,6 +43,7 @@ from airflow_provider_airbyte_api._validation import (
 )
 from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_link_urls
+from airflow_provider_airbyte_api.types import OnFailed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.api.outcome import JobContext
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.triggers._payloads import JobEvent
-    from airflow_provider_airbyte_api.types import OnFailed
 
 T = TypeVar("T")
 
@@ -361,7 +361,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         self.max_age = check_optional_seconds(seconds, "max_age")
         self.completed_after = completed_after
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
-        self.on_failed = check_choice(on_failed, "on_failed", ("wait", "fail"))
+        self.on_failed = check_choice(on_failed, "on_failed", OnFailed)
         self._too_small: set[int] = set()
 
     @short_traceback

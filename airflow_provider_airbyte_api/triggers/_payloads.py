@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_airbyte_api.api.jobs import WaitResult
-from airflow_provider_airbyte_api.api.models import JOB_FIELDS, TERMINAL_STATUSES, Job, JobStatus
+from airflow_provider_airbyte_api.api.models import JOB_FIELDS, TERMINAL_STATUSES, Job
 from airflow_provider_airbyte_api.api.safe import MAX_TEXT, dict_or_empty, safe_int, safe_json, safe_repr
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteError,
@@ -29,6 +29,7 @@ from airflow_provider_airbyte_api.exceptions import (
     error_from_dict,
     error_to_dict,
 )
+from airflow_provider_airbyte_api.types import JobStatus
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

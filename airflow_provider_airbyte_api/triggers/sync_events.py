@@ -37,6 +37,7 @@ from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import rows
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
+from airflow_provider_airbyte_api.types import JobType
 
 CHECKPOINT_INTERVAL = 300.0
 """Seconds after which the cursor is saved without an event, so that a restart has few jobs to list."""
@@ -49,9 +50,6 @@ RESOLUTION_TTL = 600.0
 
 MAX_ENRICH_ATTEMPTS = 5
 """Maximum attempts to fetch the details of a job. After that its event is emitted without them."""
-
-JOB_TYPES = frozenset({"sync", "reset", "clear", "refresh"})
-"""The job types of the API, which shows each clear as a reset."""
 
 MAX_PENDING_EVENTS = 200
 """Maximum number of emitted events that Airflow has not yet stored."""
@@ -178,10 +176,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             raise AirbyteConfigError(
                 f"statuses is {self.statuses!r}, expected some of {', '.join(sorted(TERMINAL_STATUSES))}."
             )
-        if not self.job_types or not set(self.job_types) <= JOB_TYPES:
-            raise AirbyteConfigError(
-                f"job_types is {self.job_types!r}, expected some of {', '.join(sorted(JOB_TYPES))}."
-            )
+        if not self.job_types or not set(self.job_types) <= set(JobType):
+            raise AirbyteConfigError(f"job_types is {self.job_types!r}, expected some of {', '.join(sorted(JobType))}.")
         self.poll_interval = rows.parse_interval(self.poll_interval)
         rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
 
@@ -387,7 +383,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     def _matches(self, job: Job, connection_id: str | None) -> bool:
         return (
             job.status in self.statuses
-            and (job.job_type in self.job_types or (job.job_type == "reset" and "clear" in self.job_types))
+            and (job.job_type in self.job_types or (job.job_type == JobType.RESET and JobType.CLEAR in self.job_types))
             and connection_id in (None, job.connection_id)
         )
 

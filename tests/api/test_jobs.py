@@ -8,8 +8,8 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.flow import Flow
 from airflow_provider_airbyte_api.api.http import Response
-from airflow_provider_airbyte_api.api.models import JobStatus
 from airflow_provider_airbyte_api.testing import responses
+from airflow_provider_airbyte_api.types import JobStatus
 from tests.helpers.scripted_driver import ScriptedDriver, answer, job, no_response, reply
 
 

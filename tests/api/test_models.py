@@ -9,7 +9,6 @@ from airflow_provider_airbyte_api.api.models import (
     Connection,
     Destination,
     Job,
-    JobStatus,
     Source,
     Tag,
     Workspace,
@@ -18,6 +17,7 @@ from airflow_provider_airbyte_api.api.models import (
     parse_uuid,
 )
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
+from airflow_provider_airbyte_api.types import ConnectionStatus, JobStatus, JobType
 
 ODD: list[Any] = [None, True, 0, -1, 1.5, 1e999, 2**70, "", "x", "\ud83d", [], ["x"], [None], {}, {"x": 1}, [[[]]]]
 UUID = "9924bcd0-99be-453d-ba47-c2c9766f7da5"
@@ -156,3 +156,8 @@ def test_an_id_is_expected_in_whatever_spelling_it_is_asked_for(spelling: str) -
     assert read({"connectionId": UUID}).connection_id == UUID
     with pytest.raises(ValueError, match="expected"):
         read({"connectionId": UUID[:-1] + "6"})
+
+
+@pytest.mark.parametrize("word", [*JobStatus, *JobType, *ConnectionStatus])
+def test_a_member_is_its_text_wherever_text_is_made(word: JobStatus | JobType | ConnectionStatus) -> None:
+    assert (str(word), f"{word}", hash(word)) == (word.value, word.value, hash(word.value))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airflow_provider_airbyte_api import exceptions
-from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job, JobStatus
+from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job
 from airflow_provider_airbyte_api.api.outcome import (
     JobContext,
     build_result,
@@ -13,6 +13,7 @@ from airflow_provider_airbyte_api.api.outcome import (
     raise_unless_succeeded,
     require_rows,
 )
+from airflow_provider_airbyte_api.types import JobStatus
 from tests.helpers.scripted_driver import CONNECTION, job
 
 URL = "https://airbyte.example/job"
