@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowNotFoundException, Asset, BaseOperator
 
 from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators._execution import JobExecution
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -119,3 +126,217 @@ def test_a_label_that_cannot_be_rendered_fails_no_task(dag: DAG, airbyte: LocalA
     context: dict[str, Any] = {"map_index_template": "{{ 1 / 0 }}", "ti": object()}
     set_map_index_name(context, "Stripe")
     assert context["airbyte_connection_name"] == "Stripe"
+
+
+# -- attempts, clears and the end of a deferral ------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:fully NULL primary key")  # of Airflow 3.0, for a DAG without a version
+def test_a_clear_changes_max_tries_and_a_retry_does_not(dag: DAG) -> None:
+    from airflow.models.taskinstance import TaskInstance, clear_task_instances
+    from airflow.utils.session import create_session
+
+    attempts: list[tuple[int, bool]] = []
+
+    def ask(context: Any) -> None:
+        retries = context["ti"].task.retries
+        attempts.append((_airflow_compat.max_tries(context), _airflow_compat.is_uncleared_retry(context, retries)))
+        if len(attempts) == 1:
+            raise AirflowException("the first attempt fails")
+
+    InATask(ask=ask, task_id="ask", retries=1, retry_delay=timedelta(0))
+    done = run(dag)
+    assert done.succeeded
+    assert attempts == [(1, False), (1, True)]
+    with create_session() as session:
+        ti = session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=done.dag_run.run_id).one()
+        clear_task_instances([ti], session)
+        cleared: Any = {"ti": SimpleNamespace(max_tries=ti.max_tries, try_number=ti.try_number + 1)}
+    assert _airflow_compat.max_tries(cleared) > 1
+    assert not _airflow_compat.is_uncleared_retry(cleared, 1)
+
+
+def reason_of_a_timeout() -> str:
+    """Return what Airflow's scheduler gives as the reason when it ends a deferral that takes too long."""
+    if AIRFLOW < (3, 0):
+        return "Trigger/execution timeout"
+    from airflow.models.trigger import TriggerFailureReason
+
+    return TriggerFailureReason.TRIGGER_TIMEOUT.value
+
+
+def end_of_a_deferral(reason: str) -> Exception:
+    try:
+        BaseOperator(task_id="ask").resume_execution("__fail__", {"error": reason}, None)  # type: ignore[arg-type]
+    except AirflowException as error:
+        return error
+    raise AssertionError("it raises")
+
+
+def test_a_deferral_that_took_too_long_is_told_from_one_that_failed() -> None:
+    assert _airflow_compat.is_deferral_timeout(end_of_a_deferral(reason_of_a_timeout()))
+    assert not _airflow_compat.is_deferral_timeout(end_of_a_deferral("Trigger failure"))
+    assert not _airflow_compat.is_deferral_timeout(TimeoutError("timeout"))
+
+
+@since("3.3", "it keeps nothing for a task")
+def test_what_is_kept_for_a_task_can_be_read_again(dag: DAG) -> None:
+    seen: list[Any] = []
+
+    def ask(context: Any) -> None:
+        store = _airflow_compat.task_state_store(context)
+        seen.append(store.get("job"))
+        store.set("job", {"job_id": 7})
+        seen.append(store.get("job"))
+        store.delete("job")
+        seen.append(store.get("job"))
+
+    InATask(ask=ask, task_id="ask")
+    assert run(dag).succeeded
+    assert seen == [None, {"job_id": 7}, None]
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow 3.3 keeps something for a task")
+def test_before_3_3_nothing_is_kept_for_a_task(dag: DAG) -> None:
+    seen: list[Any] = []
+    InATask(ask=lambda context: seen.append(_airflow_compat.task_state_store(context)), task_id="ask")
+    assert run(dag).succeeded
+    assert seen == [None]
+
+
+# -- triggers ----------------------------------------------------------------------------------------------------
+
+
+@since("3.3", "its triggers have no on_kill")
+@pytest.mark.parametrize("is_mapped", [False, True], ids=["a task", "a mapped task"])
+def test_the_state_of_a_task_instance_can_be_read_on_an_event_loop(dag: DAG, is_mapped: bool) -> None:
+    """The XComs cannot be read in this process: tests/scenarios/test_whole_stack.py does so in a triggerer."""
+    seen: dict[int, Any] = {}
+
+    def ask(context: Any) -> None:
+        seen[context["ti"].map_index] = asyncio.run(_airflow_compat.task_state(context["ti"]))
+
+    if is_mapped:
+        InATask.partial(task_id="ask").expand(ask=[ask, ask])
+    else:
+        InATask(ask=ask, task_id="ask")
+    assert run(dag).succeeded
+    assert seen == dict.fromkeys([0, 1] if is_mapped else [-1], "running")
+
+
+def test_airflow_has_shared_streams_from_3_3_on() -> None:
+    producer = _airflow_compat.shared_stream_producer()
+    assert (producer is not None) == (AIRFLOW >= (3, 3))
+    if producer is not None:
+        from airflow.triggers.base import BaseEventTrigger
+
+        from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
+
+        assert {"open_stream", "advance"} <= set(dir(producer))
+        ours = {"shared_stream_key", "create_shared_stream_producer", "filter_shared_stream", "asset_state_store"}
+        assert ours <= {*dir(BaseEventTrigger), *vars(AirbyteSyncEventTrigger())}, "what the trigger overrides and uses"
+
+
+@since("3.3", "it keeps nothing for an asset")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_trigger_of_several_assets_has_a_store_for_each(dag: DAG, count: int) -> None:
+    uris = [f"s3://compat/watched_{number}" for number in range(count)]
+    name_in_a_dag(*uris)
+
+    def ask() -> list[Any]:
+        from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+
+        stores = _airflow_compat.asset_stores(AssetStateStoreAccessors([Asset(uri=uri, name=uri) for uri in uris]))
+        for number, store in enumerate(stores):
+            store.set("cursor", number)
+        return [store.get("cursor") for store in stores]
+
+    assert in_a_task(dag, ask) == list(range(count))
+
+
+# -- anywhere ----------------------------------------------------------------------------------------------------
+
+
+def redacted(text: str) -> Any:
+    """Return what Airflow's logs show of ``text``."""
+    from importlib import import_module
+
+    if AIRFLOW < (3, 0):
+        name = "airflow.utils.log.secrets_masker"
+    else:
+        name = "airflow.sdk.execution_time.secrets_masker" if AIRFLOW < (3, 1) else "airflow.sdk._shared.secrets_masker"
+    return import_module(name).redact(text)
+
+
+async def test_a_masked_secret_is_in_no_log_of_airflows() -> None:
+    _airflow_compat.mask_secret("hush-in-a-worker")
+    await _airflow_compat.amask_secret("hush-in-a-triggerer")
+    assert redacted("hush-in-a-worker, hush-in-a-triggerer, other") == "***, ***, other"
+
+
+@pytest.fixture
+def conn_id_in_the_database() -> Iterator[str]:
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(Connection(conn_id="compat_in_db", conn_type="airbyte_api", host="https://airbyte.example.com"))
+    yield "compat_in_db"
+    with create_session() as session:
+        session.query(Connection).filter_by(conn_id="compat_in_db").delete()
+
+
+def test_a_command_finds_the_connections_in_airflows_database(
+    conn_id_in_the_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")  # it is changed; this changes it back
+    assert _airflow_compat.get_connection(conn_id_in_the_database).host == "https://airbyte.example.com"
+    with pytest.raises(AirflowNotFoundException):
+        _airflow_compat.get_connection("compat_unknown")
+    assert os.environ["_AIRFLOW_PROCESS_CONTEXT"] == "server"
+
+
+def test_a_hook_logs_to_the_logger_that_it_is_given() -> None:
+    hook: Any = AirbyteHook()
+    logger = logging.getLogger("compat")
+    _airflow_compat.set_logger(hook, logger)
+    assert hook.log is logger
+
+
+def test_a_dag_of_no_dag_folder_can_run_once_it_is_registered(dag: DAG) -> None:
+    _airflow_compat.ensure_db()
+    _airflow_compat.register_dag(dag)
+    InATask(ask=lambda _: None, task_id="ask")
+    assert run(dag).succeeded
+
+
+# -- the fence ---------------------------------------------------------------------------------------------------
+
+PACKAGE = Path(_airflow_compat.__file__).parent
+PUBLIC = {
+    "airflow.cli.cli_config": "the commands of a provider",
+    "airflow.cli.simple_table": "as above",
+    "airflow.providers.common.compat": "a dependency",
+    "airflow.providers.openlineage.extractors": "a dependency of the extra openlineage",
+    "airflow.triggers.base": "the base class of triggers",
+}
+"""What other modules may import of Airflow: each supported version has it."""
+FOR_TYPES_OR_NEWER_ONLY = {"retry_policy.py": {"airflow.sdk"}, "testing/dags.py": {"airflow.models.dagrun"}}
+"""``airflow.sdk`` is public; the module exists for what only 3.3 has. The other import is for the type checker."""
+
+
+def imports_of_airflow(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        yield from (name for name in names if name.split(".")[0] == "airflow")
+
+
+@pytest.mark.parametrize("module", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_private_or_bound_to_a_version_is_imported_in_one_module(module: Path) -> None:
+    if module.name == "_airflow_compat.py":
+        return
+    public = [*PUBLIC, *FOR_TYPES_OR_NEWER_ONLY.get(str(module.relative_to(PACKAGE)), ())]
+    for name in imports_of_airflow(module):
+        assert any(f"{name}.".startswith(f"{each}.") for each in public), f"{name}: import it in _airflow_compat"
+    assert "AIRFLOW_V_" not in module.read_text()

@@ -100,7 +100,7 @@ def test_a_layer_imports_only_what_lies_below_it(module: Path) -> None:
 
 def test_aiohttp_is_imported_by_one_driver_and_requests_by_the_other() -> None:
     for library, drivers in (
-        ("aiohttp", ["async_client.py"]),
+        ("aiohttp", ["_aiohttp_compat.py", "async_client.py"]),
         ("requests", ["deadline.py", "network.py", "sync_client.py"]),
     ):
         users = {

@@ -27,6 +27,7 @@ from airflow_provider_airbyte_api.api.flow import (
 )
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
 from airflow_provider_airbyte_api.api.tokens import Token
+from airflow_provider_airbyte_api.clients._aiohttp_compat import disable_hidden_retries
 from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, no_complete_reply
@@ -58,9 +59,7 @@ class AsyncClient:
             # get_proxy looks up proxies: trust_env would also take passwords from the user's .netrc.
             trust_env=False,
         )
-        # aiohttp would itself repeat a DELETE whose response got lost, and so might cancel another job. Only the flow
-        # decides which requests are repeated. There is no public option for this.
-        self._session._retry_connection = False  # noqa: SLF001
+        disable_hidden_retries(self._session)
         return self
 
     async def __aexit__(

@@ -1,4 +1,7 @@
-"""Proxies and certificates from the settings or the environment, the same for both clients."""
+"""Proxies and certificates from the settings or the environment, the same for both clients.
+
+``requests.utils`` is public: its functions are "also useful for external consumption".
+"""
 
 from __future__ import annotations
 

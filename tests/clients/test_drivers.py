@@ -201,6 +201,27 @@ def test_a_reply_that_is_lost_may_have_been_obeyed(driver: Driver) -> None:
     assert outcome.request_sent
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("is_reused", [False, True], ids=["a new connection", "a reused connection"])
+def test_a_request_whose_reply_is_lost_is_sent_once(driver: Driver, method: str, is_reused: bool) -> None:
+    """A second DELETE would cancel the next job of the same connection."""
+    driver.airbyte._world.auth = False
+    job = driver.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    path = f"/jobs/{job.job_id}"
+    driver.airbyte.drop_next_response(method, path)
+
+    def talk() -> Flow[Response | TransportFailure]:
+        if is_reused:
+            yield from exchange(GET_JOBS)
+        return (yield from exchange(Request(method, path, idempotent=method == "GET")))
+
+    outcome = driver.run(talk())
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.request_sent
+    assert len(driver.airbyte.requests_to(method, path)) == 1
+    assert driver.airbyte.cancelled == ([job.job_id] if method == "DELETE" else [])
+
+
 def test_a_reply_that_is_late_may_have_been_obeyed(driver: Driver) -> None:
     driver.airbyte.respond_with(path="/jobs", delay=1.0)
     outcome = driver.run(exchange(GET_JOBS), driver.settings(read_timeout=0.1))

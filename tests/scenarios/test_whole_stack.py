@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -12,6 +13,13 @@ from tests.versions import since
 pytestmark = since("3.0", "its REST API is another one")
 
 DAG_ID = "example_airbyte"
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 120.0) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
@@ -49,6 +57,22 @@ def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
     ):
         assert words in log
     assert airbyte_of_the_stack.client_secret not in log
+
+
+@since("3.3", "its triggers have no on_kill")
+def test_a_deferred_sync_that_is_marked_failed_is_cancelled(
+    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+) -> None:
+    """The trigger reads the state and the XCom of its task in a real triggerer: nothing else has Airflow's answers."""
+    run_id = stack.trigger(DAG_ID)
+    try:
+        wait_until(lambda: stack.states(DAG_ID, run_id)["sync"] == "deferred")
+        job_id = stack.xcom(DAG_ID, run_id, "sync", "job_id")
+        time.sleep(2.0)  # until the triggerer has it
+        stack.patch(f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/sync", {"new_state": "failed"})
+        wait_until(lambda: job_id in airbyte_of_the_stack.cancelled)
+    finally:
+        wait_until(lambda: stack.run_state(DAG_ID, run_id) in ("success", "failed"))
 
 
 def test_the_provider_and_its_connection_form_are_known_to_the_ui(stack: AirflowStack) -> None:
