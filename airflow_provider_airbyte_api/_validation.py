@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, get_args
 
 from airflow_provider_airbyte_api.api.safe import safe_repr
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.api.backoff import RetryPolicy
     from airflow_provider_airbyte_api.api.flow import Flow
     from airflow_provider_airbyte_api.api.models import Connection
+
+Choice = TypeVar("Choice", bound=str)
 
 CONNECTION_FIELDS = ("connection_id", "connection_name", "workspace_id", "workspace_name")
 """The arguments that select an Airbyte connection. All are templated."""
@@ -127,12 +129,12 @@ def whole_number_or_none(value: object, name: str) -> int | None:
     return None if value is None else whole_number(value, name)
 
 
-def check_choice(value: object, name: str, literal: object) -> str:
+def check_choice(value: Choice, name: str, literal: object) -> Choice:
     """Return ``value`` if it is one of the strings of ``literal``, a ``Literal`` of :mod:`.types`.
 
     :raises AirbyteConfigError: if it is not. The message contains ``name``.
     """
-    found: str = _checked("parse_choice", value, name, get_args(literal))
+    found: Choice = _checked("parse_choice", value, name, get_args(literal))
     return found
 
 

@@ -24,8 +24,8 @@ def ours(job_id: int, interval: float) -> Any:
     from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
     # The workspace is what the operator hands on.
-    metadata = {"workspace_id": os.environ["BENCH_WORKSPACE_ID"]}
-    return AirbyteJobTrigger(job_id, os.environ["BENCH_CONNECTION_ID"], "bench", interval, metadata=metadata)
+    workspace_id = os.environ["BENCH_WORKSPACE_ID"]
+    return AirbyteJobTrigger(job_id, os.environ["BENCH_CONNECTION_ID"], "bench", interval, workspace_id=workspace_id)
 
 
 def official(job_id: int, interval: float) -> Any:

@@ -324,6 +324,7 @@ class JobExecution:
                 queue_deadline=options.queue_deadline,
                 unreachable_timeout=self._task.unreachable_timeout,
                 cancel_on_kill=self._task.cancel_on_kill and owned,
+                workspace_id=connection.workspace_id,
                 metadata={
                     **self._trigger_metadata(connection, owned=owned),
                     "try_number": _payloads.try_number_of(self._context),

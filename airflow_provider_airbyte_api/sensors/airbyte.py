@@ -287,6 +287,7 @@ class AirbyteJobSensor(_AirbyteSensor):
                 poll_interval=float(self.poke_interval),
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,
+                workspace_id=connection.get("workspace_id"),
                 metadata={**connection, "try_number": _payloads.try_number_of(context)},
             ),
             method_name="execute_complete",
@@ -454,6 +455,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
                 on_failed=self.on_failed,
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,
+                connection_name=connection.name,
                 metadata={
                     **self._push_links(context, connection, None),
                     "try_number": _payloads.try_number_of(context),

@@ -33,6 +33,7 @@ from airflow_provider_airbyte_api.polling.asyncio_utils import create_background
 from airflow_provider_airbyte_api.polling.service import PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import _payloads, rows
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
+from airflow_provider_airbyte_api.types import OnFailed
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.triggers.sync_events import AirbyteSyncEventTrigger
@@ -70,9 +71,9 @@ class _AirbyteTrigger(BaseTrigger):
         """Yield one event when the wait has finished or failed."""
         started_at, min_deferral = CLOCK.time(), DEFAULT_MIN_DEFERRAL
         try:
+            min_deferral = get_min_deferral()
             if self._problem is not None:
                 raise self._problem  # noqa: TRY301 - it is reported as any other
-            min_deferral = get_min_deferral()
             event = _payloads.job_payload(await self._wait(), self.metadata)
         except AirbyteError as error:
             event = _payloads.error_payload(getattr(error, "job_id", self.job_id), error, self.metadata)
@@ -160,8 +161,8 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     event instead, because most exceptions of a constructor end Airflow's triggerer.
 
     :param job_id: ID of the job: a positive integer, or a string with one.
-    :param connection_id: UUID of the Airbyte connection that the job syncs. It only informs readers of the trigger's
-        row; the job ID is enough to wait. Default: empty.
+    :param connection_id: UUID of the Airbyte connection that the job syncs. Messages about the job contain it.
+        Default: None.
     :param airbyte_conn_id: ID of the Airflow connection. Default: ``airbyte_api_default``.
     :param poll_interval: Seconds between two polls. Default: 30.
     :param deadline: Time until which the job must have finished, in seconds since the epoch. Default: None, no limit.
@@ -170,6 +171,8 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
     :param cancel_on_kill: Cancel the job if the task is marked failed or succeeded, or cleared, while it is deferred
         (Airflow 3.3 and newer). Default: False.
+    :param workspace_id: UUID of the workspace of that connection. Triggers with the same workspace share one list of
+        jobs per poll; without it, the list is of all workspaces. Default: None.
     :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
     :param from_row: Whether the arguments come from :meth:`serialize`. Default: False.
     :param unknown: Arguments of another version. In a row they are ignored.
@@ -179,13 +182,14 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     def __init__(
         self,
         job_id: int,
-        connection_id: str = "",
+        connection_id: str | None = None,
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         deadline: float | None = None,
         queue_deadline: float | None = None,
         unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
         cancel_on_kill: bool = False,
+        workspace_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         *,
         from_row: bool = False,
@@ -200,6 +204,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self.queue_deadline = queue_deadline
         self.unreachable_timeout = unreachable_timeout
         self.cancel_on_kill = bool(cancel_on_kill)
+        self.workspace_id = workspace_id
         self._given_handed_on = metadata
         self._check(unknown, from_row=from_row)
 
@@ -208,10 +213,14 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self._take_handed_on(self._given_handed_on)
         self.job_id = parse_job_id(given)
         super()._read_arguments()
+        self.connection_id = rows.parse_optional_text(self.connection_id, "connection_id")
+        self.workspace_id = rows.parse_optional_text(self.workspace_id, "workspace_id")
         self.queue_deadline = rows.parse_optional_seconds(self.queue_deadline, "queue_deadline")
 
     def _what_becomes_of_it(self) -> str:
         which = f"Job {self.job_id}" if self.job_id else "The job"
+        if self.connection_id is not None:
+            which = f"{which} of Airbyte connection {self.connection_id}"
         return f"{which} goes on in Airbyte; clear the task to follow it."
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -227,6 +236,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
                 "queue_deadline": self.queue_deadline,
                 "unreachable_timeout": self.unreachable_timeout,
                 "cancel_on_kill": self.cancel_on_kill,
+                "workspace_id": self.workspace_id,
                 "metadata": self.metadata,
                 **rows.FROM_ROW,
             },
@@ -240,9 +250,8 @@ class AirbyteJobTrigger(_AirbyteTrigger):
             self.unreachable_timeout,
             initial_delay=self.poll_interval,
         )
-        workspace_id = self.metadata.get("workspace_id")
         return await self._with_service(
-            lambda service: service.wait_for_job(self.job_id, options, workspace_id, self.log)
+            lambda service: service.wait_for_job(self.job_id, options, self.workspace_id, self.log)
         )
 
     async def on_kill(self) -> None:
@@ -299,6 +308,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         ``wait``.
     :param deadline: Time at which to stop waiting, in seconds since the epoch. Default: None, no limit.
     :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
+    :param connection_name: Name of that connection, for messages. Default: None.
     :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
     :param from_row: Whether the arguments come from :meth:`serialize`. Default: False.
     :param unknown: Arguments of another version. In a row they are ignored.
@@ -313,9 +323,10 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         max_age: float | None = None,
         completed_after: float | None = None,
         min_rows: int | None = None,
-        on_failed: str = "wait",
+        on_failed: OnFailed = "wait",
         deadline: float | None = None,
         unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        connection_name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         *,
         from_row: bool = False,
@@ -331,12 +342,14 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         self.on_failed = on_failed
         self.deadline = deadline
         self.unreachable_timeout = unreachable_timeout
+        self.connection_name = connection_name
         self._given_handed_on = metadata
         self._check(unknown, from_row=from_row)
 
     def _read_arguments(self) -> None:
         self._take_handed_on(self._given_handed_on)
         super()._read_arguments()
+        self.connection_name = rows.parse_optional_text(self.connection_name, "connection_name")
         self.max_age = rows.parse_optional_seconds(self.max_age, "max_age")
         self.completed_after = rows.parse_optional_seconds(self.completed_after, "completed_after")
         if self.min_rows is not None and safe_int(self.min_rows, 0) is None:
@@ -359,6 +372,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
                 "on_failed": self.on_failed,
                 "deadline": self.deadline,
                 "unreachable_timeout": self.unreachable_timeout,
+                "connection_name": self.connection_name,
                 "metadata": self.metadata,
                 **rows.FROM_ROW,
             },
@@ -374,7 +388,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
             unreachable_timeout=self.unreachable_timeout,
             initial_delay=self.poll_interval,
         )
-        seen = JobContext(self.metadata.get("name", ""))
+        seen = JobContext(self.connection_name or "")
 
         def wait(service: PollingService) -> Awaitable[jobs.WaitResult]:
             waiting = freshness.wait_until_fresh(self.connection_id, demand, options, seen)

@@ -90,6 +90,11 @@ def parse_text(value: object, name: str) -> str:
     return value
 
 
+def parse_optional_text(value: object, name: str) -> str | None:
+    """Return ``value`` if it is a string, or None if it is None or empty; see :func:`parse_text`."""
+    return None if value is None else parse_text(value, name) or None
+
+
 def parse_json_object(value: object, name: str) -> dict[str, Any]:
     """Return ``value`` as a dict; None becomes an empty dict.
 

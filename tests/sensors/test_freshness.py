@@ -260,7 +260,7 @@ async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
 
 
 def test_the_trigger_is_rebuilt_from_what_it_serializes() -> None:
-    first = AirbyteFreshnessTrigger("c", "a", 5.0, 1.0, 2.0, 3, "fail", 4.0, 6.0, {"name": "Mine"})
+    first = AirbyteFreshnessTrigger("c", "a", 5.0, 1.0, 2.0, 3, "fail", 4.0, 6.0, "Mine", {"name": "Mine"})
     assert AirbyteFreshnessTrigger(**first.serialize()[1]).serialize() == first.serialize()
 
 

@@ -11,8 +11,9 @@ from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.polling.poller import LIST_THRESHOLD
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.triggers import _settings_cache
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
@@ -178,7 +179,7 @@ async def test_an_airflow_connection_that_is_missing_in_the_triggerer_is_an_even
         (event,) = await events(trigger(1, airbyte_conn_id="nobody"))
         assert (event["status"], event["job_id"], event["error"]["type"]) == ("error", 1, "AirbyteConfigError")
         assert "Airflow connection 'nobody' was not found in the triggerer" in event["error"]["message"]
-        assert "Job 1 goes on in Airbyte; clear the task to follow it." in event["error"]["message"]
+        assert f"Job 1 of Airbyte connection {STRIPE_TO_BIGQUERY} goes on in Airbyte" in event["error"]["message"]
 
 
 async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
@@ -242,3 +243,16 @@ async def test_each_trigger_logs_for_itself(airbyte: LocalAirbyte, mocker: Mocke
     await asyncio.gather(*(events(each) for each in made))
     for job_id, log in logs.items():
         assert [call.args[2:] for call in log.log.call_args_list] == [(job_id, "succeeded")]
+
+
+async def test_the_jobs_of_the_triggers_own_workspace_are_listed(airbyte: LocalAirbyte) -> None:
+    """From a few jobs on, a list is polled instead of each of them."""
+    made = [airbyte.add_job(STRIPE_TO_BIGQUERY, "running") for _ in range(LIST_THRESHOLD + 1)]
+    waiting = [asyncio.create_task(events(trigger(job.job_id, workspace_id=WORKSPACE_ID))) for job in made]
+    await asyncio.sleep(0.5)
+    for job in made:
+        airbyte.finish_job(job.job_id, "succeeded")
+    assert {each["status"] for (each,) in await asyncio.gather(*waiting)} == {"succeeded"}
+    lists = airbyte.requests_to("GET", "/jobs")
+    assert lists
+    assert {each.value("workspaceIds") for each in lists} == {WORKSPACE_ID}

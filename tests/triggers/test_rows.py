@@ -119,4 +119,4 @@ async def test_an_error_of_ours_is_an_event_that_says_what_becomes_of_the_job(
     event = await event_of(AirbyteJobTrigger(**MADE[0].serialize()[1]))
     assert (event["status"], event["job_id"]) == ("error", 1)
     assert "ZeroDivisionError: a mistake" in event["error"]["message"]
-    assert "Job 1 goes on in Airbyte" in event["error"]["message"]
+    assert f"Job 1 of Airbyte connection {STRIPE_TO_BIGQUERY} goes on in Airbyte" in event["error"]["message"]
