@@ -51,8 +51,8 @@ MAY_IMPORT = {
     },
     "cli": {"_airflow_compat", "_defaults", "api", "cli", "clients", "exceptions", "hooks"},
     "__main__": {"cli"},
-    "testing": {"_airflow_compat", "testing"},
-    "pytest_plugin": {"_defaults", "testing"},
+    "testing": {"_airflow_compat", "_defaults", "api", "testing"},
+    "pytest_plugin": {"_defaults", "api", "testing"},
     "get_provider_info": {"_defaults", "connection_form"},
     "__init__": set(),
 }

@@ -1,8 +1,12 @@
-"""Retry policies: whether a request is sent again, and after which delay."""
+"""Retry policies and outages: whether a request is sent again, after which delay, and what is logged.
+
+Nothing here sleeps or reads a clock. Callers report failures with the time, and perform what they are told.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteError,
@@ -10,6 +14,7 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteResponseError,
     AirbyteUnreachableError,
     is_recoverable_while_waiting,
+    unreachable_for,
 )
 
 MAX_RETRY_AFTER = 120.0
@@ -18,8 +23,12 @@ MAX_RETRY_AFTER = 120.0
 RATE_LIMIT_WAIT_INITIAL = 5.0
 """Seconds before the second attempt after a 429 without ``Retry-After``, which is how Airbyte itself sends it."""
 
-MOST_MISTAKES = 5
+MAX_MISTAKES = 5
 """Maximum number of consecutive attempts with an error that looks like a mistake in the Airflow connection."""
+
+
+ANSWERS_AGAIN = "Airbyte answers again."
+"""The message logged at the end of an outage."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +51,14 @@ class RetryPolicy:
         """Return the delay in seconds after failed attempt number ``attempt``, or None to give up."""
         if attempt >= self.attempts and not self.rides_out:
             return None
-        pause = self.backoff(attempt)
+        delay = self.backoff(attempt)
         if isinstance(error, AirbyteRateLimitError):
-            pause = max(pause, min(RATE_LIMIT_WAIT_INITIAL * 2 ** min(attempt - 1, 16), MAX_RETRY_AFTER))
+            delay = max(delay, min(RATE_LIMIT_WAIT_INITIAL * 2 ** min(attempt - 1, 16), MAX_RETRY_AFTER))
         if isinstance(error, AirbyteResponseError) and error.retry_after is not None:
-            pause = max(self.backoff(attempt), min(error.retry_after, MAX_RETRY_AFTER))
+            delay = max(self.backoff(attempt), min(error.retry_after, MAX_RETRY_AFTER))
         if self.rides_out:
-            return min(pause, self.timeout - elapsed) if elapsed < self.timeout else None
-        return pause if elapsed <= self.timeout else None
+            return min(delay, self.timeout - elapsed) if elapsed < self.timeout else None
+        return delay if elapsed <= self.timeout else None
 
     def may_help(self, error: AirbyteError) -> bool:
         """Return True if another attempt may succeed after ``error``, whether or not repeating is safe."""
@@ -65,10 +74,96 @@ class RetryPolicy:
         return float(min(self.wait_initial * 2 ** min(attempt - 1, 16), self.wait_max))
 
 
+OUTAGE_WAIT_INITIAL = 2.0
+OUTAGE_WAIT_MAX = 60.0
+"""Seconds between two attempts during an outage: at its start, and at most."""
+
+
 def while_unreachable(timeout: float, *, is_known: bool = False) -> RetryPolicy:
     """Return the policy that retries for ``timeout`` seconds during an outage of Airbyte."""
-    return RetryPolicy(timeout=timeout, wait_initial=2.0, wait_max=60.0, rides_out=True, is_known=is_known)
+    return RetryPolicy(
+        timeout=timeout,
+        wait_initial=OUTAGE_WAIT_INITIAL,
+        wait_max=OUTAGE_WAIT_MAX,
+        rides_out=True,
+        is_known=is_known,
+    )
 
 
 NO_RETRY = RetryPolicy(attempts=1)
 """For a loop that polls again anyway."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The reaction to a failure: try again after ``delay`` seconds, and log ``warning`` unless it is None."""
+
+    delay: float
+    warning: str | None
+
+
+@dataclass
+class Outage:
+    """Consecutive failures of requests to Airbyte, from the first one to the next success.
+
+    :param policy: for how long to retry, and after which delays.
+    :param unknown: what cannot be known during the outage, as the start of a log line.
+    :param hint: what to do, or what continues, if the outage outlasts the policy's timeout.
+    :param summary: what has been the case, as the start of that error's message.
+    :param since: start of the outage in seconds since the epoch. Default: None, the first failure.
+    """
+
+    policy: RetryPolicy = field(default_factory=lambda: while_unreachable(math.inf, is_known=True))
+    unknown: str = "Airbyte is unreachable"
+    hint: str = ""
+    summary: str = "Airbyte has been unreachable"
+    since: float | None = None
+    failures: int = 0
+    _mistakes: int = 0
+
+    @property
+    def ends_at(self) -> float | None:
+        """The time at which the policy gives up, in seconds since the epoch; None if there is no outage or no limit."""
+        if not self.failures or self.since is None or math.isinf(self.policy.timeout):
+            return None
+        return self.since + self.policy.timeout
+
+    def on_error(self, error: AirbyteError, now: float) -> Retry:
+        """Count a failure, and return what to do.
+
+        :raises AirbyteError: ``error``, if retrying cannot help or no attempt is left.
+        :raises AirbyteUnreachableError: if the outage outlasts the timeout of a policy that rides out outages.
+        """
+        if not self.policy.may_help(error):
+            raise error
+        return self.retry(error, now)
+
+    def retry(self, error: AirbyteError, now: float) -> Retry:
+        """Return what to do after a failure, like :meth:`on_error`, for a caller that knows that retrying may help."""
+        self.since = now if self.since is None else self.since
+        self.failures += 1
+        self._mistakes = self._mistakes + 1 if self.policy.suspects_a_mistake(error) else 0
+        if self._mistakes >= MAX_MISTAKES:
+            raise error
+        elapsed = now - self.since
+        delay = self.policy.next_delay(self.failures, elapsed, error)
+        if delay is not None:
+            return Retry(delay, self._warning(error, delay))
+        if not self.policy.rides_out:
+            raise error
+        raise unreachable_for(elapsed, error, self.hint, self.summary) from error
+
+    def on_success(self) -> str | None:
+        """End the outage, and return the message to log, or None."""
+        message = ANSWERS_AGAIN if self.failures and self.policy.rides_out else None
+        self.failures, self.since, self._mistakes = 0, None, 0
+        self.policy = replace(self.policy, is_known=True)
+        return message
+
+    def _warning(self, error: AirbyteError, delay: float) -> str | None:
+        if not self.policy.rides_out:
+            return f"{error} Retrying in {delay:.0f} s."
+        if self.failures > 1:
+            return None
+        limit = "" if math.isinf(self.policy.timeout) else f" for up to {max(self.policy.timeout / 60, 1):.0f} min"
+        return f"{self.unknown}; retrying{limit}. {error}"

@@ -13,7 +13,6 @@ step                 result                                meaning
 ``GetTime``          seconds since the epoch               read the clock
 ``Log``              None                                  write a line to the task's log
 ``YieldRows``        None                                  pass rows to the caller; more may follow
-``WaitForUpdate``    ``Job``                               wait for an update; only in the shared polling service
 ===================  ====================================  ======================================================
 
 An :class:`AirbyteError` raised by a step is thrown into the flow.
@@ -27,7 +26,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from airflow_provider_airbyte_api.api.backoff import MOST_MISTAKES, NO_RETRY, RetryPolicy
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, Retry, RetryPolicy
 from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
 from airflow_provider_airbyte_api.api.http import (
     Request,
@@ -44,13 +43,9 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteResponseError,
     AirbyteUnexpectedResponseError,
     AirbyteUnreachableError,
-    unreachable_for,
 )
 
 T = TypeVar("T")
-
-ANSWERS_AGAIN = "Airbyte answers again."
-"""The message logged at the end of an outage."""
 
 
 @dataclass(frozen=True)
@@ -97,19 +92,7 @@ class YieldRows:
     rows: list[Any]
 
 
-@dataclass(frozen=True)
-class WaitForUpdate:
-    """Wait for an update of the job that this flow waits for.
-
-    An update is a status other than ``last_status``, the start of an outage, or the end of one (``last_status`` is then
-    None). At ``deadline``, in seconds since the epoch, the result of one last poll is an update in any case.
-    """
-
-    last_status: str | None
-    deadline: float | None
-
-
-Step: TypeAlias = GetToken | SendRequest | Sleep | GetTime | Log | YieldRows | WaitForUpdate
+Step: TypeAlias = GetToken | SendRequest | Sleep | GetTime | Log | YieldRows
 Flow: TypeAlias = Generator[Step, Any, T]
 """A flow that returns a ``T``."""
 
@@ -146,26 +129,34 @@ def get_time() -> Flow[float]:
     return now
 
 
-def sleep_before_retry(retry: RetryPolicy, attempt: int, since: float, error: AirbyteError) -> Flow[None]:
-    """Sleep for the delay that ``retry`` sets after ``attempt`` failures since ``since``, in seconds since the epoch.
+def outcome_of(flow: Flow[T]) -> Flow[T | AirbyteError]:
+    """Return the result of ``flow``, or the error that it raises."""
+    try:
+        return (yield from flow)
+    except AirbyteError as error:
+        return error
 
-    :raises AirbyteError: ``error``, if no attempt is left.
-    :raises AirbyteUnreachableError: with the message of ``error``, if no attempt is left and ``retry`` rides out
-        outages.
+
+def retry_logs(retry: Retry) -> tuple[Log, ...]:
+    """Return the log lines of a failure."""
+    return () if retry.warning is None else (Log("%s", (retry.warning,), logging.WARNING),)
+
+
+def recovery_logs(outage: Outage) -> tuple[Log, ...]:
+    """Report a success to ``outage``, and return the log lines of its end."""
+    message = outage.on_success()
+    return () if message is None else (Log(message),)
+
+
+def sleep_before_retry(outage: Outage, error: AirbyteError) -> Flow[None]:
+    """Report a failure to ``outage``, log it, and sleep for the delay that ``outage`` sets.
+
+    :raises AirbyteError: if no attempt is left: see :meth:`~.backoff.Outage.retry`.
     """
     now = yield from get_time()
-    pause = retry.next_delay(attempt, now - since, error)
-    if pause is None:
-        if not retry.rides_out:
-            raise error
-        yield Log("Airbyte was unreachable for %.0f s; giving up.", (now - since,), logging.WARNING)
-        raise unreachable_for(now - since, error) from error
-    if not retry.rides_out:
-        yield Log("%s Next try in %.0f s.", (error, pause), logging.WARNING)
-    elif attempt == 1:
-        minutes = max(retry.timeout / 60, 1)
-        yield Log("Airbyte is unreachable; retrying for up to %.0f min. %s", (minutes, error), logging.WARNING)
-    yield Sleep(pause)
+    retry = outage.retry(error, now)
+    yield from retry_logs(retry)
+    yield Sleep(retry.delay)
 
 
 def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flow[Response]:  # noqa: B008 - it is frozen
@@ -179,9 +170,8 @@ def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flo
 
     :raises AirbyteError: for the last response or transport failure.
     """
-    started = yield from get_time()
+    outage = Outage(retry, since=(yield from get_time()))
     rejected: Token | None = None
-    attempt = mistakes = 0
     while True:
         try:
             token: Token | None = None if request.anonymous else (yield GetToken(rejected))
@@ -191,8 +181,7 @@ def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flo
             outcome: Response | TransportFailure = yield SendRequest(request, token)
             if isinstance(outcome, Response):
                 if outcome.ok:
-                    if attempt and retry.rides_out:
-                        yield Log(ANSWERS_AGAIN)
+                    yield from recovery_logs(outage)
                     return outcome
                 is_refreshable = token is not None and token.expires_at < math.inf
                 if outcome.status == 401 and is_refreshable and rejected is None:  # noqa: PLR2004
@@ -204,11 +193,9 @@ def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flo
                 had_token=token is not None,
                 unauthorized_hint=token.unauthorized_hint if token else "",
             )
-        attempt += 1
-        mistakes = mistakes + 1 if retry.suspects_a_mistake(error) else 0
-        if mistakes >= MOST_MISTAKES or not _is_retryable(request, error, retry):
+        if not _is_retryable(request, error, retry):
             raise error
-        yield from sleep_before_retry(retry, attempt, started, error)
+        yield from sleep_before_retry(outage, error)
         rejected = None if retry.rides_out else rejected
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
-from airflow_provider_airbyte_api.api.flow import ANSWERS_AGAIN, Flow, Log, fetch_page, get_time
-from airflow_provider_airbyte_api.api.jobs import (
-    PROGRESS_LOG_INTERVAL,
-    Outage,
-    WaitOptions,
-    WaitResult,
-    get_job,
-    sleep_until,
-)
+from airflow_provider_airbyte_api.api.flow import Flow, Log, fetch_page, get_time, outcome_of, recovery_logs
+from airflow_provider_airbyte_api.api.jobs import WaitResult, get_job
 from airflow_provider_airbyte_api.api.models import Job, parse_uuid
 from airflow_provider_airbyte_api.api.outcome import JobContext, raise_unless_succeeded
-from airflow_provider_airbyte_api.exceptions import (
-    AirbyteError,
-    AirbyteJobTimeoutError,
-    is_recoverable_while_waiting,
-    unreachable_for,
+from airflow_provider_airbyte_api.api.wait import (
+    PROGRESS_LOG_INTERVAL,
+    Done,
+    Poll,
+    Wait,
+    WaitOptions,
+    sleep_until,
 )
+from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteJobTimeoutError
 from airflow_provider_airbyte_api.types import JobStatus, JobType
 
 
@@ -117,74 +112,59 @@ def wait_until_fresh(
 ) -> Flow[WaitResult]:
     """Return the sync that makes the data fresh once there is one, polling as ``options`` sets.
 
-    The wait continues during an outage of up to ``options.unreachable_timeout``.
-
-    :raises AirbyteJobTimeoutError: if there is none at ``options.deadline``.
-    :raises AirbyteError: as :func:`check_freshness`.
+    :raises AirbyteError: as :func:`check_freshness` and :meth:`FreshnessWait.on_check`.
     """
-    wait = _FreshnessWait(connection_id, criteria, options, context)
-    pause, looks = options.initial_delay, 0
-    while True:
-        yield from sleep_until(pause, options.deadline)
-        fresh = yield from wait.poll_once()
-        looks += 1
-        if fresh is not None:
-            return WaitResult(fresh, looks)
+    wait = FreshnessWait(options, (yield from get_time()))
+    too_small: set[int] = set()
+    step: Poll | Done = wait.first_poll()
+    while isinstance(step, Poll):
+        yield from sleep_until(step)
+        result = yield from outcome_of(check_freshness(connection_id, criteria, context, too_small))
         now = yield from get_time()
-        if options.deadline is not None and now >= options.deadline:
-            away = f" Airbyte cannot tell at present: {wait.last_error}" if wait.last_error else ""
-            raise AirbyteJobTimeoutError(f"There was no fresh sync in the time given.{away}", job_id=0)
-        pause = wait.delay
+        step = wait.on_check(result, now)
+        yield from step.logs
+    return WaitResult(step.job, wait.poll_count)
 
 
-@dataclass
-class _FreshnessWait:
-    """Checks for fresh data repeatedly, and tracks how long Airbyte has been unreachable."""
+class FreshnessWait(Wait):
+    """Waits until data is fresh."""
 
-    connection_id: str
-    criteria: FreshnessCriteria
-    options: WaitOptions
-    context: JobContext
-    outage: Outage = field(default_factory=Outage)
-    delay: float = 0.0
-    last_error: AirbyteError | None = None
-    last_message: str = ""
-    last_logged_at: float = 0.0
-    too_small: set[int] = field(default_factory=set)
+    def __init__(self, options: WaitOptions, now: float) -> None:
+        super().__init__(options, now, "Could not check whether the data is fresh")
+        self._last_error: AirbyteError | None = None
+        self._last_message = ""
 
-    def poll_once(self) -> Flow[Job | None]:
-        """Return the sync that makes the data fresh, or None."""
-        self.delay = self.options.poll_interval
-        try:
-            look = yield from check_freshness(self.connection_id, self.criteria, self.context, self.too_small)
-        except AirbyteError as error:
-            if not is_recoverable_while_waiting(error):
-                raise
-            yield from self._on_poll_error(error)
-            return None
-        if self.last_error is not None:
-            yield Log(ANSWERS_AGAIN)
-            self.last_error = None
-            self.outage.reset()
-        now = yield from get_time()
-        if look.match is None and (
-            self.last_message != look.explain() or now - self.last_logged_at >= PROGRESS_LOG_INTERVAL
-        ):
-            self.last_message, self.last_logged_at = look.explain(), now
-            yield Log("%s.", (self.last_message,))
-        return look.match
+    def on_check(self, result: FreshnessCheck | AirbyteError, now: float) -> Poll | Done:
+        """Take the result of a check, and return the next poll, or the sync that makes the data fresh.
 
-    def _on_poll_error(self, error: AirbyteError) -> Flow[None]:
-        now = yield from get_time()
-        self.delay = max(self.delay, self.outage.record_failure(error, now))
-        if self.last_error is None:
-            yield Log(
-                "Airbyte cannot tell whether the data is fresh; waiting all the same. %s", (error,), logging.WARNING
-            )
-        self.last_error = error
-        away = now - self.outage.since
-        if away >= self.options.unreachable_timeout:
-            raise unreachable_for(away, error) from error
+        :raises AirbyteJobTimeoutError: if the data is not fresh at ``deadline``.
+        :raises AirbyteUnreachableError: if Airbyte was unreachable for longer than ``unreachable_timeout``.
+        :raises AirbyteError: ``result``, if waiting cannot help.
+        """
+        self.poll_count += 1
+        if isinstance(result, AirbyteError):
+            self._last_error = result
+            delay, logs = self._on_error(result, now)
+        else:
+            self._last_error = None
+            delay, logs = self._options.poll_interval, recovery_logs(self._outage)
+            if result.match is not None:
+                return Done(result.match, logs)
+            logs += self._progress_logs(result, now)
+        self._check_deadline(now)
+        return self._poll_after(delay, now, logs)
+
+    def _progress_logs(self, check: FreshnessCheck, now: float) -> tuple[Log, ...]:
+        message = check.explain()
+        if message == self._last_message and now - self._last_logged_at < PROGRESS_LOG_INTERVAL:
+            return ()
+        self._last_message, self._last_logged_at = message, now
+        return (Log("%s.", (message,)),)
+
+    def _check_deadline(self, now: float) -> None:
+        if self._deadline is not None and now >= self._deadline:
+            cause = f" The last check failed: {self._last_error}" if self._last_error else ""
+            raise AirbyteJobTimeoutError(f"Timed out waiting for a fresh sync.{cause}", job_id=0)
 
 
 def _has_failed(job: Job) -> bool:

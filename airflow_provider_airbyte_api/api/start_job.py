@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from airflow_provider_airbyte_api.api import endpoints
-from airflow_provider_airbyte_api.api.backoff import NO_RETRY, RetryPolicy, while_unreachable
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryPolicy, while_unreachable
 from airflow_provider_airbyte_api.api.flow import (
-    ANSWERS_AGAIN,
     Flow,
     Log,
     Sleep,
     fetch_page,
     get_time,
+    recovery_logs,
     request_model,
     sleep_before_retry,
 )
@@ -344,7 +344,7 @@ def cancel_active_job(connection_id: str) -> Flow[Job | None]:
 class _StartAttempts:
     """Attempts to start a job.
 
-    ``rejected_attempts`` counts those that are known to have started nothing, ``unknown_outcomes`` those that may have
+    ``rejections`` has those that are known to have started nothing, ``unknown_outcomes`` counts those that may have
     started a job.
     """
 
@@ -353,9 +353,10 @@ class _StartAttempts:
     job_request: JobRequest
     retry: RetryPolicy
     unknown_outcomes: int = 0
-    rejected_attempts: int = 0
-    first_failure_at: float | None = None
     nothing_runs_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self.rejections = Outage(self.retry)
 
     def attempt(self) -> Flow[Started | Blocked | Skipped | None]:
         """Request the job once and return the outcome, or None if the request has to be sent again."""
@@ -373,14 +374,13 @@ class _StartAttempts:
             return (yield from self._handle_conflict(error))
         except AirbyteError as error:
             if self.job_request.is_clear and self.retry.may_help(error) and not error.outcome_unknown:
-                yield from self._backoff(error)
+                yield from sleep_before_retry(self.rejections, error)
                 return None
             if isinstance(error, AirbytePermissionError):
                 raise error.with_hint(CLEAR_FORBIDDEN_HINT if self.job_request.is_clear else MAY_ONLY_READ) from None
             yield from self._require_unclear(error)
             return (yield from self._recover_lost_start(error))
-        if self.rejected_attempts and self.retry.rides_out:
-            yield Log(ANSWERS_AGAIN)
+        yield from recovery_logs(self.rejections)
         if self.job_request.matches(job) and job.job_id > self.previous_job_id:
             return Started(job, owned=True)
         # Airbyte (since 2026) answers with the job that waits in its queue, as if it had just been started.
@@ -388,12 +388,6 @@ class _StartAttempts:
             return (yield from self._handle_active_job(job, None))
         yield from self._already_finished(job)
         return None
-
-    def _backoff(self, error: AirbyteError) -> Flow[None]:
-        if self.first_failure_at is None:
-            self.first_failure_at = yield from get_time()
-        self.rejected_attempts += 1
-        yield from sleep_before_retry(self.retry, self.rejected_attempts, self.first_failure_at, error)
 
     def _handle_conflict(self, error: AirbyteAlreadyRunningError) -> Flow[Started | Blocked | Skipped | None]:
         running = yield from get_active_job(self.connection.connection_id, self.retry)
@@ -478,7 +472,7 @@ class _StartAttempts:
     def _recover_lost_start(self, error: AirbyteError) -> Flow[Started | None]:
         yield Log("%s Looking whether the job was started all the same.", (error,), logging.WARNING)
         self.unknown_outcomes += 1
-        self.rejected_attempts, self.first_failure_at = 0, None
+        self.rejections = Outage(self.retry)
         now = yield from get_time()
         until = now + LOST_START_TIMEOUT
         timeout = max(self.retry.timeout, LOST_START_TIMEOUT)

@@ -21,11 +21,10 @@ from rich.filesize import decimal
 
 from airflow_provider_airbyte_api._airflow_compat import get_connection, set_logger
 from airflow_provider_airbyte_api.api import jobs
-from airflow_provider_airbyte_api.api.flow import Flow
-from airflow_provider_airbyte_api.api.jobs import PollRequest, WaitOptions, poll_after_delay
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, raise_unless_succeeded, summarize
 from airflow_provider_airbyte_api.api.safe import safe_text
+from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdout
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteError
@@ -135,8 +134,8 @@ def start_sync(args: Namespace) -> Callable[[], None]:
         return _table(args, [build_result(job, url)], *RESULT_COLUMNS)
     try:
         with _progress(job) as show:
-            patience = WaitOptions(args.poll_interval, initial_delay=min(args.poll_interval, 1.0))
-            job = hook.run(jobs.wait_for_job(job.job_id, patience, functools.partial(_look, show))).job
+            options = WaitOptions(args.poll_interval, initial_delay=min(args.poll_interval, 1.0), is_seen=True)
+            job = hook.run(jobs.wait_for_job(job.job_id, options, show)).job
     except KeyboardInterrupt:
         print(f"Job {job.job_id} goes on in Airbyte: {url}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -201,12 +200,6 @@ def _printable(words: object) -> str:
 
 def _length(duration: timedelta | None) -> str | None:
     return None if duration is None else str(timedelta(seconds=round(duration.total_seconds())))
-
-
-def _look(show: Callable[[Job], None], glance: PollRequest) -> Flow[Job]:
-    job = yield from poll_after_delay(glance)
-    show(job)
-    return job
 
 
 @contextmanager

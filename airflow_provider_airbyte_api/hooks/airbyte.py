@@ -25,6 +25,7 @@ from airflow_provider_airbyte_api.api.flow import Flow, request_json
 from airflow_provider_airbyte_api.api.http import Request
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.outcome import raise_unless_succeeded
+from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
 
@@ -547,10 +548,10 @@ class AirbyteHook(BaseHook):
         yield from self._client.iter_rows(flow)
 
 
-def _wait_options(poll_interval: float, timeout: float | None, unreachable_timeout: float) -> jobs.WaitOptions:
+def _wait_options(poll_interval: float, timeout: float | None, unreachable_timeout: float) -> WaitOptions:
     checks.parse_seconds(poll_interval, "poll_interval")
     deadline = None if timeout is None else time.time() + checks.parse_seconds(timeout, "timeout")
-    return jobs.WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
+    return WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
 
 
 def _checked(job: Job, *, check: bool) -> Job:

@@ -15,7 +15,6 @@ from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api._validation import resolve_task_connection, set_map_index_name
 from airflow_provider_airbyte_api.api import endpoints, jobs, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy, while_unreachable
-from airflow_provider_airbyte_api.api.jobs import WaitOptions
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.outcome import (
     JobContext,
@@ -28,6 +27,7 @@ from airflow_provider_airbyte_api.api.outcome import (
     require_rows,
     summarize,
 )
+from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteConfigError,
     AirbyteConnectionBusyError,
@@ -247,6 +247,7 @@ class JobExecution:
             unreachable_timeout=self._task.unreachable_timeout,
             # As in the triggerer: there is always a delay between two attempts to start, whatever Airbyte answers.
             initial_delay=at_least_min_poll_interval(self._task.poll_interval),
+            is_seen=True,
         )
         if self._task.deferrable:
             self._defer(job, connection, options, "execute_after_blocker", owned=False)

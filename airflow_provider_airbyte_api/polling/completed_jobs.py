@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import resources
+from airflow_provider_airbyte_api.api.backoff import Outage
 from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
 from airflow_provider_airbyte_api.api.flow import Page
-from airflow_provider_airbyte_api.api.jobs import Outage
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.timestamps import plausible
 from airflow_provider_airbyte_api.clients.clock import CLOCK
@@ -114,10 +114,10 @@ class CompletedJobsStream:
         try:
             item = await self._fetch([listener.since for listener in listeners])
         except Exception as error:  # noqa: BLE001 - a bug in this package must not leave subscribers waiting forever
-            pause = self._outage.record_failure(error, CLOCK.time())
             item = error if isinstance(error, AirbyteError) else _mistake(error)
+            pause = self._outage.retry(item, CLOCK.time()).delay
         else:
-            self._outage.reset()
+            self._outage.on_success()
         self._backoff_until = started_at + pause
         for number, listener in enumerate(listeners):
             listener.due = started_at + max(pause, listener.interval * jitter_factor())

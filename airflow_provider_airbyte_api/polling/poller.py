@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 from airflow_provider_airbyte_api.api import jobs, resources
-from airflow_provider_airbyte_api.api.backoff import MAX_RETRY_AFTER, NO_RETRY
+from airflow_provider_airbyte_api.api.backoff import MAX_RETRY_AFTER, NO_RETRY, Outage
 from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
 from airflow_provider_airbyte_api.api.flow import Flow, Page
 from airflow_provider_airbyte_api.api.models import Job
@@ -71,7 +71,7 @@ class Poller:
         self._swept_at = 0.0
         self._changed_since: float | None = None
         self._list_disabled_until = 0.0
-        self._outage = jobs.Outage()
+        self._outage = Outage()
         self._has_warned = False
         self._spawn(self._run())
 
@@ -137,7 +137,7 @@ class Poller:
         if not by_list and self._changed_since is not None:
             # Changes are not listed from now on.
             self._changed_since = None
-            self._outage.reset()
+            self._outage.on_success()
             for tracked in self._jobs.values():
                 tracked.is_listed, tracked.scan_count = False, 0
         next_look = math.inf
@@ -241,7 +241,7 @@ class Poller:
             # A covered job that is not listed has not changed.
             tracked.poll_count += tracked.is_listed and tracked.last_seen_at < started_at
         if self._outage.failures:
-            self._outage.reset()
+            self._outage.on_success()
             await self._notify_recovered()
 
     async def _poll_uncovered(self, started_at: float) -> None:
@@ -340,14 +340,14 @@ class Poller:
 
     def _on_job_error(self, watched: TrackedJob, error: AirbyteError, started_at: float) -> None:
         now = CLOCK.time()
-        watched.outage = watched.outage or jobs.Outage()
+        watched.outage = watched.outage or Outage()
         watched.poll_count += 1
-        watched.next_poll_at = now + max(watched.outage.record_failure(error, now), watched.interval * jitter_factor())
+        watched.next_poll_at = now + max(watched.outage.retry(error, now).delay, watched.interval * jitter_factor())
         watched.notify_all(error, started_at)
 
     async def _on_outage(self, error: AirbyteError) -> None:
         now = CLOCK.time()
-        due = now + max(self._outage.record_failure(error, now), self._interval * jitter_factor())
+        due = now + max(self._outage.retry(error, now).delay, self._interval * jitter_factor())
         for number, watched in enumerate(list(self._jobs.values())):
             watched.poll_count += 1
             watched.next_poll_at = due

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import logging
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,10 +21,10 @@ from airflow_provider_airbyte_api.api.flow import (
     SendRequest,
     Sleep,
     Step,
-    WaitForUpdate,
     run_async,
 )
 from airflow_provider_airbyte_api.api.models import Connection, Job
+from airflow_provider_airbyte_api.api.wait import PROGRESS_LOG_INTERVAL, Done, JobWait, Poll, WaitOptions, progress_log
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike
 from airflow_provider_airbyte_api.exceptions import (
@@ -151,9 +150,9 @@ class PollingService:
         return await self.run_waiting(jobs.cancel_and_wait(job_id), log, first=self._cancel_slots)
 
     async def wait_for_job(
-        self, job_id: int, options: jobs.WaitOptions, workspace_id: str | None, log: LoggerLike
+        self, job_id: int, options: WaitOptions, workspace_id: str | None, log: LoggerLike
     ) -> jobs.WaitResult:
-        """Wait until the job has finished, and return it; see :func:`~.api.jobs.wait_for_job`.
+        """Wait until the job has finished, and return it; see :class:`~.api.wait.JobWait`.
 
         :param job_id: ID of the job.
         :param options: Poll interval and deadlines.
@@ -166,15 +165,16 @@ class PollingService:
         first_poll_at = CLOCK.time() + options.initial_delay * jitter_factor()
         waiter = poller.subscribe(job_id, options.poll_interval, first_poll_at)
 
-        async def perform(step: Step) -> Any:
-            if not isinstance(step, WaitForUpdate):
-                return _handle_local_step(step, log)
-            with _progress_logging(waiter, log):
-                return await waiter.wait(step)
-
+        wait = JobWait(job_id, options, CLOCK.time())
+        step: Poll | Done = wait.first_poll()
         try:
-            waited = await run_async(jobs.wait_for_job(job_id, options, jobs.wait_for_update), perform)
-            return replace(waited, poll_count=waiter.poll_count)
+            while isinstance(step, Poll):
+                with _progress_logging(waiter, log):
+                    result = await waiter.wait(step)
+                step = wait.on_poll(result, CLOCK.time())
+                for line in step.logs:
+                    _handle_local_step(line, log)
+            return jobs.WaitResult(step.job, waiter.poll_count)
         finally:
             poller.unsubscribe(waiter)
             if poller.is_empty and self._pollers.get(workspace_id) is poller:
@@ -274,11 +274,11 @@ def _progress_logging(waiter: Waiter, log: LoggerLike) -> Iterator[None]:
 
     def beat() -> None:
         nonlocal next_beat
-        next_beat = loop.call_later(jobs.PROGRESS_LOG_INTERVAL * jitter_factor(), beat)
+        next_beat = loop.call_later(PROGRESS_LOG_INTERVAL * jitter_factor(), beat)
         if waiter.watched.job is not None and not (waiter.watched.is_unreachable or waiter.poller.is_unreachable):
-            _handle_local_step(jobs.progress_log(waiter.watched.job, CLOCK.time()), log)
+            _handle_local_step(progress_log(waiter.watched.job, CLOCK.time()), log)
 
-    next_beat = loop.call_later(jobs.PROGRESS_LOG_INTERVAL * jitter_factor(), beat)
+    next_beat = loop.call_later(PROGRESS_LOG_INTERVAL * jitter_factor(), beat)
     try:
         yield
     finally:

@@ -6,9 +6,9 @@ import asyncio
 import copy
 from typing import Protocol
 
-from airflow_provider_airbyte_api.api.flow import WaitForUpdate
-from airflow_provider_airbyte_api.api.jobs import Outage
+from airflow_provider_airbyte_api.api.backoff import Outage
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.wait import Poll
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteUnreachableError, is_recoverable_while_waiting
 
@@ -53,15 +53,19 @@ class Waiter:
         """The time of an update in any case, in seconds since the epoch; None if there is none."""
         return self._until
 
-    async def wait(self, step: WaitForUpdate) -> Job | AirbyteError:
-        """Return the first update that :class:`~.api.flow.WaitForUpdate` asks for."""
+    async def wait(self, poll: Poll) -> Job | AirbyteError:
+        """Return the first update of the job.
+
+        An update is a status other than ``poll.last_status``, the start of an outage, or the end of one
+        (``poll.last_status`` is then None). At ``poll.deadline`` the result of one last poll is an update in any case.
+        """
         loop = asyncio.get_running_loop()
         self._news = loop.create_future()
-        self._known = step.last_status
+        self._known = poll.last_status
         alarm = None
-        if step.deadline is not None:
-            alarm = loop.call_later(max(step.deadline - CLOCK.time(), 0.0) + LAST_POLL_TIMEOUT, self._no_poll_in_time)
-        self._set_until(step.deadline)
+        if poll.deadline is not None:
+            alarm = loop.call_later(max(poll.deadline - CLOCK.time(), 0.0) + LAST_POLL_TIMEOUT, self._no_poll_in_time)
+        self._set_until(poll.deadline)
         if self.watched.job is not None and not (self.watched.is_unreachable or self.poller.is_unreachable):
             self.notify(self.watched.job)  # the job may have changed while the waiter handled its last update
         try:

@@ -6,11 +6,11 @@ This module imports only what declaring a task needs, because it is imported eac
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -49,14 +49,13 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_airbyte_api.api.backoff import RetryPolicy
-    from airflow_provider_airbyte_api.api.flow import Flow
-    from airflow_provider_airbyte_api.api.freshness import FreshnessCriteria
+    from airflow_provider_airbyte_api.api.flow import Flow, Log
+    from airflow_provider_airbyte_api.api.freshness import FreshnessCheck, FreshnessCriteria, FreshnessWait
     from airflow_provider_airbyte_api.api.models import Connection, Job
     from airflow_provider_airbyte_api.api.outcome import JobContext
+    from airflow_provider_airbyte_api.api.wait import JobWait, WaitOptions
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.triggers._payloads import JobEvent
-
-T = TypeVar("T")
 
 
 class _AirbyteSensor(BaseSensorOperator):
@@ -86,8 +85,6 @@ class _AirbyteSensor(BaseSensorOperator):
         self.airbyte_conn_id = airbyte_conn_id
         self.deferrable = boolean(deferrable, "deferrable")
         self.unreachable_timeout = check_seconds(unreachable_timeout, "unreachable_timeout")
-        self._unreachable_since: float | None = None
-        self._polled = False
 
     @cached_property
     def hook(self) -> AirbyteHook:
@@ -102,38 +99,18 @@ class _AirbyteSensor(BaseSensorOperator):
 
         return while_unreachable(min(self.unreachable_timeout, float(self.timeout)))
 
-    def _recall_earlier_pokes(self, context: Context) -> None:
-        """Restore whether an earlier poke ran: with ``mode="reschedule"`` each poke runs in a separate process."""
-        if self.reschedule and not self._polled:
-            from airflow_provider_airbyte_api._airflow_compat import was_rescheduled
+    def _wait_options(self, context: Context) -> WaitOptions:
+        """Return the options of a wait whose deadline is Airflow's concern."""
+        from airflow_provider_airbyte_api._airflow_compat import was_rescheduled
+        from airflow_provider_airbyte_api.api.wait import WaitOptions
 
-            self._polled = was_rescheduled(context)
+        # With mode="reschedule" each poke runs in a separate process.
+        is_seen = self.reschedule and was_rescheduled(context)
+        return WaitOptions(self.poke_interval, unreachable_timeout=self.unreachable_timeout, is_seen=is_seen)
 
-    def _poll(self, flow: Flow[T]) -> T | None:
-        """Return the result of a poll, or None during an outage of at most ``unreachable_timeout``."""
-        from airflow_provider_airbyte_api.api.flow import ANSWERS_AGAIN
-        from airflow_provider_airbyte_api.exceptions import AirbyteError, is_recoverable_while_waiting, unreachable_for
-
-        try:
-            found = self.hook.run(flow)
-        except AirbyteError as error:
-            moment = time.time()
-            if self._unreachable_since is None:
-                self._unreachable_since = moment
-            # Before the first successful poll, an HTML page in place of a response is not worth waiting for.
-            may_pass = is_recoverable_while_waiting(error) if self._polled else error.retryable
-            if not may_pass:
-                raise
-            if moment - self._unreachable_since >= self.unreachable_timeout:
-                raise unreachable_for(moment - self._unreachable_since, error) from error
-            if self._unreachable_since == moment:
-                minutes = max(self.unreachable_timeout / 60, 1)
-                self.log.warning("Airbyte is unreachable; retrying for up to %.0f min. %s", minutes, error)
-            return None
-        if self._unreachable_since is not None:
-            self.log.info(ANSWERS_AGAIN)
-        self._unreachable_since, self._polled = None, True
-        return found
+    def _write_logs(self, logs: Iterable[Log]) -> None:
+        for line in logs:
+            self.log.log(line.level, line.message, *line.arguments)
 
     def _parse_event(self, context: Context, event: dict[str, Any] | None) -> JobEvent | None:
         """Return a trigger's event or raise its error; None if it is a failure of another attempt, to run again."""
@@ -232,6 +209,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.api import jobs
 
         if not self.deferrable:
+            self._wait = None
             return super().execute(context)
         job = self.hook.run(jobs.get_job(self._parse_job_id(), self._retry()))
         connection = self._connection_of(context, job)
@@ -243,15 +221,23 @@ class AirbyteJobSensor(_AirbyteSensor):
         """Poll the job once. An outage of at most ``unreachable_timeout`` does not fail the task."""
         from airflow_provider_airbyte_api.api import jobs
         from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+        from airflow_provider_airbyte_api.api.flow import outcome_of
+        from airflow_provider_airbyte_api.api.wait import Done, JobWait
 
-        self._recall_earlier_pokes(context)
-        job = self._poll(jobs.get_job(self._parse_job_id(), NO_RETRY, is_seen=self._polled))
-        if job is None:
+        job_id = self._parse_job_id()
+        if self._wait is None:
+            options = self._wait_options(context)
+            # A poke after the first one is not new enough for a job that Airbyte does not show yet.
+            self._wait = JobWait(job_id, options, 0.0 if options.is_seen else time.time())
+        result = self.hook.run(outcome_of(jobs.get_job(job_id, NO_RETRY)))
+        step = self._wait.on_poll(result, time.time())
+        self._write_logs(step.logs)
+        if not isinstance(step, Done):
             return PokeReturnValue(is_done=False)
-        if job.is_terminal:
-            return PokeReturnValue(is_done=True, xcom_value=self._complete(job, self._connection_of(context, job)))
-        self.log.info("Job %d is %s.", job.job_id, job.status)
-        return PokeReturnValue(is_done=False)
+        connection = self._connection_of(context, step.job)
+        return PokeReturnValue(is_done=True, xcom_value=self._complete(step.job, connection, self._wait.poll_count))
+
+    _wait: JobWait | None = None
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -368,6 +354,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
     @short_traceback
     def execute(self, context: Context) -> Any:
         """Wait for fresh data in the worker, or defer unless the data is already fresh."""
+        self._wait = None
         if not self.deferrable:
             return super().execute(context)
         found = self.poke(context)
@@ -377,29 +364,33 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once for a fresh sync."""
+        from airflow_provider_airbyte_api.api.flow import outcome_of
+        from airflow_provider_airbyte_api.api.freshness import FreshnessWait
+        from airflow_provider_airbyte_api.api.wait import Done
+
+        is_resolved = self._connection is not None
+        self._wait = self._wait or FreshnessWait(self._wait_options(context), time.time())
+        result = self.hook.run(outcome_of(self._check(self._criteria(context))))
+        if self._connection is not None:
+            set_map_index_name(context, self._connection.name)
+            if not is_resolved:
+                self._push_links(context, self._connection, None)
+        with self._apply_soft_fail():
+            step = self._wait.on_check(result, time.time())
+        self._write_logs(step.logs)
+        if not isinstance(step, Done) or self._connection is None:
+            return PokeReturnValue(is_done=False)
+        metadata = self._push_links(context, self._connection, step.job.job_id)
+        return PokeReturnValue(is_done=True, xcom_value=self._complete(step.job, metadata, self._wait.poll_count))
+
+    def _check(self, criteria: FreshnessCriteria) -> Flow[FreshnessCheck]:
+        """Check once whether the data is fresh."""
         from airflow_provider_airbyte_api.api.freshness import check_freshness
         from airflow_provider_airbyte_api.api.outcome import JobContext
 
-        self._recall_earlier_pokes(context)
-        demand = self._criteria(context)
-        is_the_first_look = self._connection is None
-        # A poll without a request would count as the end of an outage.
-        connection = self._connection or self._poll(self._resolve_connection())
-        if connection is None:
-            return PokeReturnValue(is_done=False)
-        if is_the_first_look:
-            self._push_links(context, connection, None)
-        set_map_index_name(context, connection.name)
-        with self._apply_soft_fail():
-            looking = check_freshness(connection.connection_id, demand, JobContext(connection.name), self._too_small)
-            look = self._poll(looking)
-        if look is None:
-            return PokeReturnValue(is_done=False)
-        if look.match is None:
-            self.log.info("%r: %s.", connection.name, look.explain())
-            return PokeReturnValue(is_done=False)
-        metadata = self._push_links(context, connection, look.match.job_id)
-        return PokeReturnValue(is_done=True, xcom_value=self._complete(look.match, metadata))
+        connection = yield from self._resolve_connection()
+        context = JobContext(connection.name)
+        return (yield from check_freshness(connection.connection_id, criteria, context, self._too_small))
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -422,6 +413,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         return self._connection
 
     _connection: Connection | None = None
+    _wait: FreshnessWait | None = None
 
     def _criteria(self, context: Context) -> FreshnessCriteria:
         from airflow_provider_airbyte_api.api.freshness import FreshnessCriteria

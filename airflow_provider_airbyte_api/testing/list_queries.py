@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from airflow_provider_airbyte_api.api.timestamps import parse_timestamp
 from airflow_provider_airbyte_api.testing import responses
 from airflow_provider_airbyte_api.testing.jobs import STATUSES
 from airflow_provider_airbyte_api.testing.recorded import RecordedRequest
@@ -22,9 +22,6 @@ MOMENTS = ("createdAtStart", "createdAtEnd", "updatedAtStart", "updatedAtEnd")
 JOB_TYPES = ("sync", "reset", "refresh", "clear")
 MAX_PAGE_SIZE = 100
 INT32 = 2**31
-
-# As java.time reads it: the seconds may be missing, and may have up to nine decimals.
-_ISO_8601 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 
 
 def refusal(asked: RecordedRequest, *names: str) -> FakeResponse | None:
@@ -75,12 +72,8 @@ def _epoch(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        iso = _ISO_8601.fullmatch(text)
-        if iso is None:
-            return parsedate_to_datetime(text).timestamp()
-        minute, second, decimals, zone = iso.groups()
-        whole = datetime.strptime(f"{minute}{second or ':00'}{zone or 'Z'}", "%Y-%m-%dT%H:%M:%S%z")
-        return whole.timestamp() + float(decimals or 0)
+        moment = parse_timestamp(text) or parsedate_to_datetime(text)
+        return moment.timestamp()
     except (ValueError, OverflowError):  # not a date, or not one that Python can hold
         return None
 

@@ -18,9 +18,11 @@ from airflow_provider_airbyte_api._defaults import (
 )
 from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api.api import freshness, jobs
+from airflow_provider_airbyte_api.api.backoff import Outage, while_unreachable
 from airflow_provider_airbyte_api.api.models import parse_job_id
 from airflow_provider_airbyte_api.api.outcome import JobContext
 from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
+from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.exceptions import (
@@ -128,7 +130,12 @@ class _AirbyteTrigger(BaseTrigger):
 
     async def _settings(self, *, rejected: ClientConfig | None = None) -> ClientConfig:
         """Return the settings of the Airflow connection. Retry for ``unreachable_timeout`` if it cannot be loaded."""
-        outage = jobs.Outage()
+        outage = Outage(
+            while_unreachable(self.unreachable_timeout),
+            unknown=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
+            summary=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
+            hint=f"Check Airflow's secrets backend and API server. {self._what_becomes_of_it()}",
+        )
         while True:
             try:
                 return await get_settings(self.airbyte_conn_id, rejected=rejected)
@@ -140,16 +147,11 @@ class _AirbyteTrigger(BaseTrigger):
                     "there: the environment variables and the secrets backend of the workers have to be set for the "
                     f"triggerer, too. {self._what_becomes_of_it()}"
                 ) from error
-            except Exception as error:
-                now = CLOCK.time()
-                pause = outage.record_failure(error, now)
-                what = f"Airflow cannot tell its connection {self.airbyte_conn_id!r}: {type(error).__name__}: {error}"
-                if now - outage.since >= self.unreachable_timeout:
-                    raise AirbyteUnreachableError(
-                        f"{what}. Look at Airflow's secrets backend and API server. {self._what_becomes_of_it()}"
-                    ) from error
-                self.log.warning("%s. Trying again in %.0f s.", what, pause)
-                await CLOCK.sleep_async(pause)
+            except Exception as error:  # noqa: BLE001 - Airflow's secrets backends raise anything
+                retry = outage.retry(AirbyteUnreachableError(f"{type(error).__name__}: {error}"), CLOCK.time())
+                if retry.warning is not None:
+                    self.log.warning("%s", retry.warning)
+                await CLOCK.sleep_async(retry.delay)
 
 
 class AirbyteJobTrigger(_AirbyteTrigger):
@@ -243,12 +245,13 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         )
 
     async def _wait(self) -> jobs.WaitResult:
-        options = jobs.WaitOptions(
+        options = WaitOptions(
             self.poll_interval,
             self.deadline,
             self.queue_deadline,
             self.unreachable_timeout,
             initial_delay=self.poll_interval,
+            is_seen=True,
         )
         return await self._with_service(
             lambda service: service.wait_for_job(self.job_id, options, self.workspace_id, self.log)
@@ -382,11 +385,12 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         demand = freshness.FreshnessCriteria(
             self.max_age, self.completed_after, self.min_rows, fail_on_failure=self.on_failed == "fail"
         )
-        options = jobs.WaitOptions(
+        options = WaitOptions(
             self.poll_interval,
             self.deadline,
             unreachable_timeout=self.unreachable_timeout,
             initial_delay=self.poll_interval,
+            is_seen=True,
         )
         seen = JobContext(self.connection_name or "")
 

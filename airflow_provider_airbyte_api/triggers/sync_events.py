@@ -17,7 +17,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api import resources
-from airflow_provider_airbyte_api.api.backoff import NO_RETRY
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryPolicy
 from airflow_provider_airbyte_api.api.filters import ResourceFilter
 from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Connection, Job, parse_uuid
@@ -263,10 +263,12 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                         yield payload, position
             except Exception as error:  # noqa: BLE001 - see above
                 failures += 1
-                pause = min(self._interval * 2.0 ** min(failures - 1, 10), MAX_BACKOFF) * jitter_factor()
+                delay = (
+                    RetryPolicy(wait_initial=self._interval, wait_max=MAX_BACKOFF).backoff(failures) * jitter_factor()
+                )
                 # Airflow's errors name the connection, and errors of this package hold no secret.
-                self.log.warning("Watching Airbyte has met trouble, next try in %.0f s. %s", pause, error)
-                await CLOCK.sleep_async(pause)
+                self.log.warning("Polling Airbyte failed; retrying in %.0f s. %s", delay, error)
+                await CLOCK.sleep_async(delay)
 
     async def _listen(
         self, service: PollingService, settings: ClientConfig, cursor: Cursor | None
@@ -311,21 +313,20 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
         This method waits until an outage has ended: the stream of completed jobs decides when to poll again.
         """
-        is_away = False
+        outage = Outage(unknown="Could not poll the finished syncs")
         while True:
             try:
                 batch = await subscription.next()
             except AirbyteError as error:
-                if not is_recoverable_while_waiting(error):
-                    raise
-                if not is_away:
-                    self.log.warning("Airbyte cannot tell what has finished; watching on. %s", error)
-                is_away = True
+                warning = outage.on_error(error, CLOCK.time()).warning
+                if warning is not None:
+                    self.log.warning("%s", warning)
                 if await self._connection_changed(settings):
                     return None
             else:
-                if is_away:
-                    self.log.info("Airbyte answers again.")
+                recovery = outage.on_success()
+                if recovery is not None:
+                    self.log.info("%s", recovery)
                 return batch
 
     @property
@@ -402,14 +403,15 @@ class _CursorStore:
 
     async def load(self, log: Any) -> Cursor | None:
         """Return the most advanced cursor, or None if there is none yet. Retry until Airflow returns it."""
-        pause = 1.0
+        attempt = 0
         while True:
             try:
                 values = [await place.aget(self._key) for place in self._accessors]
             except Exception as error:  # noqa: BLE001 - a start without the cursor would lose events
-                log.warning("How far this watcher has come cannot be read, next try in %.0f s. %s", pause, error)
-                await CLOCK.sleep_async(pause)
-                pause = min(pause * 2, MAX_BACKOFF)
+                attempt += 1
+                delay = RetryPolicy(wait_max=MAX_BACKOFF).backoff(attempt)
+                log.warning("Could not load this watcher's cursor; retrying in %.0f s. %s", delay, error)
+                await CLOCK.sleep_async(delay)
             else:
                 cursors = filter(None, map(Cursor.load, values))
                 return max(cursors, key=lambda cursor: (cursor.position, len(cursor.emitted)), default=None)

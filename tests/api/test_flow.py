@@ -144,7 +144,6 @@ def test_an_outage_ends_with_a_last_attempt_when_its_time_is_over() -> None:
         talk.run(send_with_retry(GET, while_unreachable(100)))
     assert isinstance(caught.value.__cause__, exceptions.AirbyteServerError)
     assert talk.pauses == [2, 4, 8, 16, 32, 38]
-    assert talk.logs[-1] == "Airbyte was unreachable for 100 s; giving up."
 
 
 def test_what_a_gateway_refuses_for_too_long_is_an_outage_and_no_hopeless_error() -> None:
@@ -259,7 +258,7 @@ def test_every_repetition_is_said_with_its_reason() -> None:
     talk = ScriptedDriver([reply(502, b"<title>Bad Gateway</title><html>"), reply(200)])
     talk.run(send_with_retry(GET))
     assert "answered 502" in talk.logs[0]
-    assert "Next try in 1 s" in talk.logs[0]
+    assert "Retrying in 1 s" in talk.logs[0]
 
 
 @pytest.mark.parametrize("body", [[], {}, {"jobId": "x", "status": "running"}, None, "text"])

@@ -15,6 +15,7 @@ from airflow_provider_airbyte_api.api.error_body import ErrorBody
 from airflow_provider_airbyte_api.api.flow import fetch_token, send_with_retry
 from airflow_provider_airbyte_api.api.http import Request, to_error
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials
+from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.testing import responses
 from tests.helpers.scripted_driver import CONNECTION, ScriptedDriver, job, reply
 
@@ -78,7 +79,7 @@ def test_a_refusal_that_airbyte_did_not_write_is_unexpected_and_heals(status: in
 
 def first_poll(status: int, body: bytes) -> ScriptedDriver:
     talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
-    talk.run(jobs.wait_for_job(7, jobs.WaitOptions(30)))
+    talk.run(jobs.wait_for_job(7, WaitOptions(30)))
     return talk
 
 
@@ -86,7 +87,7 @@ def later_poll(status: int, body: bytes) -> ScriptedDriver:
     talk = ScriptedDriver(
         [reply(200, job(7)), *[reply(status, body)] * (2 if status == 401 else 1), reply(200, job(7, "succeeded"))]
     )
-    talk.run(jobs.wait_for_job(7, jobs.WaitOptions(30)))
+    talk.run(jobs.wait_for_job(7, WaitOptions(30)))
     return talk
 
 
@@ -140,9 +141,9 @@ def test_while_waiting_for_a_job_that_was_seen_a_foreign_refusal_is_ridden_out(s
 def test_a_basic_challenge_is_an_authentication_error_at_once_and_ridden_out_later() -> None:
     challenge = reply(401, b"<html>no", www_authenticate='Basic realm="nginx"')
     with pytest.raises(exceptions.AirbyteAuthenticationError, match="auth_type to basic"):
-        ScriptedDriver([challenge] * 2).run(jobs.wait_for_job(7, jobs.WaitOptions(30)))
+        ScriptedDriver([challenge] * 2).run(jobs.wait_for_job(7, WaitOptions(30)))
     talk = ScriptedDriver([reply(200, job(7)), challenge, challenge, reply(200, job(7, "succeeded"))])
-    assert talk.run(jobs.wait_for_job(7, jobs.WaitOptions(30))).job.status == "succeeded"
+    assert talk.run(jobs.wait_for_job(7, WaitOptions(30))).job.status == "succeeded"
 
 
 @pytest.mark.parametrize("body", [each for key, each in FOREIGN.items() if key != "IAP"])

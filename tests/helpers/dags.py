@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_airbyte_api._airflow_compat import ensure_db
 from airflow_provider_airbyte_api.testing.dags import run_dag
 from tests.versions import AIRFLOW
 
@@ -75,8 +76,6 @@ def database() -> Iterator[None]:
 
     Airflow 3.0 to 3.2 build another one for each run of a task, which takes them seconds.
     """
-    from airflow_provider_airbyte_api._airflow_compat import ensure_db
-
     ensure_db()
     with pytest.MonkeyPatch.context() as patch:
         if (3, 0) <= AIRFLOW < (3, 3):

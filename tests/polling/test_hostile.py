@@ -14,11 +14,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from airflow_provider_airbyte_api.api import freshness, jobs
-from airflow_provider_airbyte_api.api.backoff import RetryPolicy
+from airflow_provider_airbyte_api.api import backoff, freshness
 from airflow_provider_airbyte_api.api.base_url import parse_host
-from airflow_provider_airbyte_api.api.flow import WaitForUpdate
-from airflow_provider_airbyte_api.api.jobs import WaitOptions, WaitResult
+from airflow_provider_airbyte_api.api.jobs import WaitResult
+from airflow_provider_airbyte_api.api.wait import Poll, WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.exceptions import (
@@ -39,7 +38,7 @@ Answer = Callable[[socket.socket, bytes], None]
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", RetryPolicy(wait_initial=0.05, wait_max=0.05))
+    monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.05)
 
 
 def dripping(sock: socket.socket, _: bytes) -> None:
@@ -63,7 +62,7 @@ async def wait(url: str, count: int, settings: dict[str, float] | None = None, *
     async def wait_for(job_id: int) -> WaitResult:
         async with shared_polling_service(known) as watch:
             return await watch.wait_for_job(
-                job_id, WaitOptions(0.1, initial_delay=0.1, **patience), WORKSPACE_ID, Lines()
+                job_id, WaitOptions(0.1, initial_delay=0.1, is_seen=True, **patience), WORKSPACE_ID, Lines()
             )
 
     waits = [wait_for(job_id) for job_id in range(1, count + 1)]
@@ -96,9 +95,8 @@ async def test_a_poll_that_hangs_keeps_no_other_job_from_its_deadline(monkeypatc
         released.set()
     assert took < 5.0
     statuses = ["unknown", "running", "running"]
-    messages = [f"Job {number} is not finished in the time given; its status is" for number in (1, 2, 3)]
     assert [str(each) for each in outcomes] == [
-        f"{said} {word}." for said, word in zip(messages, statuses, strict=True)
+        f"Timed out waiting for job {number} to finish (status: {status})." for number, status in enumerate(statuses, 1)
     ]
 
 
@@ -119,7 +117,7 @@ async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> Non
 
         async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> WaitResult:
             async with shared_polling_service(settings) as watch:
-                patience = WaitOptions(poll_interval, deadline, initial_delay=0.1)
+                patience = WaitOptions(poll_interval, deadline, initial_delay=0.1, is_seen=True)
                 return await watch.wait_for_job(job_id, patience, WORKSPACE_ID, Lines())
 
         slow = asyncio.create_task(wait_for(1, 60.0, CLOCK.time() + 1.0))
@@ -127,7 +125,7 @@ async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> Non
         await asyncio.to_thread(under_way.wait, 10)
         others[0].cancel()
         released.set()
-        with pytest.raises(AirbyteJobTimeoutError, match="its status is running"):
+        with pytest.raises(AirbyteJobTimeoutError, match="status: running"):
             await asyncio.wait_for(slow, timeout=10)
         others[1].cancel()
         await asyncio.wait(others)
@@ -158,7 +156,9 @@ async def test_a_job_that_has_ended_has_ended_for_all_whatever_is_shown_later() 
 
         async def wait_for_it() -> WaitResult:
             async with shared_polling_service(settings) as watch:
-                return await watch.wait_for_job(1, WaitOptions(0.1, initial_delay=0.1), WORKSPACE_ID, Lines())
+                return await watch.wait_for_job(
+                    1, WaitOptions(0.1, initial_delay=0.1, is_seen=True), WORKSPACE_ID, Lines()
+                )
 
         outcomes = await asyncio.wait_for(asyncio.gather(*(wait_for_it() for _ in range(3))), timeout=20)
     assert [each.job.status for each in outcomes] == ["failed"] * 3
@@ -175,7 +175,7 @@ class Awake:
 
 async def test_while_airbyte_is_away_an_error_that_may_heal_is_no_news_and_another_one_is() -> None:
     waiter = waiters.Waiter(Awake(), waiters.TrackedJob(1, 0.0), 1.0)
-    waiting = asyncio.create_task(waiter.wait(WaitForUpdate(last_status=None, deadline=None)))
+    waiting = asyncio.create_task(waiter.wait(Poll(at=0.0, deadline=None, last_status=None)))
     await asyncio.sleep(0)
     about = {"method": "GET", "url": "https://a/jobs/1", "detail": "x"}
     waiter.notify(AirbyteServerError(status=502, **about))  # type: ignore[arg-type]

@@ -147,11 +147,11 @@ def test_an_outage_of_a_poking_sensor_is_said_when_it_begins_and_when_it_is_over
     log = mocker.patch.object(AirbyteJobSensor, "log")
     for _ in range(4):
         task.poke({"ti": XComs()})  # type: ignore[typeddict-item]
-    said = [call.args[0] for call in (*log.warning.call_args_list, *log.info.call_args_list)]
-    assert [line.split(";")[0] for line in said] == [
-        "Airbyte is unreachable",
+    lines = [call.args[1] % call.args[2:] for call in log.log.call_args_list]
+    assert [line.split(";")[0] for line in lines] == [
+        f"Could not get the status of job {job.job_id}",
         "Airbyte answers again.",
-        "Job %d is %s.",
+        f"Job {job.job_id} is running.",
     ]
 
 

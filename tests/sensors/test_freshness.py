@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, Airfl
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.api import backoff
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -202,10 +203,8 @@ def test_what_cannot_be_used_is_named_when_the_dag_is_parsed(given: dict[str, An
 async def test_the_trigger_rides_out_trouble_and_shares_token_and_session(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_airbyte_api.api import jobs
-    from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 
-    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", RetryPolicy(wait_initial=0.01, wait_max=0.01))
+    monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     made = [AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.1, max_age=3600.0) for _ in range(20)]
     waiting = [asyncio.create_task(_events(trigger)) for trigger in made]
     await asyncio.sleep(0.3)

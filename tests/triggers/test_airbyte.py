@@ -9,8 +9,9 @@ import pytest
 from airflow.providers.common.compat.connection import get_async_connection
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import jobs
+from airflow_provider_airbyte_api.api import backoff
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.polling import service
 from airflow_provider_airbyte_api.polling.poller import LIST_THRESHOLD
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -66,10 +67,8 @@ async def test_a_wrong_secret_is_an_event_without_the_secret(airbyte: LocalAirby
 
 
 async def test_trouble_on_the_way_is_ridden_out(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_airbyte_api.api import jobs
-    from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 
-    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", RetryPolicy(wait_initial=0.01, wait_max=0.01))
+    monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
     job.script = ["running", "running", "succeeded"]
     for status in (502, 503, 429, 500):
@@ -169,7 +168,9 @@ async def test_a_secrets_backend_that_stays_away_is_an_event_that_says_so(
     mocker.patch.object(_settings_cache, "get_async_connection", side_effect=RuntimeError("the vault is sealed"))
     (event,) = await events(trigger(1, unreachable_timeout=60.0))
     assert (event["status"], event["error"]["type"]) == ("error", "AirbyteUnreachableError")
-    assert "'airbyte_api_default': RuntimeError: the vault is sealed" in event["error"]["message"]
+    message = event["error"]["message"]
+    assert message.startswith("Could not load Airflow connection 'airbyte_api_default' for 60 s. Check Airflow's")
+    assert message.endswith("RuntimeError: the vault is sealed")
 
 
 async def test_an_airflow_connection_that_is_missing_in_the_triggerer_is_an_event_that_says_so(
@@ -202,7 +203,7 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
 async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for_that(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "PROGRESS_LOG_INTERVAL", 0.1)
+    monkeypatch.setattr(service, "PROGRESS_LOG_INTERVAL", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.4)
     log = mocker.patch.object(waits, "_log")
@@ -222,7 +223,7 @@ async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for
 async def test_it_does_not_say_that_a_job_runs_while_nobody_knows(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "PROGRESS_LOG_INTERVAL", 0.1)
+    monkeypatch.setattr(service, "PROGRESS_LOG_INTERVAL", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.1)
     log = mocker.patch.object(waits, "_log")

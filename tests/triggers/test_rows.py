@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api import _defaults
-from airflow_provider_airbyte_api.api.jobs import WaitOptions
+from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY

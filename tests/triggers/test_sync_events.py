@@ -12,7 +12,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api import exceptions
-from airflow_provider_airbyte_api.api import backoff, jobs, resources
+from airflow_provider_airbyte_api.api import backoff, resources
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
@@ -248,7 +248,7 @@ async def test_what_finished_long_ago_while_nobody_watched_is_told_of(airbyte: L
 async def test_trouble_costs_no_event_and_ends_no_watcher(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", backoff.RetryPolicy(wait_initial=0.01, wait_max=0.01))
+    monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     heard = watcher()
     await settled(airbyte)
     airbyte.respond_with(503, path="/jobs", times=2)
@@ -594,7 +594,7 @@ async def test_a_host_that_was_wrong_is_left_once_it_is_corrected(
     from airflow_provider_airbyte_api.triggers import _settings_cache
 
     monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
-    monkeypatch.setattr(jobs, "OUTAGE_BACKOFF", backoff.RetryPolicy(wait_initial=0.01, wait_max=0.01))
+    monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     with LocalAirbyte() as wrong:
         wrong.respond_with(200, path="/jobs", body="<html>welcome</html>", times=10_000)
         monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", wrong.airflow_connection)
