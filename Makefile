@@ -46,9 +46,11 @@ airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ct
 
 test: lint types $(UNIT) stack  ## Everything that has to pass on the newest Airflow
 
-lint: $(READY)  ## Style
+lint: $(READY)  ## Style, the directions of imports, and that each import is a declared dependency
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/deptry airflow_provider_airbyte_api
 
 types: $(READY)  ## Types
 	$(VENV)/bin/mypy

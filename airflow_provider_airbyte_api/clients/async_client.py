@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import aiohttp
-from yarl import URL
 
 from airflow_provider_airbyte_api.api.flow import (
     Flow,
@@ -131,7 +130,8 @@ class AsyncClient:
         try:
             async with self._session.request(
                 request.method,
-                URL(url).with_query(list(request.query)),
+                url,
+                params=list(request.query),
                 data=body,
                 headers=headers,
                 timeout=timeout,
