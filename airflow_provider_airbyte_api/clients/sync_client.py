@@ -256,28 +256,25 @@ def _cause(error: Exception) -> object:
     return cause.reason if isinstance(cause, MaxRetryError) else cause
 
 
+_ERROR_KINDS: list[tuple[type[Exception] | tuple[type[Exception], ...], TransportErrorKind]] = [
+    (requests.exceptions.ProxyError, TransportErrorKind.PROXY),
+    ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), TransportErrorKind.TLS),
+    ((requests.Timeout, ReadTimeoutError), TransportErrorKind.TIMEOUT),
+]
+
+
 def _classify_error(error: Exception) -> TransportErrorKind:
     """Return the kind of ``error``."""
-    kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], TransportErrorKind]] = [
-        (requests.exceptions.ProxyError, TransportErrorKind.PROXY),
-        ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), TransportErrorKind.TLS),
-        ((requests.Timeout, ReadTimeoutError), TransportErrorKind.TIMEOUT),
-    ]
-    found = next((trouble for kind, trouble in kinds if isinstance(error, kind)), None)
+    found = next((kind for types, kind in _ERROR_KINDS if isinstance(error, types)), None)
+    if found is TransportErrorKind.TLS and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return TransportErrorKind.CERTIFICATE
     if found is not None:
-        return (
-            TransportErrorKind.CERTIFICATE
-            if found is TransportErrorKind.TLS and "CERTIFICATE_VERIFY_FAILED" in str(error)
-            else found
-        )
+        return found
     reason = _cause(error)
     if isinstance(reason, getattr(urllib3.exceptions, "NameResolutionError", ())):  # urllib3 2 and newer
         return TransportErrorKind.DNS
-    return (
-        TransportErrorKind.REFUSED
-        if isinstance(reason, NewConnectionError) and "refused" in str(reason)
-        else TransportErrorKind.OTHER
-    )
+    refused = isinstance(reason, NewConnectionError) and "refused" in str(reason)
+    return TransportErrorKind.REFUSED if refused else TransportErrorKind.OTHER
 
 
 def _describe_error(error: Exception) -> str:

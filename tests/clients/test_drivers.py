@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import aiohttp
 import pytest
-import requests
 
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import jobs, resources, start_job
@@ -23,12 +19,9 @@ from airflow_provider_airbyte_api.clients import sync_client
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE, STRIPE, STRIPE_TO_BIGQUERY
-from tests.helpers.certificates import Authority
-from tests.helpers.drivers import GET_JOBS, LOG, AsyncDriver, Driver, SyncDriver, exchange
-from tests.helpers.hostile_server import HostileServer
+from tests.helpers.drivers import GET_JOBS, LOG, POST_JOBS, AsyncDriver, Driver, SyncDriver, exchange
 
 TOKEN_PATH = "/applications/token"
-POST_JOBS = Request("POST", "/jobs", json={})
 
 
 @pytest.fixture(params=[SyncDriver, AsyncDriver])
@@ -244,44 +237,12 @@ def test_a_refused_connection_was_surely_not_heard(driver: Driver) -> None:
     assert "refused" in outcome.reason.lower() or "cannot connect" in outcome.reason.lower()
 
 
-def test_a_name_that_does_not_exist_was_surely_not_heard(driver: Driver) -> None:
-    outcome = driver.run(exchange(GET_JOBS), driver.settings(url="http://no-such-host.invalid"))
-    assert isinstance(outcome, TransportFailure)
-    assert not outcome.request_sent
-
-
-def test_tls_where_there_is_none_is_an_error_of_ours(driver: Driver) -> None:
-    outcome = driver.run(exchange(GET_JOBS), driver.settings(url=driver.airbyte.url.replace("http:", "https:")))
-    assert isinstance(outcome, TransportFailure)
-    assert outcome.kind is TransportErrorKind.TLS
-
-
-def test_a_certificate_of_an_unknown_authority_is_told_from_other_trouble_with_tls(
-    driver: Driver, tmp_path: Path
-) -> None:
-    context = Authority.made_in(tmp_path).server_context("127.0.0.1")
-    with HostileServer(lambda *_: None, context) as server:
-        outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
-    assert isinstance(outcome, TransportFailure)
-    assert outcome.kind is TransportErrorKind.CERTIFICATE
-
-
 def test_a_proxy_of_the_environment_is_used(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", driver.airbyte.url)
     driver.run(exchange(GET_JOBS), driver.settings(url="http://airbyte.example.com"))
     assert driver.airbyte.requests[0].headers["host"] == "airbyte.example.com"
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_down_was_surely_before_airbyte(driver: Driver, scheme: str) -> None:
-    settings = driver.settings(url=f"{scheme}://airbyte.example.com")
-    for proxy in ("http://127.0.0.1:9", "http://no-such-proxy.invalid:3128"):
-        outcome = driver.run(exchange(POST_JOBS), replace(settings, proxy=proxy))
-        assert isinstance(outcome, TransportFailure)
-        assert not outcome.request_sent
-        assert outcome.kind in (TransportErrorKind.PROXY, TransportErrorKind.DNS)
 
 
 def test_a_proxy_that_opens_no_tunnel_was_surely_before_airbyte(driver: Driver) -> None:
@@ -382,37 +343,3 @@ def test_a_list_is_read_only_as_far_as_it_is_asked_for(airbyte: LocalAirbyte) ->
         assert len(airbyte.requests_to("GET", "/sources")) == 1
         assert len(list(listing)) == 249
     assert len(airbyte.requests_to("GET", "/sources")) == 3
-
-
-# -- exceptions ------------------------------------------------------------------------------------------------
-
-
-def exceptions_of(module: object, names: list[str]) -> list[type[Exception]]:
-    kinds = [getattr(module, name) for name in names]
-    return [
-        kind
-        for kind in kinds
-        if inspect.isclass(kind) and issubclass(kind, Exception) and not issubclass(kind, Warning)
-    ]
-
-
-OF_REQUESTS = exceptions_of(requests.exceptions, dir(requests.exceptions))
-OF_AIOHTTP = exceptions_of(aiohttp, list(aiohttp.__all__))
-
-
-@pytest.mark.parametrize("kind", [kind for kind in OF_REQUESTS if kind.__module__ == "requests.exceptions"])
-def test_every_exception_of_requests_becomes_no_response(
-    kind: type[Exception], airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise kind.__new__(kind, "trouble")
-
-    monkeypatch.setattr(requests.Session, "request", fail)
-    assert isinstance(SyncDriver(airbyte).run(exchange(GET_JOBS)), TransportFailure)
-
-
-@pytest.mark.parametrize(
-    "kind", [kind for kind in OF_AIOHTTP if "client_exceptions" in kind.__module__ and "WS" not in kind.__name__]
-)
-def test_every_exception_of_aiohttps_client_is_one_that_becomes_no_response(kind: type[Exception]) -> None:
-    assert issubclass(kind, (aiohttp.ClientError, asyncio.TimeoutError))

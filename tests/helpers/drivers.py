@@ -21,6 +21,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 T = TypeVar("T")
 LOG = logging.getLogger("tests.clients")
 GET_JOBS = Request("GET", "/jobs", idempotent=True)
+POST_JOBS = Request("POST", "/jobs", json={})
 
 
 class Driver(ABC):
