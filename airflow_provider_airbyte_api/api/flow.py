@@ -65,10 +65,10 @@ class SendRequest:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Sleep for ``seconds``, varied randomly by the share ``jitter``, so that many waiters do not wake up together."""
+    """Sleep for ``seconds``, or a random share less unless ``exact``, so that many waiters do not wake up together."""
 
     seconds: float
-    jitter: float = 0.2
+    exact: bool = False
 
 
 @dataclass(frozen=True)

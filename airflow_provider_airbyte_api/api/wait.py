@@ -201,10 +201,10 @@ class JobWait(Wait):
 
 
 def sleep_until(poll: Poll) -> Flow[None]:
-    """Sleep until ``poll.at``, varied randomly unless that is the deadline."""
+    """Sleep until ``poll.at``, exactly if that is the deadline."""
     now = yield from get_time()
     if now < poll.at:
-        yield Sleep(poll.at - now, jitter=0.0) if poll.at == poll.deadline else Sleep(poll.at - now)
+        yield Sleep(poll.at - now, exact=poll.at == poll.deadline)
 
 
 def progress_log(job: Job, now: float) -> Log:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import random
 from collections.abc import Awaitable
 from dataclasses import replace
 from types import TracebackType
@@ -28,7 +27,7 @@ from airflow_provider_airbyte_api.api.http import Request, Response, TransportEr
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients._aiohttp_compat import disable_hidden_retries
 from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
-from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, no_complete_reply
 from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_proxy
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
@@ -80,7 +79,7 @@ class AsyncClient:
         if isinstance(step, GetTime):
             return CLOCK.time()
         if isinstance(step, Sleep):
-            return await CLOCK.sleep_async(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+            return await CLOCK.sleep_async(step.seconds if step.exact else step.seconds * jitter_factor())
         if isinstance(step, Log):
             return self._log.log(step.level, step.message, *step.arguments)
         raise TypeError(step)
@@ -113,9 +112,7 @@ class AsyncClient:
     ) -> Response | TransportFailure:
         if self._session is None:
             raise RuntimeError("AsyncClient is used outside its 'async with'.")
-        headers = self.settings.headers(url)
-        if token is not None:
-            headers["authorization"] = token.authorization
+        headers = self.settings.headers(url, token)
         body = None
         if request.json is not None:
             headers["content-type"] = "application/json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import time
 
 
@@ -35,6 +36,11 @@ class Clock:
         finally:
             if alarm is not None:
                 alarm.cancel()
+
+
+def jitter_factor() -> float:
+    """Return a random factor for a delay, so that many pollers do not poll together. It is at most 1: never late."""
+    return random.uniform(0.85, 1.0)  # noqa: S311 - no secret
 
 
 CLOCK = Clock()

@@ -72,8 +72,9 @@ class ClientConfig:
         """Return the complete URL of ``request``, without its query."""
         return request.path if "://" in request.path else self.root.api_url + request.path
 
-    def headers(self, url: str) -> dict[str, str]:
-        """Return the headers of a request to ``url``. The user's own headers are only sent to Airbyte's host."""
+    def headers(self, url: str, token: Token | None) -> dict[str, str]:
+        """Return the headers of a request to ``url`` with ``token``. Extra headers are only sent to Airbyte's host."""
+        authorization = {} if token is None else {"authorization": token.authorization}
         base = {
             "accept": "application/json",
             "accept-encoding": ACCEPT_ENCODING,
@@ -81,8 +82,8 @@ class ClientConfig:
         }
         target, api = urlsplit(url), urlsplit(self.root.api_url)
         if (target.scheme, target.netloc) != (api.scheme, api.netloc):
-            return base
-        return {**base, **{name.lower(): value for name, value in self.extra_headers}}
+            return {**base, **authorization}
+        return {**base, **{name.lower(): value for name, value in self.extra_headers}, **authorization}
 
     def secrets(self, token: Token | None, proxy: str | None) -> tuple[str, ...]:
         """Return the secrets of a request, which are masked in its response: see :mod:`..api.masking`.

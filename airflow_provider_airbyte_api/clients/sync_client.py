@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -15,7 +14,6 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
-from requests.auth import AuthBase
 from urllib3.exceptions import (
     ConnectTimeoutError,
     InsecureRequestWarning,
@@ -40,7 +38,7 @@ from airflow_provider_airbyte_api.api.flow import (
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
-from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, TlsConfig, no_complete_reply
 from airflow_provider_airbyte_api.clients.deadline import DeadlineAdapter, deadline_in
 from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_ca_bundle, get_proxy, uses_custom_files
@@ -133,7 +131,7 @@ class Client:
         if isinstance(step, GetTime):
             return CLOCK.time()
         if isinstance(step, Sleep):
-            return CLOCK.sleep(step.seconds * random.uniform(1 - step.jitter, 1 + step.jitter))  # noqa: S311
+            return CLOCK.sleep(step.seconds if step.exact else step.seconds * jitter_factor())
         if isinstance(step, Log):
             return self._log.log(step.level, step.message, *step.arguments)
         raise TypeError(step)
@@ -178,8 +176,7 @@ class Client:
                     url,
                     params=request.query,
                     json=request.json,
-                    headers=self.settings.headers(url),
-                    auth=_Bearer(token),
+                    headers=self.settings.headers(url, token),
                     timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
                     allow_redirects=False,
                     proxies=None if proxy is None else {"http": proxy, "https": proxy},
@@ -223,18 +220,6 @@ def _read_body(reply: requests.Response, max_bytes: int) -> bytes:
         if body.is_full:
             break
     return body.content()
-
-
-class _Bearer(AuthBase):
-    """Sets the token, or no token. Without an explicit auth, requests would take one from the user's .netrc."""
-
-    def __init__(self, token: Token | None) -> None:
-        self._token = token
-
-    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None:
-            prepared.headers["Authorization"] = self._token.authorization
-        return prepared
 
 
 def _is_not_sent(error: Exception) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import random
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -66,11 +65,6 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
     if not task.done():
         raise TimeoutError
     return task.result()
-
-
-def jitter_factor() -> float:
-    """Return a random factor for a delay, so that many pollers do not poll together. It is at most 1, never late."""
-    return random.uniform(0.85, 1.0)  # noqa: S311 - no secret
 
 
 _BACKGROUND_TASKS: set[asyncio.Task[Any]] = set()

@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api.api.flow import (
 )
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.wait import PROGRESS_LOG_INTERVAL, Done, JobWait, Poll, WaitOptions, progress_log
-from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteNotFoundError,
@@ -37,7 +37,6 @@ from airflow_provider_airbyte_api.polling.asyncio_utils import (
     acquired,
     create_background_task,
     forget_closed_loops,
-    jitter_factor,
     within,
 )
 from airflow_provider_airbyte_api.polling.completed_jobs import CompletedJobsStream, Subscription
@@ -129,7 +128,7 @@ class PollingService:
 
         async def perform(step: Step) -> Any:
             if isinstance(step, Sleep):
-                return await CLOCK.sleep_async(step.seconds * (jitter_factor() if step.jitter else 1.0))
+                return await CLOCK.sleep_async(step.seconds if step.exact else step.seconds * jitter_factor())
             if not isinstance(step, SendRequest | GetToken):
                 return _handle_local_step(step, log)
             if deadline is None:

@@ -23,7 +23,7 @@ from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Connection, Job, parse_uuid
 from airflow_provider_airbyte_api.api.outcome import build_asset_event_extra
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
-from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
@@ -31,7 +31,6 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteError,
     is_recoverable_while_waiting,
 )
-from airflow_provider_airbyte_api.polling.asyncio_utils import jitter_factor
 from airflow_provider_airbyte_api.polling.completed_jobs import CompletedBatch, Subscription
 from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
