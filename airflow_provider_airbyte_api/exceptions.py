@@ -34,6 +34,7 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_float, safe_json, safe_text
+from airflow_provider_airbyte_api.types import ErrorPayload
 
 
 class AirbyteError(AirflowException):
@@ -262,12 +263,11 @@ def unreachable_for(
     )
 
 
-def error_to_dict(error: AirbyteError) -> dict[str, Any]:
+def error_to_dict(error: AirbyteError) -> ErrorPayload:
     """Return ``error`` as a JSON object of bounded size, which Airflow can send from a triggerer to a worker."""
-    dumped: dict[str, Any] = safe_json(
-        {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}
-    )
-    return dumped
+    payload: ErrorPayload = {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}
+    safe: ErrorPayload = safe_json(payload)
+    return safe
 
 
 def error_from_dict(value: object) -> AirbyteError:

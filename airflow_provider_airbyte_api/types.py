@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
 __all__ = [
+    "AssetEventExtra",
     "AssetEvents",
+    "CancelResult",
     "ClearJobType",
+    "ConnectionRow",
     "ConnectionStatus",
+    "DestinationRow",
+    "ErrorPayload",
+    "JobEventPayload",
+    "JobResult",
+    "JobRow",
     "JobStatus",
     "JobType",
     "ListOutput",
@@ -17,6 +25,8 @@ __all__ = [
     "OnInactive",
     "OnRunning",
     "OnRunningClear",
+    "SourceRow",
+    "UpdateResult",
 ]
 
 
@@ -79,3 +89,124 @@ ListOutput = Literal["rows", "ids"]
 
 ClearJobType = Literal["clear", "reset"]
 """The type of job that a clear starts."""
+
+
+class JobResult(TypedDict):
+    """What a task returns that has waited for a job. A value that Airbyte does not report is None."""
+
+    job_id: int
+    status: str
+    connection_id: str
+    job_type: str
+    rows_synced: int | None
+    bytes_synced: int | None
+    duration_seconds: float | None
+    start_time: str | None
+    job_url: str | None
+
+
+class AssetEventExtra(JobResult):
+    """The extra of an asset event, and the payload of ``AirbyteSyncEventTrigger``."""
+
+    end_time: str | None
+    connection_name: str | None
+    workspace_id: str | None
+
+
+class CancelResult(TypedDict):
+    """What ``AirbyteCancelJobOperator`` returns."""
+
+    job_id: int | None
+    status: str | None
+    cancelled: bool
+
+
+class UpdateResult(TypedDict):
+    """What ``AirbyteUpdateConnectionOperator`` returns. ``schedule`` is the API's object."""
+
+    connection_id: str
+    name: str
+    status: str
+    schedule: dict[str, Any] | None
+    changed: list[str]
+
+
+class SourceRow(TypedDict, total=False):
+    """A source as ``AirbyteListSourcesOperator`` returns it. The API may omit fields and add others."""
+
+    sourceId: str
+    name: str
+    sourceType: str
+    definitionId: str
+    workspaceId: str
+    configuration: dict[str, Any]
+    createdAt: int
+
+
+class DestinationRow(TypedDict, total=False):
+    """A destination as ``AirbyteListDestinationsOperator`` returns it. The API may omit fields and add others."""
+
+    destinationId: str
+    name: str
+    destinationType: str
+    definitionId: str
+    workspaceId: str
+    configuration: dict[str, Any]
+    createdAt: int
+
+
+class ConnectionRow(TypedDict, total=False):
+    """A connection as ``AirbyteListConnectionsOperator`` returns it. The API may omit fields and add others."""
+
+    connectionId: str
+    name: str
+    sourceId: str
+    destinationId: str
+    workspaceId: str
+    status: str
+    schedule: dict[str, Any]
+    dataResidency: str
+    configurations: dict[str, Any]
+    createdAt: int
+    tags: list[dict[str, Any]]
+    nonBreakingSchemaUpdatesBehavior: str
+    namespaceDefinition: str
+    namespaceFormat: str
+    prefix: str
+
+
+class JobRow(TypedDict, total=False):
+    """A job as ``AirbyteListJobsOperator`` returns it. The API may omit fields and add others."""
+
+    jobId: int
+    status: str
+    jobType: str
+    connectionId: str
+    startTime: str
+    lastUpdatedAt: str
+    duration: str
+    rowsSynced: int
+    bytesSynced: int
+
+
+class ErrorPayload(TypedDict):
+    """An error in the event of a trigger: its class, its message and its attributes."""
+
+    type: str
+    message: str
+    fields: dict[str, Any]
+
+
+class JobEventPayload(TypedDict):
+    """The event of ``AirbyteJobTrigger`` and ``AirbyteFreshnessTrigger``.
+
+    ``status`` is that of the job, or ``timeout`` or ``error`` if the wait ended before the job; ``error`` is the reason
+    then. ``metadata`` is what the task gave to the trigger.
+    """
+
+    status: str
+    job_id: int
+    job: JobRow | None
+    poll_count: int
+    error: ErrorPayload | None
+    metadata: dict[str, Any]

@@ -6,7 +6,6 @@ This is the only place that decides on success and failure.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job
 from airflow_provider_airbyte_api.api.safe import safe_json
@@ -15,7 +14,7 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteJobError,
     AirbyteJobFailedError,
 )
-from airflow_provider_airbyte_api.types import JobStatus
+from airflow_provider_airbyte_api.types import AssetEventExtra, JobResult, JobStatus
 
 
 @dataclass(frozen=True)
@@ -27,34 +26,33 @@ class JobContext:
     poll_count: int = 0
 
 
-def build_result(job: Job, job_url: str | None) -> dict[str, Any]:
+def build_result(job: Job, job_url: str | None) -> JobResult:
     """Return a job's result as a task pushes it: JSON only, with None for what Airbyte does not report."""
-    result: dict[str, Any] = safe_json(
-        {
-            "job_id": job.job_id,
-            "status": job.status,
-            "connection_id": job.connection_id,
-            "job_type": job.job_type,
-            "rows_synced": job.rows_synced,
-            "bytes_synced": job.bytes_synced,
-            "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
-            "start_time": None if job.start_time is None else job.start_time.isoformat(),
-            "job_url": job_url,
-        }
-    )
-    return result
+    result: JobResult = {
+        "job_id": job.job_id,
+        "status": job.status,
+        "connection_id": job.connection_id,
+        "job_type": job.job_type,
+        "rows_synced": job.rows_synced,
+        "bytes_synced": job.bytes_synced,
+        "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
+        "start_time": None if job.start_time is None else job.start_time.isoformat(),
+        "job_url": job_url,
+    }
+    safe: JobResult = safe_json(result)
+    return safe
 
 
-def build_asset_event_extra(job: Job, job_url: str | None, name: str, workspace_id: str | None) -> dict[str, Any]:
+def build_asset_event_extra(job: Job, job_url: str | None, name: str, workspace_id: str | None) -> AssetEventExtra:
     """Return the extra of an asset event for a finished job: JSON only, with None for what Airbyte does not report."""
-    more = safe_json(
-        {
-            "end_time": None if job.last_updated_at is None else job.last_updated_at.isoformat(),
-            "connection_name": name or None,
-            "workspace_id": workspace_id or None,
-        }
-    )
-    return {**build_result(job, job_url), **more}
+    extra: AssetEventExtra = {
+        **build_result(job, job_url),
+        "end_time": None if job.last_updated_at is None else job.last_updated_at.isoformat(),
+        "connection_name": name or None,
+        "workspace_id": workspace_id or None,
+    }
+    safe: AssetEventExtra = safe_json(extra)
+    return safe
 
 
 def raise_unless_succeeded(job: Job, context: JobContext = JobContext()) -> None:

@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api._validation import (
     require_exactly_one,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
-from airflow_provider_airbyte_api.types import OnInactive
+from airflow_provider_airbyte_api.types import JobResult, OnInactive
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -108,17 +108,17 @@ class AirbyteJobOperator(BaseOperator):
     # -- Airflow's side ----------------------------------------------------------------------------------------
 
     @short_traceback
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> JobResult:
         """Follow the job of an earlier attempt or start one, then wait until it has finished, or defer."""
         return self._execution(context).run()
 
     @short_traceback
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
         return self._execution(context).resume(event)
 
     @short_traceback
-    def execute_after_blocker(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_after_blocker(self, context: Context, event: dict[str, Any] | None = None) -> JobResult:
         """Run again after the trigger has waited for another job of the connection to finish with any status."""
         return self._execution(context).resume_after_blocker(event)
 

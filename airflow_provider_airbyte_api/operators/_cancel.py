@@ -17,6 +17,7 @@ from airflow_provider_airbyte_api._validation import (
     set_map_index_name,
 )
 from airflow_provider_airbyte_api.api.safe import safe_repr
+from airflow_provider_airbyte_api.types import CancelResult, JobStatus
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -70,12 +71,11 @@ class AirbyteCancelJobOperator(BaseOperator):
         self.airbyte_conn_id = airbyte_conn_id
 
     @short_traceback
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> CancelResult:
         """Cancel the job unless it has finished, and return its status."""
         from airflow_provider_airbyte_api.api import jobs, start_job
         from airflow_provider_airbyte_api.api.models import Job, parse_job_id
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-        from airflow_provider_airbyte_api.types import JobStatus
 
         hook = AirbyteHook(self.airbyte_conn_id)
         job: Job | None

@@ -40,7 +40,7 @@ from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._job_state import JobRecord, JobStateStore
 from airflow_provider_airbyte_api.operators.asset_events import AssetEvents
 from airflow_provider_airbyte_api.triggers import _payloads
-from airflow_provider_airbyte_api.types import JobStatus
+from airflow_provider_airbyte_api.types import JobResult, JobStatus
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -66,7 +66,7 @@ class JobExecution:
         self.job: Job | None = None
         """The job as it was last polled, or None before it is known."""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> JobResult:
         """Follow the job of an earlier attempt or start one, then wait until it has finished, or defer."""
         if self._task.deferrable:
             get_min_deferral()  # an invalid option fails the task before it starts a job
@@ -97,7 +97,7 @@ class JobExecution:
             raise AirbyteConfigError(f"{what}; or let on_airbyte_schedule be warn or ignore.")
         self._log.warning("%s; or let on_airbyte_schedule be ignore.", what)
 
-    def resume(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def resume(self, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
         woken = _payloads.parse(event)
         if woken.is_stale_failure(self._context):
@@ -110,7 +110,7 @@ class JobExecution:
             raise woken.error
         return self._complete(job or self._poll(woken.job_id), woken.metadata, woken.poll_count)
 
-    def resume_after_blocker(self, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def resume_after_blocker(self, event: dict[str, Any] | None = None) -> JobResult:
         """Run again after the trigger has waited for another job of the connection to finish with any status."""
         woken = _payloads.parse(event)
         if woken.is_stale_failure(self._context):
@@ -266,7 +266,7 @@ class JobExecution:
 
     # -- waiting -----------------------------------------------------------------------------------------------
 
-    def _monitor(self, connection: Connection, job: Job, job_state: JobStateStore) -> dict[str, Any]:
+    def _monitor(self, connection: Connection, job: Job, job_state: JobStateStore) -> JobResult:
         record = job_state.record
         owned = record is None or record.owned
         started_at = time.time() if record is None else record.started_at
@@ -344,7 +344,7 @@ class JobExecution:
         """Return the metadata for a trigger, which the task needs again at completion."""
         return {"workspace_id": connection.workspace_id, "name": connection.name, "owned": owned}
 
-    def _complete(self, job: Job, metadata: Mapping[str, Any], poll_count: int) -> dict[str, Any]:
+    def _complete(self, job: Job, metadata: Mapping[str, Any], poll_count: int) -> JobResult:
         is_a_sync = job.job_type not in start_job.CLEAR_JOB_TYPES
         if is_a_sync and job.status == JobStatus.SUCCEEDED and has_no_statistics(job):
             job = self._with_statistics(job)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api._validation import (
     whole_number,
 )
 from airflow_provider_airbyte_api.api.safe import safe_repr
-from airflow_provider_airbyte_api.types import ListOutput
+from airflow_provider_airbyte_api.types import ConnectionRow, DestinationRow, JobRow, ListOutput, SourceRow
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -67,7 +67,7 @@ class _ListOperator(BaseOperator):
         rows = self._list(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
         self.log.info("Found %d %s.", len(rows), self.resource_label)
         self._require_mappable(len(rows))
-        return rows if self.output_format == "rows" else [row[self.id_field] for row in rows]
+        return list(rows) if self.output_format == "rows" else [row[self.id_field] for row in rows]
 
     def _require_mappable(self, count: int) -> None:
         """Raise if a task is mapped over the list and the list is longer than Airflow allows.
@@ -85,7 +85,7 @@ class _ListOperator(BaseOperator):
             "Airflow's services, or list fewer: split the list by tags, name_pattern or workspace, one group for each."
         )
 
-    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> Sequence[Mapping[str, Any]]:
         """Return all rows. Subclasses implement this."""
         raise NotImplementedError
 
@@ -106,7 +106,7 @@ class _ListNamedOperator(_ListOperator):
         self.name_pattern = name_pattern
         self.include_configuration = boolean(include_configuration, "include_configuration")
 
-    def _to_rows(self, found: Iterable[Any]) -> list[dict[str, Any]]:
+    def _to_rows(self, found: Iterable[Any]) -> list[Any]:
         """Return rows as the API returns them, sorted by name, so that a mapped task has the same index each time."""
         hidden = () if self.include_configuration else ("configuration", "configurations")
         rows = sorted(found, key=lambda row: (row.name, str(row.raw)))
@@ -165,7 +165,7 @@ class AirbyteListSourcesOperator(_ListNamedOperator):
         self.source_type = source_type
         self.given = provided_fields(self, self.template_fields)
 
-    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[SourceRow]:
         """Return all sources that match the parameters."""
         found = hook.list_sources(
             workspace_ids, name=self.name, name_pattern=self.name_pattern, source_type=self.source_type
@@ -225,7 +225,7 @@ class AirbyteListDestinationsOperator(_ListNamedOperator):
         self.destination_type = destination_type
         self.given = provided_fields(self, self.template_fields)
 
-    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[DestinationRow]:
         """Return all destinations that match the parameters."""
         found = hook.list_destinations(
             workspace_ids, name=self.name, name_pattern=self.name_pattern, destination_type=self.destination_type
@@ -309,7 +309,7 @@ class AirbyteListConnectionsOperator(_ListNamedOperator):
         self.destination_name = destination_name
         self.given = provided_fields(self, self.template_fields)
 
-    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[ConnectionRow]:
         """Return all connections that match the parameters."""
         source_id, destination_id = self.source_id, self.destination_id
         if self.source_name is not None:
@@ -402,7 +402,7 @@ class AirbyteListJobsOperator(_ListOperator):
         self.limit = whole_number(limit, "limit", 1)
         self.given = provided_fields(self, self.template_fields)
 
-    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[dict[str, Any]]:
+    def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[JobRow]:
         """Return the newest jobs that match the parameters, at most ``limit``."""
         connection_id = self.connection_id
         if self.connection_name is not None:
@@ -417,7 +417,7 @@ class AirbyteListJobsOperator(_ListOperator):
             updated_after=parse_optional_datetime(self.updated_after, "updated_after"),
             updated_before=parse_optional_datetime(self.updated_before, "updated_before"),
         )
-        return [dict(job.raw) for _, job in zip(range(self.limit), found, strict=False)]
+        return [cast("JobRow", dict(job.raw)) for _, job in zip(range(self.limit), found, strict=False)]
 
 
 def _workspaces(

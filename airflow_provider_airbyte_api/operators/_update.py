@@ -18,6 +18,7 @@ from airflow_provider_airbyte_api._validation import (
     set_map_index_name,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, push_link_urls
+from airflow_provider_airbyte_api.types import UpdateResult
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -74,7 +75,7 @@ class AirbyteUpdateConnectionOperator(BaseOperator):
         self.airbyte_conn_id = airbyte_conn_id
 
     @short_traceback
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> UpdateResult:
         """Update the values that differ, and return the updated connection."""
         from airflow_provider_airbyte_api.api.connection_update import parse_update, update_connection
         from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook

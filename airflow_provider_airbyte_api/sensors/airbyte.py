@@ -43,7 +43,7 @@ from airflow_provider_airbyte_api._validation import (
 )
 from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_link_urls
-from airflow_provider_airbyte_api.types import OnFailed
+from airflow_provider_airbyte_api.types import JobResult, OnFailed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -154,7 +154,7 @@ class _AirbyteSensor(BaseSensorOperator):
         job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
         return JobContext(connection.get("name", ""), job_url, looks)
 
-    def _complete(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> dict[str, Any]:
+    def _complete(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> JobResult:
         """Return the result of a finished job, or raise the error of its status."""
         from airflow_provider_airbyte_api.api.outcome import build_result, raise_unless_succeeded, summarize
 
@@ -240,11 +240,11 @@ class AirbyteJobSensor(_AirbyteSensor):
     _wait: JobWait | None = None
 
     @short_traceback
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has fired: return the result, or raise the event's error."""
         woken = self._parse_event(context, event)
         if woken is None:
-            return cast("dict[str, Any]", self.execute(context))
+            return cast("JobResult", self.execute(context))
         job = woken.job or self.hook.get_job(woken.job_id)
         return self._complete(job, woken.metadata, woken.poll_count)
 
@@ -393,11 +393,11 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         return (yield from check_freshness(connection.connection_id, criteria, context, self._too_small))
 
     @short_traceback
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has fired: return the result, or raise the event's error."""
         woken = self._parse_event(context, event)
         if woken is None:
-            return cast("dict[str, Any]", self.execute(context))
+            return cast("JobResult", self.execute(context))
         set_map_index_name(context, woken.metadata.get("name", ""))
         job = woken.job or self.hook.get_job(woken.job_id)
         seen = self._job_context(job, woken.metadata)

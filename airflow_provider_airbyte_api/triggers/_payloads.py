@@ -29,7 +29,7 @@ from airflow_provider_airbyte_api.exceptions import (
     error_from_dict,
     error_to_dict,
 )
-from airflow_provider_airbyte_api.types import JobStatus
+from airflow_provider_airbyte_api.types import JobEventPayload, JobStatus
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -54,7 +54,7 @@ class JobEvent:
         return not is_well and self.metadata.get("try_number", try_number_of(context)) != try_number_of(context)
 
 
-def job_payload(waited: WaitResult, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def job_payload(waited: WaitResult, metadata: Mapping[str, Any]) -> JobEventPayload:
     """Return the event for a finished job."""
     raw = waited.job.raw
     return {
@@ -67,7 +67,7 @@ def job_payload(waited: WaitResult, metadata: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def error_payload(job_id: int, error: AirbyteError, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def error_payload(job_id: int, error: AirbyteError, metadata: Mapping[str, Any]) -> JobEventPayload:
     """Return the event for a wait that ended before the job finished."""
     return {
         "status": "timeout" if isinstance(error, AirbyteJobTimeoutError) else "error",

@@ -36,7 +36,7 @@ from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import rows
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
-from airflow_provider_airbyte_api.types import JobType
+from airflow_provider_airbyte_api.types import AssetEventExtra, JobType
 
 CHECKPOINT_INTERVAL = 300.0
 """Seconds after which the cursor is saved without an event, so that a restart has few jobs to list."""
@@ -100,7 +100,7 @@ class Cursor:
             return None
 
 
-StreamItem: TypeAlias = tuple[dict[str, Any] | None, Cursor]
+StreamItem: TypeAlias = tuple[AssetEventExtra | None, Cursor]
 """An event payload, or None if only time has passed, with the cursor after it."""
 
 
@@ -345,7 +345,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             return None, workspace_id
         return None, self.workspace_id
 
-    async def _payload(self, service: PollingService, job: Job) -> dict[str, Any] | None:
+    async def _payload(self, service: PollingService, job: Job) -> AssetEventExtra | None:
         """Return the event payload of a job, or None if its connection has none of the tags.
 
         Details that Airbyte does not return are left out after some attempts, so that other jobs do not wait for them.

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
+from airflow_provider_airbyte_api.types import JobResult
 
 
 class XComs:
@@ -52,7 +53,7 @@ def sync(**more: Any) -> AirbyteSyncOperator:
     )
 
 
-def execute(task: AirbyteSyncOperator, context: Context) -> dict[str, Any]:
+def execute(task: AirbyteSyncOperator, context: Context) -> JobResult:
     return task.execute(cast("Any", context))
 
 

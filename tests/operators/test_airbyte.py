@@ -12,6 +12,7 @@ from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListSourcesOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
+from airflow_provider_airbyte_api.types import JobResult
 from tests.helpers.dags import Run, run
 from tests.helpers.tasks import XComs
 
@@ -25,7 +26,7 @@ def sync(connection_id: str = STRIPE_TO_BIGQUERY, **more: Any) -> AirbyteSyncOpe
     return AirbyteSyncOperator(task_id="sync", connection_id=connection_id, **{"poll_interval": 0.02, **more})
 
 
-def execute(task: AirbyteSyncOperator, xcoms: XComs | None = None) -> dict[str, Any]:
+def execute(task: AirbyteSyncOperator, xcoms: XComs | None = None) -> JobResult:
     """Run a task that does not defer, or only its first slice, without Airflow around it."""
     return task.execute(cast("Any", {"ti": xcoms or XComs()}))
 

@@ -11,10 +11,11 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
+from airflow_provider_airbyte_api.types import CancelResult
 from tests.helpers.dags import run
 
 
-def cancel(**which: Any) -> dict[str, Any]:
+def cancel(**which: Any) -> CancelResult:
     return AirbyteCancelJobOperator(task_id="cancel", **which).execute({})
 
 

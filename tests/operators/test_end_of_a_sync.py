@@ -14,6 +14,7 @@ from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
+from airflow_provider_airbyte_api.types import JobResult
 from tests.helpers.tasks import Store, XComs
 
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -27,7 +28,7 @@ def context(store: Store | None = None, attempt: int = 1) -> Any:
     return cast("Any", {"ti": XComs(attempt, 1), "task_state_store": store})
 
 
-def end(task: AirbyteSyncOperator, job: LocalJob, deferrable: bool) -> dict[str, Any]:
+def end(task: AirbyteSyncOperator, job: LocalJob, deferrable: bool) -> JobResult:
     """Let a task that follows ``job``, which has ended, come to its own end: in the worker, or woken by a trigger."""
     job.created_at = job.updated_at = time.time()
     if not deferrable:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
 
-from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api import exceptions, types
 from airflow_provider_airbyte_api._validation import resolve_task_connection
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import (
@@ -81,6 +81,22 @@ def test_ids_are_those_of_the_rows(airbyte: LocalAirbyte, make: Any, field: str)
     rows = make(task_id="rows").execute({})
     assert make(task_id="ids", output="ids").execute({}) == [row[field] for row in rows]
     assert len(rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "row_type"),
+    [
+        (AirbyteListSourcesOperator, types.SourceRow),
+        (AirbyteListDestinationsOperator, types.DestinationRow),
+        (AirbyteListConnectionsOperator, types.ConnectionRow),
+        (AirbyteListJobsOperator, types.JobRow),
+    ],
+)
+def test_the_type_of_a_row_has_all_fields_that_airbyte_returns(airbyte: LocalAirbyte, make: Any, row_type: Any) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    more = {} if row_type is types.JobRow else {"include_configuration": True}
+    for row in make(task_id="list", **more).execute({}):
+        assert row.keys() <= row_type.__annotations__.keys()
 
 
 def test_ids_are_mapped_over_as_they_are(dag: DAG, airbyte: LocalAirbyte) -> None:

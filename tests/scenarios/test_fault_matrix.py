@@ -21,6 +21,7 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOpera
 from airflow_provider_airbyte_api.testing import LocalAirbyte, responses
 from airflow_provider_airbyte_api.testing.responses import Gateway
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
+from airflow_provider_airbyte_api.types import CancelResult, JobResult
 from tests.helpers.dags import run
 from tests.helpers.tasks import Context, XComs, execute, sync
 from tests.versions import since
@@ -296,11 +297,11 @@ REFUSED_BY_AIRBYTE: dict[int, type[exceptions.AirbyteResponseError]] = {
 """What Airbyte alone can say for good. A 409 that hides its reason, as here, leaves open what happened."""
 
 
-def sync_task() -> dict[str, Any]:
+def sync_task() -> JobResult:
     return execute(sync(), Context())
 
 
-def cancel_task(job_id: int) -> dict[str, Any]:
+def cancel_task(job_id: int) -> CancelResult:
     context: Any = {"ti": XComs()}
     return AirbyteCancelJobOperator(task_id="cancel", job_id=job_id).execute(context)
 
