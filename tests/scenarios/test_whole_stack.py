@@ -68,7 +68,9 @@ def test_a_deferred_sync_that_is_marked_failed_is_cancelled(
     try:
         wait_until(lambda: stack.states(DAG_ID, run_id)["sync"] == "deferred")
         job_id = stack.xcom(DAG_ID, run_id, "sync", "job_id")
-        time.sleep(2.0)  # until the triggerer has it
+        (job,) = (each for each in airbyte_of_the_stack.jobs if each.job_id == job_id)
+        job.seconds = 600.0  # however slow this machine is
+        time.sleep(5.0)  # until the triggerer has it
         stack.patch(f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/sync", {"new_state": "failed"})
         wait_until(lambda: job_id in airbyte_of_the_stack.cancelled)
     finally:
