@@ -18,7 +18,7 @@ from tests.helpers.tasks import Context, Store, XComs, defer, execute, sync
 from tests.test_exceptions import all_kinds
 from tests.versions import since
 
-TRANSIENT = [kind for kind in all_kinds() if kind.retryable]
+OTHERS = [kind for kind in all_kinds() if not issubclass(kind, (*NON_RETRYABLE, exceptions.AirbyteRateLimitError))]
 
 
 def decision(kind: type[exceptions.AirbyteError]) -> tuple[str, object]:
@@ -39,9 +39,9 @@ def test_a_rate_limit_is_waited_for() -> None:
 
 
 @since("3.3", "it knows no retry policies")
-@pytest.mark.parametrize("kind", [*TRANSIENT, exceptions.AirbyteJobFailedError, exceptions.AirbyteAlreadyRunningError])
-def test_all_else_is_retried(kind: type[exceptions.AirbyteError]) -> None:
-    assert decision(kind)[0] in ("retry", "default")
+@pytest.mark.parametrize("kind", OTHERS)
+def test_all_else_follows_the_retries_of_the_task(kind: type[exceptions.AirbyteError]) -> None:
+    assert decision(kind) == ("default", None)
 
 
 CHALLENGE: dict[str, Any] = {"gateway": "html", "headers": {"WWW-Authenticate": 'Basic realm="nginx"'}, "times": 9999}

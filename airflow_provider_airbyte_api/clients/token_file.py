@@ -64,14 +64,23 @@ def default_cache_dir() -> Path:
 
 
 class TokenFile:
-    """The file for the token of one key. ``clock`` returns seconds since the epoch."""
+    """The file for the token of one key. ``clock`` returns seconds since the epoch.
+
+    ``lock_timeout`` is the maximum time to wait for the process that is fetching a token, in seconds.
+    """
 
     def __init__(
-        self, key: TokenKey, client_secret: str, directory: Path | None = None, clock: Callable[[], float] = time.time
+        self,
+        key: TokenKey,
+        client_secret: str,
+        directory: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        lock_timeout: float = LOCK_TIMEOUT,
     ) -> None:
         self._key = key
         self._secret = client_secret
         self._clock = clock
+        self._lock_timeout = lock_timeout
         self.directory = directory or default_cache_dir()
         # The name does not depend on the secret, with which the file is encrypted. So a new secret leaves no old file
         # behind.
@@ -88,7 +97,7 @@ class TokenFile:
             return token or fetch()
         lock = self._open_lock()
         try:
-            ends = time.monotonic() + LOCK_TIMEOUT
+            ends = time.monotonic() + self._lock_timeout
             while token is None and not lock.acquire() and time.monotonic() < ends:
                 time.sleep(LOCK_POLL_INTERVAL)
                 token = self._read(rejected)
@@ -107,7 +116,7 @@ class TokenFile:
             return token or await fetch()
         lock = await asyncio.to_thread(self._open_lock)
         try:
-            ends = time.monotonic() + LOCK_TIMEOUT
+            ends = time.monotonic() + self._lock_timeout
             while token is None and not await asyncio.to_thread(lock.acquire) and time.monotonic() < ends:
                 await asyncio.sleep(LOCK_POLL_INTERVAL)
                 token = await asyncio.to_thread(self._read, rejected)

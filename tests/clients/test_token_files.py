@@ -48,8 +48,8 @@ def file(folder: Path) -> TokenFile:
     return TokenFile(CREDENTIALS.cache_key("https://a"), SECRET, folder)
 
 
-def another(file: TokenFile, *, api: str = "https://a", secret: str = SECRET) -> TokenFile:
-    return TokenFile(ClientCredentials("https://a/token", "me", secret).cache_key(api), secret, file.directory)
+def another(file: TokenFile, *, api: str = "https://a", secret: str = SECRET, **more: Any) -> TokenFile:
+    return TokenFile(ClientCredentials("https://a/token", "me", secret).cache_key(api), secret, file.directory, **more)
 
 
 def test_what_one_process_fetched_another_one_reads(file: TokenFile) -> None:
@@ -156,11 +156,9 @@ def test_a_user_without_a_home_has_a_folder_of_its_own(monkeypatch: pytest.Monke
     assert file.get(None, never).value == "t0ken"
 
 
-def test_who_fetches_for_too_long_is_not_waited_for(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_file, "LOCK_TIMEOUT", 0.2)
-
+def test_who_fetches_for_too_long_is_not_waited_for(file: TokenFile) -> None:
     def fetch() -> Token:
-        return another(file).get(None, lambda: token("the second one's"))
+        return another(file, lock_timeout=0.2).get(None, lambda: token("the second one's"))
 
     assert file.get(None, fetch).value == "the second one's"
 
@@ -221,8 +219,7 @@ def test_a_token_without_an_end_is_not_used(file: TokenFile, moment: float) -> N
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_child_forked_during_a_fetch_keeps_no_lock(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_file, "LOCK_TIMEOUT", 10.0)
+def test_a_child_forked_during_a_fetch_keeps_no_lock(file: TokenFile) -> None:
     children = []
 
     def fetch() -> Token:
@@ -236,8 +233,8 @@ def test_a_child_forked_during_a_fetch_keeps_no_lock(file: TokenFile, monkeypatc
     old = file.get(None, fetch)
     began = time.monotonic()
     try:
-        assert another(file).get(old, lambda: token("new")).value == "new"
-        assert time.monotonic() - began < token_file.LOCK_TIMEOUT, "nobody was waited for"
+        assert another(file, lock_timeout=10.0).get(old, lambda: token("new")).value == "new"
+        assert time.monotonic() - began < 10.0, "nobody was waited for"
     finally:
         os.kill(children[0], signal.SIGKILL)
         os.waitpid(children[0], 0)
