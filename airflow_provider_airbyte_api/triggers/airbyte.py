@@ -69,6 +69,10 @@ class _AirbyteTrigger(BaseTrigger):
     """The error in the arguments of this trigger's row, if any."""
     _fired = False
 
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments that recreate this trigger."""
+        return rows.serialize(self)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event when the wait has finished or failed."""
         started_at, min_deferral = CLOCK.time(), DEFAULT_MIN_DEFERRAL
@@ -225,25 +229,6 @@ class AirbyteJobTrigger(_AirbyteTrigger):
             which = f"{which} of Airbyte connection {self.connection_id}"
         return f"{which} goes on in Airbyte; clear the task to follow it."
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments that recreate this trigger."""
-        return (
-            "airflow_provider_airbyte_api.triggers.airbyte.AirbyteJobTrigger",
-            {
-                "job_id": self.job_id,
-                "connection_id": self.connection_id,
-                "airbyte_conn_id": self.airbyte_conn_id,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "queue_deadline": self.queue_deadline,
-                "unreachable_timeout": self.unreachable_timeout,
-                "cancel_on_kill": self.cancel_on_kill,
-                "workspace_id": self.workspace_id,
-                "metadata": self.metadata,
-                **rows.FROM_ROW,
-            },
-        )
-
     async def _wait(self) -> jobs.WaitResult:
         options = WaitOptions(
             self.poll_interval,
@@ -360,26 +345,6 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
 
     def _what_becomes_of_it(self) -> str:
         return "Any sync goes on in Airbyte; clear the task to wait again."
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments that recreate this trigger."""
-        return (
-            "airflow_provider_airbyte_api.triggers.airbyte.AirbyteFreshnessTrigger",
-            {
-                "connection_id": self.connection_id,
-                "airbyte_conn_id": self.airbyte_conn_id,
-                "poll_interval": self.poll_interval,
-                "max_age": self.max_age,
-                "completed_after": self.completed_after,
-                "min_rows": self.min_rows,
-                "on_failed": self.on_failed,
-                "deadline": self.deadline,
-                "unreachable_timeout": self.unreachable_timeout,
-                "connection_name": self.connection_name,
-                "metadata": self.metadata,
-                **rows.FROM_ROW,
-            },
-        )
 
     async def _wait(self) -> jobs.WaitResult:
         demand = freshness.FreshnessCriteria(

@@ -8,18 +8,36 @@ reports an invalid value. Arguments from code raise at once, with an error that 
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
-FROM_ROW = {"from_row": True}
-"""The argument that :meth:`serialize` adds, so that a constructor knows that its arguments come from a row."""
+MODULE = "airflow_provider_airbyte_api.triggers.airbyte"
+"""The module from which users, and rows, import all triggers."""
 
 
 class _ArgumentError(AirbyteConfigError, TypeError):
     """An argument of a trigger is invalid."""
+
+
+def serialize(trigger: object) -> tuple[str, dict[str, Any]]:
+    """Return the class path and the arguments that recreate ``trigger``, one for each parameter of its constructor.
+
+    The argument ``from_row`` lets the constructor know that its arguments come from a row.
+    """
+    trigger_class: type[Any] = type(trigger)
+    arguments = {name: getattr(trigger, name) for name in _parameters(trigger_class)}
+    return f"{MODULE}.{trigger_class.__name__}", {**arguments, "from_row": True}
+
+
+@functools.cache
+def _parameters(trigger_class: type) -> tuple[str, ...]:
+    parameters = inspect.signature(trigger_class).parameters.values()
+    return tuple(each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name != "from_row")
 
 
 def check_arguments(

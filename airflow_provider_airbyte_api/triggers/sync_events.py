@@ -182,21 +182,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that recreate this trigger. Airflow identifies watchers by them."""
-        return (
-            "airflow_provider_airbyte_api.triggers.airbyte.AirbyteSyncEventTrigger",
-            {
-                "connection_id": self.connection_id,
-                "connection_name": self.connection_name,
-                "workspace_id": self.workspace_id,
-                "workspace_name": self.workspace_name,
-                "tags": self.tags,
-                "statuses": self.statuses,
-                "job_types": self.job_types,
-                "airbyte_conn_id": self.airbyte_conn_id,
-                "poll_interval": self.poll_interval,
-                **rows.FROM_ROW,
-            },
-        )
+        return rows.serialize(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each sync that finishes, without end. For Airflow before 3.3, which keeps no cursor."""
