@@ -8,7 +8,6 @@ reports an invalid value. Arguments from code raise at once, with an error that 
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,12 +28,11 @@ def serialize(trigger: object) -> tuple[str, dict[str, Any]]:
 
     The argument ``from_row`` lets the constructor know that its arguments come from a row.
     """
-    trigger_class: type[Any] = type(trigger)
+    trigger_class = type(trigger)
     arguments = {name: getattr(trigger, name) for name in _parameters(trigger_class)}
     return f"{MODULE}.{trigger_class.__name__}", {**arguments, "from_row": True}
 
 
-@functools.cache
 def _parameters(trigger_class: type) -> tuple[str, ...]:
     parameters = inspect.signature(trigger_class).parameters.values()
     return tuple(each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name != "from_row")
