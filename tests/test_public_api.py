@@ -12,6 +12,7 @@ from airflow_provider_airbyte_api.operators import airbyte as operators
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.sensors import airbyte as sensors
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
+from tests.conftest import REPOSITORY
 from tests.versions import AIRFLOW
 
 OPERATORS: list[type[Any]] = [getattr(operators, name) for name in operators.__all__]
@@ -101,3 +102,9 @@ def test_a_triggers_row_holds_all_that_it_takes(kind: type[Any]) -> None:
 def test_what_a_base_class_takes_its_subclasses_spell_out() -> None:
     for kind in JOB_OPERATORS:
         assert parameters(AirbyteJobOperator).keys() <= parameters(kind).keys()
+
+
+def test_the_reference_has_each_public_class() -> None:
+    text = (REPOSITORY / "docs" / "reference.md").read_text()
+    listed = set(re.findall(r"^\.\. autoclass:: \S+\.(\w+)$", text, re.MULTILINE))
+    assert {kind.__name__ for kind in TASKS} | set(triggers.__all__) <= listed
