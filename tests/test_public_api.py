@@ -17,7 +17,7 @@ from tests.versions import AIRFLOW
 
 OPERATORS: list[type[Any]] = [getattr(operators, name) for name in operators.__all__]
 CONNECTION = "9924bcd0-99be-453d-ba47-c2c9766f7da5"
-TASKS = [*OPERATORS, sensors.AirbyteJobSensor, sensors.AirbyteFreshnessSensor]
+TASKS: list[type[Any]] = [*OPERATORS, sensors.AirbyteJobSensor, sensors.AirbyteFreshnessSensor]
 # Airflow 2 has no asset watchers, for which the third one is.
 TRIGGERS: list[type[Any]] = [
     getattr(triggers, name) for name in triggers.__all__ if name != "AirbyteSyncEventTrigger" or AIRFLOW >= (3, 0)
