@@ -235,6 +235,7 @@ async def test_it_does_not_say_that_a_job_runs_while_nobody_knows(
     await asyncio.sleep(0.6)
     assert log.log.call_count == before
     waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_each_trigger_logs_for_itself(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
