@@ -17,6 +17,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.triggers import _settings_cache
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
+from tests.helpers.clock import until
 
 MIN_DEFERRAL = "AIRFLOW__AIRBYTE_API__MIN_DEFERRAL"
 
@@ -228,8 +229,10 @@ async def test_it_does_not_say_that_a_job_runs_while_nobody_knows(
     waits = trigger(job.job_id, poll_interval=0.1)
     log = mocker.patch.object(waits, "_log")
     waiting = asyncio.create_task(events(waits))
-    await asyncio.sleep(0.3)
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs/.*")) >= 2)
     airbyte.respond_with(503, path="/jobs/.*", times=99)
+    failing = len(airbyte.requests_to("GET", "/jobs/.*"))
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs/.*")) > failing)
     await asyncio.sleep(0.4)
     before = log.log.call_count
     await asyncio.sleep(0.6)
