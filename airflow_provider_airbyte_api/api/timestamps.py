@@ -31,12 +31,11 @@ def parse_timestamp(value: object) -> datetime | None:
     match = _TIMESTAMP.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
-    zone = (match["zone"] or "Z").replace("Z", "+00:00")
+    zone = (match["zone"] or "Z").replace("Z", "+00:00").replace(":", "")
     decimals = (match["decimals"] or "0").ljust(6, "0")[:6]
     try:
-        moment = datetime.strptime(
-            f"{match['minute']}{match['second'] or ':00'}.{decimals}{zone}", "%Y-%m-%dT%H:%M:%S.%f%z"
-        )
+        # Not strptime, which takes longer than the rest of parsing a job.
+        moment = datetime.fromisoformat(f"{match['minute']}{match['second'] or ':00'}.{decimals}{zone[:3]}:{zone[3:]}")
         return moment.astimezone(timezone.utc) if moment.timestamp() >= 0 else None
     except (ValueError, OverflowError):
         return None

@@ -13,11 +13,12 @@ from airflow_provider_airbyte_api.api.backoff import Outage
 from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
 from airflow_provider_airbyte_api.api.flow import Page
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.poll_plan import CURSOR_OVERLAP, repeats
 from airflow_provider_airbyte_api.api.timestamps import plausible
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task, yield_every
-from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP, RunFlow, repeats
+from airflow_provider_airbyte_api.polling.poller import RunFlow
 
 MAX_PAGES = 300
 """Maximum pages of a list that one poll fetches. After a long outage there may be many."""

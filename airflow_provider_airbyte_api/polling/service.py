@@ -24,7 +24,7 @@ from airflow_provider_airbyte_api.api.flow import (
     run_async,
 )
 from airflow_provider_airbyte_api.api.models import Connection, Job
-from airflow_provider_airbyte_api.api.wait import PROGRESS_LOG_INTERVAL, Done, JobWait, Poll, WaitOptions, progress_log
+from airflow_provider_airbyte_api.api.wait import Done, JobWait, Poll, WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike
 from airflow_provider_airbyte_api.exceptions import (
@@ -41,7 +41,6 @@ from airflow_provider_airbyte_api.polling.asyncio_utils import (
 )
 from airflow_provider_airbyte_api.polling.completed_jobs import CompletedJobsStream, Subscription
 from airflow_provider_airbyte_api.polling.poller import Poller
-from airflow_provider_airbyte_api.polling.waiters import Waiter
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api.clients.async_client import AsyncClient
@@ -168,9 +167,7 @@ class PollingService:
         step: Poll | Done = wait.first_poll()
         try:
             while isinstance(step, Poll):
-                with _progress_logging(waiter, log):
-                    result = await waiter.wait(step)
-                step = wait.on_poll(result, CLOCK.time())
+                step = wait.on_poll(await waiter.wait(step), CLOCK.time())
                 for line in step.logs:
                     _handle_local_step(line, log)
             return jobs.WaitResult(step.job, waiter.poll_count)
@@ -263,25 +260,6 @@ def _handle_local_step(step: Step, log: LoggerLike) -> float | None:
         log.log(step.level, step.message, *step.arguments)
         return None
     raise TypeError(step)
-
-
-@contextlib.contextmanager
-def _progress_logging(waiter: Waiter, log: LoggerLike) -> Iterator[None]:
-    """Log the job's unchanged status at intervals. It sends no request, because the service has the status."""
-    loop = asyncio.get_running_loop()
-    next_beat: asyncio.TimerHandle
-
-    def beat() -> None:
-        nonlocal next_beat
-        next_beat = loop.call_later(PROGRESS_LOG_INTERVAL * jitter_factor(), beat)
-        if waiter.watched.job is not None and not (waiter.watched.is_unreachable or waiter.poller.is_unreachable):
-            _handle_local_step(progress_log(waiter.watched.job, CLOCK.time()), log)
-
-    next_beat = loop.call_later(PROGRESS_LOG_INTERVAL * jitter_factor(), beat)
-    try:
-        yield
-    finally:
-        next_beat.cancel()
 
 
 _SERVICES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ClientConfig, PollingService]] = WeakKeyDictionary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Callable
@@ -52,10 +53,10 @@ def page(
     }
 
 
-def is_within(asked: RecordedRequest, name: str, moment: float) -> bool:
-    """Return True if ``moment`` is within the bounds, both inclusive. Airbyte counts in whole seconds."""
+def bounds(asked: RecordedRequest, name: str) -> tuple[float, float]:
+    """Return the bounds of a time in whole seconds, both inclusive; infinite where the query has none."""
     start, end = (_epoch(asked.value(f"{name}{bound}")) for bound in ("Start", "End"))
-    return (start is None or int(moment) >= start) and (end is None or int(moment) <= end)
+    return -math.inf if start is None else start, math.inf if end is None else end
 
 
 def is_uuid(text: str) -> bool:

@@ -22,6 +22,7 @@ from airflow_provider_airbyte_api.api.filters import ResourceFilter
 from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Connection, Job, parse_uuid
 from airflow_provider_airbyte_api.api.outcome import build_asset_event_extra
+from airflow_provider_airbyte_api.api.poll_plan import CURSOR_OVERLAP
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.clients.config import ClientConfig
@@ -32,7 +33,6 @@ from airflow_provider_airbyte_api.exceptions import (
     is_recoverable_while_waiting,
 )
 from airflow_provider_airbyte_api.polling.completed_jobs import CompletedBatch, Subscription
-from airflow_provider_airbyte_api.polling.poller import CURSOR_OVERLAP
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import rows
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings

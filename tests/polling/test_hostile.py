@@ -14,9 +14,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from airflow_provider_airbyte_api.api import backoff, freshness
+from airflow_provider_airbyte_api.api import backoff, freshness, poll_plan
 from airflow_provider_airbyte_api.api.base_url import parse_host
 from airflow_provider_airbyte_api.api.jobs import WaitResult
+from airflow_provider_airbyte_api.api.poll_plan import TrackedJob
 from airflow_provider_airbyte_api.api.wait import Poll, WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig
@@ -27,7 +28,7 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteUnexpectedResponseError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.polling import completed_jobs, poller, service, waiters
+from airflow_provider_airbyte_api.polling import completed_jobs, service, waiters
 from airflow_provider_airbyte_api.polling.service import shared_polling_service
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.helpers.hostile_server import HostileServer, drip
@@ -167,14 +168,18 @@ async def test_a_job_that_has_ended_has_ended_for_all_whatever_is_shown_later() 
 class Awake:
     """A poll loop that never polls."""
 
-    is_unreachable = True
-
-    def schedule_wakeup(self, moment: float) -> None:
+    def refresh(self, tracked: TrackedJob) -> None:
         pass
+
+    def is_unreachable(self, tracked: TrackedJob) -> bool:
+        return True
+
+    def poll_count(self, tracked: TrackedJob) -> int:
+        return 0
 
 
 async def test_while_airbyte_is_away_an_error_that_may_heal_is_no_news_and_another_one_is() -> None:
-    waiter = waiters.Waiter(Awake(), waiters.TrackedJob(1, 0.0), 1.0)
+    waiter = waiters.Waiter(Awake(), TrackedJob(1), 1.0)
     waiting = asyncio.create_task(waiter.wait(Poll(at=0.0, deadline=None, last_status=None)))
     await asyncio.sleep(0)
     about = {"method": "GET", "url": "https://a/jobs/1", "detail": "x"}
@@ -223,7 +228,7 @@ def job(job_id: int, status: str = "running", **more: Any) -> dict[str, Any]:
 
 
 async def test_a_list_without_an_end_does_not_keep_anybody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "MAX_PAGES", 3)
+    monkeypatch.setattr(poll_plan, "MAX_PAGES", 3)
     ids = itertools.count(1000)
     lists: list[str] = []
     looks: dict[str, int] = {}
@@ -262,7 +267,8 @@ def row_by_row(path: str) -> Any:
     """Return pages of which the first has no row that can be parsed, and the third the jobs of the second one."""
     number = int(parse_qs(path)["offset"][0]) // 100
     shown = [job(each, "succeeded", rowsSynced=1) for each in range(1, 101)]
-    return {"data": [[{"jobId": None}] * 100, shown, shown[::-1], [job(101, "succeeded", rowsSynced=1)]][number]}
+    pages = [[{"jobId": None}] * 100, shown, shown[::-1], [job(101, "succeeded", rowsSynced=1)]]
+    return {"data": pages[number] if number < len(pages) else []}
 
 
 async def test_a_feed_reads_on_after_a_page_of_which_all_jobs_are_known() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from airflow_provider_airbyte_api.api import backoff, jobs, resources
+from airflow_provider_airbyte_api.api import backoff, jobs, poll_plan, resources
 from airflow_provider_airbyte_api.api.base_url import parse_host
 from airflow_provider_airbyte_api.api.jobs import WaitResult
 from airflow_provider_airbyte_api.api.timestamps import parse_timestamp
@@ -28,7 +28,7 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteNotFoundError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.polling import poller, service
+from airflow_provider_airbyte_api.polling import service
 from airflow_provider_airbyte_api.polling.service import shared_polling_service
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -112,7 +112,7 @@ async def test_two_hundred_share_one_token_and_a_handful_of_lists(crowd: WaiterP
     tokens, lists = len(crowd.airbyte.requests_to("POST", "/applications/token")), crowd.asked(LIST)
     assert tokens == 1
     assert lists <= 6
-    assert crowd.asked(ONE) <= poller.LIST_THRESHOLD
+    assert crowd.asked(ONE) <= poll_plan.LIST_THRESHOLD
     for job_id in crowd.tasks:
         crowd.airbyte.finish_job(job_id, "failed" if job_id % 2 else "succeeded")
     results = await crowd.results()
@@ -124,7 +124,7 @@ async def test_two_hundred_share_one_token_and_a_handful_of_lists(crowd: WaiterP
 
 
 async def test_a_handful_is_asked_for_one_by_one(crowd: WaiterPool) -> None:
-    crowd.wait_for_many(poller.LIST_THRESHOLD)
+    crowd.wait_for_many(poll_plan.LIST_THRESHOLD)
     await crowd.until("is running")
     crowd.airbyte.finish_job(1)
     await crowd.tasks[1]
@@ -327,7 +327,7 @@ async def test_numbers_that_a_list_leaves_out_are_asked_for(crowd: WaiterPool, m
 async def test_jobs_of_an_unknown_workspace_are_watched_too(crowd: WaiterPool) -> None:
     crowd.wait_for_many(MANY, workspace_id=None)
     await crowd.until("is running")
-    assert crowd.asked(ONE) <= poller.LIST_THRESHOLD
+    assert crowd.asked(ONE) <= poll_plan.LIST_THRESHOLD
     assert not crowd.airbyte.requests_to("GET", LIST)[0].values("workspaceIds")
 
 
@@ -380,15 +380,15 @@ async def test_a_mistake_of_ours_about_one_job_ends_the_wait_for_that_one_alone(
 
 
 async def test_the_poll_loop_survives_a_mistake_of_its_own(crowd: WaiterPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = poller.Poller._poll_due_jobs
+    right = poll_plan.PollPlan.due
     mistakes = iter([RuntimeError("a mistake")] * 2)
 
-    def mistaken(self: poller.Poller, moment: float) -> float:
+    def mistaken(self: poll_plan.PollPlan, moment: float) -> list[poll_plan.Action]:
         for mistake in mistakes:
             raise mistake
         return right(self, moment)
 
-    monkeypatch.setattr(poller.Poller, "_poll_due_jobs", mistaken)
+    monkeypatch.setattr(poll_plan.PollPlan, "due", mistaken)
     crowd.wait_for_many(3)
     await crowd.until("is running")
 
@@ -403,7 +403,7 @@ async def test_a_row_that_cannot_be_parsed_hides_no_other(crowd: WaiterPool, cap
     crowd.airbyte.finish_job(4)
     results = await crowd.results()
     assert {waited.job.status for waited in results.values()} == {"succeeded"}
-    assert crowd.asked(ONE) - by_id <= poller.LIST_THRESHOLD, "only what no list shows"
+    assert crowd.asked(ONE) - by_id <= poll_plan.LIST_THRESHOLD, "only what no list shows"
     assert caplog.text.count("Skipped 1 rows of the list of jobs") == 1
 
 
@@ -450,7 +450,7 @@ async def test_lists_are_tried_again_after_a_while(crowd: WaiterPool) -> None:
     await asyncio.sleep(3.0)
     one_by_one = crowd.asked(ONE)
     await asyncio.sleep(1.0)
-    assert crowd.asked(ONE) - one_by_one <= poller.LIST_THRESHOLD, "covered by lists again"
+    assert crowd.asked(ONE) - one_by_one <= poll_plan.LIST_THRESHOLD, "covered by lists again"
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])

@@ -9,10 +9,9 @@ import pytest
 from airflow.providers.common.compat.connection import get_async_connection
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import backoff
+from airflow_provider_airbyte_api.api import backoff, wait
+from airflow_provider_airbyte_api.api.poll_plan import LIST_THRESHOLD
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.polling import service
-from airflow_provider_airbyte_api.polling.poller import LIST_THRESHOLD
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.triggers import _settings_cache
@@ -204,7 +203,7 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
 async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for_that(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "PROGRESS_LOG_INTERVAL", 0.1)
+    monkeypatch.setattr(wait, "PROGRESS_LOG_INTERVAL", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.4)
     log = mocker.patch.object(waits, "_log")
@@ -224,7 +223,7 @@ async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for
 async def test_it_does_not_say_that_a_job_runs_while_nobody_knows(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "PROGRESS_LOG_INTERVAL", 0.1)
+    monkeypatch.setattr(wait, "PROGRESS_LOG_INTERVAL", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.1)
     log = mocker.patch.object(waits, "_log")
