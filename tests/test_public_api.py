@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from typing import Any
@@ -108,3 +109,9 @@ def test_the_reference_has_each_public_class() -> None:
     text = (REPOSITORY / "docs" / "reference.md").read_text()
     listed = set(re.findall(r"^\.\. autoclass:: \S+\.(\w+)$", text, re.MULTILINE))
     assert {kind.__name__ for kind in TASKS} | set(triggers.__all__) <= listed
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_class_names_the_module_that_users_import(kind: type[Any]) -> None:
+    assert kind.__module__ in {operators.__name__, sensors.__name__}
+    assert getattr(importlib.import_module(kind.__module__), kind.__name__) is kind

@@ -28,3 +28,7 @@ __all__ = [
     "AirbyteSyncOperator",
     "AirbyteUpdateConnectionOperator",
 ]
+
+for _name in __all__:
+    # Serialized DAGs, OpenLineage and cluster policies name an operator by its module: the one that users import.
+    globals()[_name].__module__ = __name__
