@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import itertools
 import json
-import math
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -18,11 +14,11 @@ from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, at_least_min_poll_interval
 from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryPolicy
+from airflow_provider_airbyte_api.api.cursor import Cursor
 from airflow_provider_airbyte_api.api.filters import ResourceFilter
 from airflow_provider_airbyte_api.api.jobs import get_job
 from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Connection, Job, parse_uuid
 from airflow_provider_airbyte_api.api.outcome import build_asset_event_extra
-from airflow_provider_airbyte_api.api.poll_plan import CURSOR_OVERLAP
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.clients.config import ClientConfig
@@ -35,70 +31,15 @@ from airflow_provider_airbyte_api.exceptions import (
 from airflow_provider_airbyte_api.polling.completed_jobs import CompletedBatch, Subscription
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import rows
+from airflow_provider_airbyte_api.triggers._event_store import MAX_BACKOFF, CursorStore, Producer
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
 from airflow_provider_airbyte_api.types import AssetEventExtra, JobType
-
-CHECKPOINT_INTERVAL = 300.0
-"""Seconds after which the cursor is saved without an event, so that a restart has few jobs to list."""
-
-MAX_BACKOFF = 300.0
-"""Maximum seconds between two attempts after an error. A watcher never gives up, since nothing would restart it."""
 
 RESOLUTION_TTL = 600.0
 """Seconds for which a resolved name and the settings of the Airflow connection are reused before they are checked."""
 
 MAX_ENRICH_ATTEMPTS = 5
 """Maximum attempts to fetch the details of a job. After that its event is emitted without them."""
-
-MAX_PENDING_EVENTS = 200
-"""Maximum number of emitted events that Airflow has not yet stored."""
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """The position of a watcher: it has processed all changes up to ``position``, in seconds since the epoch.
-
-    ``emitted`` holds the jobs with an event since shortly before that, each with the time at which it finished.
-    """
-
-    position: float
-    emitted: Mapping[int, float] = field(default_factory=dict)
-
-    def is_new(self, job: Job) -> bool:
-        """Return True if no event was emitted for ``job`` yet."""
-        return job.job_id not in self.emitted and job.completed_timestamp >= self.position - CURSOR_OVERLAP
-
-    def advance_past(self, job: Job, server_time: float = math.inf) -> Cursor:
-        """Return the cursor after events for ``job`` and all jobs that finished before it.
-
-        The cursor does not pass ``server_time``, even if the job has a later completion time.
-        """
-        return Cursor(self.position, {**self.emitted, job.job_id: job.completed_timestamp}).advance_to(
-            min(job.completed_timestamp, server_time)
-        )
-
-    def advance_to(self, server_time: float) -> Cursor:
-        """Return the cursor after events for all changes up to ``server_time``."""
-        told = {
-            job_id: ended_at for job_id, ended_at in self.emitted.items() if ended_at >= server_time - CURSOR_OVERLAP
-        }
-        return Cursor(max(self.position, server_time), told)
-
-    def dump(self) -> dict[str, Any]:
-        """Return the cursor as a JSON object."""
-        return {
-            "position": self.position,
-            "emitted": {str(job_id): ended_at for job_id, ended_at in self.emitted.items()},
-        }
-
-    @classmethod
-    def load(cls, value: Any) -> Cursor | None:
-        """Return the cursor that :meth:`dump` wrote, or None if ``value`` is not one."""
-        try:
-            return cls(_moment(value["position"]), {int(name): _moment(now) for name, now in value["emitted"].items()})
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
-
 
 StreamItem: TypeAlias = tuple[AssetEventExtra | None, Cursor]
 """An event payload, or None if only time has passed, with the cursor after it."""
@@ -201,14 +142,14 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         if self.asset_state_store is None or _airflow_compat.shared_stream_producer() is None:
             return None
         # The producer is created from the arguments alone, and needs the store of the cursor.
-        _STORES[self._stream_key] = _CursorStore(self.asset_state_store, self._cursor_key)
+        _STORES[self._stream_key] = CursorStore(self.asset_state_store, self._cursor_key)
         return self._stream_key
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
         """Return the producer that yields the events and is notified when Airflow has stored them."""
         trigger = cls(**kwargs)
-        return _Producer(trigger, _STORES.pop(trigger._stream_key))
+        return Producer(trigger, _STORES.pop(trigger._stream_key))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each payload of the producer."""
@@ -379,93 +320,11 @@ def _digest(arguments: Mapping[str, Any]) -> str:
     return f"airbyte_sync_events_{hashlib.sha256(said).hexdigest()[:16]}"
 
 
-class _CursorStore:
-    """Stores a cursor with the watched assets. One trigger may have several."""
-
-    def __init__(self, accessors: Any, key: str) -> None:
-        self._accessors = _airflow_compat.asset_stores(accessors)
-        self._key = key
-
-    async def load(self, log: Any) -> Cursor | None:
-        """Return the most advanced cursor, or None if there is none yet. Retry until Airflow returns it."""
-        attempt = 0
-        while True:
-            try:
-                values = [await place.aget(self._key) for place in self._accessors]
-            except Exception as error:  # noqa: BLE001 - a start without the cursor would lose events
-                attempt += 1
-                delay = RetryPolicy(wait_max=MAX_BACKOFF).backoff(attempt)
-                log.warning("Could not load this watcher's cursor; retrying in %.0f s. %s", delay, error)
-                await CLOCK.sleep_async(delay)
-            else:
-                cursors = filter(None, map(Cursor.load, values))
-                return max(cursors, key=lambda cursor: (cursor.position, len(cursor.emitted)), default=None)
-
-    async def save(self, cursor: Cursor, log: Any) -> None:
-        """Store ``cursor`` with each asset."""
-        for place in self._accessors:
-            try:
-                await place.aset(self._key, cursor.dump())
-            except Exception as error:  # noqa: BLE001 - one asset may be deleted while the others exist
-                log.warning("How far this watcher has come cannot be kept with %r. %s", place, error)
-
-
-class _Producer(_airflow_compat.shared_stream_producer() or object):  # type: ignore[misc]
-    """Produces the events of one trigger, and advances its cursor once Airflow has stored them."""
-
-    def __init__(self, trigger: AirbyteSyncEventTrigger, store: _CursorStore) -> None:
-        self._trigger = trigger
-        self._store = store
-        self._pending = 0
-        self._delivery_failed = False
-        self._advanced = asyncio.Event()
-        self._saved_at = 0.0
-
-    async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:
-        """Yield each payload with the cursor after it."""
-        cursor = await self._store.load(self._trigger.log)
-        async with aclosing(self._trigger.stream(cursor)) as happenings:
-            async for payload, position in happenings:
-                if payload is not None:
-                    self._pending += 1
-                    yield payload, position
-                elif (
-                    not self._pending
-                    and not self._delivery_failed
-                    and CLOCK.time() >= self._saved_at + CHECKPOINT_INTERVAL
-                ):
-                    await self._save(position)
-                while self._pending >= MAX_PENDING_EVENTS:
-                    self._advanced.clear()
-                    await self._advanced.wait()
-
-    async def advance(self, batch: Sequence[Any]) -> None:
-        """Save the cursor of the last event that Airflow has stored."""
-        stored = list(itertools.takewhile(lambda item: item.outcome.is_clean, batch))
-        if stored and not self._delivery_failed:
-            await self._save(stored[-1].broker_payload)
-        # After a failed delivery Airflow ends this producer, and the next one emits the event again.
-        self._delivery_failed = self._delivery_failed or len(stored) < len(batch)
-        self._pending -= len(batch)
-        self._advanced.set()
-
-    async def _save(self, cursor: Cursor) -> None:
-        self._saved_at = CLOCK.time()
-        await self._store.save(cursor, self._trigger.log)
-
-
 def _sorted_strings(value: object) -> list[str]:
     if value is None or isinstance(value, str):
         return [] if value is None else [value]
     return sorted({str(each) for each in value} if isinstance(value, Iterable) else [safe_repr(value)])
 
 
-def _moment(value: object) -> float:
-    now = safe_float(value)
-    if now is None:
-        raise ValueError(value)
-    return now
-
-
-_STORES: dict[str, _CursorStore] = {}
+_STORES: dict[str, CursorStore] = {}
 """The cursor stores of triggers whose producers are about to be created."""

@@ -13,6 +13,7 @@ from pytest_mock import MockerFixture
 
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import backoff, resources
+from airflow_provider_airbyte_api.api.cursor import Cursor
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
@@ -21,9 +22,8 @@ from airflow_provider_airbyte_api.testing.seed import (
     STRIPE_TO_BIGQUERY,
     WORKSPACE_ID,
 )
-from airflow_provider_airbyte_api.triggers import sync_events
+from airflow_provider_airbyte_api.triggers import _event_store, sync_events
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
-from airflow_provider_airbyte_api.triggers.sync_events import Cursor
 from tests.helpers.clock import until
 from tests.versions import AIRFLOW
 
@@ -422,7 +422,7 @@ def kept(store: Accessor) -> dict[str, float]:
 async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_events, "CHECKPOINT_INTERVAL", 0.0)
+    monkeypatch.setattr(_event_store, "CHECKPOINT_INTERVAL", 0.0)
     store = Accessor()
     first = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
@@ -452,7 +452,7 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
             self.outcome = type("Outcome", (), {"is_clean": is_clean})
 
     store = Accessor()
-    producer = sync_events._Producer(AirbyteSyncEventTrigger(), sync_events._CursorStore(store, "key"))
+    producer = _event_store.Producer(AirbyteSyncEventTrigger(), _event_store.CursorStore(store, "key"))
     await producer.advance([Item(Cursor(1.0), is_clean=True), Item(Cursor(2.0), is_clean=True)])
     assert store.kept == {"key": Cursor(2.0).dump()}
     await producer.advance([Item(Cursor(3.0), is_clean=True), Item(Cursor(4.0), is_clean=False)])
@@ -462,7 +462,7 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
 
 
 async def test_no_more_is_told_than_airflow_stores(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync_events, "MAX_PENDING_EVENTS", 5)
+    monkeypatch.setattr(_event_store, "MAX_PENDING_EVENTS", 5)
     store = Accessor()
     heard = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
