@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowNo
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.api.flow import Checkpoint
 from airflow_provider_airbyte_api.operators._execution import JobExecution
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -93,14 +94,15 @@ def test_a_mapped_task_bears_its_connections_name_before_its_sync_starts(
     dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: dict[int, str | None] = {}
-    start = JobExecution._start
+    on_checkpoint = JobExecution._on_checkpoint
 
-    def look_first(job_run: Any, *arguments: Any) -> Any:
-        ti = job_run._context["ti"]
-        shown[ti.map_index] = label_of(ti)
-        return start(job_run, *arguments)
+    def look_first(job_run: Any, checkpoint: Checkpoint) -> None:
+        if checkpoint.job is None:  # the start comes next
+            ti = job_run._context["ti"]
+            shown[ti.map_index] = label_of(ti)
+        on_checkpoint(job_run, checkpoint)
 
-    monkeypatch.setattr(JobExecution, "_start", look_first)
+    monkeypatch.setattr(JobExecution, "_on_checkpoint", look_first)
     AirbyteSyncOperator.partial(
         task_id="sync", poll_interval=1, map_index_template="{{ airbyte_connection_name }}"
     ).expand(connection_id=[STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES])

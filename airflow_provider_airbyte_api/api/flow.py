@@ -13,6 +13,7 @@ step                 result                                meaning
 ``GetTime``          seconds since the epoch               read the clock
 ``Log``              None                                  write a line to the task's log
 ``YieldRows``        None                                  pass rows to the caller; more may follow
+``Checkpoint``       None                                  store the record before the flow continues
 ===================  ====================================  ======================================================
 
 An :class:`AirbyteError` raised by a step is thrown into the flow.
@@ -36,6 +37,7 @@ from airflow_provider_airbyte_api.api.http import (
     to_error,
     unexpected_response,
 )
+from airflow_provider_airbyte_api.api.models import Job, JobRecord
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, parse_token_response
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
@@ -92,7 +94,18 @@ class YieldRows:
     rows: list[Any]
 
 
-Step: TypeAlias = GetToken | SendRequest | Sleep | GetTime | Log | YieldRows
+@dataclass(frozen=True)
+class Checkpoint:
+    """Store ``record``, so that a later run of the flow can continue from it. None: delete the stored one.
+
+    ``job`` is the job of the record, once it is known.
+    """
+
+    record: JobRecord | None
+    job: Job | None = None
+
+
+Step: TypeAlias = GetToken | SendRequest | Sleep | GetTime | Log | YieldRows | Checkpoint
 Flow: TypeAlias = Generator[Step, Any, T]
 """A flow that returns a ``T``."""
 

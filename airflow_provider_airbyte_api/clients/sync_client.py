@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
@@ -24,6 +25,7 @@ from urllib3.exceptions import (
 )
 
 from airflow_provider_airbyte_api.api.flow import (
+    Checkpoint,
     Flow,
     GetTime,
     GetToken,
@@ -88,22 +90,25 @@ class Client:
         if self._pid == os.getpid():
             self._session.close()
 
-    def run(self, flow: Flow[T]) -> T:
-        """Run all steps of ``flow`` and return its result."""
-        steps = self._drive(flow)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: T = end.value
-                return result
+    def run(self, flow: Flow[T], checkpoint: Callable[[Checkpoint], None] | None = None) -> T:
+        """Run all steps of ``flow`` and return its result. ``checkpoint`` handles its checkpoints."""
+        with contextlib.closing(self._drive(flow)) as steps:
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                if checkpoint is not None and isinstance(step, Checkpoint):
+                    checkpoint(step)
 
     def iter_rows(self, flow: Flow[None]) -> Iterator[Any]:
         """Run ``flow`` step by step as its rows are consumed, and yield them."""
-        for emitted in self._drive(flow):
-            yield from emitted.rows
+        for step in self._drive(flow):
+            if isinstance(step, YieldRows):
+                yield from step.rows
 
-    def _drive(self, flow: Flow[T]) -> Generator[YieldRows, None, T]:
+    def _drive(self, flow: Flow[T]) -> Generator[YieldRows | Checkpoint, None, T]:
         """Handle all steps, and yield only those for the caller."""
         outcome: Any = None
         try:
@@ -113,7 +118,7 @@ class Client:
                 except StopIteration as end:
                     result: T = end.value
                     return result
-                if isinstance(step, YieldRows):
+                if isinstance(step, YieldRows | Checkpoint):
                     outcome = yield step
                     continue
                 try:

@@ -7,7 +7,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,7 @@ from airflow_provider_airbyte_api.api import checks, connection_update, jobs, re
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 from airflow_provider_airbyte_api.api.endpoints import JobTimeFilter
 from airflow_provider_airbyte_api.api.filters import filter_of
-from airflow_provider_airbyte_api.api.flow import Flow, request_json
+from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, request_json
 from airflow_provider_airbyte_api.api.http import Request
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
 from airflow_provider_airbyte_api.api.outcome import raise_unless_succeeded
@@ -88,12 +88,14 @@ class AirbyteHook(BaseHook):
         """Return the HTTP client with its connection pool. Each hook creates it once."""
         return self._client
 
-    def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Flow[T], checkpoint: Callable[[Checkpoint], None] | None = None) -> T:
         """Run a flow of :mod:`~airflow_provider_airbyte_api.api` and return its result.
 
         :param flow: A generator that yields steps, such as the functions of ``api.jobs`` return.
+        :param checkpoint: Called with each checkpoint of the flow, which continues after it. Default: None, ignore
+            them.
         """
-        return self._client.run(flow)
+        return self._client.run(flow, checkpoint)
 
     def list_sources(
         self,

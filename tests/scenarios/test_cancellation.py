@@ -52,7 +52,7 @@ def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_nee
     first = Context(store)
     task = sync()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JobExecution, "_monitor", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(JobExecution, "_follow", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             execute(task, first)
     store[STATE_KEY]["job_id"] = None  # it died before it could write that down
