@@ -159,6 +159,8 @@ class _Run:
     connection: Connection
     history: History
     has_waited: bool
+    lost_start: JobRecord | None = None
+    """The record of an earlier start whose job may still appear."""
 
     def __post_init__(self) -> None:
         self.retry = while_unreachable(self.options.unreachable_timeout, is_known=True)
@@ -207,10 +209,7 @@ class _Run:
 
     def _find_recorded_job(self, record: JobRecord) -> Flow[_Followed | None]:
         """Return the job of ``record``; None if it has none, or if the task was cleared, after cancelling the job."""
-        if record.job_id is None:
-            job = yield from self._find_lost_job(record)
-        else:
-            job = yield from self._get_job(record.job_id)
+        job = yield from self._find_lost_job(record) if record.job_id is None else self._get_job(record.job_id)
         if job is None:
             return None
         if self.history.is_cleared:
@@ -222,17 +221,20 @@ class _Run:
         """Return the job of a start during which the attempt died."""
         # Airbyte rejects a second sync while the first one is starting, but a second clear cancels the first one.
         patience = endpoints.START_CANCEL_TIMEOUT + start_job.LOST_START_TIMEOUT if self.job_request.is_clear else 0.0
-        return (
-            yield from start_job.wait_for_lost_job(
-                record.connection_id,
-                record.previous_job_id,
-                self.job_request,
-                until=record.started_at + patience,
-                unreachable_timeout=self.options.unreachable_timeout,
-                # The job may have started only after an outage.
-                latest=record.started_at + self.options.unreachable_timeout + start_job.LONGEST_START,
-            )
+        # The job may have started only after an outage.
+        latest = record.started_at + self.options.unreachable_timeout + start_job.LONGEST_START
+        job = yield from start_job.wait_for_lost_job(
+            record.connection_id,
+            record.previous_job_id,
+            self.job_request,
+            record.started_at + patience,
+            self.options.unreachable_timeout,
+            latest,
         )
+        now = yield from get_time()
+        if job is None and now < latest and not self.history.is_cleared:
+            self.lost_start = record
+        return job
 
     def _get_job(self, job_id: int) -> Flow[Job | None]:
         try:
@@ -259,13 +261,16 @@ class _Run:
         """Start a job or attach to the running one; None after a wait for another job, which blocked the start."""
         start_job.ensure_can_start(self.connection, self.job_request)
         yield from self._check_airbyte_schedule()
+        lost, self.lost_start = self.lost_start, None
         connection_id = self.connection.connection_id
-        newest = yield from start_job.get_latest_job_id(connection_id, self.retry)
+        newest = lost.previous_job_id if lost else (yield from start_job.get_latest_job_id(connection_id, self.retry))
         now = yield from get_time()
         record = JobRecord(connection_id, newest, now)
         yield Checkpoint(record)
         try:
-            outcome = yield from start_job.start_or_attach(self.connection, newest, self.job_request, self.retry)
+            outcome = yield from start_job.start_or_attach(
+                self.connection, newest, self.job_request, self.retry, is_repeated=lost is not None
+            )
         except AirbyteError as error:
             if not error.outcome_unknown:
                 yield Checkpoint(None)

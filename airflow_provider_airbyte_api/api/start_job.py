@@ -307,6 +307,8 @@ def start_or_attach(
     previous_job_id: int,
     job_request: JobRequest = JobRequest(),
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
+    *,
+    is_repeated: bool = False,
 ) -> Flow[Started | Blocked | Skipped]:
     """Start one job of ``connection``, or apply the request's ``on_running`` policy to the job that is already running.
 
@@ -315,12 +317,13 @@ def start_or_attach(
 
     :param previous_job_id: id of the connection's newest job before the call.
     :param retry: the policy for requests that are known to have started nothing.
+    :param is_repeated: True if a request was already sent whose outcome is unknown.
     :raises AirbyteAlreadyRunningError: with ``fail``, or if Airbyte keeps reporting a running job but lists none.
     :raises AirbyteConnectionBusyError: with ``fail``, before a clear.
     :raises AirbyteConnectionInactiveError: if the connection turned out to be inactive, locked or deleted.
     :raises AirbyteError: if the job could not be started, or if it remains unknown whether it was.
     """
-    attempts = _StartAttempts(connection, previous_job_id, job_request, retry)
+    attempts = _StartAttempts(connection, previous_job_id, job_request, retry, int(is_repeated))
     outcome: Started | Blocked | Skipped | None = None
     try:
         while outcome is None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
@@ -61,7 +62,8 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 @pytest.fixture(autouse=True)
 def _logs_are_caught(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's own loggers do not hand on to pytest's."""
-    monkeypatch.setattr(AirbyteJobOperator, "log", logging.getLogger("task"))
+    for each in (AirbyteJobOperator, AirbyteHook):
+        monkeypatch.setattr(each, "log", logging.getLogger("task"))
     caplog.set_level(logging.INFO)
 
 
