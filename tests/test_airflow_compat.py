@@ -16,8 +16,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowNotFoundException, Asset, BaseOperator
 
 from airflow_provider_airbyte_api import _airflow_compat
-from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.api.flow import Checkpoint
+from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators._execution import JobExecution
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte

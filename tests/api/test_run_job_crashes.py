@@ -1,4 +1,4 @@
-"""Wherever a worker dies during a start, and whatever becomes of the request: there is one job, and the task owns it."""
+"""A worker dies anywhere in a start, and anything becomes of its request: there is one job, and the task owns it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_airbyte_api.api.run_job import Completed, Defer, History, 
 from airflow_provider_airbyte_api.testing import responses
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.testing.state import API, AirbyteState
-from tests.api.scripted_driver import ScriptedDriver, no_response
+from tests.helpers.scripted_driver import ScriptedDriver, no_response
 
 T = TypeVar("T")
 Fault = Literal["none", "reply lost", "500 after", "502 after", "refused", "slow"]
