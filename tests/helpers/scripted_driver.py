@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from airflow_provider_airbyte_api.api.flow import (
+    Checkpoint,
     Flow,
     GetTime,
     GetToken,
@@ -19,6 +20,7 @@ from airflow_provider_airbyte_api.api.flow import (
     fetch_token,
 )
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportFailure
+from airflow_provider_airbyte_api.api.models import JobRecord
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.testing import responses
@@ -43,6 +45,7 @@ class ScriptedDriver:
         self.pauses: list[float] = []
         self.logs: list[str] = []
         self.rows: list[Any] = []
+        self.records: list[JobRecord | None] = []
 
     def run(self, conversation: Flow[T]) -> T:
         outcome: Any = None
@@ -66,14 +69,10 @@ class ScriptedDriver:
                 self.logs.append(message % arguments)
             case YieldRows(rows=rows):
                 self.rows.extend(rows)
+            case Checkpoint(record=record):
+                self.records.append(record)
             case GetToken(rejected=rejected):
-                if not self.credentials:
-                    return None
-                if self.token_replies:
-                    return self._fetch_token(self.token_replies.pop(0))
-                if rejected is not None or self.tokens_fetched == 0:
-                    self.tokens_fetched += 1
-                return Token(f"token-{self.tokens_fetched}", stale_at=1e12, expires_at=1e12)
+                return self._get_token(rejected)
             case SendRequest(request=request, token=token):
                 self.sent.append(request)
                 self.tokens_sent.append(None if token is None else token.value)
@@ -81,6 +80,15 @@ class ScriptedDriver:
             case _:
                 raise AssertionError(step)
         return None
+
+    def _get_token(self, rejected: Token | None) -> Token | AirbyteError | None:
+        if not self.credentials:
+            return None
+        if self.token_replies:
+            return self._fetch_token(self.token_replies.pop(0))
+        if rejected is not None or self.tokens_fetched == 0:
+            self.tokens_fetched += 1
+        return Token(f"token-{self.tokens_fetched}", stale_at=1e12, expires_at=1e12)
 
     def _fetch_token(self, answer: Response | TransportFailure) -> Token | AirbyteError:
         try:
