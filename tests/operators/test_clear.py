@@ -186,7 +186,7 @@ def test_a_start_that_a_dead_try_left_unclear_is_waited_for(
     store = Store()
     late = clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start_job, "start_or_attach", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(start_job, "start_or_attach", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             late.execute(cast("Any", Context(store)))
 
