@@ -89,9 +89,10 @@ async def measure(provider: str, count: int, interval: float, intervals: int, pa
     make(1, interval)
     first = asyncio.create_task(wait(make(1, interval), events))
     await asyncio.sleep(interval + 2)
-    # Python's collector would stop each provider for 0.1 s now and then to look through all that Airflow has imported.
+    # Python's collector would stop each provider for 0.1 s now and then, to visit all objects of the process.
     memory()
     gc.freeze()
+    gc.disable()
     warming_up, before = ticker.take(), memory()
     emit(phase="starting", at=time.time())
     waiting = [first]

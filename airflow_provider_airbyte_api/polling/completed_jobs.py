@@ -44,40 +44,40 @@ class Subscription:
         self.since = since
         self.interval = interval
         self.due = CLOCK.monotonic()
-        self._said: asyncio.Queue[CompletedBatch | AirbyteError] = asyncio.Queue()
+        self._items: asyncio.Queue[CompletedBatch | AirbyteError] = asyncio.Queue()
 
     async def next(self) -> CompletedBatch:
         """Return the next batch, which may be empty.
 
         :raises AirbyteError: if the poll failed.
         """
-        item = await self._said.get()
+        item = await self._items.get()
         if isinstance(item, AirbyteError):
             raise item
         return item
 
     def deliver(self, item: CompletedBatch | AirbyteError) -> None:
         """Queue the result of a poll. Each subscriber raises an error itself, so each gets its own copy."""
-        self._said.put_nowait(item if isinstance(item, CompletedBatch) else copy.copy(item))
+        self._items.put_nowait(item if isinstance(item, CompletedBatch) else copy.copy(item))
 
 
 class CompletedJobsStream:
     """Streams the completed jobs of one workspace; of all workspaces if ``workspace_id`` is None."""
 
     def __init__(self, run_flow: RunFlow, workspace_id: str | None) -> None:
-        self._ask = run_flow
+        self._run_flow = run_flow
         self._workspace_id = workspace_id
-        self._listeners: list[Subscription] = []
+        self._subscriptions: list[Subscription] = []
         self._woken = asyncio.Event()
         self._outage = Outage()
         self._backoff_until = 0.0
         self._has_warned = False
-        self._serving = create_background_task(self._run())
+        self._task = create_background_task(self._run())
 
     @property
     def is_empty(self) -> bool:
         """True if there are no subscriptions."""
-        return not self._listeners
+        return not self._subscriptions
 
     def subscribe(self, since: float | None, interval: float) -> Subscription:
         """Return a subscription to the jobs that finish at ``since`` or later.
@@ -86,65 +86,65 @@ class CompletedJobsStream:
         :param interval: Seconds between two polls.
         """
         subscription = Subscription(since, interval)
-        self._listeners.append(subscription)
+        self._subscriptions.append(subscription)
         self._woken.set()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription."""
-        self._listeners.remove(subscription)
+        self._subscriptions.remove(subscription)
 
     def stop(self) -> None:
         """Cancel the poll loop."""
-        self._serving.cancel()
+        self._task.cancel()
 
     async def _run(self) -> None:
         while True:
-            due = min((subscription.due for subscription in self._listeners), default=CLOCK.monotonic() + 1.0)
+            due = min((subscription.due for subscription in self._subscriptions), default=CLOCK.monotonic() + 1.0)
             await CLOCK.wait_event(self._woken, max(max(due, self._backoff_until) - CLOCK.monotonic(), 0.0))
             self._woken.clear()
-            due = min((listener.due for listener in self._listeners), default=math.inf)
+            due = min((subscription.due for subscription in self._subscriptions), default=math.inf)
             if CLOCK.monotonic() >= max(due, self._backoff_until):
                 await self._poll()
 
     async def _poll(self) -> None:
         started_at = CLOCK.monotonic()
-        listeners = list(self._listeners)
+        subscriptions = list(self._subscriptions)
         item: CompletedBatch | AirbyteError
-        pause = 0.0
+        delay = 0.0
         try:
-            item = await self._fetch([listener.since for listener in listeners])
+            item = await self._fetch([subscription.since for subscription in subscriptions])
         except Exception as error:  # noqa: BLE001 - a bug in this package must not leave subscribers waiting forever
-            item = error if isinstance(error, AirbyteError) else _mistake(error)
-            pause = self._outage.retry(item, CLOCK.time()).delay
+            item = error if isinstance(error, AirbyteError) else _unexpected(error)
+            delay = self._outage.retry(item, CLOCK.time()).delay
         else:
             self._outage.on_success()
-        self._backoff_until = started_at + pause
-        for number, listener in enumerate(listeners):
-            listener.due = started_at + max(pause, listener.interval * jitter_factor())
+        self._backoff_until = started_at + delay
+        for number, subscription in enumerate(subscriptions):
+            subscription.due = started_at + max(delay, subscription.interval * jitter_factor())
             if isinstance(item, CompletedBatch):
-                listener.since = item.server_time
-            listener.deliver(item)
+                subscription.since = item.server_time
+            subscription.deliver(item)
             await yield_every(number)
 
     async def _fetch(self, since: list[float | None]) -> CompletedBatch:
         """Return the jobs that have finished since the earliest of these times; None means now."""
         now = CLOCK.time()
-        earliest = min(now if moment is None else moment for moment in since) - CURSOR_OVERLAP
-        batch = await self._finished_since(earliest, now)
+        earliest = min(now if time is None else time for time in since) - CURSOR_OVERLAP
+        batch = await self._fetch_completed_since(earliest, now)
         if None in since and batch.server_time - CURSOR_OVERLAP < earliest:
             # The local clock is ahead: by the server's clock, jobs that have just finished are missing in the batch.
-            return await self._finished_since(batch.server_time - CURSOR_OVERLAP, now)
+            return await self._fetch_completed_since(batch.server_time - CURSOR_OVERLAP, now)
         return batch
 
-    async def _finished_since(self, since: float, started_at: float) -> CompletedBatch:
+    async def _fetch_completed_since(self, since: float, started_at: float) -> CompletedBatch:
         previous: list[Job] = []
         finished: dict[int, Job] = {}
         server_time = 0.0
         for offset in range(0, MAX_PAGES * PAGE_SIZE, PAGE_SIZE):
-            page = await self._ask(resources.fetch_updated_jobs_page(self._workspace_id, since, offset))
+            page = await self._run_flow(resources.fetch_updated_jobs_page(self._workspace_id, since, offset))
             server_time = server_time or plausible(page.server_time, started_at) or started_at
-            self._warn_of(page)
+            self._warn_of_unreadable(page)
             finished |= {job.job_id: job for job in page.rows if job.is_terminal}
             if page.is_last or repeats(page, previous):
                 break
@@ -159,7 +159,7 @@ class CompletedJobsStream:
             sorted(finished.values(), key=lambda job: (job.completed_timestamp, job.job_id)), server_time
         )
 
-    def _warn_of(self, page: Page[Job]) -> None:
+    def _warn_of_unreadable(self, page: Page[Job]) -> None:
         if page.unreadable and not self._has_warned:
             self._has_warned = True
             _LOG.warning(
@@ -169,7 +169,7 @@ class CompletedJobsStream:
             )
 
 
-def _mistake(error: Exception) -> AirbyteError:
+def _unexpected(error: Exception) -> AirbyteError:
     """Return an ``AirbyteError`` for an unexpected exception, which itself may not be copyable."""
     _LOG.error("Polling the finished jobs failed; polling goes on.", exc_info=error)
     return AirbyteError(f"Polling the finished jobs failed with an unexpected {type(error).__name__}.")

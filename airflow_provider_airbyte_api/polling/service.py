@@ -50,7 +50,7 @@ T = TypeVar("T")
 CONNECTION_TTL = 600.0
 """Seconds for which a fetched Airbyte connection is reused."""
 
-TURN_TIMEOUT = 300.0
+SLOT_TIMEOUT = 300.0
 """Maximum seconds that a request waits for earlier requests to finish."""
 
 _LOG = logging.getLogger(__name__)
@@ -59,19 +59,19 @@ _LOG = logging.getLogger(__name__)
 @contextlib.asynccontextmanager
 async def shared_polling_service(settings: ClientConfig) -> AsyncIterator[PollingService]:
     """Yield this event loop's polling service for one Airbyte. The last user closes its session."""
-    watches = _SERVICES.setdefault(asyncio.get_running_loop(), {})
-    watch = watches.get(settings)
-    if watch is None:
+    services = _SERVICES.setdefault(asyncio.get_running_loop(), {})
+    service = services.get(settings)
+    if service is None:
         _forget_closed_loops()
-        watch = watches[settings] = PollingService(settings)
-    watch.ref_count += 1
+        service = services[settings] = PollingService(settings)
+    service.ref_count += 1
     try:
-        yield watch
+        yield service
     finally:
-        watch.ref_count -= 1
-        if watch.ref_count == 0:
-            del watches[settings]
-            await asyncio.shield(create_background_task(watch.close()))
+        service.ref_count -= 1
+        if service.ref_count == 0:
+            del services[settings]
+            await asyncio.shield(create_background_task(service.close()))
 
 
 def _forget_closed_loops() -> None:
@@ -90,7 +90,7 @@ class PollingService:
         self._slots = asyncio.Semaphore(settings.max_concurrent_requests)
         self._cancel_slots = asyncio.Semaphore(max(settings.max_concurrent_requests // 2, 1))
         self._pollers: dict[str | None, Poller] = {}
-        self._feeds: dict[str | None, CompletedJobsStream] = {}
+        self._streams: dict[str | None, CompletedJobsStream] = {}
         self._connections: dict[str, tuple[float, Connection]] = {}
         self._opening: asyncio.Task[AsyncClient] | None = None
 
@@ -101,7 +101,7 @@ class PollingService:
 
     async def run_limited(self, flow: Flow[T]) -> T:
         """Run a flow within the request limit. It holds a slot until its end, so it must not wait for a job."""
-        async with self._turn() as client:
+        async with self._slot() as client:
             return await client.run(flow)
 
     async def run_waiting(
@@ -122,7 +122,7 @@ class PollingService:
         """
 
         async def send(step: Step) -> Any:
-            async with first or contextlib.nullcontext(), self._turn() as client:
+            async with first or contextlib.nullcontext(), self._slot() as client:
                 return await client.handle_step(step)
 
         async def perform(step: Step) -> Any:
@@ -182,38 +182,38 @@ class PollingService:
         self, workspace_id: str | None, since: float | None, interval: float
     ) -> Iterator[Subscription]:
         """Subscribe to the completed jobs of a workspace; see :class:`~.completed_jobs.CompletedJobsStream`."""
-        stream = self._feeds.get(workspace_id)
+        stream = self._streams.get(workspace_id)
         if stream is None:
-            stream = self._feeds[workspace_id] = CompletedJobsStream(self.run_limited, workspace_id)
+            stream = self._streams[workspace_id] = CompletedJobsStream(self.run_limited, workspace_id)
         subscription = stream.subscribe(since, interval)
         try:
             yield subscription
         finally:
             stream.unsubscribe(subscription)
-            if stream.is_empty and self._feeds.get(workspace_id) is stream:
-                del self._feeds[workspace_id]
+            if stream.is_empty and self._streams.get(workspace_id) is stream:
+                del self._streams[workspace_id]
                 stream.stop()
 
     async def connection(self, connection_id: str, max_age: float = CONNECTION_TTL) -> Connection | None:
         """Return a connection, at most ``max_age`` seconds old and without its streams; None if it does not exist."""
         now = CLOCK.monotonic()
-        kept = self._connections.get(connection_id)
-        if kept is not None and now <= kept[0] + max_age:
-            return kept[1]
+        cached = self._connections.get(connection_id)
+        if cached is not None and now <= cached[0] + max_age:
+            return cached[1]
         try:
             found = await self.run_limited(resources.get_connection(connection_id, NO_RETRY))
         except (AirbytePermissionError, AirbyteNotFoundError):
             self._connections.pop(connection_id, None)
             return None
         self._connections = {name: each for name, each in self._connections.items() if now <= each[0] + CONNECTION_TTL}
-        small = Connection.from_json({name: value for name, value in found.raw.items() if name != "configurations"})
-        self._connections[connection_id] = (now, small)
-        return small
+        summary = Connection.from_json({name: value for name, value in found.raw.items() if name != "configurations"})
+        self._connections[connection_id] = (now, summary)
+        return summary
 
     def cached_connection(self, connection_id: str) -> Connection | None:
         """Return the connection from the cache, or None if it is not cached."""
-        kept = self._connections.get(connection_id)
-        return None if kept is None else kept[1]
+        cached = self._connections.get(connection_id)
+        return None if cached is None else cached[1]
 
     async def close(self) -> None:
         """Close the session."""
@@ -222,17 +222,17 @@ class PollingService:
                 await (await self._opening).__aexit__(None, None, None)
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[AsyncClient]:
+    async def _slot(self) -> AsyncIterator[AsyncClient]:
         """Acquire a slot, and yield the client while holding it.
 
-        :raises AirbyteUnreachableError: if no slot is free within :data:`TURN_TIMEOUT`. So an Airbyte that does not
+        :raises AirbyteUnreachableError: if no slot is free within :data:`SLOT_TIMEOUT`. So an Airbyte that does not
             respond counts as unreachable for all waiters, not only for those that hold a slot.
         """
-        if not await acquired(self._slots, TURN_TIMEOUT):
+        if not await acquired(self._slots, SLOT_TIMEOUT):
             raise AirbyteUnreachableError(
                 f"{self._settings.root.api_url}: the request was not sent, for "
                 f"{self._settings.max_concurrent_requests} earlier "
-                f"requests took up all of max_concurrent_requests for {TURN_TIMEOUT:.0f} s.",
+                f"requests took up all of max_concurrent_requests for {SLOT_TIMEOUT:.0f} s.",
                 outcome_unknown=False,
             )
         try:

@@ -1,4 +1,4 @@
-"""Those who wait for an Airbyte that answers as badly as it can: each wait ends in time all the same."""
+"""Waiters for an Airbyte that answers as badly as it can: each wait still ends in time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteUnexpectedResponseError,
     AirbyteUnreachableError,
 )
-from airflow_provider_airbyte_api.polling import completed_jobs, service, waiters
+from airflow_provider_airbyte_api.polling import completed_jobs, waiters
+from airflow_provider_airbyte_api.polling import service as polling_service
 from airflow_provider_airbyte_api.polling.service import shared_polling_service
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.helpers.hostile_server import HostileServer, drip
@@ -38,7 +39,7 @@ Answer = Callable[[socket.socket, bytes], None]
 
 
 @pytest.fixture(autouse=True)
-def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.05)
 
 
@@ -56,14 +57,14 @@ def answering(reply: Callable[[str], Any]) -> Answer:
     return answer
 
 
-async def wait(url: str, count: int, settings: dict[str, float] | None = None, **patience: Any) -> list[Any]:
-    """Return what came of waiting for ``count`` jobs, within 20 s."""
+async def wait(url: str, count: int, settings: dict[str, float] | None = None, **limits: Any) -> list[Any]:
+    """Return the results of waiting for ``count`` jobs, within 20 s."""
     known = replace(ClientConfig(parse_host(url), connect_timeout=1.0), **(settings or {}))  # type: ignore[arg-type]
 
     async def wait_for(job_id: int) -> WaitResult:
-        async with shared_polling_service(known) as watch:
-            return await watch.wait_for_job(
-                job_id, WaitOptions(0.1, initial_delay=0.1, is_seen=True, **patience), WORKSPACE_ID, Lines()
+        async with shared_polling_service(known) as service:
+            return await service.wait_for_job(
+                job_id, WaitOptions(0.1, initial_delay=0.1, is_seen=True, **limits), WORKSPACE_ID, Lines()
             )
 
     waits = [wait_for(job_id) for job_id in range(1, count + 1)]
@@ -72,7 +73,7 @@ async def wait(url: str, count: int, settings: dict[str, float] | None = None, *
 
 @pytest.mark.parametrize("count", [5, 20])
 async def test_a_deadline_holds_though_every_request_hangs(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Four replies that drip take up all that may be under way; the time-out of each is far away."""
+    """Four dripping responses take all slots, and none of them times out soon."""
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
     with HostileServer(dripping) as server:
         outcomes = await wait(server.url, count, deadline=CLOCK.time() + 1.0)
@@ -80,7 +81,7 @@ async def test_a_deadline_holds_though_every_request_hangs(monkeypatch: pytest.M
     assert len(server.requests) <= 4
 
 
-async def test_a_poll_that_hangs_keeps_no_other_job_from_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_poll_that_hangs_does_not_delay_the_deadlines_of_other_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
     released = threading.Event()
 
@@ -101,15 +102,15 @@ async def test_a_poll_that_hangs_keeps_no_other_job_from_its_deadline(monkeypatc
     ]
 
 
-async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> None:
+async def test_a_deadline_that_passes_while_a_poll_is_in_flight_holds() -> None:
     """The job beside it is polled next long after that deadline, and before the one with the deadline is."""
     asked: list[str] = []
-    under_way, released = threading.Event(), threading.Event()
+    in_flight, released = threading.Event(), threading.Event()
 
     def reply(path: str) -> Any:
         asked.append(path)
         if asked.count("/jobs/1") == 2 and path == "/jobs/1":
-            under_way.set()
+            in_flight.set()
             released.wait(20)
         return job(int(path.rsplit("/", 1)[1]))
 
@@ -117,13 +118,13 @@ async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> Non
         settings = ClientConfig(parse_host(server.url))
 
         async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> WaitResult:
-            async with shared_polling_service(settings) as watch:
-                patience = WaitOptions(poll_interval, deadline, initial_delay=0.1, is_seen=True)
-                return await watch.wait_for_job(job_id, patience, WORKSPACE_ID, Lines())
+            async with shared_polling_service(settings) as service:
+                options = WaitOptions(poll_interval, deadline, initial_delay=0.1, is_seen=True)
+                return await service.wait_for_job(job_id, options, WORKSPACE_ID, Lines())
 
         slow = asyncio.create_task(wait_for(1, 60.0, CLOCK.time() + 1.0))
         others = [asyncio.create_task(wait_for(1, 0.3)), asyncio.create_task(wait_for(2, 30.0))]
-        await asyncio.to_thread(under_way.wait, 10)
+        await asyncio.to_thread(in_flight.wait, 10)
         others[0].cancel()
         released.set()
         with pytest.raises(AirbyteJobTimeoutError, match="status: running"):
@@ -133,7 +134,7 @@ async def test_a_deadline_that_comes_up_while_a_poll_is_under_way_holds() -> Non
 
 
 async def test_a_replica_that_lags_behind_at_the_end_takes_no_end_back() -> None:
-    """The list shows the end without the rows, the job by its id still runs, and then the list says so again."""
+    """The list shows the end without row counts, the poll by ID still shows the job running, and so does the list."""
     asked: list[str] = []
 
     def reply(path: str) -> Any:
@@ -150,14 +151,14 @@ async def test_a_replica_that_lags_behind_at_the_end_takes_no_end_back() -> None
     assert [(each.job.status, each.job.rows_synced) for each in outcomes] == [("succeeded", 5)] * 20
 
 
-async def test_a_job_that_has_ended_has_ended_for_all_whatever_is_shown_later() -> None:
+async def test_a_job_that_has_finished_stays_finished_for_all_waiters() -> None:
     ends = itertools.chain([job(1), job(1, "failed")], itertools.repeat(job(1)))
     with HostileServer(answering(lambda _: next(ends))) as server:
         settings = ClientConfig(parse_host(server.url))
 
         async def wait_for_it() -> WaitResult:
-            async with shared_polling_service(settings) as watch:
-                return await watch.wait_for_job(
+            async with shared_polling_service(settings) as service:
+                return await service.wait_for_job(
                     1, WaitOptions(0.1, initial_delay=0.1, is_seen=True), WORKSPACE_ID, Lines()
                 )
 
@@ -165,7 +166,7 @@ async def test_a_job_that_has_ended_has_ended_for_all_whatever_is_shown_later() 
     assert [each.job.status for each in outcomes] == ["failed"] * 3
 
 
-class Awake:
+class IdlePollLoop:
     """A poll loop that never polls."""
 
     def refresh(self, tracked: TrackedJob) -> None:
@@ -178,8 +179,8 @@ class Awake:
         return 0
 
 
-async def test_while_airbyte_is_away_an_error_that_may_heal_is_no_news_and_another_one_is() -> None:
-    waiter = waiters.Waiter(Awake(), TrackedJob(1), 1.0)
+async def test_during_an_outage_a_waiter_wakes_only_for_an_error_that_is_not_recoverable() -> None:
+    waiter = waiters.Waiter(IdlePollLoop(), TrackedJob(1), 1.0)
     waiting = asyncio.create_task(waiter.wait(Poll(at=0.0, deadline=None, last_status=None)))
     await asyncio.sleep(0)
     about = {"method": "GET", "url": "https://a/jobs/1", "detail": "x"}
@@ -196,49 +197,49 @@ async def test_unreachable_timeout_holds_though_every_request_hangs(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
-    monkeypatch.setattr(service, "TURN_TIMEOUT", 0.5)
+    monkeypatch.setattr(polling_service, "SLOT_TIMEOUT", 0.5)
     with HostileServer(dripping) as server:
         outcomes = await wait(server.url, count, {"connect_timeout": 0.3, "read_timeout": 0.5}, unreachable_timeout=1.0)
     assert {type(outcome) for outcome in outcomes} == {AirbyteUnreachableError}
 
 
-async def test_one_who_has_no_turn_counts_airbyte_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "TURN_TIMEOUT", 0.2)
+async def test_a_request_that_gets_no_slot_counts_as_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling_service, "SLOT_TIMEOUT", 0.2)
     with HostileServer(dripping) as server:
         outcomes = await wait(server.url, 5, {"read_timeout": 1.5}, unreachable_timeout=1.0)
-    turned_away = [outcome for outcome in outcomes if "max_concurrent_requests" in str(outcome)]
-    assert len(turned_away) == 1
-    assert isinstance(turned_away[0], AirbyteUnreachableError)
+    rejected = [outcome for outcome in outcomes if "max_concurrent_requests" in str(outcome)]
+    assert len(rejected) == 1
+    assert isinstance(rejected[0], AirbyteUnreachableError)
 
 
-async def test_a_deadline_holds_for_who_waits_for_fresh_data(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deadline_holds_for_a_freshness_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
     deadline = CLOCK.time() + 1.0
     waiting = freshness.wait_until_fresh(
         STRIPE_TO_BIGQUERY, freshness.FreshnessCriteria(60.0), WaitOptions(0.1, deadline)
     )
     with HostileServer(dripping) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
             with pytest.raises(AirbyteJobTimeoutError, match="no reply within"):
-                await asyncio.wait_for(watch.run_waiting(waiting, Lines(), deadline=deadline), timeout=20)
+                await asyncio.wait_for(service.run_waiting(waiting, Lines(), deadline=deadline), timeout=20)
 
 
 def job(job_id: int, status: str = "running", **more: Any) -> dict[str, Any]:
     return {"jobId": job_id, "status": status, "jobType": "sync", **more}
 
 
-async def test_a_list_without_an_end_does_not_keep_anybody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_without_an_end_delays_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poll_plan, "MAX_PAGES", 3)
     ids = itertools.count(1000)
     lists: list[str] = []
-    looks: dict[str, int] = {}
+    polls: dict[str, int] = {}
 
     def reply(path: str) -> Any:
         if path.startswith("/jobs?"):
             lists.append(path)
             return {"data": [job(next(ids)) for _ in range(100)]}
-        looks[path] = looks.get(path, 0) + 1
-        return job(int(path.rsplit("/", 1)[1]), "succeeded" if looks[path] > 5 else "running")
+        polls[path] = polls.get(path, 0) + 1
+        return job(int(path.rsplit("/", 1)[1]), "succeeded" if polls[path] > 5 else "running")
 
     with HostileServer(answering(reply)) as server:
         outcomes = await wait(server.url, 8)
@@ -246,7 +247,7 @@ async def test_a_list_without_an_end_does_not_keep_anybody_waiting(monkeypatch: 
     assert len(lists) <= 2 * 2 * 3, "a poll, its scan, and perhaps one more after a while"
 
 
-async def test_a_feed_reads_a_list_without_an_end_only_so_far(
+async def test_a_stream_reads_a_list_without_an_end_up_to_its_limit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(completed_jobs, "MAX_PAGES", 3)
@@ -256,8 +257,8 @@ async def test_a_feed_reads_a_list_without_an_end_only_so_far(
         return {"data": [job(next(ids), "succeeded") for _ in range(100)]}
 
     with HostileServer(answering(reply)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
-            with watch.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+            with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert len(batch.jobs) == 300
     assert "More than 300 jobs have changed" in caplog.text
@@ -271,15 +272,15 @@ def row_by_row(path: str) -> Any:
     return {"data": pages[number] if number < len(pages) else []}
 
 
-async def test_a_feed_reads_on_after_a_page_of_which_all_jobs_are_known() -> None:
+async def test_a_stream_reads_on_after_a_page_of_known_jobs() -> None:
     with HostileServer(answering(row_by_row)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
-            with watch.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+            with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert [each.job_id for each in batch.jobs] == list(range(1, 102))
 
 
-async def test_the_poll_reads_on_after_a_page_of_which_all_jobs_are_known() -> None:
+async def test_a_round_reads_on_after_a_page_of_known_jobs() -> None:
     asked: list[str] = []
 
     def reply(path: str) -> Any:
@@ -300,20 +301,20 @@ async def test_a_server_that_ignores_the_offset_is_asked_for_two_pages() -> None
         return {"data": [job(each, "succeeded") for each in range(1, 101)]}
 
     with HostileServer(answering(reply)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
-            with watch.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+            with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert len(batch.jobs) == 100
     assert len(asked) == 2
 
 
-async def test_a_feed_leaves_out_rows_that_cannot_be_parsed(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stream_omits_rows_that_cannot_be_parsed(caplog: pytest.LogCaptureFixture) -> None:
     def reply(_: str) -> Any:
         return {"data": [job(1, "succeeded"), {"jobId": None}, "no job", job(4, "failed")]}
 
     with HostileServer(answering(reply)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as watch:
-            with watch.subscribe_completed_jobs(None, 0.0, 0.05) as listener:
+        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+            with service.subscribe_completed_jobs(None, 0.0, 0.05) as listener:
                 for _ in range(3):
                     batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert [each.job_id for each in batch.jobs] == [1, 4]
@@ -321,10 +322,10 @@ async def test_a_feed_leaves_out_rows_that_cannot_be_parsed(caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("count", [3, 20])
-async def test_a_job_whose_reply_cannot_be_parsed_is_no_trouble_of_the_others(
+async def test_a_response_that_cannot_be_parsed_affects_only_its_job(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """It is an outage for those alone who wait for it, with pauses and an end."""
+    """Its waiters see an outage, with a backoff and an end."""
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
     asked: list[str] = []
 
