@@ -193,8 +193,8 @@ class PollPlan:
             self._start_probe(self._probe[1])
 
     def poll_count(self, tracked: TrackedJob) -> int:
-        """Return how often the job was polled, lists included."""
-        return tracked.poll_count + self._list_count
+        """Return how often the job was polled, lists included: at least once, as a list may be older than the job."""
+        return max(tracked.poll_count + self._list_count, 1)
 
     def is_unreachable(self, tracked: TrackedJob) -> bool:
         """Return True if the last poll that concerned the job failed."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-YIELD_EVERY = 50
+YIELD_EVERY = 20
 """Number of waiters that are woken before the event loop can run other tasks."""
 
 

@@ -374,11 +374,11 @@ class AirbyteState:
         found = [
             job
             for job in self.jobs.values()
-            if job.job_type in listed
+            if updated_start <= int(job.updated_at) <= updated_end
+            and created_start <= int(job.created_at) <= created_end
+            and job.job_type in listed
             and all(of(job) == value for of, value in wanted)
             and (connection_id or not workspace_ids or workspace_of.get(job.connection_id) in workspace_ids)
-            and created_start <= int(job.created_at) <= created_end
-            and updated_start <= int(job.updated_at) <= updated_end
         ]
         found.sort(
             key=lambda job: job.created_at if field_name == "createdAt" else job.updated_at,

@@ -133,6 +133,13 @@ def test_a_second_waiter_may_bring_a_poll_forward_and_shorten_the_interval() -> 
     assert driver.plan.next_at == T0 + 75
 
 
+def test_a_second_waiter_may_bring_the_next_list_forward() -> None:
+    driver = Driver(MANY)
+    driver.cover()
+    driver.plan.add(1, INTERVAL, T0 + 3)
+    assert driver.plan.next_at == T0 + 3
+
+
 def test_the_result_for_a_job_that_was_removed_is_ignored() -> None:
     driver = Driver(1)
     (request,) = driver.due(T0)
@@ -417,7 +424,7 @@ def test_a_list_may_be_too_long_as_long_as_all_that_is_new_was_read(
 def test_a_slow_sweep_finds_an_end_that_no_list_has_contained() -> None:
     driver = Driver(250)
     driver.cover()
-    shown = [job(each) for each in driver.tracked if each != 7]
+    shown = [job(each) for each in driver.tracked if each not in (6, 7)]
     pages: list[float] = []
     end = None
     now = T0
@@ -428,6 +435,8 @@ def test_a_slow_sweep_finds_an_end_that_no_list_has_contained() -> None:
                 driver.apply(request, page(), now)
             elif isinstance(request, Sweep):
                 pages.append(now)
+                if len(pages) == 1:
+                    driver.plan.remove(6)
                 rows = shown[request.offset : request.offset + 100] if request.status == "running" else []
                 driver.apply(request, page(rows, is_last=len(rows) < 100), now)
             else:
