@@ -51,7 +51,7 @@ def require_exactly_one(connection_id: str | None, connection_name: str | None) 
     if (connection_id is None) == (connection_name is None):
         raise_config_error(
             f"connection_id is {safe_repr(connection_id)} and connection_name {safe_repr(connection_name)}, expected "
-            "one of the two: the UUID of an Airbyte connection, or its name."
+            "exactly one of the two: the UUID of an Airbyte connection, or its name."
         )
 
 
@@ -169,7 +169,7 @@ def _rendered_text(value: object, name: str) -> str:
         return str(value)  # Jinja's native types convert a name such as 2024 to a number
     if not isinstance(value, str) or value.strip() in ("", "None"):
         raise_config_error(
-            f"{name} is {safe_repr(value)}: a template rendered to nothing, or to no text. Expected an id or a name, "
-            "as Airbyte shows it."
+            f"{name} is {safe_repr(value)}: a template rendered to an empty value, or to one that is no string. "
+            "Expected an id or a name as in Airbyte."
         )
     return value

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
-def connection_asset(host: str, connection_id: str, *stream: str, **more: Any) -> Asset:
+def connection_asset(host: str, connection_id: str, *stream: str, **asset_kwargs: Any) -> Asset:
     """Return the Airflow asset for an Airbyte connection, or for one of its streams.
 
     :param host: Address of the Airbyte instance, as in the Host field of the Airflow connection.
     :param connection_id: UUID of the Airbyte connection.
     :param stream: Namespace of the stream, if it has one, and its name. Omit both for the whole connection.
-    :param more: Other arguments of Airflow's ``Asset``, such as ``watchers`` and ``extra``. ``uri`` is set by this
-        function. Do not pass ``name``: Airflow would treat it as a different asset.
+    :param asset_kwargs: Other arguments of Airflow's ``Asset``, such as ``watchers`` and ``extra``. ``uri`` is set by
+        this function. Do not pass ``name``: Airflow would treat it as a different asset.
     :raises AirbyteConfigError: if ``host`` or ``connection_id`` is invalid.
     """
     from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - get_provider_info names this module
 
     uri = parse_host(host).asset_uri(parse_uuid(connection_id, "connection_id"), *stream)
-    return Asset(uri=uri, **more)
+    return Asset(uri=uri, **asset_kwargs)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
@@ -50,8 +50,8 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
         asset_uri = root.asset_uri(parse_uuid(connection_id, "its path"), *stream)
     except AirbyteConfigError as error:
         raise ValueError(
-            f"Asset {uri.geturl()!r} is none of Airbyte's, expected {ASSET_SCHEME}://<host>/<UUID of a connection> and "
-            f"a stream's namespace and name behind it if one is meant. {error}"
+            f"Asset {uri.geturl()!r} is not an Airbyte asset, expected {ASSET_SCHEME}://<host>/<UUID of a connection>, "
+            f"and for a stream its namespace and name after it. {error}"
         ) from None
     return urlsplit(asset_uri)
 

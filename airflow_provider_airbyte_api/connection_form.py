@@ -18,9 +18,9 @@ HIDDEN_FIELDS = ["schema"]
 RELABELING = {"host": "Airbyte URL", "login": "Client ID", "password": "Client secret"}
 PLACEHOLDERS = {
     "host": "https://api.airbyte.com/v1, or the address of your Airbyte",
-    "login": "of an application; empty if authentication is off",
-    "password": "of that application",
-    "port": "that of the URL: 443 for https",
+    "login": "client id of an Airbyte application; empty if authentication is switched off",
+    "password": "client secret of the application",
+    "port": "port of the URL: 443 for https",
 }
 
 AUTH_TYPES = ("client_credentials", "bearer", "basic", "none")
@@ -29,43 +29,43 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     "auth_type": {
         "label": "Authentication",
         "schema": {"type": ["string", "null"], "enum": list(AUTH_TYPES)},
-        "description": "How to be known to Airbyte. Left empty: bearer if there is a static token, client_credentials "
-        "if there is a client id, else none. basic: Client ID and secret are user and password of HTTP Basic.",
+        "description": "Authentication method. If empty: bearer if there is a static token, client_credentials if "
+        "there is a client id, otherwise none. basic: Client ID and secret are user and password of HTTP Basic.",
     },
     "api_token": {
         "label": "Static token",
         "schema": {"type": ["string", "null"], "format": "password"},
-        "description": "An access token, sent as it is. Airbyte's own live 15 minutes: prefer client id and secret.",
+        "description": "An access token, sent as it is. Airbyte's expire after 15 minutes: use client id and secret.",
     },
     "auth_url": {
         "label": "Token URL",
         "schema": {"type": ["string", "null"]},
-        "description": "What gives tokens, if not <Airbyte URL>/api/public/v1/applications/token.",
+        "description": "Token endpoint, if not <Airbyte URL>/api/public/v1/applications/token.",
     },
     "headers": {
-        "label": "More headers (JSON)",
+        "label": "Additional headers (JSON)",
         "schema": {"type": ["string", "null"]},
-        "description": 'Sent with each request, as {"X-Tenant": "data"}. Shown to who may see connections.',
+        "description": 'Sent with each request, for example {"X-Tenant": "data"}. Not hidden from users.',
     },
     "secret_headers": {
-        "label": "More headers, secret (JSON)",
+        "label": "Secret headers (JSON)",
         "schema": {"type": ["string", "null"], "format": "password"},
-        "description": 'The same, hidden: for gateways and identity proxies, as {"CF-Access-Client-Secret": "…"}.',
+        "description": 'The same, but masked. For gateways and identity proxies: {"CF-Access-Client-Secret": "…"}.',
     },
     "verify": {
         "label": "Verify TLS certificates",
         "schema": {"type": ["boolean", "null"], "default": True},
-        "description": "Off: anyone on the way can read along. Prefer a CA bundle.",
+        "description": "Disabling this allows interception; prefer a CA bundle.",
     },
     "ca_bundle": {
         "label": "CA bundle",
         "schema": {"type": ["string", "null"]},
-        "description": "Path of a PEM file or folder with the CAs to trust, on workers, triggerer and API server.",
+        "description": "Path of a PEM file or directory with the CAs to trust, on workers, triggerer and API server.",
     },
     "client_cert": {
         "label": "Client certificate",
         "schema": {"type": ["string", "null"]},
-        "description": "Path of a PEM file, for servers that ask for one.",
+        "description": "Path of a PEM file, for servers that require one.",
     },
     "client_key": {
         "label": "Client key",
@@ -75,26 +75,26 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     "proxy": {
         "label": "Proxy",
         "schema": {"type": ["string", "null"], "format": "password"},
-        "description": "http://user:password@host:port. Left empty: http_proxy, https_proxy and no_proxy count.",
+        "description": "http://user:password@host:port. If empty: http_proxy, https_proxy and no_proxy apply.",
     },
     "connect_timeout": {
-        "label": "Connect time-out (s)",
+        "label": "Connect timeout (s)",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
         "description": "Seconds. Default: 10.",
     },
     "read_timeout": {
-        "label": "Read time-out (s)",
+        "label": "Read timeout (s)",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
-        "description": "Seconds until a reply begins or goes on; starts and cancels have 150 s. Default: 30.",
+        "description": "Seconds without data of a response; starts and cancels have 150 s. Default: 30.",
     },
     "disk_cache": {
-        "label": "Share the token on disk",
+        "label": "Cache token on disk",
         "schema": {"type": ["boolean", "null"], "default": False},
-        "description": "All processes of a machine then ask for one token, kept encrypted in the user's cache folder.",
+        "description": "All processes of a machine then share one token, encrypted in the user's cache directory.",
     },
     "max_concurrent_requests": {
-        "label": "Requests in flight",
+        "label": "Max concurrent requests",
         "schema": {"type": ["integer", "null"], "minimum": 1},
-        "description": "How many a triggerer may have under way. Default: 4; self-managed servers have 5 threads.",
+        "description": "Maximum for a triggerer. Default: 4; self-managed servers have 5 threads.",
     },
 }

@@ -111,8 +111,8 @@ class AirbyteResponseError(AirbyteError):
         hint: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        said = " ".join(filter(None, (f"{method} {url} answered {status}: {detail}", hint or self.hint)))
-        super().__init__(said)
+        text = " ".join(filter(None, (f"{method} {url} returned {status}: {detail}", hint or self.hint)))
+        super().__init__(text)
         self.custom_hint = hint
         self.method = method
         self.url = url
@@ -146,7 +146,7 @@ class AirbyteUnexpectedResponseError(AirbyteResponseError):
     outcome_unknown = True
     from_airbyte = False
     hint = (
-        "This reply is not from Airbyte's public API. Check Airbyte URL (Host) in the Airflow connection: "
+        "This response does not come from Airbyte's public API. Check Airbyte URL (Host) in the Airflow connection: "
         "https://api.airbyte.com/v1 for Cloud, <URL of your Airbyte>/api/public/v1 for self-managed, 0.64 or newer."
     )
 
@@ -161,15 +161,15 @@ class AirbytePermissionError(AirbyteResponseError):
     """The user behind the application lacks the permission."""
 
     hint = (
-        "Airbyte says this both of things that do not exist and of things that the user who created the "
-        "application may not touch. Check the id, and that user's role in the workspace."
+        "Airbyte returns 403 both for missing resources and for resources that the user who created the application "
+        "cannot access. Check the id, and that user's role in the workspace."
     )
 
 
 class AirbyteNotFoundError(AirbyteResponseError):
     """The resource does not exist, or the application's user cannot see it."""
 
-    hint = "Check the id, and that it belongs to the Airbyte that the Airflow connection names."
+    hint = "Check the id, and that it belongs to the Airbyte of the Airflow connection."
 
 
 class AirbyteConflictError(AirbyteResponseError):
@@ -179,7 +179,7 @@ class AirbyteConflictError(AirbyteResponseError):
 class AirbyteAlreadyRunningError(AirbyteConflictError):
     """A job of this connection is already running."""
 
-    hint = "Wait for it to end, or cancel it."
+    hint = "Wait for it to finish, or cancel it."
 
 
 class AirbyteBadRequestError(AirbyteResponseError):

@@ -22,8 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker ``local_airbyte``."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(conn_id, **how): the id of the Airflow connection by which the fixture local_airbyte is known, and "
-        "what LocalAirbyte takes, such as job_seconds.",
+        f"{MARKER}(conn_id, **options): the id of the Airflow connection to the fixture local_airbyte, and the "
+        "parameters of LocalAirbyte, such as job_seconds.",
     )
 
 
@@ -36,11 +36,11 @@ def local_airbyte(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: PLC0415 - see above
 
     mark = request.node.get_closest_marker(MARKER)
-    how = {} if mark is None else dict(mark.kwargs)
-    conn_id = str(how.pop("conn_id", DEFAULT_CONN_ID))
+    options = {} if mark is None else dict(mark.kwargs)
+    conn_id = str(options.pop("conn_id", DEFAULT_CONN_ID))
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1,localhost")
-    with LocalAirbyte(**how) as airbyte:
+    with LocalAirbyte(**options) as airbyte:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", airbyte.airflow_connection)
         yield airbyte
 

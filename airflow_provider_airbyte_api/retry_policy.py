@@ -39,16 +39,16 @@ def airbyte_retry_policy() -> ExceptionRetryPolicy:
         from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule  # noqa: PLC0415 - 3.3 and newer
     except ImportError as error:
         raise exceptions.AirbyteConfigError(
-            "retry_policy needs Airflow 3.3 or newer. Leave it out on this one."
+            "retry_policy requires Airflow 3.3 or newer. Omit it on this version."
         ) from error
     return ExceptionRetryPolicy(
         rules=[
-            RetryRule(exception=list(NON_RETRYABLE), action=RetryAction.FAIL, reason="No retry heals this."),
+            RetryRule(exception=list(NON_RETRYABLE), action=RetryAction.FAIL, reason="A retry cannot fix this error."),
             RetryRule(
                 exception=exceptions.AirbyteRateLimitError,
                 action=RetryAction.RETRY,
                 retry_delay=RATE_LIMIT_DELAY,
-                reason="Airbyte is being asked too often.",
+                reason="Airbyte limits the rate of requests.",
             ),
         ]
     )

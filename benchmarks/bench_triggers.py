@@ -47,7 +47,7 @@ class TriggerStats:
         return max(self.delays, default=None)
 
 
-def measure(environment: Environment, count: int, patience: float = 180.0, *, burst: bool = False) -> TriggerStats:
+def measure(environment: Environment, count: int, timeout: float = 180.0, *, burst: bool = False) -> TriggerStats:
     """Let ``count`` triggers wait for as many jobs, which end within one poll interval of one another."""
     with LocalAirbyte() as airbyte:
         airbyte.latency = LATENCY
@@ -64,7 +64,7 @@ def measure(environment: Environment, count: int, patience: float = 180.0, *, bu
                 str(count),
                 f"--interval={INTERVAL}",
                 f"--intervals={INTERVALS}",
-                f"--patience={patience}",
+                f"--patience={timeout}",
                 *(["--burst"] if burst else []),
             ],
             stdout=subprocess.PIPE,
@@ -78,12 +78,12 @@ def measure(environment: Environment, count: int, patience: float = 180.0, *, bu
         for line in process.stdout or ():
             if not line.startswith("{"):
                 continue
-            said = json.loads(line)
-            if "phase" not in said:
-                report = said
+            printed = json.loads(line)
+            if "phase" not in printed:
+                report = printed
                 continue
-            phases[said["phase"]] = said["at"]
-            if said["phase"] == "ending":
+            phases[printed["phase"]] = printed["at"]
+            if printed["phase"] == "ending":
                 threading.Thread(target=_end_all, args=(airbyte, count, ended), daemon=True).start()
         if process.wait() or not report:
             raise RuntimeError(f"benchmarks/trigger_load.py failed in the environment of {environment.name}.")
@@ -108,8 +108,8 @@ def measure(environment: Environment, count: int, patience: float = 180.0, *, bu
 
 def _end_all(airbyte: LocalAirbyte, count: int, ended: dict[int, float]) -> None:
     """End all jobs, evenly spread over one poll interval."""
-    began = time.time()
+    started_at = time.time()
     for number in range(count):
-        time.sleep(max(began + INTERVAL * number / count - time.time(), 0))
+        time.sleep(max(started_at + INTERVAL * number / count - time.time(), 0))
         airbyte.finish_job(number + 1)
         ended[number + 1] = time.time()

@@ -68,8 +68,8 @@ def _run(
             f"benchmarks/worker_scenarios.py {' '.join(what)} failed for {environment.name}:\n{done.stderr[-2000:]}"
         )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    said: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return said
+    printed: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return printed
 
 
 def _kind(method: str, path: str) -> str:

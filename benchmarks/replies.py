@@ -58,12 +58,12 @@ def resident() -> float:
 def measure(name: str) -> str:
     """Return what parsing that reply takes, in this process."""
     body = REPLIES[name]().encode()
-    before, began = resident(), time.process_time()
+    before, started_at = resident(), time.process_time()
     try:
         value = parse_json(body)
     except TooManyItemsError:
         value = None
-    took, grown = time.process_time() - began, resident() - before
+    took, grown = time.process_time() - started_at, resident() - before
     outcome = "refused" if value is None else f"{grown:.0f} MB"
     return f"{name:45} {len(body) / 1e6:6.1f} MB {1000 * took:8,.0f} ms {outcome:>9}"
 

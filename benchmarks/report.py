@@ -50,7 +50,7 @@ def table(measured: Measured) -> str:
     ours, official = measured.bursts
     rows.append(
         (
-            f"{ours.count} that start in one turn of the loop: longest stall",
+            f"{ours.count} that start in one iteration of the loop: longest stall",
             *_cells(1000 * ours.longest_stall, 1000 * official.longest_stall, "ms"),
         )
     )
@@ -63,7 +63,7 @@ def table(measured: Measured) -> str:
     )
     ours_work, official_work, disk = (measured.works[name] for name in ("ours", "official", "disk"))
     rows += [
-        ("one sync, looked at 3 times: requests", *_cells(_total(ours_work), _total(official_work), "")),
+        ("one sync, polled 3 times: requests", *_cells(_total(ours_work), _total(official_work), "")),
         (f"{PROCESSES} processes that start together: tokens", *_cells(ours_work.tokens, official_work.tokens, "")),
         ("the same with `disk_cache`", *_cells(disk.tokens, None, "")),
         (f"{SOURCES:,} sources listed", *_cells(ours_work.list_seconds, official_work.list_seconds, "s")),
@@ -75,11 +75,11 @@ def table(measured: Measured) -> str:
 WAITING: list[tuple[str, Measure, str]] = [
     ("longest stall of the event loop", lambda crowd: 1000 * crowd.longest_stall, "ms"),
     ("requests in a poll interval", lambda crowd: crowd.requests_per_interval, ""),
-    ("most requests in flight", lambda crowd: crowd.peak_in_flight, ""),
+    ("peak concurrent requests", lambda crowd: crowd.peak_in_flight, ""),
     ("memory for each", lambda crowd: crowd.bytes_each / 1024, "KB"),
     ("CPU for 1,000 jobs and poll", lambda crowd: 1000 * crowd.cpu_per_1000_and_poll, "ms"),
     ("end of a job to its event, median", lambda crowd: crowd.median_delay, "s"),
-    ("end of a job to its event, longest", lambda crowd: crowd.longest_delay, "s"),
+    ("end of a job to its event, maximum", lambda crowd: crowd.longest_delay, "s"),
 ]
 
 

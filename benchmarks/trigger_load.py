@@ -78,7 +78,7 @@ async def wait(trigger: Any, events: dict[int, float]) -> None:
         return
 
 
-async def measure(provider: str, count: int, interval: float, intervals: int, patience: float, *, burst: bool) -> None:
+async def measure(provider: str, count: int, interval: float, intervals: int, timeout: float, *, burst: bool) -> None:
     make = {"ours": ours, "official": official}[provider]
     ticker, events = Ticker(), dict[int, float]()
     ticking = asyncio.create_task(ticker.tick())
@@ -103,14 +103,14 @@ async def measure(provider: str, count: int, interval: float, intervals: int, pa
     await asyncio.sleep(2 * interval)
     starting = ticker.take()
     emit(phase="steady", at=time.time())
-    cpu, began = time.process_time(), time.time()
+    cpu, started_at = time.process_time(), time.time()
     await asyncio.sleep(intervals * interval)
-    steady_cpu, steady_seconds, steady = time.process_time() - cpu, time.time() - began, ticker.take()
+    steady_cpu, steady_seconds, steady = time.process_time() - cpu, time.time() - started_at, ticker.take()
     after = memory()
     ticker.take()  # collecting garbage is this benchmark's own doing
     emit(phase="ending", at=time.time())
     with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(asyncio.gather(*waiting), patience)
+        await asyncio.wait_for(asyncio.gather(*waiting), timeout)
     ending = ticker.take()
     ticking.cancel()
     emit(
@@ -134,8 +134,6 @@ if __name__ == "__main__":
     parser.add_argument("--intervals", type=int, default=3)
     parser.add_argument("--patience", type=float, default=120.0)
     given = parser.parse_args()
-    asyncio.run(
-        measure(given.provider, given.count, given.interval, given.intervals, given.patience, burst=given.burst)
-    )
+    asyncio.run(measure(given.provider, given.count, given.interval, given.intervals, given.timeout, burst=given.burst))
     sys.stdout.flush()
     os._exit(0)  # what still waits is not waited for

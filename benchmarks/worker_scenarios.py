@@ -63,7 +63,7 @@ def start_processes(provider: str, count: int) -> None:
 
 def list_sources(provider: str) -> None:
     hook = hook_of(provider)(CONN_ID)
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     if provider == "ours":
         found = len(list(hook.list_sources()))
     else:
@@ -75,7 +75,7 @@ def list_sources(provider: str) -> None:
             reply = hook.airbyte_api.sources.list_sources(request=api.ListSourcesRequest(limit=100, offset=found))
             page = len(reply.sources_response.data)
             found += page
-    print(json.dumps({"found": found, "seconds": time.perf_counter() - began}))
+    print(json.dumps({"found": found, "seconds": time.perf_counter() - started_at}))
 
 
 def hook_of(provider: str) -> Any:

@@ -29,7 +29,7 @@ def main() -> int:
     echo("Airflow and Airbyte are stopped; nothing is left running.")
     if not succeeded:
         return 1
-    echo("Next: `make airflow` keeps both up, with Airflow's UI, for you to play with.")
+    echo("Next: `make airflow` keeps both up, with Airflow's UI, for you to try things.")
     return 0
 
 

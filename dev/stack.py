@@ -138,7 +138,7 @@ class AirflowStack:
             raise StackError(f"{name} does not stop: {alive}")
 
     def start_component(self, name: str) -> None:
-        """Start one part anew, in the place of one that was killed."""
+        """Start one component again after it was killed."""
         self._components.append(self._airflow(name))
 
     def _airflow(self, command: str) -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ from airflow_provider_airbyte_api.task_groups import sync_connections
 
 with DAG(dag_id="example_airbyte_mapped", schedule=None, catchup=False, tags=["airbyte"]) as dag:
     # List the connections when the DAG runs, then sync each of them.
-    nightly = sync_connections("nightly", tags="nightly", sync={"deferrable": True, "poll_interval": 5})
+    nightly = sync_connections("nightly", tags="nightly", sync_kwargs={"deferrable": True, "poll_interval": 5})
 
     # The same from operators, for connections with a matching name. To limit the load on Airbyte, use a pool that
     # counts deferred tasks.

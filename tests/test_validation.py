@@ -71,7 +71,7 @@ def test_the_output_of_another_task_is_no_boolean(dag: DAG) -> None:
 
 def test_a_group_refuses_a_boolean_that_is_none_while_the_dag_is_parsed(dag: DAG) -> None:
     with pytest.raises(exceptions.AirbyteConfigError, match=r"^deferrable is 'True', expected True or False"):
-        sync_connections(tags="nightly", sync={"deferrable": "True"})
+        sync_connections(tags="nightly", sync_kwargs={"deferrable": "True"})
     with pytest.raises(exceptions.AirbyteConfigError, match=r"^include_configuration is 'no', expected True or False"):
         sync_connections(include_configuration="no")
 
@@ -113,17 +113,17 @@ def listing(make: type[BaseOperator], **filters: Any) -> Callable[[], Any]:
     [
         (listing(AirbyteListSourcesOperator, workspace_ids=5), "workspace_ids is '5', expected a UUID"),
         (listing(AirbyteListSourcesOperator, workspace_ids=0), "workspace_ids is '0', expected a UUID"),
-        (listing(AirbyteListSourcesOperator, workspace_ids=5.5), "workspace_ids is 5.5, expected a text or a list"),
+        (listing(AirbyteListSourcesOperator, workspace_ids=5.5), "workspace_ids is 5.5, expected a string or a list"),
         (
             listing(AirbyteListSourcesOperator, workspace_ids={"id": 1}),
-            "workspace_ids is {'id': 1}, expected a text or",
+            "workspace_ids is {'id': 1}, expected a string or",
         ),
-        (listing(AirbyteListSourcesOperator, workspace_names=[None]), "workspace_names is None, expected a text"),
-        (listing(AirbyteListConnectionsOperator, tags=5.5), "tags is 5.5, expected a text or a list"),
+        (listing(AirbyteListSourcesOperator, workspace_names=[None]), "workspace_names is None, expected a non-empty"),
+        (listing(AirbyteListConnectionsOperator, tags=5.5), "tags is 5.5, expected a string or a list"),
         (listing(AirbyteListConnectionsOperator, source_id=[STRIPE]), r"source_id is \['.*, expected a UUID"),
         (listing(AirbyteListConnectionsOperator, destination_id="abc"), "destination_id is 'abc', expected a UUID"),
-        (listing(AirbyteListConnectionsOperator, name=["a"]), r"name is \['a'\], expected a text"),
-        (listing(AirbyteListConnectionsOperator, name_pattern=" "), "name_pattern is ' ', expected a text"),
+        (listing(AirbyteListConnectionsOperator, name=["a"]), r"name is \['a'\], expected a non-empty string"),
+        (listing(AirbyteListConnectionsOperator, name_pattern=" "), "name_pattern is ' ', expected a non-empty string"),
         (
             listing(AirbyteListConnectionsOperator, status="Active"),
             "status is 'Active', expected one of active, inactive",
@@ -132,21 +132,21 @@ def listing(make: type[BaseOperator], **filters: Any) -> Callable[[], Any]:
             listing(AirbyteListConnectionsOperator, status="activ"),
             "status is 'activ', expected one of active, inactive",
         ),
-        (listing(AirbyteListSourcesOperator, source_type=["x"]), r"source_type is \['x'\], expected a text"),
+        (listing(AirbyteListSourcesOperator, source_type=["x"]), r"source_type is \['x'\], expected a non-empty"),
         (listing(AirbyteListJobsOperator, status="succeded"), "status is 'succeded', expected one of pending, queued,"),
         (listing(AirbyteListJobsOperator, status={"a": 1}), "status is {'a': 1}, expected one of pending,"),
         (listing(AirbyteListJobsOperator, job_type="Sync"), "job_type is 'Sync', expected one of sync, reset, clear"),
         (listing(AirbyteListJobsOperator, job_type=5), "job_type is 5, expected one of sync"),
         (
             listing(AirbyteListJobsOperator, created_after=EARLIEST),
-            "created_after is .*, expected a moment in the years",
+            "created_after is .*, expected a time in the years",
         ),
         (
             listing(AirbyteListJobsOperator, updated_before="9999-12-31T23:59:59-14:00"),
             "updated_before is '9999-12-31T",
         ),
         (listing(AirbyteListJobsOperator, connection_id=HUGE), "connection_id is a value of type int, expected a UUID"),
-        (lambda: list(AirbyteHook().list_jobs(created_after=EARLIEST)), "created_after is .*, expected a moment in"),
+        (lambda: list(AirbyteHook().list_jobs(created_after=EARLIEST)), "created_after is .*, expected a time in"),
         (lambda: list(AirbyteHook().list_jobs(created_after="x")), "created_after is 'x', expected a datetime"),  # type: ignore[arg-type]
         (lambda: AirbyteHook().get_job(HUGE), "job_id is a value of type int, expected a whole number"),
         (lambda: AirbyteHook().get_job("9" * 5_000), "job_id is '99999.*…, expected a whole number"),  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ def test_a_list_that_is_too_long_to_map_over_may_be_split_into_groups(
     monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "1")
     with dag:
         for pattern in ("Stripe*", "Snowflake*"):
-            sync_connections(pattern.rstrip("*"), name_pattern=pattern, sync={"poll_interval": 0.02})
+            sync_connections(pattern.rstrip("*"), name_pattern=pattern, sync_kwargs={"poll_interval": 0.02})
     assert run(dag).succeeded
     assert len({job.connection_id for job in airbyte.jobs}) == 2
 

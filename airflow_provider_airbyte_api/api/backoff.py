@@ -27,7 +27,7 @@ MAX_MISTAKES = 5
 """Maximum number of consecutive attempts with an error that looks like a mistake in the Airflow connection."""
 
 
-ANSWERS_AGAIN = "Airbyte answers again."
+REACHABLE_AGAIN = "Airbyte is reachable again."
 """The message logged at the end of an outage."""
 
 
@@ -155,7 +155,7 @@ class Outage:
 
     def on_success(self) -> str | None:
         """End the outage, and return the message to log, or None."""
-        message = ANSWERS_AGAIN if self.failures and self.policy.rides_out else None
+        message = REACHABLE_AGAIN if self.failures and self.policy.rides_out else None
         self.failures, self.since, self._mistakes = 0, None, 0
         self.policy = replace(self.policy, is_known=True)
         return message

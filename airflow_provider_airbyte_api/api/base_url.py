@@ -22,7 +22,7 @@ _OLD_API_SERVER_PORT = 8006
 
 EXPECTED_ADDRESS = (
     f"Expected {CLOUD_API} for Airbyte Cloud, http://localhost:8000 for a local Airbyte, "
-    "or the address of your Airbyte's web page."
+    "or the address of your Airbyte's web app."
 )
 
 
@@ -90,7 +90,9 @@ def parse_host(address: str, port: int | None = None) -> AirbyteUrls:
         return AirbyteUrls(api_url=CLOUD_API, web_url=CLOUD_UI)
     port = parts.port or port
     if port is not None and not 0 < port < 65_536:  # noqa: PLR2004
-        raise AirbyteConfigError(f"Port is {port}, expected a number from 1 to 65535, or nothing. {EXPECTED_ADDRESS}")
+        raise AirbyteConfigError(
+            f"Port is {port}, expected a number from 1 to 65535, or an empty field. {EXPECTED_ADDRESS}"
+        )
     netloc = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{netloc}" + (f":{port}" if port else "")
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
@@ -103,8 +105,8 @@ def parse_host(address: str, port: int | None = None) -> AirbyteUrls:
 def _split(text: str) -> SplitResult:
     if "@" in text:
         raise AirbyteConfigError(
-            "Airbyte URL (Host) contains an '@', and so perhaps a password. Put the client id into Client ID (Login), "
-            "the client secret into Client secret (Password), and the bare address into Airbyte URL (Host). "
+            "Airbyte URL (Host) contains an '@', and so possibly a password. Enter the client id in Client ID (Login), "
+            "the client secret in Client secret (Password), and only the address in Airbyte URL (Host). "
             f"{EXPECTED_ADDRESS}"
         )
     if "://" not in text:
@@ -113,9 +115,11 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text)
         port_is_a_number = parts.port is None or parts.port > 0
     except ValueError:
-        raise AirbyteConfigError(f"Airbyte URL (Host) is {text!r}, which is no URL. {EXPECTED_ADDRESS}") from None
+        raise AirbyteConfigError(f"Airbyte URL (Host) is {text!r}, which is not a URL. {EXPECTED_ADDRESS}") from None
     if parts.scheme not in ("http", "https") or not _is_host(parts.hostname or "") or not port_is_a_number:
-        raise AirbyteConfigError(f"Airbyte URL (Host) is {text!r}, which is no http or https URL. {EXPECTED_ADDRESS}")
+        raise AirbyteConfigError(
+            f"Airbyte URL (Host) is {text!r}, which is not an http or https URL. {EXPECTED_ADDRESS}"
+        )
     return parts
 
 

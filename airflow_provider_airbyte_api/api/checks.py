@@ -33,7 +33,7 @@ def parse_bool(value: object, name: str) -> bool:
         raise_invalid(
             name,
             value,
-            "True or False. It is read while the DAG is parsed, so it can be neither text, nor a template, nor the "
+            "True or False. Airflow reads it while it parses the DAG, so it cannot be a string, a template or the "
             f"output of another task. Write {name}=True or {name}=False",
         )
     return value
@@ -67,7 +67,7 @@ def parse_text(value: object, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return safe_repr(value)
     if not isinstance(value, str) or not value.strip():
-        raise_invalid(name, value, "a text that is not empty")
+        raise_invalid(name, value, "a non-empty string")
     return value
 
 
@@ -78,7 +78,7 @@ def parse_texts(value: object, name: str) -> tuple[str, ...]:
     if isinstance(value, str | int):
         return (parse_text(value, name),)
     if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
-        raise_invalid(name, value, "a text or a list of texts")
+        raise_invalid(name, value, "a string or a list of strings")
     return tuple(parse_text(each, name) for each in value)
 
 
@@ -91,7 +91,7 @@ def parse_datetime(value: object, name: str) -> datetime:
         except ValueError:
             found = value
     if not isinstance(found, datetime):
-        raise_invalid(name, value, "a datetime, or text such as 2026-11-23T10:00:00+00:00")
+        raise_invalid(name, value, "a datetime, or a string such as 2026-11-23T10:00:00+00:00")
     if not FIRST_YEAR <= found.year <= LAST_YEAR:
-        raise_invalid(name, value, f"a moment in the years {FIRST_YEAR} to {LAST_YEAR}")
+        raise_invalid(name, value, f"a time in the years {FIRST_YEAR} to {LAST_YEAR}")
     return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)

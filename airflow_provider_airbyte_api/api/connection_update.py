@@ -48,9 +48,11 @@ def parse_update(status: object, schedule: object) -> ConnectionUpdate:
     :raises AirbyteConfigError: if both values are None, or if Airbyte's public API does not accept one of them.
     """
     if status is None and schedule is None:
-        raise AirbyteConfigError("status and schedule are None, expected at least one of them: there is nothing to do.")
+        raise AirbyteConfigError("status and schedule are None, expected a value for at least one of them.")
     if status not in (None, ConnectionStatus.ACTIVE, ConnectionStatus.INACTIVE):
-        raise AirbyteConfigError(f"status is {status!r}, expected active, inactive, or None to leave it as it is.")
+        raise AirbyteConfigError(
+            f"status is {status!r}, expected active, inactive, or None to keep the current status."
+        )
     return ConnectionUpdate(
         None if status is None else str(status), None if schedule is None else _parse_schedule(schedule)
     )
@@ -66,17 +68,17 @@ def update_connection(connection: Connection, change: ConnectionUpdate) -> Flow[
     ensure_modifiable(connection)
     body = change.to_payload(connection)
     if not body:
-        yield Log("Airbyte connection %r is like that already.", (connection.name,))
+        yield Log("Airbyte connection %r is already up to date.", (connection.name,))
         return connection
     try:
         parse = expecting(Connection.from_json, connection_id=connection.connection_id)
         changed = yield from request_model(endpoints.update_connection(connection.connection_id, body), parse)
     except AirbytePermissionError as error:
         raise error.with_hint(
-            "The user who created the application needs the role of an editor in the workspace to change a connection."
+            "To change a connection, the user who created the application needs the editor role in the workspace."
         ) from None
     yield Log(
-        "Airbyte connection %r is %s now, and its schedule %s.",
+        "Updated Airbyte connection %r: status %s, schedule %s.",
         (changed.name, changed.status, _current_schedule(changed)),
     )
     return changed
@@ -97,11 +99,11 @@ def _parse_schedule(value: object) -> str:
     if fields[-1:] == [UTC]:
         fields.pop()
     if len(fields) > QUARTZ_FIELDS[0] and fields[-1][:1].isalpha():
-        raise AirbyteConfigError(f"schedule is {value!r}: Airbyte's public API takes no zone but UTC.")
+        raise AirbyteConfigError(f"schedule is {value!r}: Airbyte's public API accepts only UTC as the time zone.")
     if len(fields) not in QUARTZ_FIELDS or (fields[3] == "?") == (fields[5] == "?"):
         raise AirbyteConfigError(
-            f"schedule is {value!r}, expected manual, or a cron expression of Quartz in UTC: second, minute, hour, day "
-            "of the month, month and day of the week, one of the two days being a question mark. Each day at five is "
-            "0 0 5 * * ?"
+            f"schedule is {value!r}, expected manual, or a Quartz cron expression in UTC: second, minute, hour, day of "
+            "the month, month and day of the week. One of the two days is a question mark: 0 0 5 * * ? is daily at "
+            "05:00."
         )
     return " ".join(fields)

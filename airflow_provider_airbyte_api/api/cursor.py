@@ -37,10 +37,10 @@ class Cursor:
 
     def advance_to(self, server_time: float) -> Cursor:
         """Return the cursor after events for all changes up to ``server_time``."""
-        told = {
+        emitted = {
             job_id: ended_at for job_id, ended_at in self.emitted.items() if ended_at >= server_time - CURSOR_OVERLAP
         }
-        return Cursor(max(self.position, server_time), told)
+        return Cursor(max(self.position, server_time), emitted)
 
     def dump(self) -> dict[str, Any]:
         """Return the cursor as a JSON object."""

@@ -58,34 +58,34 @@ MAX_WORKSPACES_SHOWN = 3
 class Problem(str, Enum):
     """The possible problems. The values are headings."""
 
-    INVALID_FIELD = "A field of the Airflow connection cannot be used"
-    UNKNOWN_HOST = "There is no host of that name"
-    REFUSED = "Nothing listens at that address"
-    TIMEOUT = "There is no answer in time"
+    INVALID_FIELD = "A field of the Airflow connection is invalid"
+    UNKNOWN_HOST = "The host name cannot be resolved"
+    REFUSED = "The connection was refused"
+    TIMEOUT = "The request timed out"
     TLS_VERIFICATION = "The TLS certificate is not trusted"
-    HTTPS_ON_HTTP_PORT = "That port speaks http, not https"
-    HTTP_ON_HTTPS_PORT = "That port speaks https, not http"
-    PROXY = "The proxy does not let requests through"
-    CONNECTION_RESET = "The connection is cut off"
-    WEB_PAGE = "That address is not Airbyte's API"
-    REDIRECT = "That address leads elsewhere"
+    HTTPS_ON_HTTP_PORT = "The port expects http, not https"
+    HTTP_ON_HTTPS_PORT = "The port expects https, not http"
+    PROXY = "The proxy cannot be used"
+    CONNECTION_RESET = "The connection was closed without a response"
+    WEB_PAGE = "The address is not that of Airbyte's API"
+    REDIRECT = "The server redirects to another address"
     INVALID_CREDENTIALS = "The client id or the client secret is wrong"
     AUTH_DISABLED = "This Airbyte has authentication switched off"
-    CREDENTIALS_MISSING = "This Airbyte wants credentials"
-    GATEWAY = "Something before Airbyte wants credentials of its own"
-    BLOCKED = "Something before Airbyte refuses the request"
-    TOKEN_REJECTED = "Airbyte refuses the token that it has just given"  # noqa: S105 - a heading
-    STATIC_TOKEN_REJECTED = "Airbyte refuses what the connection holds"  # noqa: S105 - a heading
-    NO_ACCESS = "The application's user may not look into this Airbyte"
-    NO_WORKSPACE = "The application's user sees no workspace"
-    RATE_LIMITED = "Airbyte is being asked too often"
-    SERVER = "Airbyte is in trouble"
-    OTHER = "Airbyte does not accept the request"
+    CREDENTIALS_MISSING = "This Airbyte requires credentials"
+    GATEWAY = "A server in front of Airbyte requires its own credentials"
+    BLOCKED = "A server in front of Airbyte rejects the request"
+    TOKEN_REJECTED = "Airbyte rejects the token that it just issued"  # noqa: S105 - a heading
+    STATIC_TOKEN_REJECTED = "Airbyte rejects the stored token or password"  # noqa: S105 - a heading
+    NO_ACCESS = "The application's user may not list workspaces or connections"
+    NO_WORKSPACE = "The application's user has no workspace"
+    RATE_LIMITED = "Airbyte receives too many requests"
+    SERVER = "Airbyte returns a server error"
+    OTHER = "Airbyte rejects the request"
 
 
 IDENTITY_PROXY = (
-    "The 401 is not Airbyte's: an identity proxy or a gateway has answered. Send what it expects in the extra "
-    "secret_headers (Google's IAP reads Proxy-Authorization)."
+    "The 401 does not come from Airbyte, but from an identity proxy or a gateway. Send the credentials that it "
+    "expects in the extra secret_headers (Google's IAP reads Proxy-Authorization)."
 )
 
 
@@ -109,7 +109,7 @@ def failure(diagnosis: Problem, *sentences: str) -> Diagnosis:
 
 def diagnose(root: AirbyteUrls, credentials: ClientCredentials | None, fixed: Token | None) -> Flow[Diagnosis]:
     """Return what prevents requests to this Airbyte, or a success message."""
-    began = yield from get_time()
+    started_at = yield from get_time()
     try:
         token = fixed if credentials is None else (yield from fetch_token(credentials, NO_RETRY))
     except AirbyteError as error:
@@ -121,7 +121,7 @@ def diagnose(root: AirbyteUrls, credentials: ClientCredentials | None, fixed: To
         refusal = to_error(request, outcome, had_token=token is not None, unauthorized_hint=if_refused)
         if _is_airbytes(refusal, AirbytePermissionError) and (yield from _may_list_connections(token)):
             instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
-            sees = "The application's user may not list workspaces, but may list connections: tasks can run."
+            sees = "The application's user may list connections, but not workspaces: tasks can run."
             return Diagnosis(f"Connected to {_instance_label(root, instance)} at {root.api_url}. {sees}")
         return (yield from _explain_list_failure(root, refusal, token))
     try:
@@ -134,7 +134,7 @@ def diagnose(root: AirbyteUrls, credentials: ClientCredentials | None, fixed: To
             f"{root.api_url} accepts the credentials. Give the user who created the application a role in a workspace.",
         )
     instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
-    return Diagnosis(" ".join(filter(None, _success_message(root, names, instance, token, began, outcome))))
+    return Diagnosis(" ".join(filter(None, _success_message(root, names, instance, token, started_at, outcome))))
 
 
 def _may_list_connections(token: Token | None) -> Flow[bool]:
@@ -160,7 +160,7 @@ def _success_message(
     names: list[str],
     instance: Mapping[str, Any],
     token: Token | None,
-    began: float,
+    started_at: float,
     reply: Response,
 ) -> list[str]:
     shown = ", ".join(names[:MAX_WORKSPACES_SHOWN]) + (" …" if len(names) > MAX_WORKSPACES_SHOWN else "")
@@ -170,16 +170,16 @@ def _success_message(
         f"The application's user sees {len(names)} {more}workspace{'s' if len(names) > 1 else ''}: {shown}.",
     ]
     if token is None:
-        sentences.append("Authentication is switched off there.")
+        sentences.append("Authentication is switched off.")
     elif token.unauthorized_hint:
-        sentences.append("What the connection holds is sent as it is: no token is asked for.")
+        sentences.append("The stored token or password is sent as it is; no token is requested.")
     else:
-        sentences.append(f"Tokens live {_format_duration(token.expires_at - began)}.")
-    ahead = 0.0 if reply.server_time is None else began - reply.server_time
+        sentences.append(f"Tokens are valid for {_format_duration(token.expires_at - started_at)}.")
+    ahead = 0.0 if reply.server_time is None else started_at - reply.server_time
     if abs(ahead) > CLOCK_SKEW_WARNING:
         way = "ahead of" if ahead > 0 else "behind"
         sentences.append(
-            f"This machine's clock is {_format_duration(abs(ahead))} {way} Airbyte's, which does no harm to tokens."
+            f"This machine's clock is {_format_duration(abs(ahead))} {way} Airbyte's; tokens are not affected."
         )
     return sentences
 
@@ -211,10 +211,10 @@ def _fetch_instance_config(ui: str, *, is_cloud: bool = False) -> Flow[Mapping[s
     if not isinstance(outcome, Response) or not outcome.ok:
         return {}
     try:
-        said = parse_response(request, outcome)
+        config = parse_response(request, outcome)
     except AirbyteUnexpectedResponseError:
         return {}
-    return said if isinstance(said, Mapping) else {}
+    return config if isinstance(config, Mapping) else {}
 
 
 def _is_switched_off(instance: Mapping[str, Any]) -> bool:
@@ -231,7 +231,7 @@ def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagn
     if _is_switched_off(instance):
         return failure(
             Problem.AUTH_DISABLED,
-            f"Empty {FIELD_ID} and {FIELD_SECRET} in the Airflow connection.",
+            f"Leave {FIELD_ID} and {FIELD_SECRET} empty in the Airflow connection.",
             _response_detail(error),
         )
     status = error.status if isinstance(error, AirbyteResponseError) else 0
@@ -244,8 +244,8 @@ def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagn
     if status == 500 and _is_airbytes(error, AirbyteServerError) and instance:  # noqa: PLR2004
         return failure(
             Problem.INVALID_CREDENTIALS,
-            "Airbyte answers, and its token endpoint fails with 500, as some versions do for a wrong client id or "
-            f"secret: copy both again from the application into {FIELD_ID} and {FIELD_SECRET}.",
+            "The token endpoint returned 500, as it does in some versions for a wrong client id or secret. Copy "
+            f"both again from the application into {FIELD_ID} and {FIELD_SECRET}.",
             _response_detail(error),
         )
     if common is not None:
@@ -253,8 +253,8 @@ def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagn
     return failure(
         Problem.WEB_PAGE,
         "The token endpoint did not return a valid Airbyte response. "
-        f"Check {_field_name(root, error)} in the Airflow connection, and that this Airbyte is 0.64 or newer; or "
-        "something before it refuses the request.",
+        f"Check {_field_name(root, error)} in the Airflow connection, that this Airbyte is 0.64 or newer, "
+        "and that no server in front of it rejects the request.",
         _response_detail(error),
     )
 
@@ -267,17 +267,17 @@ def _wrong_path(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
     path = root.web_url.removeprefix(root.origin)
     at_origin = yield from _fetch_instance_config(root.origin)
     hint = (
-        f"Airbyte is at {root.origin}, and not below {path}: write {root.origin} into {FIELD_URL}."
+        f"Airbyte is at {root.origin}, not below {path}. Set {FIELD_URL} to {root.origin}."
         if at_origin
-        else f"Check the path in {FIELD_URL}, which was taken for {root.api_url}. Airbyte answers 401 to a path that "
-        "it does not know, and 400 to a wrong client secret."
+        else f"Check the path in {FIELD_URL}, which resolves to {root.api_url}. Airbyte returns 401 for an unknown "
+        "path, and 400 for a wrong client secret."
     )
     return failure(Problem.WEB_PAGE, hint, _response_detail(error))
 
 
 def _wrong_secret(root: AirbyteUrls, error: AirbyteError) -> Diagnosis:
     own = f"{root.api_url}/applications/token"
-    other_url = "If they are right, check the path in the extra auth_url: Airbyte answers 401 to one it does not know."
+    other_url = "If they are right, check the path in the extra auth_url: Airbyte returns 401 for an unknown path."
     return failure(
         Problem.INVALID_CREDENTIALS,
         f"Copy both again from the application into {FIELD_ID} and {FIELD_SECRET} of the Airflow connection.",
@@ -296,7 +296,7 @@ def _explain_list_failure(root: AirbyteUrls, error: AirbyteError, token: Token |
         return _why_unauthenticated(error, token)
     if isinstance(error, AirbyteNotFoundError):
         return failure(
-            Problem.WEB_PAGE, f"Check {FIELD_URL}, which was taken for {root.api_url}.", _response_detail(error)
+            Problem.WEB_PAGE, f"Check {FIELD_URL}, which resolves to {root.api_url}.", _response_detail(error)
         )
     if isinstance(error, AirbytePermissionError):
         instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
@@ -305,7 +305,7 @@ def _explain_list_failure(root: AirbyteUrls, error: AirbyteError, token: Token |
             return failure(Problem.NO_ACCESS, hint, _response_detail(error))
         return failure(
             Problem.WEB_PAGE,
-            f"Some versions answer 403 to a path that is not there: check {FIELD_URL}.",
+            f"Some versions return 403 for an unknown path: check {FIELD_URL}.",
             _response_detail(error),
         )
     return failure(Problem.OTHER, str(error))
@@ -317,8 +317,8 @@ def _why_unauthenticated(error: AirbyteAuthenticationError, token: Token | None)
         return failure(Problem.CREDENTIALS_MISSING, hint, _response_detail(error))
     return failure(
         Problem.TOKEN_REJECTED,
-        "The clocks of its servers may differ, or a gateway before it checks tokens that it did not issue. Ask the "
-        "administrator of this Airbyte.",
+        "The clocks of its servers may differ, or a gateway in front of it may verify tokens of another issuer. Ask "
+        "the administrator of this Airbyte.",
         _response_detail(error),
     )
 
@@ -332,20 +332,20 @@ def _explain_transport_or_gateway(root: AirbyteUrls, error: AirbyteError) -> Dia
     if not isinstance(error, AirbyteResponseError):
         return failure(Problem.OTHER, str(error))
     if re.search(r"https (port|server)", error.detail, re.IGNORECASE):
-        return failure(Problem.HTTP_ON_HTTPS_PORT, f"Write https:// in {FIELD_URL}.", _response_detail(error))
+        return failure(Problem.HTTP_ON_HTTPS_PORT, f"Use https:// in {FIELD_URL}.", _response_detail(error))
     if isinstance(error, AirbyteUnexpectedResponseError):
         return _not_airbytes(root, error)
     if error.is_gateway_challenge:
         hint = (
-            "A proxy or an old installation asks for HTTP Basic: set the extra auth_type to basic, with user and "
-            f"password in {FIELD_ID} and {FIELD_SECRET}. Where Airbyte wants a token too, let the proxy read another "
+            "If it accepts HTTP Basic, set the extra auth_type to basic, with user and password in "
+            f"{FIELD_ID} and {FIELD_SECRET}. If Airbyte requires a token too, configure the proxy to read another "
             "header (secret_headers)."
         )
         return failure(Problem.GATEWAY, hint, _response_detail(error))
     if isinstance(error, AirbyteRateLimitError):
-        return failure(Problem.RATE_LIMITED, "Try again in a minute.", _response_detail(error))
+        return failure(Problem.RATE_LIMITED, "Retry in a minute.", _response_detail(error))
     if isinstance(error, AirbyteServerError):
-        return failure(Problem.SERVER, "Try again later, or look at its log.", _response_detail(error))
+        return failure(Problem.SERVER, "Retry later, or see Airbyte's server log.", _response_detail(error))
     return None
 
 
@@ -355,20 +355,20 @@ def _not_airbytes(root: AirbyteUrls, error: AirbyteResponseError) -> Diagnosis:
         return failure(Problem.GATEWAY, IDENTITY_PROXY, _response_detail(error))
     if error.status == 403:  # noqa: PLR2004
         hint = (
-            "The 403 is not Airbyte's: a firewall, an ingress or an identity proxy has answered. Let it admit this "
-            "machine, or send what it expects in the extra secret_headers."
+            "The 403 does not come from Airbyte, but from a firewall, an ingress or an identity proxy. Allow this "
+            "machine there, or send the credentials that it expects in the extra secret_headers."
         )
         return failure(Problem.BLOCKED, hint, _response_detail(error))
     if 300 <= error.status < 400:  # noqa: PLR2004
         hint = (
-            f"Write the address that it leads to into {FIELD_URL}. If that is a login page, an identity proxy stands "
-            "before Airbyte: send what it expects in the extra secret_headers."
+            f"Set {FIELD_URL} to the target of the redirect. If that is a login page, an identity proxy is in front "
+            "of Airbyte: send the credentials that it expects in the extra secret_headers."
         )
         return failure(Problem.REDIRECT, hint, _response_detail(error))
     return failure(
         Problem.WEB_PAGE,
-        f"Check {_field_name(root, error)}. {FIELD_URL} was taken for {root.api_url}; it has to be "
-        "https://api.airbyte.com/v1 for Cloud, or the address of a self-managed Airbyte's web page (0.64 or newer).",
+        f"Check {_field_name(root, error)}. {FIELD_URL} resolves to {root.api_url}. Expected "
+        "https://api.airbyte.com/v1 for Cloud, or the address of a self-managed Airbyte's web app (0.64 or newer).",
         _response_detail(error),
     )
 
@@ -378,42 +378,42 @@ def _unreachable(root: AirbyteUrls, error: AirbyteUnreachableError) -> Diagnosis
     diagnosis, hint = {
         TransportErrorKind.DNS: (
             Problem.UNKNOWN_HOST,
-            f"Check {field} in the Airflow connection, and the DNS of this machine.",
+            f"Check {field} in the Airflow connection, and DNS on this machine.",
         ),
         TransportErrorKind.REFUSED: (
             Problem.REFUSED,
-            f"Check {field} and its port, and that Airbyte runs. In a container, localhost is that container itself.",
+            f"Check {field}, its port, and that Airbyte is running. In a container, localhost is the container itself.",
         ),
         TransportErrorKind.TIMEOUT: (
             Problem.TIMEOUT,
-            f"Check {field} in the Airflow connection, and that firewalls let this machine through.",
+            f"Check {field} in the Airflow connection, and that firewalls allow this machine.",
         ),
         TransportErrorKind.TLS: (
             Problem.TLS_VERIFICATION,
-            f"If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in {FIELD_URL}.",
+            f"If a private CA signed it, set the extra ca_bundle to the CA's file. Check the host name in {FIELD_URL}.",
         ),
         TransportErrorKind.CERTIFICATE: (
             Problem.TLS_VERIFICATION,
-            f"If a CA of your own signed it, name its file in the extra ca_bundle. Check the name in {FIELD_URL}.",
+            f"If a private CA signed it, set the extra ca_bundle to the CA's file. Check the host name in {FIELD_URL}.",
         ),
         TransportErrorKind.PROXY: (
             Problem.PROXY,
-            "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment of this machine.",
+            "Check the extra proxy, or http_proxy, https_proxy and no_proxy in this machine's environment.",
         ),
         TransportErrorKind.TOO_LARGE: (
             Problem.WEB_PAGE,
-            f"Check {field} in the Airflow connection: Airbyte sends no such reply.",
+            f"Check {field} in the Airflow connection: Airbyte does not send such responses.",
         ),
         TransportErrorKind.OTHER: (
             Problem.CONNECTION_RESET,
-            f"Check {field} and its port, and whether it wants https or http, or a certificate of yours (client_cert).",
+            f"Check {field}, its port, http or https, and whether it requires a client certificate (client_cert).",
         ),
     }[TransportErrorKind(error.kind)]
     words = str(error).lower()
     if diagnosis is Problem.TLS_VERIFICATION and ("wrong version" in words or "record layer" in words):
         diagnosis = Problem.HTTPS_ON_HTTP_PORT
         hint = (
-            f"Write http:// in {FIELD_URL} (the secret then travels in the clear), or the port that speaks https: "
+            f"Use http:// in {FIELD_URL} (which sends the secret unencrypted), or the port that expects https: "
             f"{root.web_url}."
         )
     return failure(diagnosis, hint, _response_detail(error))
@@ -428,5 +428,5 @@ def _field_name(root: AirbyteUrls, error: AirbyteError) -> str:
 def _response_detail(error: AirbyteError) -> str:
     """Return the request, and the response in the server's own words."""
     if isinstance(error, AirbyteResponseError):
-        return f"({error.method} {error.url} answered {error.status}: {error.detail})"
+        return f"({error.method} {error.url} returned {error.status}: {error.detail})"
     return f"({str(error).split('. ', maxsplit=1)[0].rstrip('.')}.)"

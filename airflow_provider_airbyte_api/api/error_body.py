@@ -115,20 +115,21 @@ class ErrorBody:
         oauth = " ".join(str(fields[name]) for name in ("error", "error_description") if _is_text(fields.get(name)))
         error_id = fields.get("errorId")
         kind = fields.get("type")
-        for said in (
+        for text in (
             _get_path(fields, "data", "message"),
             _get_path(fields, "_embedded", "errors", 0, "message"),
             fields.get("message"),
             fields.get("detail"),
             fields.get("title"),
             oauth,
-            error_id and f"no reason, but an id for the server's log: errorId {error_id}",
+            error_id and f"no reason, but an id to search the server's log for: errorId {error_id}",
             isinstance(kind, str) and kind.startswith("error:") and kind.removeprefix("error:"),
-            kind == "about:blank" and "no reason. Airbyte 0.63 and older answer in this form; 0.64 or newer is needed",
+            kind == "about:blank"
+            and "no reason. Airbyte 0.63 and older respond in this form; 0.64 or newer is required",
         ):
-            if said:
+            if text:
                 facts = ", ".join(self._details())
-                return _with_period(self._masked_excerpt(str(said).rstrip(), MAX_SERVER_MESSAGE), facts)
+                return _with_period(self._masked_excerpt(str(text).rstrip(), MAX_SERVER_MESSAGE), facts)
         if self.title is not None:
             return "a web page" + (f" titled {self.title!r}." if self.title else ".")
         return _with_period(self._masked_excerpt(self.text, MAX_RAW_DETAIL)) if self.text else "an empty body."

@@ -119,7 +119,7 @@ def find_one_by_name(listing: Flow[None], name: str, resource_label: str, get_id
         ids = ", ".join(sorted(get_id(row) for row in found))
         raise AirbyteResourceLookupError(
             f"There are {len(found)} {resource_label}s named {name!r}: {ids}. "
-            "Use the id of one of them, or name its workspace."
+            "Use the id of one of them, or set its workspace."
         )
     raise AirbyteResourceLookupError(f"There is no {resource_label} named {name!r}. {_suggestions(rows, name, get_id)}")
 
@@ -127,9 +127,9 @@ def find_one_by_name(listing: Flow[None], name: str, resource_label: str, get_id
 def _suggestions(rows: Iterable[N], name: str, get_id: Callable[[Any], str]) -> str:
     rows = list(rows)
     if not rows:
-        return "There is none at all that the application's user may see."
+        return "The application's user has access to none."
     by_folded = {composed(row.name).casefold(): row for row in rows}
     near = get_close_matches(composed(name).casefold(), by_folded, n=MAX_SUGGESTIONS, cutoff=0.3)
     shown = [by_folded[each] for each in near] or sorted(rows, key=lambda row: row.name)[:MAX_SUGGESTIONS]
     names = ", ".join(f"{row.name!r} ({get_id(row)})" for row in shown)
-    return f"{'The nearest are' if near else f'There are {len(rows)}, such as'} {names}."
+    return f"{'Similar names:' if near else f'There are {len(rows)}, such as'} {names}."

@@ -350,14 +350,14 @@ def iter_pages(
                 break
             if rows_listed >= MAX_ROWS:
                 raise AirbyteError(
-                    f"{request.method} {request.path} lists more than {MAX_ROWS} rows, and no more are read. List less "
-                    "at once: one workspace or connection, one status, or a span of time."
+                    f"{request.method} {request.path} lists more than {MAX_ROWS} rows, which is the maximum. List "
+                    "fewer: of one workspace or connection, of one status, or of a period."
                 )
         if len(seen) >= rows_listed:
             return
     if not stable_order:
         yield Log(
-            "%s shows %d rows, but never more than %d different ones: some may be missing.",
+            "%s reports %d rows, but returned only %d different ones: some may be missing.",
             (request.path, rows_listed, len(seen)),
             logging.WARNING,
         )
@@ -392,8 +392,8 @@ def _parse_model(request: Request, reply: Response, value: Any, parse: Callable[
     try:
         return parse(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-        detail = f"JSON of another shape ({reason})."
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        detail = f"JSON of an unexpected shape ({reason})."
         raise unexpected_response(request, reply, detail) from None
 
 
@@ -401,8 +401,8 @@ def _is_retryable(request: Request, error: AirbyteError, retry: RetryPolicy) -> 
     if isinstance(error, AirbyteUnreachableError) and error.is_too_large:
         return False  # the next response would be as large
     # A page with 409 may stand in for Airbyte's own 409, after which a job may still start.
-    may_be_obeyed = error.outcome_unknown or getattr(error, "status", None) == 409  # noqa: PLR2004
-    return retry.may_help(error) and (request.idempotent or not may_be_obeyed)
+    may_be_processed = error.outcome_unknown or getattr(error, "status", None) == 409  # noqa: PLR2004
+    return retry.may_help(error) and (request.idempotent or not may_be_processed)
 
 
 def _explain_token_error(error: AirbyteResponseError) -> AirbyteResponseError:
@@ -410,21 +410,21 @@ def _explain_token_error(error: AirbyteResponseError) -> AirbyteResponseError:
     if error.status == 404:  # noqa: PLR2004
         return error.with_hint(
             "There is no token endpoint. If this Airbyte has authentication switched off, leave Client ID (Login) and "
-            "Client secret (Password) empty; else check Airbyte URL (Host) in the Airflow connection."
+            "Client secret (Password) empty; otherwise check Airbyte URL (Host) in the Airflow connection."
         )
     if not error.from_airbyte or error.custom_hint is not None:
         return error
     if error.status in (401, 403):
         return error.with_hint(
             "Check Client ID (Login) and Client secret (Password) in the Airflow connection, and the path in Airbyte "
-            "URL (Host): Airbyte answers this to a path that does not exist, too.",
+            "URL (Host): Airbyte returns the same for an unknown path.",
             error_class=AirbyteAuthenticationError,
         )
     if error.status in (400, 422):
         return error.with_hint(error_class=AirbyteAuthenticationError)
     if error.status == 500:  # noqa: PLR2004
         return error.with_hint(
-            "Some versions of Airbyte answer this to a wrong client id or secret: if Airbyte is well, check Client ID "
-            "(Login) and Client secret (Password) in the Airflow connection."
+            "Some versions of Airbyte return this for a wrong client id or secret: if Airbyte is healthy, check Client "
+            "ID (Login) and Client secret (Password) in the Airflow connection."
         )
     return error

@@ -51,9 +51,9 @@ class FreshnessCheck:
     def explain(self) -> str:
         """Return why the data is not fresh."""
         if self.latest_success is None:
-            return "It is not fresh yet: no sync has succeeded among the newest ones"
-        newest = f"job {self.latest_success.job_id}, which ended at {self.latest_success.last_updated_at}"
-        return f"It is not fresh yet: the newest sync that succeeded is {newest}"
+            return "Not fresh yet: none of the latest syncs succeeded"
+        newest = f"job {self.latest_success.job_id}, which completed at {self.latest_success.last_updated_at}"
+        return f"Not fresh yet: the latest successful sync is {newest}"
 
 
 def check_freshness(

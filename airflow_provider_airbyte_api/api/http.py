@@ -131,18 +131,18 @@ class TransportErrorKind(str, Enum):
 
 
 TRANSPORT_HINTS = {
-    TransportErrorKind.DNS: "There is no such name here: check Airbyte URL (Host) in the Airflow connection.",
+    TransportErrorKind.DNS: "The host name could not be resolved: check Airbyte URL (Host) in the Airflow connection.",
     TransportErrorKind.REFUSED: (
-        "Nothing listens there: check Airbyte URL (Host) and its port in the Airflow connection, and that Airbyte runs."
+        "Check Airbyte URL (Host) and its port in the Airflow connection, and that Airbyte is running."
     ),
     TransportErrorKind.TIMEOUT: "",
     TransportErrorKind.TLS: "",
     TransportErrorKind.CERTIFICATE: (
-        "If a CA of your own signed its certificate, name that CA's file in the extra ca_bundle."
+        "If a private CA signed its certificate, set the extra ca_bundle to the CA's file."
     ),
     TransportErrorKind.PROXY: "Check the extra proxy, or http_proxy, https_proxy and no_proxy in the environment.",
     TransportErrorKind.TOO_LARGE: (
-        "Airbyte sends no such reply: check Airbyte URL (Host) in the Airflow connection, and what is in between."
+        "Airbyte does not send such responses: check Airbyte URL (Host) in the Airflow connection, and any proxy."
     ),
     TransportErrorKind.OTHER: "",
 }
@@ -152,18 +152,18 @@ SIGN_IN = re.compile(r"\b(sign|log)[ -]?(in|on)\b|single sign", re.IGNORECASE)
 """Matches the title of a sign-in page."""
 
 SIGN_IN_HINT = (
-    "An identity proxy in front of Airbyte asks to sign in. Give it the credentials that it wants in the extra "
-    "secret_headers, or let this machine pass there without."
+    "An identity proxy in front of Airbyte requires a sign-in. Send the credentials that it expects in the extra "
+    "secret_headers, or allow this machine there without a sign-in."
 )
 
 REDIRECT_HINT = (
-    "Write the address that it leads to into Airbyte URL (Host). If that is a sign-in page, an identity proxy is in "
-    "front of Airbyte: give it the credentials that it wants in the extra secret_headers."
+    "Set Airbyte URL (Host) to the target of the redirect. If that is a sign-in page, an identity proxy is in front "
+    "of Airbyte: send the credentials that it expects in the extra secret_headers."
 )
 
 OAUTH_HINT = (
-    "The token URL is an OAuth 2 endpoint that expects a form, as Keycloak's is, and not Airbyte's own, which expects "
-    "JSON. Remove the extra auth_url; for Airbyte Cloud, write https://api.airbyte.com/v1 into Airbyte URL (Host)."
+    "The token URL is an OAuth 2 endpoint that expects a form, such as Keycloak's. Airbyte's own expects JSON. "
+    "Remove the extra auth_url; for Airbyte Cloud, set Airbyte URL (Host) to https://api.airbyte.com/v1."
 )
 
 
@@ -191,7 +191,7 @@ def parse_response(request: Request, response: Response) -> Any:
     try:
         return response.json()
     except TooManyItemsError:
-        reason = f"the reply has more than {MAX_ITEMS:,} JSON items"
+        reason = f"the response has more than {MAX_ITEMS:,} JSON items"
         too_large = TransportFailure(response.url, reason, request_sent=True, kind=TransportErrorKind.TOO_LARGE)
         raise to_error(request, too_large) from None
     except ValueError:
@@ -201,7 +201,7 @@ def parse_response(request: Request, response: Response) -> Any:
         if request.anonymous and request.method == "POST" and body.title is None:
             # Some token endpoints answer with a form or a bare token. It was not part of the request, so masking does
             # not cover it.
-            message = f"text that is no JSON ({len(response.body)} bytes)."
+            message = f"text that is not JSON ({len(response.body)} bytes)."
         raise unexpected_response(request, response, message, hint) from None
 
 
@@ -228,9 +228,9 @@ def to_error(
     """
     if isinstance(outcome, TransportFailure):
         reason = safe_text(mask(outcome.reason, outcome.secrets))
-        said = f"{request.method} {outcome.url}: {reason}. {TRANSPORT_HINTS[outcome.kind]}"
+        message = f"{request.method} {outcome.url}: {reason}. {TRANSPORT_HINTS[outcome.kind]}"
         return AirbyteUnreachableError(
-            said.strip(),
+            message.strip(),
             url=outcome.url,
             outcome_unknown=outcome.request_sent,
             kind=outcome.kind.value,
@@ -239,7 +239,7 @@ def to_error(
     detail = _message(outcome, body)
     if outcome.status == 407:  # noqa: PLR2004
         return AirbyteUnreachableError(
-            f"{request.method} {outcome.url}: the proxy answered 407: {detail} "
+            f"{request.method} {outcome.url}: the proxy returned 407: {detail} "
             f"{TRANSPORT_HINTS[TransportErrorKind.PROXY]}",
             outcome_unknown=False,
             kind=TransportErrorKind.PROXY.value,
@@ -259,12 +259,12 @@ def to_error(
         hint = unauthorized_hint
     elif wants_http_auth:
         hint = (
-            f"Something before Airbyte asks for HTTP authentication of its own: WWW-Authenticate {challenge!r}. "
-            "If that is all it takes, set the extra auth_type to basic."
+            f"A server in front of Airbyte requires HTTP authentication (WWW-Authenticate: {challenge!r}). "
+            "If it accepts HTTP Basic, set the extra auth_type to basic."
         )
     elif kind is AirbyteAuthenticationError and not had_token and not request.anonymous:
         hint = (
-            "No credentials were sent, for the Airflow connection has none. "
+            "No credentials were sent: the Airflow connection has none. "
             "Set its Client ID (Login) and Client secret (Password)."
         )
     elif kind is AirbyteUnexpectedResponseError:
@@ -318,19 +318,21 @@ def _about_gateway(request: Request, response: Response, body: ErrorBody) -> str
         return SIGN_IN_HINT
     if response.status in (404, 405):
         return None
-    said = f"{body.source} refused the {request.method}, not Airbyte."
+    rejection = f"{body.source} rejected the {request.method}."
     if response.status == 401:  # noqa: PLR2004
         return (
-            f"{said} Give it the credentials that it wants in the extra secret_headers (an identity proxy reads "
-            "Proxy-Authorization, as Authorization holds Airbyte's token). If nothing is in between, check Client ID "
-            "(Login) and Client secret (Password)."
+            f"{rejection} Send the credentials that it expects in the extra secret_headers (an identity proxy reads "
+            "Proxy-Authorization, since Authorization contains Airbyte's token). If there is no such server, check "
+            "Client ID (Login) and Client secret (Password)."
         )
     if response.status == 403:  # noqa: PLR2004
         return (
-            f"{said} This says nothing about ids or roles in Airbyte. Allow this machine and its {request.method} "
-            "requests there, or give it what it wants to see in the extra secret_headers."
+            f"{rejection} Ids and roles in Airbyte are not the cause. Allow this machine and its "
+            f"{request.method} requests there, or send the credentials that it expects in the extra secret_headers."
         )
-    return f"{said} Check what is between Airflow and Airbyte, and Airbyte URL (Host) in the Airflow connection."
+    return (
+        f"{rejection} Check the proxies between Airflow and Airbyte, and Airbyte URL (Host) in the Airflow connection."
+    )
 
 
 def _already_running(body: ErrorBody) -> bool:

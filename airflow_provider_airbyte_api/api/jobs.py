@@ -26,10 +26,10 @@ from airflow_provider_airbyte_api.exceptions import (
     is_recoverable_while_waiting,
 )
 
-CANCEL_PATIENCE = 120.0
+CANCEL_TIMEOUT = 120.0
 """Timeout in seconds for a cancelled job to stop, and for the attempts to cancel it."""
 
-CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_PATIENCE, wait_initial=2.0, wait_max=15.0, is_known=True)
+CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_TIMEOUT, wait_initial=2.0, wait_max=15.0, is_known=True)
 """The policy for cancelling a job: see :func:`cancel_and_wait`."""
 
 
@@ -57,8 +57,8 @@ def get_job(
         return (yield from request_model(endpoints.get_job(job_id), expecting(Job.from_json, job_id=job_id), retry))
     except (AirbytePermissionError, AirbyteNotFoundError, AirbyteConflictError) as error:
         not_found = error.with_hint(
-            f"There is no job {job_id}, or the user who created the application may not see it. Check job_id, and "
-            "that it belongs to the Airbyte that the Airflow connection names.",
+            f"Job {job_id} does not exist, or the user who created the application has no access to it. Check job_id, "
+            "and that the job belongs to the Airbyte of the Airflow connection.",
             error_class=AirbyteNotFoundError,
         )
         raise (no_longer_visible(job_id, not_found) if is_seen else not_found) from None
@@ -127,7 +127,7 @@ def _request_cancel(job_id: int, read_timeout: float) -> Flow[Job]:
         job = yield from get_job(job_id, NO_RETRY, is_seen=True)
         if not job.is_terminal:
             raise
-    yield Log("Asked Airbyte to cancel job %d; its status is %s.", (job_id, job.status))
+    yield Log("Requested Airbyte to cancel job %d (status: %s).", (job_id, job.status))
     return job
 
 

@@ -281,7 +281,7 @@ def parse_uuid(value: object, name: str) -> str:
     except ValueError:
         raise AirbyteConfigError(
             f"{name} is {safe_repr(value)}, expected a UUID such as 9924bcd0-99be-453d-ba47-c2c9766f7da5. "
-            f"You find it in the address of its page in Airbyte's web app."
+            f"It is part of the URL of its page in Airbyte's web app."
         ) from None
 
 
@@ -314,7 +314,7 @@ def _text_in(value: object, name: str) -> bool:
 def _required(value: JsonObject, name: str) -> str:
     found = _field(value, name)
     if not isinstance(found, str) or not found:
-        raise ValueError(f"{name} is {safe_repr(found)}, expected a text")
+        raise ValueError(f"{name} is {safe_repr(found)}, expected a string")
     return safe_text(found, MAX_WORD)
 
 

@@ -66,17 +66,16 @@ def raise_unless_succeeded(job: Job, context: JobContext = JobContext()) -> None
         return
     if job.status == JobStatus.FAILED:
         raise AirbyteJobFailedError(
-            f"{summarize(job, context)}. Airbyte's API does not report why; the job's log does.{_url(context)}",
+            f"{summarize(job, context)}. The API does not report the reason; see the job log.{_url(context)}",
             job_id=job.job_id,
         )
     if job.status == JobStatus.CANCELLED:
         raise AirbyteJobCancelledError(
-            f"{summarize(job, context)}. A user cancelled it, or a clear of the connection did, or it waited too long "
-            "for "
-            f"capacity: see its timeline.{_url(context)}",
+            f"{summarize(job, context)}. A user or a clear of the connection cancelled it, or it waited too long "
+            f"for capacity; see its timeline.{_url(context)}",
             job_id=job.job_id,
         )
-    raise AirbyteJobError(f"{summarize(job, context)}. It has not ended.{_url(context)}", job_id=job.job_id)
+    raise AirbyteJobError(f"{summarize(job, context)}.{_url(context)}", job_id=job.job_id)
 
 
 def has_no_statistics(job: Job) -> bool:
@@ -107,9 +106,8 @@ def require_rows(job: Job, min_rows: int | None, context: JobContext = JobContex
     moved = "an unknown number of" if job.rows_synced is None else f"{job.rows_synced:,}"
     raise AirbyteJobError(
         f"Too few rows: job {job.job_id} of {_connection(job, context)} moved {moved} rows, min_rows is {min_rows:,}. "
-        "The "
-        "sync itself succeeded in Airbyte. A retry starts a new sync. Look at the source and at the job's log, or "
-        f"lower min_rows.{_url(context)}",
+        "The sync itself succeeded in Airbyte. Check the source and the job log, or lower min_rows. A retry starts a "
+        f"new sync.{_url(context)}",
         job_id=job.job_id,
     )
 
@@ -133,7 +131,7 @@ def _connection(job: Job, context: JobContext) -> str:
 
 
 def _status_phrase(job: Job) -> str:
-    return job.status if job.status in TERMINAL_STATUSES else f"is {job.status}"
+    return job.status if job.status in TERMINAL_STATUSES else f"has not finished (status: {job.status})"
 
 
 def _url(context: JobContext) -> str:

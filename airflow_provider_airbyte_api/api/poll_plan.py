@@ -48,7 +48,7 @@ CURSOR_OVERLAP = 60.0
 SWEEP_INTERVALS = 10
 """Number of poll intervals between two slow sweeps, and until the next list after Airbyte has rejected one."""
 
-SWEEP_PAUSE = 2
+SWEEP_DELAY = 2
 """Number of poll intervals between two pages of a slow sweep."""
 
 MAX_SWEEPS = 2
@@ -256,7 +256,7 @@ class PollPlan:
         updates = [update for job in found.rows if (update := self._show(job, request.at, listed=True))]
         owner.listing.read(found)
         if isinstance(owner, _Sweep):
-            owner.not_before = now + owner.pause
+            owner.not_before = now + owner.delay
         elif owner.listing.is_complete:
             return chain(updates, self._end_updates(owner, now))
         return updates
@@ -269,7 +269,7 @@ class PollPlan:
         if isinstance(owner, _Sweep):
             # The polls that follow meet the same error and report it.
             owner.stop()
-            owner.not_before = now + owner.pause
+            owner.not_before = now + owner.delay
         elif owner is not None:
             self._round = None
             if isinstance(error, AirbyteAuthenticationError):
@@ -437,7 +437,7 @@ class PollPlan:
             self._swept_at = current.started_at
         if self._sweep is None and current.started_at >= self._swept_at + SWEEP_INTERVALS * self._interval:
             covered = [tracked for tracked in self._jobs.values() if tracked.is_listed]
-            self._sweep = _Sweep(covered, self._max_pages, SWEEP_PAUSE * self._interval, now)
+            self._sweep = _Sweep(covered, self._max_pages, SWEEP_DELAY * self._interval, now)
 
     # -- the slow sweep ----------------------------------------------------------------------------------------
 
@@ -450,7 +450,7 @@ class PollPlan:
             return sweep.requests(now)
         if sweep.missing:
             self._poll_by_id(sweep.missing.pop())
-            sweep.not_before = now + sweep.pause / LIST_THRESHOLD
+            sweep.not_before = now + sweep.delay / LIST_THRESHOLD
         else:
             self._sweep, self._swept_at = None, now
         return ()
@@ -605,21 +605,21 @@ class _Sweep:
 
     After that, or after as many pages as there are jobs, polling the rest of them by ID is as cheap.
 
-    :param pause: seconds after each page of a slow sweep, which starts at ``not_before``. 0 stands for a fast one.
+    :param delay: seconds after each page of a slow sweep, which starts at ``not_before``. 0 stands for a fast one.
     """
 
     def __init__(
-        self, targets: list[TrackedJob], max_pages: int, pause: float = 0.0, not_before: float = -math.inf
+        self, targets: list[TrackedJob], max_pages: int, delay: float = 0.0, not_before: float = -math.inf
     ) -> None:
         shown = (tracked.job.status for tracked in targets if tracked.job is not None and not tracked.job.is_terminal)
         self._statuses = deque(dict.fromkeys((*SWEPT_STATUSES, *shown)))
         self.missing = {tracked.job_id for tracked in targets}
-        self.pause = pause
+        self.delay = delay
         self.not_before = not_before
         self.listing = self._next_listing(min(len(targets), max_pages))
 
     def _next_listing(self, max_pages: int) -> _Listing:
-        max_in_flight = 1 if self.pause else MAX_PAGES_IN_FLIGHT
+        max_in_flight = 1 if self.delay else MAX_PAGES_IN_FLIGHT
         return _Listing(partial(Sweep, self._statuses.popleft()), max_pages, max_in_flight)
 
     @property

@@ -118,7 +118,7 @@ def list_streams(
     reply = yield from send_with_retry(request, retry)
     rows = parse_response(request, reply)
     if not isinstance(rows, list):
-        raise unexpected_response(request, reply, "JSON that is no list.")
+        raise unexpected_response(request, reply, "JSON that is not a list.")
     return rows
 
 
@@ -132,7 +132,7 @@ def get_workspace(workspace_id: str) -> Flow[Workspace]:
         )
     except (AirbytePermissionError, AirbyteNotFoundError) as error:
         raise error.with_hint(
-            f"There is no workspace {workspace_id}, or the user who created the application may not see it.",
+            f"Workspace {workspace_id} does not exist, or the user who created the application has no access to it.",
             error_class=AirbyteNotFoundError,
         ) from None
 
@@ -184,8 +184,8 @@ def resolve_connection(
     connection = yield from get_connection(connection_id, retry)
     if workspace_ids and connection.workspace_id not in workspace_ids:
         raise AirbyteResourceLookupError(
-            f"Airbyte connection {connection.name!r} ({connection_id}) is in workspace {connection.workspace_id}, and "
-            f"not in {workspace_name or workspace_id}. Correct one of the two, or leave the workspace out."
+            f"Airbyte connection {connection.name!r} ({connection_id}) is in workspace {connection.workspace_id}, not "
+            f"in {workspace_name or workspace_id}. Correct one of the two, or omit the workspace."
         )
     return connection
 

@@ -137,8 +137,8 @@ def blocker_error(options: RunOptions, error: AirbyteError) -> AirbyteError:
     if not isinstance(error, AirbyteJobTimeoutError):
         return error
     return AirbyteJobTimeoutError(
-        f"{error} It has to end before this task starts a {options.job_type}, so nothing was started. Raise timeout, "
-        f"which is {options.timeout}, or look at that job in Airbyte.",
+        f"{error} It has to finish before this task starts a {options.job_type}, so no job was started. Raise timeout, "
+        f"which is {options.timeout}, or check that job in Airbyte.",
         job_id=error.job_id,
     )
 
@@ -185,7 +185,9 @@ class _Run:
             found = yield from self._find_recorded_job(record)
         if found is None or (found.job.is_terminal and not self._is_well(found.job)):
             return None
-        yield Log("Following job %d of an earlier try of this task; it is %s.", (found.job.job_id, found.job.status))
+        yield Log(
+            "Resuming job %d of an earlier attempt of this task (status: %s).", (found.job.job_id, found.job.status)
+        )
         return found
 
     def _is_well(self, job: Job) -> bool:
@@ -220,14 +222,16 @@ class _Run:
     def _find_lost_job(self, record: JobRecord) -> Flow[Job | None]:
         """Return the job of a start during which the attempt died."""
         # Airbyte rejects a second sync while the first one is starting, but a second clear cancels the first one.
-        patience = endpoints.START_CANCEL_TIMEOUT + start_job.LOST_START_TIMEOUT if self.job_request.is_clear else 0.0
+        search_timeout = (
+            endpoints.START_CANCEL_TIMEOUT + start_job.LOST_START_TIMEOUT if self.job_request.is_clear else 0.0
+        )
         # The job may have started only after an outage.
-        latest = record.started_at + self.options.unreachable_timeout + start_job.LONGEST_START
+        latest = record.started_at + self.options.unreachable_timeout + start_job.MAX_START_DURATION
         job = yield from start_job.wait_for_lost_job(
             record.connection_id,
             record.previous_job_id,
             self.job_request,
-            record.started_at + patience,
+            record.started_at + search_timeout,
             self.options.unreachable_timeout,
             latest,
         )
@@ -240,14 +244,14 @@ class _Run:
         try:
             return (yield from get_job(job_id, self.retry, is_seen=True))
         except AirbyteNotFoundError as error:
-            yield Log("%s Starting a new one.", (error,), logging.WARNING)
+            yield Log("%s Starting a new job.", (error,), logging.WARNING)
             return None
 
     def _cancel_superseded_job(self, job: Job, record: JobRecord) -> Flow[None]:
         """Cancel the job from before the task was cleared. It would block the new job or be mistaken for it."""
         if job.is_terminal or not record.owned:
             return
-        yield Log("The task was cleared: cancelling job %d of before, for a new one.", (job.job_id,))
+        yield Log("Cancelling job %d of before the clear, to start a new one.", (job.job_id,))
         stopped = yield from cancel_and_wait(job.job_id)
         if not stopped.is_terminal:
             raise AirbyteConnectionBusyError(
@@ -286,13 +290,13 @@ class _Run:
         if connection.schedule_type == "manual" or self.has_waited or policy == "ignore":
             return
         what = (
-            f"Airbyte connection {connection.name!r} ({connection.connection_id}) has a schedule of its own in Airbyte "
-            f"({connection.schedule_type}), so it is synced more often than this DAG says. Set it to manual in Airbyte "
-            "or with an AirbyteUpdateConnectionOperator"
+            f"Airbyte connection {connection.name!r} ({connection.connection_id}) is also scheduled in Airbyte "
+            f"({connection.schedule_type}), so it may sync outside this DAG. Set its schedule to manual in Airbyte or "
+            "with an AirbyteUpdateConnectionOperator"
         )
         if policy == "fail":
-            raise AirbyteConfigError(f"{what}; or let on_airbyte_schedule be warn or ignore.")
-        yield Log("%s; or let on_airbyte_schedule be ignore.", (what,), logging.WARNING)
+            raise AirbyteConfigError(f"{what}, or set on_airbyte_schedule to warn or ignore.")
+        yield Log("%s, or set on_airbyte_schedule to ignore.", (what,), logging.WARNING)
 
     def _wait_for_blocker(self, job: Job) -> Flow[Defer | None]:
         now = yield from get_time()
@@ -360,7 +364,7 @@ def _with_statistics(job: Job) -> Flow[Job]:
     try:
         found = yield from get_job(job.job_id, is_seen=True)
     except AirbyteError as error:
-        yield Log("Job %d: rows and bytes are unknown. %s", (job.job_id, error), logging.WARNING)
+        yield Log("Could not get rows and bytes of job %d. %s", (job.job_id, error), logging.WARNING)
         return job
     # A lagging replica may still show the job as running, although a poll has seen it finished.
     return found if found.status == job.status else job
@@ -372,12 +376,12 @@ def _handle_timeout(options: RunOptions, error: AirbyteJobTimeoutError, *, owned
     try:
         job = yield from cancel_and_wait(error.job_id) if owned else get_job(error.job_id, is_seen=True)
     except AirbyteError as trouble:
-        outcome = f"It could not be cancelled, so cancel it in Airbyte if it still runs. {trouble}"
+        outcome = f"The job could not be cancelled; cancel it in Airbyte if it is still running. {trouble}"
     else:
         if job.status == JobStatus.SUCCEEDED:
-            yield Log("%s But by now it has succeeded.", (error,), logging.WARNING)
+            yield Log("%s The job has succeeded in the meantime.", (error,), logging.WARNING)
             return job
-        outcome = "It was cancelled." if job.status == JobStatus.CANCELLED else f"It is {job.status} now."
+        outcome = "The job was cancelled." if job.status == JobStatus.CANCELLED else f"The job is now {job.status}."
     if not owned:
-        outcome = "It was started elsewhere, and so it is left running."
-    raise AirbyteJobTimeoutError(f"{error} {outcome} The limits: {limits}.", job_id=error.job_id) from None
+        outcome = "This task did not start the job, so it was left running."
+    raise AirbyteJobTimeoutError(f"{error} {outcome} Limits: {limits}.", job_id=error.job_id) from None

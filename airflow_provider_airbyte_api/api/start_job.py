@@ -48,7 +48,7 @@ LOST_START_POLL_INTERVAL = 10.0
 MAX_START_ATTEMPTS = 3
 """Maximum number of starts with an unknown outcome. Each one is followed by a search that found no job."""
 
-LONGEST_START = MAX_START_ATTEMPTS * (endpoints.START_CANCEL_TIMEOUT + LOST_START_TIMEOUT)
+MAX_START_DURATION = MAX_START_ATTEMPTS * (endpoints.START_CANCEL_TIMEOUT + LOST_START_TIMEOUT)
 """Seconds from the first request until the last job that it may start is created, unless Airbyte is unreachable
 meanwhile.
 """
@@ -70,26 +70,24 @@ RECENT_JOBS_LIMIT = 10
 
 
 INACTIVE_HINTS: dict[str, str] = {
-    ConnectionStatus.INACTIVE: (
-        "Somebody switched it off, or Airbyte did after repeated failures: switch it on in Airbyte."
-    ),
-    ConnectionStatus.LOCKED: "Airbyte locked it, for example because of a payment: see its page in Airbyte.",
-    ConnectionStatus.DEPRECATED: "It was deleted in Airbyte: take this task away, or give it another connection_id.",
+    ConnectionStatus.INACTIVE: "A user disabled it, or Airbyte did after repeated failures. Enable it in Airbyte.",
+    ConnectionStatus.LOCKED: "Airbyte locked it, for example because of a payment; see its page in Airbyte.",
+    ConnectionStatus.DEPRECATED: "It was deleted in Airbyte. Remove this task, or change its connection_id.",
 }
 """Hint for an Airbyte connection of this status."""
 
 CLEAR_FORBIDDEN_HINT = (
-    "Airbyte says this of things that do not exist, too. Check connection_id, and the role in the workspace of the "
-    "user who created the application: a clear needs an editor's, a reset (job_type) a runner's."
+    "Airbyte returns 403 also for missing resources. Check connection_id, and the workspace role of the user who "
+    "created the application: a clear requires editor, a reset (job_type) runner."
 )
 
 HIDES_ITS_REASON = ("could not fulfill request", "state conflict")
 """Airbyte's messages for a conflict without a reason: the default message, or the title alone."""
 
 MAY_ONLY_READ = (
-    "The connection can be read, so its id is right, but this application may not start its jobs. Give the user who "
-    "created it the role of a runner or more in the workspace. On a self-managed Airbyte with a single application, "
-    "update Airbyte: in some versions (2.1.0) its token may only read."
+    "This application can read the connection, so its id is right, but may not start its jobs. Give the user who "
+    "created the application at least the runner role in the workspace. On a self-managed Airbyte with a single "
+    "application, update Airbyte: in some versions (2.1.0) its token is read-only."
 )
 
 CLEAR_JOB_TYPES = (JobType.CLEAR, JobType.RESET)
@@ -157,7 +155,7 @@ def ensure_active(connection: Connection) -> None:
     if connection.status in INACTIVE_HINTS:
         raise AirbyteConnectionInactiveError(
             f"Airbyte connection {connection.name!r} ({connection.connection_id}) is {connection.status}, so "
-            f"nothing was started. {INACTIVE_HINTS[connection.status]}"
+            f"no job was started. {INACTIVE_HINTS[connection.status]}"
         )
 
 
@@ -182,7 +180,7 @@ def get_latest_job_id(connection_id: str, retry: RetryPolicy = RetryPolicy()) ->
     if previous_job_id is None:
         return 0
     if previous_job_id.job_id == NO_ID:
-        raise _unreadable(connection_id, "the newest one")
+        raise _unreadable(connection_id, "the latest one")
     return previous_job_id.job_id
 
 
@@ -281,7 +279,7 @@ def get_active_job(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Fl
             return running
         is_open = is_open or running is not None
     if is_open:
-        raise _unreadable(connection_id, "one that is running")
+        raise _unreadable(connection_id, "a running one")
     return None
 
 
@@ -397,23 +395,22 @@ class _StartAttempts:
         if running is None:
             if (yield from self._nothing_runs_for_long()):
                 raise error
-            yield Log("%s None is to be found, so it should be over soon.", (error,))
+            yield Log("%s No running job is listed; it has probably just finished. Retrying.", (error,))
             yield Sleep(LOST_START_POLL_INTERVAL)
             return None
         return (yield from self._handle_active_job(running, error))
 
     def _already_finished(self, job: Job) -> Flow[None]:
         """Sleep before another attempt, because ``job``, which Airbyte answered with, is not the requested one."""
-        said = (
-            f"Airbyte answered the request for a {self.job_request.job_type} of connection {self.connection.name!r} "
-            "with job "
-            f"{job.job_id}, a {job.job_type} that had already {job.status}."
+        response = (
+            f"Airbyte responded to the request for a {self.job_request.job_type} of connection "
+            f"{self.connection.name!r} with job {job.job_id} ({job.job_type}), which had already {job.status}."
         )
         if (yield from self._nothing_runs_for_long()):
             raise AirbyteConnectionBusyError(
-                f"{said} No {self.job_request.job_type} was started: check the connection in Airbyte."
+                f"{response} No {self.job_request.job_type} was started; check the connection in Airbyte."
             )
-        yield Log("%s Requesting it again.", (said,), logging.WARNING)
+        yield Log("%s Retrying.", (response,), logging.WARNING)
         yield Sleep(LOST_START_POLL_INTERVAL)
 
     def _nothing_runs_for_long(self) -> Flow[bool]:
@@ -428,29 +425,30 @@ class _StartAttempts:
     ) -> Flow[Started | Blocked | Skipped | None]:
         """Apply ``on_running`` to ``running``. ``error`` is Airbyte's conflict response, or None if there was none."""
         if self.unknown_outcomes and running.job_id > self.previous_job_id and self.job_request.matches(running):
-            yield Log("Job %d is the one that this task started.", (running.job_id,))
+            yield Log("Found job %d, which this task started.", (running.job_id,))
             return Started(running, owned=True)
         on_running = self.job_request.on_running
-        what = f"a {running.job_type} of Airbyte connection {self.connection.name!r} runs already: job {running.job_id}"
+        blocker = f"job {running.job_id} ({running.job_type})"
+        is_running = f"is already running for Airbyte connection {self.connection.name!r}"
         if on_running == "skip":
-            return Skipped(f"Skipping, for {what}.")
+            return Skipped(f"Skipping: {blocker} {is_running}.")
         if on_running == "fail":
             raise self._conflict_error(running, error)
         if on_running == "restart":
-            yield Log("Cancelling it, for %s.", (what,))
+            yield Log("Cancelling %s, which %s.", (blocker, is_running))
             stopped = yield from cancel_and_wait(running.job_id)
             # The search for a lost start must not mistake it for the job that is started next.
             self.previous_job_id = max(self.previous_job_id, stopped.job_id)
             if not stopped.is_terminal:
                 raise AirbyteConnectionBusyError(
-                    f"Job {running.job_id} was cancelled, since on_running is restart, and it runs on: look at it "
-                    "in Airbyte. Nothing was started."
+                    f"Job {running.job_id} is still running after it was cancelled (on_running='restart'). No new job "
+                    "was started; check it in Airbyte."
                 )
             return None
         if on_running == "attach" and self.job_request.matches(running):
-            yield Log("Waiting for the one that runs instead of starting another, for %s.", (what,))
+            yield Log("Attaching to %s, which %s.", (blocker, is_running))
             return Started(running, owned=False)
-        yield Log("Waiting for its end, for %s.", (what,))
+        yield Log("Waiting for %s, which %s.", (blocker, is_running))
         return Blocked(running)
 
     def _conflict_error(self, running: Job, error: AirbyteAlreadyRunningError | None) -> AirbyteError:
@@ -459,21 +457,21 @@ class _StartAttempts:
                 method="POST",
                 url="/jobs",
                 status=200,
-                detail=f"a {running.job_type} of this connection is pending already, and it has to end first.",
+                detail=f"a {running.job_type} of this connection is already pending, and has to finish first.",
             )
             return error.with_hint(
-                f"It is job {running.job_id}, a {running.job_type}. Wait for it or cancel it in Airbyte; an operator "
-                "does either if its on_running says so."
+                f"Wait for job {running.job_id} ({running.job_type}), or cancel it in Airbyte. The operator does "
+                "either for you: set its on_running."
             )
         return AirbyteConnectionBusyError(
-            f"A {running.job_type} of Airbyte connection {self.connection.name!r} ({self.connection.connection_id}) "
-            f"runs, job {running.job_id}, and a {self.job_request.job_type} would cancel it, so nothing was started. "
-            "Wait for "
-            "it or cancel it first; an operator does either if its on_running says so (wait, restart, skip)."
+            f"Job {running.job_id} ({running.job_type}) is already running for Airbyte connection "
+            f"{self.connection.name!r} ({self.connection.connection_id}). A {self.job_request.job_type} would cancel "
+            "it, so no job was started. Wait for it or cancel it first. The operator does either for you: set its "
+            "on_running (wait, restart, skip)."
         )
 
     def _recover_lost_start(self, error: AirbyteError) -> Flow[Started | None]:
-        yield Log("%s Looking whether the job was started all the same.", (error,), logging.WARNING)
+        yield Log("%s Checking whether the job was started anyway.", (error,), logging.WARNING)
         self.unknown_outcomes += 1
         self.rejections = Outage(self.retry)
         now = yield from get_time()
@@ -483,11 +481,11 @@ class _StartAttempts:
             self.connection.connection_id, self.previous_job_id, self.job_request, until, timeout
         )
         if found is not None:
-            yield Log("It was: job %d.", (found.job_id,))
+            yield Log("Found the started job %d.", (found.job_id,))
             return Started(found, owned=True)
         if self.unknown_outcomes >= MAX_START_ATTEMPTS:
             raise error
-        yield Log("It was not. Starting it again.", level=logging.WARNING)
+        yield Log("The job was not started. Starting it again.", level=logging.WARNING)
         return None
 
     def _require_unclear(self, error: AirbyteError) -> Flow[None]:
@@ -541,6 +539,6 @@ def _job_in(row: object) -> Job:
 
 def _unreadable(connection_id: str, what: str) -> AirbyteConnectionBusyError:
     return AirbyteConnectionBusyError(
-        f"Airbyte lists a job of connection {connection_id} without a readable jobId. It may be {what}, so no job is "
+        f"Airbyte lists a job of connection {connection_id} without a valid jobId. It may be {what}, so no job was "
         "started. Check the connection's jobs in Airbyte."
     )

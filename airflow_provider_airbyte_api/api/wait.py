@@ -186,7 +186,7 @@ class JobWait(Wait):
         if self._has_had_grace or now - self._started_at > NOT_FOUND_GRACE:
             raise no_longer_visible(self.job_id, error)
         self._has_had_grace = True
-        message = "Airbyte does not show job %d yet; polling it again. It answered %d: %s"
+        message = "Airbyte does not show job %d yet; polling it again. The response was %d: %s"
         log = Log(message, (self.job_id, error.status, error.detail), logging.WARNING)
         return min(self._options.poll_interval, NOT_FOUND_DELAY), (log,)
 

@@ -67,7 +67,7 @@ def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             nobody_reads = isinstance(error, BrokenPipeError)  # `| head`
-            sys.exit(1 if nobody_reads else f"The result cannot be written: {error}.")
+            sys.exit(1 if nobody_reads else f"Could not write the result: {error}.")
 
     return wrapped
 
@@ -124,9 +124,11 @@ def start_sync(args: Namespace) -> Callable[[], None]:
     try:
         job = hook.start_sync(connection.connection_id)
     except AirbyteAlreadyRunningError as error:
-        raise AirflowException(f"{connection.name!r} is being synced already; nothing was started. {error}") from error
+        raise AirflowException(
+            f"A job of {connection.name!r} is already running; no job was started. {error}"
+        ) from error
     except KeyboardInterrupt:
-        print(f"A sync of {connection.name!r} may have been started: airflow airbyte jobs shows it.", file=sys.stderr)
+        print(f"A sync of {connection.name!r} may have been started; check with airflow airbyte jobs.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     url = hook.job_url(connection.workspace_id, connection.connection_id, job.job_id)
     print(f"Started job {job.job_id} of {connection.name!r}: {url}", file=sys.stderr, flush=True)
@@ -137,7 +139,7 @@ def start_sync(args: Namespace) -> Callable[[], None]:
             options = WaitOptions(args.poll_interval, initial_delay=min(args.poll_interval, 1.0), is_seen=True)
             job = hook.run(jobs.wait_for_job(job.job_id, options, show)).job
     except KeyboardInterrupt:
-        print(f"Job {job.job_id} goes on in Airbyte: {url}", file=sys.stderr)
+        print(f"Job {job.job_id} is still running in Airbyte: {url}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     seen = JobContext(connection.name, url)
     raise_unless_succeeded(job, seen)
@@ -149,7 +151,7 @@ def _hook(args: Namespace) -> AirbyteHook:
     try:
         connection = get_connection(args.conn_id)
     except AirflowNotFoundException as error:
-        raise AirflowException(f"{error}. Create it with airflow connections add, or name another one.") from error
+        raise AirflowException(f"{error}. Create it with airflow connections add, or pass another one.") from error
     hook = AirbyteHook.from_connection(connection)
     set_logger(hook, _LOG)  # the commands print their own messages
     return hook
@@ -164,7 +166,7 @@ def _names_of(hook: AirbyteHook, connection_ids: set[str], workspace_ids: list[s
             if connection_ids <= names.keys():
                 break
     except AirbyteError as error:
-        print(_printable(f"The connections' names are not known. {error}"), file=sys.stderr)
+        print(_printable(f"Could not get the connections' names. {error}"), file=sys.stderr)
     return names
 
 
@@ -221,9 +223,9 @@ class _Lines:
     """Prints a line for each change of a job's status, and one a minute without a change."""
 
     def __init__(self) -> None:
-        self._began = CLOCK.monotonic()
+        self._started_at = CLOCK.monotonic()
         self._status = ""
-        self._printed_at = self._began
+        self._printed_at = self._started_at
 
     def show(self, job: Job) -> None:
         """Print the job's status if it has changed, or if a minute has passed."""
@@ -231,7 +233,7 @@ class _Lines:
         if job.status == self._status and now - self._printed_at < PROGRESS_INTERVAL:
             return
         self._status, self._printed_at = job.status, now
-        elapsed = timedelta(seconds=round(now - self._began))
+        elapsed = timedelta(seconds=round(now - self._started_at))
         print(f"{_state(job)} after {elapsed}.", file=sys.stderr, flush=True)
 
 

@@ -23,18 +23,20 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
     )
     workspaces = arg(
         ("-w", "--workspace-id"),
-        help="only of this workspace; may be given more than once",
+        help="only of this workspace; can be repeated",
         action="append",
         default=[],
     )
     connection = arg(("--connection-id",), help="only jobs of this Airbyte connection (UUID)")
     status = arg(("--status",), help="only jobs of this status, such as running or failed")
-    limit = arg(("--limit",), help="how many, the newest first (default: %(default)s)", type=_count, default=20)
+    limit = arg(
+        ("--limit",), help="maximum number of jobs, latest first (default: %(default)s)", type=_count, default=20
+    )
     what = arg(("connection_id",), help="the Airbyte connection to sync (UUID)")
-    wait = arg(("--wait",), help="wait for the end, and fail unless it succeeds", action="store_true")
+    wait = arg(("--wait",), help="wait until the job finishes, and fail unless it succeeds", action="store_true")
     interval = arg(
         ("--poll-interval",),
-        help="seconds between two looks at the job (default: %(default)s)",
+        help="seconds between two polls of the job (default: %(default)s)",
         type=_seconds,
         default=10.0,
     )
@@ -46,12 +48,12 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
     return [
         GroupCommand(
             name="airbyte",
-            help="Look at an Airbyte, and run its syncs",
+            help="Inspect an Airbyte, and run its syncs",
             subcommands=(
                 command(
                     "doctor",
                     "doctor",
-                    "Tell whether an Airflow connection to Airbyte works, or what to change",
+                    "Test an Airflow connection to Airbyte, and show what to change",
                     conn_id_first,
                 ),
                 command("sources", "list_sources", "List sources", conn_id, workspaces, ARG_OUTPUT),

@@ -11,7 +11,7 @@ def disable_hidden_retries(session: aiohttp.ClientSession) -> None:
     After a lost connection aiohttp itself repeats a GET and a DELETE. The first DELETE may have cancelled its job, so
     the second one would cancel the connection's next job. Only a flow decides which requests are repeated.
 
-    aiohttp has no option for this. A session middleware can hide the errors that aiohttp repeats a request after, but
+    aiohttp has no option for this. A session middleware can hide the errors that aiohttp repeats a request after. But
     only aiohttp 3.12 and newer have middlewares, and the constraints of Airflow 2.11.0 and 3.0.0 select 3.11. aiohttp
     sets the same attribute in its own test client.
 

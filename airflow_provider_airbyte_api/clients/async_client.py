@@ -111,7 +111,7 @@ class AsyncClient:
         self, request: Request, url: str, proxy: str | None, token: Token | None
     ) -> Response | TransportFailure:
         if self._session is None:
-            raise RuntimeError("AsyncClient is used outside its 'async with'.")
+            raise RuntimeError("AsyncClient must be used inside an 'async with' block.")
         headers = self.settings.headers(url, token)
         body = None
         if request.json is not None:
@@ -146,7 +146,7 @@ class AsyncClient:
                 )
             return TransportFailure(url, _describe_error(error), request_sent=sent, kind=_classify_error(error))
         except (OSError, ValueError) as error:  # its text may contain anything
-            return TransportFailure(url, f"no reply ({type(error).__name__})", request_sent=True)
+            return TransportFailure(url, f"no response ({type(error).__name__})", request_sent=True)
         return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
 
 
@@ -184,7 +184,7 @@ def _classify_error(error: Exception) -> TransportErrorKind:
     """Return the kind of ``error``."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return TransportErrorKind.CERTIFICATE
-    found = next((trouble for kinds, trouble in _ERROR_KINDS if isinstance(error, kinds)), None)
+    found = next((kind for types, kind in _ERROR_KINDS if isinstance(error, types)), None)
     refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
     return found or (TransportErrorKind.REFUSED if refused else TransportErrorKind.OTHER)
 
@@ -192,10 +192,10 @@ def _classify_error(error: Exception) -> TransportErrorKind:
 def _describe_error(error: Exception) -> str:
     """Return a short description of ``error``."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return "no connection in time"
+        return "timed out while connecting"
     if isinstance(error, asyncio.TimeoutError):
-        return "no reply in time"
+        return "timed out waiting for a response"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         # The error's own text contains the proxy's URL with its password.
-        return f"no reply, for the proxy answered {error.status}"
-    return f"no reply ({error or type(error).__name__})"
+        return f"the proxy returned {error.status}"
+    return f"no response ({error or type(error).__name__})"

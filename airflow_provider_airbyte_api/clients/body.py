@@ -48,7 +48,7 @@ class Body:
         encoding = encoding.strip().lower()
         self._window = _WINDOWS.get(encoding)
         if self._window is None and encoding not in ("", "identity"):
-            raise BodyError(f"the reply is encoded as {encoding[:40]!r}, which was not asked for")
+            raise BodyError(f"the response is encoded as {encoding[:40]!r}, which was not requested")
         self._decoder: Any = None if self._window is None else zlib.decompressobj(self._window)
 
     @property
@@ -66,7 +66,7 @@ class Body:
         if max(len(self._content), self._received) <= self._max_bytes:
             return
         if not self._truncate:
-            raise BodyError(f"the reply is larger than {self._max_bytes // 1024} KiB", TransportErrorKind.TOO_LARGE)
+            raise BodyError(f"the response is larger than {self._max_bytes // 1024} KiB", TransportErrorKind.TOO_LARGE)
         del self._content[self._max_bytes :]
 
     def content(self) -> bytes:
@@ -75,7 +75,7 @@ class Body:
         :raises BodyError: if the compressed data end too early.
         """
         if self._received and self._decoder is not None and not self._decoder.eof and not self.is_full:
-            raise BodyError("the compressed reply is incomplete")
+            raise BodyError("the compressed response is incomplete")
         return bytes(self._content)
 
     def _decoded(self, data: bytes) -> bytes:
@@ -95,7 +95,7 @@ class Body:
             decompressed: bytes = self._decoder.decompress(data, room)
         except zlib.error:
             if self._window != zlib.MAX_WBITS or self._received > len(data):
-                raise BodyError("the compressed reply cannot be decoded") from None
+                raise BodyError("the compressed response cannot be decoded") from None
             self._window = -zlib.MAX_WBITS  # some servers send deflate without the zlib header
             self._decoder = zlib.decompressobj(self._window)
             return self._decompress(data, room)

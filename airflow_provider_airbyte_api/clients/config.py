@@ -106,4 +106,4 @@ class ClientConfig:
 
 def no_complete_reply(total: float) -> str:
     """Return the message for an exchange that exceeded its total timeout, in seconds."""
-    return f"no complete reply in {total:.3g} s"
+    return f"no complete response within {total:.3g} s"

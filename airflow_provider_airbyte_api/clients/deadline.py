@@ -96,7 +96,7 @@ class _Response(http.client.HTTPResponse):
         super().begin()
         if self._reader.at_end:
             # http.client takes the end of the connection for the end of the headers, which gives a 200 without a body.
-            raise http.client.RemoteDisconnected("the connection was closed inside the headers")
+            raise http.client.RemoteDisconnected("the connection was closed while the headers were read")
 
 
 class _Connection(urllib3.connection.HTTPConnection):

@@ -35,8 +35,8 @@ def get_proxy(settings: ClientConfig, url: str) -> str | None:
         is_one = False
     if not is_one:
         raise AirbyteConfigError(
-            "The proxy of the environment cannot be used, expected a URL such as http://proxy.example.com:3128. Change "
-            "the environment's http_proxy, https_proxy or all_proxy, or name Airbyte's host in no_proxy."
+            "The proxy of the environment is invalid, expected a URL such as http://proxy.example.com:3128. Change "
+            "the environment's http_proxy, https_proxy or all_proxy, or add Airbyte's host to no_proxy."
         )
     return proxy
 
@@ -67,7 +67,7 @@ def create_ssl_context(tls_config: TlsConfig) -> ssl.SSLContext:
         named = " and ".join(name for name, path in _file_labels(tls_config, chosen) if path in files)
         raise AirbyteConfigError(
             f"TLS cannot be set up with {named}: {getattr(error, 'reason', None) or error.strerror or 'unusable'}. "
-            "Expected PEM files that are on this machine and belong together, a key without a passphrase."
+            "Expected PEM files on this machine: a certificate and its key, without a passphrase."
         ) from None
 
 

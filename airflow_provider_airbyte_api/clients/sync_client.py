@@ -201,7 +201,7 @@ class Client:
                 url, _describe_error(error), request_sent=not _is_not_sent(error), kind=_classify_error(error)
             )
         except (OSError, ValueError) as error:  # its text may contain anything
-            return TransportFailure(url, f"no reply ({type(error).__name__})", request_sent=True)
+            return TransportFailure(url, f"no response ({type(error).__name__})", request_sent=True)
 
 
 def _session(tls: TlsConfig) -> requests.Session:
@@ -271,8 +271,8 @@ def _describe_error(error: Exception) -> str:
     """Return a short description of ``error``, without the wrappers around it."""
     cause = _cause(error) if error.args else error
     if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
+        return "timed out while connecting"
     if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
-        return "no reply in time"
+        return "timed out waiting for a response"
     text = str(cause)
-    return f"no reply ({text.split(': ', 1)[-1] if isinstance(cause, NewConnectionError) else text})"
+    return f"no response ({text.split(': ', 1)[-1] if isinstance(cause, NewConnectionError) else text})"

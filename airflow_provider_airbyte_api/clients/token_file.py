@@ -144,7 +144,7 @@ class TokenFile:
         except FileNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, it is useless
-            _LOG.debug("Token file %s is of no use: %s", self.path, type(error).__name__)
+            _LOG.debug("Could not read the token file %s: %s", self.path, type(error).__name__)
             return None
         is_good = token.state(self._clock()) is TokenState.FRESH
         return token if is_good and (rejected is None or token.value != rejected.value) else None
@@ -167,7 +167,7 @@ class TokenFile:
             self._sweep()
         except Exception as error:  # noqa: BLE001 - a token that cannot be kept is no error
             _LOG.warning(
-                "disk_cache is on, but tokens cannot be kept in %s (%s). Each process fetches its own.",
+                "Could not cache tokens in %s (%s). Each process fetches its own token.",
                 self.directory,
                 error,
             )
@@ -254,4 +254,4 @@ class _Lock:
 def _check_permissions(found: os.stat_result, *, is_folder: bool = False) -> None:
     expected, mode = (stat.S_ISDIR, "0700") if is_folder else (stat.S_ISREG, "0600")
     if not expected(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise PermissionError(f"expected one of your own with mode {mode}, that nobody else may look into")
+        raise PermissionError(f"expected one that this user owns, with mode {mode}")

@@ -494,7 +494,7 @@ class AirbyteHook(BaseHook):
         unknown = self._unknown_extras
         if not unknown:
             return finding
-        return replace(finding, message=f"{finding.message} Extras that nobody reads: {', '.join(unknown)}.")
+        return replace(finding, message=f"{finding.message} Unknown extras: {', '.join(unknown)}.")
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -528,7 +528,7 @@ class AirbyteHook(BaseHook):
         for secret in extract_secrets(self._connection, settings):
             mask_secret(secret)
         if not settings.tls.verify:
-            self.log.warning("TLS certificates are not verified: anyone on the way to Airbyte can read along.")
+            self.log.warning("TLS certificate verification is disabled; traffic to Airbyte can be intercepted.")
         return settings
 
     @property
@@ -594,7 +594,7 @@ def _examined_by(ends_at: float, settings: ClientConfig) -> Diagnosis:
         return findings[0]
     return diagnostics.failure(
         diagnostics.Problem.TIMEOUT,
-        f"{settings.root.api_url} has not answered in time. Check Airbyte URL (Host), DNS and proxies.",
+        f"{settings.root.api_url} did not respond in time. Check Airbyte URL (Host), DNS and proxies.",
     )
 
 

@@ -37,7 +37,7 @@ class Extras:
         except ValueError:
             values = None
         if not isinstance(values, dict):
-            raise AirbyteConfigError(f"Extra of Airflow connection {conn_id!r} is no JSON object.")
+            raise AirbyteConfigError(f"Extra of Airflow connection {conn_id!r} is not a JSON object.")
         self._values: dict[str, Any] = values
 
     def value(self, name: str) -> Any:
@@ -56,7 +56,7 @@ class Extras:
         """Return a string that is valid in an HTTP header, or None if it is missing or empty."""
         value = self.text(name)
         if value is not None and not _is_header_value(value):
-            self.invalid(name, "one line of plain ASCII")
+            self.invalid(name, "one line of ASCII text")
         return value
 
     def choice(self, name: str, choices: Sequence[str]) -> str | None:
@@ -106,7 +106,7 @@ class Extras:
         except (OSError, ValueError):
             is_there = False
         if not is_there:
-            self.invalid(name, f"the path of a file {'or folder ' if or_folder else ''}that is on this machine")
+            self.invalid(name, f"the path of a file {'or folder ' if or_folder else ''}on this machine")
         return value
 
     def headers(self, name: str) -> dict[str, str]:
@@ -116,13 +116,11 @@ class Extras:
             try:
                 value = json.loads(value)
             except (RecursionError, ValueError):
-                self.invalid(name, 'a JSON object, as {"X-Tenant": "data"}')
+                self.invalid(name, 'a JSON object such as {"X-Tenant": "data"}')
         if value is None:
             return {}
         if not isinstance(value, Mapping) or not all(map(_is_header, value.items())):
-            self.invalid(
-                name, 'a JSON object with plain ASCII texts, as {"X-Tenant": "data"}, and no Host or Content-…'
-            )
+            self.invalid(name, 'a JSON object with ASCII values such as {"X-Tenant": "data"}, and no Host or Content-…')
         return {header: text.strip() for header, text in value.items()}
 
     def proxy(self, name: str, scheme: str) -> str | None:
@@ -160,8 +158,10 @@ class Extras:
         :param expected: Description of a valid value.
         :param value: The value, for the message. Omit it if it may be secret.
         """
-        said = "cannot be used" if value is None else f"is {value!r}"
-        raise AirbyteConfigError(f"Extra {name} of Airflow connection {self._conn_id!r} {said}, expected {expected}.")
+        problem = "is invalid" if value is None else f"is {value!r}"
+        raise AirbyteConfigError(
+            f"Extra {name} of Airflow connection {self._conn_id!r} {problem}, expected {expected}."
+        )
 
 
 def _is_header(item: tuple[Any, Any]) -> bool:

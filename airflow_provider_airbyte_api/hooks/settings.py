@@ -88,7 +88,7 @@ def _require_airbyte(connection: Connection) -> None:
     if (connection.conn_type or "") not in OWN_TYPES:
         raise AirbyteConfigError(
             f"Airflow connection {connection.conn_id!r} is of type {connection.conn_type!r}, expected "
-            f"{CONNECTION_TYPE!r}. Nothing was sent. Correct airbyte_conn_id, or the connection's type."
+            f"{CONNECTION_TYPE!r}. No request was sent. Correct airbyte_conn_id, or the connection's type."
         )
 
 
@@ -97,7 +97,7 @@ def _host_with_scheme(connection: Connection) -> str:
     host = (connection.host or "").strip()
     if not host:
         # Python does not parse a scheme with an underscore, so Airflow finds no field in such a URI.
-        hint = "" if connection.conn_type else " If it is a URI, begin it with airbyte-api://, with a hyphen."
+        hint = "" if connection.conn_type else " If it is a URI, its scheme must be airbyte-api://, with a hyphen."
         raise AirbyteConfigError(
             f"Airflow connection {connection.conn_id!r} has no Airbyte URL (Host).{hint} {EXPECTED_ADDRESS}"
         )
@@ -116,8 +116,8 @@ def _parse_auth(
     auth_type = extras.choice("auth_type", AUTH_TYPES)
     if auth_type is None and api_token and (login or password):
         raise AirbyteConfigError(
-            f"Airflow connection {connection.conn_id!r} has the extra api_token, and a Client ID (Login) or Client "
-            "secret (Password) too. Remove one of the two, or say in the extra auth_type which one counts."
+            f"Airflow connection {connection.conn_id!r} has both the extra api_token and a Client ID (Login) or "
+            "Client secret (Password). Remove one of the two, or set the extra auth_type."
         )
     auth_type = auth_type or ("bearer" if api_token else "client_credentials" if login or password else "none")
     if auth_type == "none":
@@ -125,20 +125,20 @@ def _parse_auth(
     if auth_type == "bearer":
         if not api_token:
             raise AirbyteConfigError(
-                f"Extra auth_type of Airflow connection {connection.conn_id!r} is bearer, but there is no api_token."
+                f"Extra auth_type of Airflow connection {connection.conn_id!r} is bearer, but api_token is missing."
             )
         return None, static_token(
             api_token,
-            "Check the extra api_token: tokens of Airbyte's own expire after 15 minutes, and nobody renews this one. "
-            "With Client ID (Login) and Client secret (Password) a new one is fetched each time.",
+            "Check the extra api_token: Airbyte's tokens expire after 15 minutes, and this one is not renewed. With "
+            "Client ID (Login) and Client secret (Password), tokens are fetched when needed.",
         )
     if not login or not password:
         fields = ("Client ID (Login)", "Client secret (Password)")
         given, missing = fields if login else fields[::-1]
         without = f"a {given} but no {missing}" if login or password else f"neither {given} nor {missing}"
         raise AirbyteConfigError(
-            f"Airflow connection {connection.conn_id!r} has {without}. They are those of an Airbyte application, or "
-            "user and password with auth_type basic. Leave both empty only if that Airbyte has authentication switched "
+            f"Airflow connection {connection.conn_id!r} has {without}. Enter both from an Airbyte application, or "
+            "user and password with auth_type basic. Leave both empty only if this Airbyte has authentication switched "
             "off."
         )
     if auth_type == "basic":
@@ -160,8 +160,8 @@ def _token_url(connection: Connection, extras: Extras, root: AirbyteUrls) -> str
     url = urljoin(own, given if "://" in given else f"/{given.lstrip('/')}")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
-        field = "auth_url" if extras.text("auth_url") else "auth_url, which Schema stands for,"
-        extras.invalid(field, "a URL such as https://login.example.com/token, without a password or a query in it")
+        field = "auth_url" if extras.text("auth_url") else "auth_url (from Schema)"
+        extras.invalid(field, "a URL such as https://login.example.com/token, without a password or a query")
     return url
 
 
@@ -170,8 +170,8 @@ def _extra_headers(extras: Extras, *, has_token: bool) -> tuple[tuple[str, str],
     taken = {"authorization"} & {name.lower() for name in headers}
     if taken and has_token:
         raise AirbyteConfigError(
-            "The extra headers have an Authorization, which is where Airbyte's token goes. Let the gateway read "
-            "another header (many read Proxy-Authorization), or set the extra auth_type to none."
+            "The extra headers contain Authorization, which is reserved for Airbyte's token. Configure the gateway to "
+            "read another header (many read Proxy-Authorization), or set the extra auth_type to none."
         )
     return tuple(headers.items())
 
@@ -184,7 +184,7 @@ def _tls(extras: Extras) -> TlsConfig:
         extras.path("client_key"),
     )
     if tls.client_key is not None and tls.client_cert is None:
-        extras.invalid("client_key", "client_cert beside it")
+        extras.invalid("client_key", "the extra client_cert as well")
     return tls
 
 

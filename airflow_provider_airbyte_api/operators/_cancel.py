@@ -56,11 +56,11 @@ class AirbyteCancelJobOperator(BaseOperator):
         if sum(each is not None for each in (job_id, connection_id, connection_name)) != 1:
             raise_config_error(
                 f"job_id is {safe_repr(job_id)}, connection_id {safe_repr(connection_id)} and connection_name "
-                f"{safe_repr(connection_name)}, expected one of the three."
+                f"{safe_repr(connection_name)}, expected exactly one of the three."
             )
         if job_id is not None and (workspace_id is not None or workspace_name is not None):
             raise_config_error(
-                f"job_id is {safe_repr(job_id)}, which needs no workspace: leave workspace_id and workspace_name out."
+                f"job_id is {safe_repr(job_id)}, which needs no workspace: omit workspace_id and workspace_name."
             )
         self.job_id = job_id
         self.connection_id = connection_id
@@ -88,9 +88,11 @@ class AirbyteCancelJobOperator(BaseOperator):
             set_map_index_name(context, connection.name)
             job = hook.run(start_job.cancel_active_job(connection.connection_id))
         if job is None:
-            self.log.info("Nothing runs on Airbyte connection %s.", self.connection_name or self.connection_id)
+            self.log.info("No job is running for Airbyte connection %s.", self.connection_name or self.connection_id)
             return {"job_id": None, "status": None, "cancelled": False}
         if not job.is_terminal:
-            raise AirflowException(f"Job {job.job_id} was cancelled and is still {job.status}: look at it in Airbyte.")
+            raise AirflowException(
+                f"Job {job.job_id} is still {job.status} after it was cancelled; check it in Airbyte."
+            )
         self.log.info("Job %d is %s.", job.job_id, job.status)
         return {"job_id": job.job_id, "status": job.status, "cancelled": job.status == JobStatus.CANCELLED}

@@ -97,7 +97,7 @@ class AirbyteClearOperator(AirbyteJobOperator):
         )
         if str(job_type) == "refresh":
             raise_config_error(
-                "job_type is 'refresh', which Airbyte's public API does not offer (it answers 422). A clear and then a "
-                "sync does nearly the same, but the destination is empty in between."
+                "job_type is 'refresh', which Airbyte's public API does not offer (it returns 422). A clear followed "
+                "by a sync is similar, but the destination is empty in between."
             )
         self.job_type = check_choice(job_type, "job_type", ClearJobType)

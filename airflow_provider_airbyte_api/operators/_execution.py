@@ -97,21 +97,21 @@ class JobExecution:
 
     def resume(self, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
-        woken = _payloads.parse(event)
-        if woken.is_stale_failure(self._context):
+        job_event = _payloads.parse(event)
+        if job_event.is_stale_failure(self._context):
             return self.run()
-        set_map_index_name(self._context, woken.metadata.get("name", ""))
-        owned = woken.metadata.get("owned") is True
-        job = self.hook.run(resume_job(self._options, woken.job_id, woken.job, woken.error, owned=owned))
-        return self._complete(job, woken.metadata, woken.poll_count)
+        set_map_index_name(self._context, job_event.metadata.get("name", ""))
+        owned = job_event.metadata.get("owned") is True
+        job = self.hook.run(resume_job(self._options, job_event.job_id, job_event.job, job_event.error, owned=owned))
+        return self._complete(job, job_event.metadata, job_event.poll_count)
 
     def resume_after_blocker(self, event: dict[str, Any] | None = None) -> JobResult:
         """Run again after the trigger has waited for another job of the connection to finish with any status."""
-        woken = _payloads.parse(event)
-        if woken.is_stale_failure(self._context):
+        job_event = _payloads.parse(event)
+        if job_event.is_stale_failure(self._context):
             return self.run()
-        if woken.error is not None:
-            raise blocker_error(self._options, woken.error)
+        if job_event.error is not None:
+            raise blocker_error(self._options, job_event.error)
         return self.run(has_waited=True)
 
     def cancel_on_kill(self) -> None:
@@ -214,8 +214,8 @@ class JobExecution:
             return
         moved = "no statistics" if has_no_statistics(job) else "0 rows and 0 bytes"
         self._log.warning(
-            "Check job %d: Airbyte reports success with %s, as it does too if nothing ran. If that is no empty "
-            "sync, look at the job's log. Set min_rows to let the task fail.%s",
+            "Check job %d: Airbyte reports success with %s, which it also does if the sync did not run. If it was not "
+            "an empty sync, see the job log. Set min_rows to fail the task.%s",
             job.job_id,
             moved,
             f"\n{seen.job_url}" if seen.job_url else "",
@@ -233,7 +233,7 @@ class JobExecution:
         try:
             connection = self.hook.get_airbyte_connection(job.connection_id)
         except AirbyteError as error:
-            self._log.warning("Asset events of the streams skipped: Airbyte does not list them. %s", error)
+            self._log.warning("No asset events emitted for the streams: could not list them. %s", error)
             return
         for stream in connection.streams:
             yield self.hook.asset_uri(job.connection_id, *stream.path)
@@ -246,14 +246,16 @@ class JobExecution:
             return
         owned = record.owned if record is not None and record.job_id == job_id else self._pull(OWNED_JOB) == job_id
         if not owned:
-            self._log.warning("Airflow ended the wait for job %d, which was started elsewhere: it runs on.", job_id)
+            self._log.warning(
+                "Airflow ended the wait for job %d. This task did not start the job, so it was left running.", job_id
+            )
             return
         try:
             job = self.hook.run(jobs.cancel_and_wait(job_id))
         except AirbyteError as error:  # the task raises Airflow's error instead
-            self._log.warning("Job %d could not be cancelled: cancel it in Airbyte if it still runs. %s", job_id, error)
+            self._log.warning("Could not cancel job %d; cancel it in Airbyte if it is still running. %s", job_id, error)
         else:
-            self._log.warning("Airflow ended the wait for job %d; its status is %s.", job.job_id, job.status)
+            self._log.warning("Airflow ended the wait for job %d (status: %s).", job.job_id, job.status)
 
     def _pull(self, key: str) -> Any:
         return self._ti.xcom_pull(task_ids=self._task.task_id, key=key, map_indexes=self._ti.map_index)

@@ -61,7 +61,7 @@ class _ListOperator(BaseOperator):
             value = getattr(self, field)
             if value is None or (isinstance(value, Sized) and not value) or value == "None":
                 raise_config_error(
-                    f"{field} is {safe_repr(value)}: it rendered to nothing. Leave it out to let all pass."
+                    f"{field} is {safe_repr(value)}: it rendered to an empty value. Omit it to list everything."
                 )
         hook = AirbyteHook(self.airbyte_conn_id)
         rows = self._list(hook, _workspaces(hook, self.workspace_ids, self.workspace_names))
@@ -79,10 +79,10 @@ class _ListOperator(BaseOperator):
         if count <= limit or not has_dag or next(iter(self.iter_mapped_dependants()), None) is None:
             return
         raise_config_error(
-            f"Found {count:,} {self.resource_label}, but Airflow maps a task over at most {limit:,} items. Nothing "
-            "was started. "
-            f"Set AIRFLOW__CORE__MAX_MAP_LENGTH={count} or higher (option max_map_length in section [core]) for all of "
-            "Airflow's services, or list fewer: split the list by tags, name_pattern or workspace, one group for each."
+            f"Found {count:,} {self.resource_label}, but Airflow maps a task over at most {limit:,} items. No "
+            f"job was started. Set AIRFLOW__CORE__MAX_MAP_LENGTH={count} or higher (option max_map_length in section "
+            "[core]) for all of Airflow's services. Or list fewer: use several groups, one for each tag, name_pattern "
+            "or workspace."
         )
 
     def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> Sequence[Mapping[str, Any]]:
@@ -430,6 +430,6 @@ def _workspaces(
 def _check_exclusive(id_field: str, id_value: object, name_field: str, name_value: object) -> None:
     if id_value is not None and name_value is not None:
         raise_config_error(
-            f"{id_field} is {safe_repr(id_value)} and {name_field} {safe_repr(name_value)}: they mean the same, give "
-            "one."
+            f"{id_field} is {safe_repr(id_value)} and {name_field} {safe_repr(name_value)}, "
+            "expected only one of the two."
         )

@@ -67,7 +67,7 @@ def get_lineage(run: JobExecution | None, *, columns: bool) -> OperatorLineage[A
             lineage.inputs, lineage.outputs = _datasets(run.job, names, found)
     except Exception as error:  # noqa: BLE001 - OpenLineage would drop the whole event
         what = error if isinstance(error, AirbyteError) else f"{type(error).__name__}: {error}"
-        run.hook.log.warning("OpenLineage is not told all of what this sync has read and written. %s", what)
+        run.hook.log.warning("The OpenLineage datasets of this sync are incomplete. %s", what)
     return lineage
 
 

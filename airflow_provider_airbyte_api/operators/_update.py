@@ -62,9 +62,7 @@ class AirbyteUpdateConnectionOperator(BaseOperator):
         super().__init__(**kwargs)
         require_exactly_one(connection_id, connection_name)
         if status is None and airbyte_schedule is None:
-            raise_config_error(
-                "status and airbyte_schedule are None, expected at least one of them: there is nothing to do."
-            )
+            raise_config_error("status and airbyte_schedule are None, expected a value for at least one of them.")
         self.connection_id = connection_id
         self.connection_name = connection_name
         self.workspace_id = workspace_id

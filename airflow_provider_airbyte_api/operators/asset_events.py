@@ -73,7 +73,8 @@ class AssetEvents:
             emitted_before = self._emitted_before([*declared, *(group[0] for group in named)])
         except Exception as error:  # noqa: BLE001 - the sync has succeeded, so the task must not fail
             self._task.log.warning(
-                "Asset events skipped: Airflow cannot tell which DAGs wait for them. The sync itself succeeded. %s: %s",
+                "Could not get the assets that DAGs are scheduled on; their events are not emitted. "
+                "The sync itself succeeded. %s: %s",
                 type(error).__name__,
                 error,
             )

@@ -68,7 +68,7 @@ class CompletedJobsStream:
         self._run_flow = run_flow
         self._workspace_id = workspace_id
         self._subscriptions: list[Subscription] = []
-        self._woken = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._outage = Outage()
         self._backoff_until = 0.0
         self._has_warned = False
@@ -87,7 +87,7 @@ class CompletedJobsStream:
         """
         subscription = Subscription(since, interval)
         self._subscriptions.append(subscription)
-        self._woken.set()
+        self._wakeup.set()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -101,8 +101,8 @@ class CompletedJobsStream:
     async def _run(self) -> None:
         while True:
             due = min((subscription.due for subscription in self._subscriptions), default=CLOCK.monotonic() + 1.0)
-            await CLOCK.wait_event(self._woken, max(max(due, self._backoff_until) - CLOCK.monotonic(), 0.0))
-            self._woken.clear()
+            await CLOCK.wait_event(self._wakeup, max(max(due, self._backoff_until) - CLOCK.monotonic(), 0.0))
+            self._wakeup.clear()
             due = min((subscription.due for subscription in self._subscriptions), default=math.inf)
             if CLOCK.monotonic() >= max(due, self._backoff_until):
                 await self._poll()

@@ -45,7 +45,7 @@ class Poller:
         self._polls: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._notifying = asyncio.Lock()
-        self._woken = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._spawn(self._run())
 
     # -- waiters -----------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ class Poller:
         """Return a waiter for a job. The job is first polled at ``first_poll_at``, in seconds since the epoch."""
         waiter = Waiter(self, self._plan.add(job_id, interval, first_poll_at), interval)
         self._waiters.setdefault(job_id, []).append(waiter)
-        self._woken.set()
+        self._wakeup.set()
         return waiter
 
     def unsubscribe(self, waiter: Waiter) -> None:
@@ -72,7 +72,7 @@ class Poller:
         del self._waiters[job_id]
         self._plan.remove(job_id)
         if self._waiters:
-            self._woken.set()
+            self._wakeup.set()
         poll = self._polls.pop(job_id, None)
         if poll is not None:
             poll.cancel()
@@ -83,7 +83,7 @@ class Poller:
         deadlines = [waiter.deadline for waiter in waiters if waiter.deadline is not None]
         interval = min((waiter.interval for waiter in waiters), default=tracked.interval)
         self._plan.change(tracked, interval, min(deadlines, default=None))
-        self._woken.set()
+        self._wakeup.set()
 
     def is_unreachable(self, tracked: TrackedJob) -> bool:
         """Return True if the last poll that concerned the job failed."""
@@ -102,7 +102,7 @@ class Poller:
 
     async def _run(self) -> None:
         while True:
-            self._woken.clear()
+            self._wakeup.clear()
             try:
                 for action in self._plan.due(CLOCK.time()):
                     if isinstance(action, Log):
@@ -113,7 +113,7 @@ class Poller:
             except Exception:  # noqa: BLE001 - a bug in this package must not leave waiters without an end
                 _LOG.exception("Polling the jobs of workspace %s failed; polling goes on.", self._workspace_id)
                 delay = RESTART_DELAY
-            await CLOCK.wait_event(self._woken, max(delay, 0.0))
+            await CLOCK.wait_event(self._wakeup, max(delay, 0.0))
 
     def _start(self, request: Request) -> None:
         task = self._spawn(self._perform(request))
@@ -136,7 +136,7 @@ class Poller:
             updates = self._plan.fail(request, failure, CLOCK.time())
         if isinstance(request, PollById):
             del self._polls[request.job_id]  # what follows may concern other jobs, so it must not be cancelled
-        self._woken.set()
+        self._wakeup.set()
         await self._notify(updates)
 
     def _flow(self, request: Request) -> Flow[Any]:

@@ -77,7 +77,7 @@ class _AirbyteSensor(BaseSensorOperator):
             if "poke_interval" in kwargs:
                 raise_config_error(
                     f"poll_interval is {safe_repr(poll_interval)} and poke_interval "
-                    f"{safe_repr(kwargs['poke_interval'])}: they mean the same, give one."
+                    f"{safe_repr(kwargs['poke_interval'])}, expected only one of the two."
                 )
             kwargs["poke_interval"] = check_seconds(poll_interval, "poll_interval")
         super().__init__(**kwargs)
@@ -117,15 +117,15 @@ class _AirbyteSensor(BaseSensorOperator):
         from airflow_provider_airbyte_api.exceptions import AirbyteJobTimeoutError
         from airflow_provider_airbyte_api.triggers import _payloads
 
-        woken = _payloads.parse(event)
-        if woken.is_stale_failure(context):
+        job_event = _payloads.parse(event)
+        if job_event.is_stale_failure(context):
             return None
-        if isinstance(woken.error, AirbyteJobTimeoutError):
+        if isinstance(job_event.error, AirbyteJobTimeoutError):
             # The same error as Airflow raises at the timeout of a poking sensor. It is not retried.
-            raise AirflowSensorTimeout(str(woken.error))
-        if woken.error is not None:
-            raise woken.error
-        return woken
+            raise AirflowSensorTimeout(str(job_event.error))
+        if job_event.error is not None:
+            raise job_event.error
+        return job_event
 
     @contextmanager
     def _apply_soft_fail(self) -> Iterator[None]:
@@ -147,18 +147,18 @@ class _AirbyteSensor(BaseSensorOperator):
         push_link_urls(context["ti"], job_url, connection_url)
         return {"workspace_id": workspace_id, "name": connection.name}
 
-    def _job_context(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> JobContext:
+    def _job_context(self, job: Job, connection: Mapping[str, Any], poll_count: int = 0) -> JobContext:
         from airflow_provider_airbyte_api.api.outcome import JobContext
 
         workspace_id = connection.get("workspace_id")
         job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
-        return JobContext(connection.get("name", ""), job_url, looks)
+        return JobContext(connection.get("name", ""), job_url, poll_count)
 
-    def _complete(self, job: Job, connection: Mapping[str, Any], looks: int = 0) -> JobResult:
+    def _complete(self, job: Job, connection: Mapping[str, Any], poll_count: int = 0) -> JobResult:
         """Return the result of a finished job, or raise the error of its status."""
         from airflow_provider_airbyte_api.api.outcome import build_result, raise_unless_succeeded, summarize
 
-        context = self._job_context(job, connection, looks)
+        context = self._job_context(job, connection, poll_count)
         with self._apply_soft_fail():
             raise_unless_succeeded(job, context)
         self.log.info("%s.", summarize(job, context))
@@ -175,7 +175,7 @@ class AirbyteJobSensor(_AirbyteSensor):
     :param job_id: ID of the job: a number, or a template that renders to one (templated).
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Give one of the two.
+    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Pass one of the two.
         Default: ``poke_interval``, which is 60.
     :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. With
         ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
@@ -242,11 +242,11 @@ class AirbyteJobSensor(_AirbyteSensor):
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has fired: return the result, or raise the event's error."""
-        woken = self._parse_event(context, event)
-        if woken is None:
+        job_event = self._parse_event(context, event)
+        if job_event is None:
             return cast("JobResult", self.execute(context))
-        job = woken.job or self.hook.get_job(woken.job_id)
-        return self._complete(job, woken.metadata, woken.poll_count)
+        job = job_event.job or self.hook.get_job(job_event.job_id)
+        return self._complete(job, job_event.metadata, job_event.poll_count)
 
     def _connection_of(self, context: Context, job: Job) -> dict[str, Any]:
         """Return the name and the workspace of the job's connection, and push the links."""
@@ -257,7 +257,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         try:
             connection = self.hook.run(get_connection(job.connection_id, NO_RETRY))
         except AirbyteError as error:
-            self.log.info("There will be no link to the job. %s", error)
+            self.log.info("Could not create the link to the job. %s", error)
             return {}
         return self._push_links(context, connection, job.job_id)
 
@@ -305,7 +305,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         cancelled. Default: ``wait``.
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Give one of the two.
+    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Pass one of the two.
         Default: ``poke_interval``, which is 60.
     :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. With
         ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
@@ -395,14 +395,14 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has fired: return the result, or raise the event's error."""
-        woken = self._parse_event(context, event)
-        if woken is None:
+        job_event = self._parse_event(context, event)
+        if job_event is None:
             return cast("JobResult", self.execute(context))
-        set_map_index_name(context, woken.metadata.get("name", ""))
-        job = woken.job or self.hook.get_job(woken.job_id)
-        seen = self._job_context(job, woken.metadata)
+        set_map_index_name(context, job_event.metadata.get("name", ""))
+        job = job_event.job or self.hook.get_job(job_event.job_id)
+        seen = self._job_context(job, job_event.metadata)
         push_link_urls(context["ti"], seen.job_url, None)
-        return self._complete(job, woken.metadata, woken.poll_count)
+        return self._complete(job, job_event.metadata, job_event.poll_count)
 
     def _resolve_connection(self, retry: RetryPolicy | None = None) -> Flow[Connection]:
         """Return the Airbyte connection. It is resolved once in each process."""
@@ -423,7 +423,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
             everything: Any = context
             moment = everything.get("data_interval_end")
             if moment is None:
-                raise_config_error("This DAG run has no data interval: give max_age or completed_after.")
+                raise_config_error("This DAG run has no data interval: set max_age or completed_after.")
         return FreshnessCriteria(
             self.max_age,
             None if moment is None else moment.timestamp(),

@@ -16,7 +16,7 @@ def main() -> None:
     """Run a local Airbyte and print how to connect to it."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_airbyte_api.testing",
-        description="A local Airbyte that speaks the public API, for trying things out.",
+        description="A local Airbyte that speaks the public API, for tests and demos.",
     )
     parser.add_argument(
         "--port", type=int, default=8000, help="TCP port on 127.0.0.1, 0 for any (default: %(default)s)"
@@ -24,14 +24,14 @@ def main() -> None:
     parser.add_argument("--client-id", default="local-client-id", help="(default: %(default)s)")
     parser.add_argument("--client-secret", default="local-client-secret", help="(default: %(default)s)")
     parser.add_argument("--job-seconds", type=float, default=20.0, help="how long a job takes (default: %(default)s)")
-    parser.add_argument("--no-auth", action="store_true", help="as an Airbyte with authentication switched off")
+    parser.add_argument("--no-auth", action="store_true", help="switch authentication off")
     parser.add_argument(
         "--edition",
         choices=get_args(Edition),
         default="community",
-        help="whose words to refuse things in (default: %(default)s)",
+        help="which kind of Airbyte's error responses to send (default: %(default)s)",
     )
-    parser.add_argument("--version", default=NEWEST, help="the Airbyte version to answer as (default: %(default)s)")
+    parser.add_argument("--version", default=NEWEST, help="the Airbyte version to emulate (default: %(default)s)")
     arguments = parser.parse_args()
     airbyte = LocalAirbyte(
         port=arguments.port,
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         airbyte.start()
     except OSError as error:
-        parser.error(f"port {arguments.port} cannot be used ({error.strerror}); take another one with --port")
+        parser.error(f"port {arguments.port} cannot be used ({error.strerror}); choose another one with --port")
     print(  # noqa: T201
         f"Local Airbyte: {airbyte.api_url}\n"
         f"AIRFLOW_CONN_AIRBYTE_API_DEFAULT='{airbyte.airflow_connection}'\n"

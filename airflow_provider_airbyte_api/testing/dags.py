@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG
 
 
-def run_dag(dag: DAG, **how: Any) -> DagRun:
+def run_dag(dag: DAG, **options: Any) -> DagRun:
     """Run a DAG, including its triggers, and return its finished run.
 
     The run uses the database of Airflow's configuration. If it has no tables, they are created; existing tables are
     left unchanged. So run tests with a separate ``AIRFLOW_HOME``.
 
     :param dag: the DAG; it need not be in Airflow's DAG folder.
-    :param how: arguments of ``DAG.test``, such as ``run_conf``.
+    :param options: arguments of ``DAG.test``, such as ``run_conf``.
     """
     from airflow_provider_airbyte_api import _airflow_compat
 
     _airflow_compat.ensure_db()
     _airflow_compat.register_dag(dag)
-    run: DagRun = dag.test(**how)
+    run: DagRun = dag.test(**options)
     return run

@@ -72,7 +72,7 @@ class LocalAirbyte:
         jwt_seconds: float | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._world = AirbyteState(
+        self._state = AirbyteState(
             client_id=client_id,
             client_secret=client_secret,
             auth=auth,
@@ -141,22 +141,22 @@ class LocalAirbyte:
     @property
     def client_id(self) -> str:
         """The client id of its application."""
-        return self._world.client_id
+        return self._state.client_id
 
     @property
     def client_secret(self) -> str:
         """The client secret of its application. It can be set, as an administrator would change it."""
-        return self._world.client_secret
+        return self._state.client_secret
 
     @client_secret.setter
     def client_secret(self, value: str) -> None:
-        self._world.client_secret = value
+        self._state.client_secret = value
 
     @property
     def airflow_connection(self) -> str:
         """The value for ``AIRFLOW_CONN_AIRBYTE_API_DEFAULT``."""
         fields: dict[str, Any] = {"conn_type": "airbyte_api", "host": self.url}
-        if self._world.auth:
+        if self._state.auth:
             fields.update(login=self.client_id, password=self.client_secret)
         return json.dumps(fields)
 
@@ -165,35 +165,35 @@ class LocalAirbyte:
     @property
     def workspaces(self) -> list[dict[str, Any]]:
         """Its workspaces, as the API returns them. Modify the list to add or remove some."""
-        return self._world.workspaces
+        return self._state.workspaces
 
     @property
     def sources(self) -> list[dict[str, Any]]:
         """Its sources."""
-        return self._world.sources
+        return self._state.sources
 
     @property
     def destinations(self) -> list[dict[str, Any]]:
         """Its destinations."""
-        return self._world.destinations
+        return self._state.destinations
 
     @property
     def connections(self) -> list[dict[str, Any]]:
         """Its connections."""
-        return self._world.connections
+        return self._state.connections
 
     @property
     def jobs(self) -> list[LocalJob]:
         """All jobs, oldest first."""
-        with self._world.lock:
-            for job in self._world.jobs.values():
+        with self._state.lock:
+            for job in self._state.jobs.values():
                 job.advance_to(self._now())
-            return list(self._world.jobs.values())
+            return list(self._state.jobs.values())
 
     @property
     def cancelled(self) -> list[int]:
         """The ids of the jobs that were stopped by a cancel request."""
-        return list(self._world.cancelled)
+        return list(self._state.cancelled)
 
     def add_job(
         self, connection_id: str, status: str = "running", *, job_type: str = "sync", age: float = 0.0
@@ -202,12 +202,12 @@ class LocalAirbyte:
 
         If the job is pending or queued, the next request for a sync returns it, whatever its type.
         """
-        return self._world.add_job(connection_id, at=self._now() - age, status=status, job_type=job_type)
+        return self._state.add_job(connection_id, at=self._now() - age, status=status, job_type=job_type)
 
     def finish_job(self, job_id: int, status: str = "succeeded") -> None:
         """Finish a job now, as succeeded, failed or cancelled."""
-        with self._world.lock:
-            job = self._world.jobs[job_id]
+        with self._state.lock:
+            job = self._state.jobs[job_id]
             job.script.clear()
             job.set_status(status, self._now())
 
@@ -218,19 +218,19 @@ class LocalAirbyte:
             from responses.
         :param size: the same in bytes.
         """
-        with self._world.lock:
-            self._world.script, self._world.rows, self._world.size = list(statuses), rows, size
+        with self._state.lock:
+            self._state.script, self._state.rows, self._state.size = list(statuses), rows, size
 
     def next_job_type(self, job_type: str) -> None:
         """Give the next job this type (sync, reset, refresh or clear), whatever type is requested.
 
         Airbyte does so if resets or refreshes of streams are pending.
         """
-        self._world.next_job_type = job_type
+        self._state.next_job_type = job_type
 
     def ignore_cancels(self, times: int = 1) -> None:
         """Answer the next ``times`` cancel requests with 200, and let the job continue."""
-        self._world.ignored_cancels = times
+        self._state.ignored_cancels = times
 
     # -- faults ------------------------------------------------------------------------------------------------
 
@@ -243,9 +243,9 @@ class LocalAirbyte:
         body: str | None = None,
         headers: Mapping[str, str] | None = None,
         gateway: Gateway | None = None,
-        after: bool = False,
+        apply_first: bool = False,
         delay: float = 0.0,
-        lost: bool = False,
+        drop_connection: bool = False,
         times: int = 1,
     ) -> None:
         """Script the next response to a request that matches ``method`` and ``path``.
@@ -255,14 +255,14 @@ class LocalAirbyte:
         :param status: the status, with the server's usual body unless ``body`` is set. None: the normal response.
         :param gateway: "html", "json", "text" or "empty": the kind of body, as a server in front of Airbyte sends it.
             It contains nothing of Airbyte's.
-        :param after: carry out the request first, so that for example a job is created.
+        :param apply_first: carry out the request first, so that for example a job is created.
         :param delay: seconds before the response.
-        :param lost: close the connection instead of responding.
+        :param drop_connection: close the connection instead of responding.
         :param times: the number of requests that this applies to.
         """
         reply = None if status is None else responses.of_status(status, body, headers, gateway)
-        with self._world.lock:
-            self._world.faults.append(Fault(method, path, times, reply, after, delay, lost))
+        with self._state.lock:
+            self._state.faults.append(Fault(method, path, times, reply, apply_first, delay, drop_connection))
 
     @contextmanager
     def outage(
@@ -274,38 +274,39 @@ class LocalAirbyte:
         body: str | None = None,
         headers: Mapping[str, str] | None = None,
         gateway: Gateway | None = "html",
-        lost: bool = False,
+        drop_connection: bool = False,
     ) -> Iterator[None]:
         """Send the same response to all requests that match, for the duration of a ``with`` block.
 
         ``outage(path="/applications/token")`` is an outage of the token endpoint, ``outage(403, gateway="text")`` a
-        gateway that blocks every request, and ``outage(lost=True)`` closes each connection. See :meth:`respond_with`.
+        gateway that blocks every request, and ``outage(drop_connection=True)`` closes each connection.
+        See :meth:`respond_with`.
         """
         reply = None if status is None else responses.of_status(status, body, headers, gateway)
-        fault = Fault(method, path, math.inf, reply, apply_first=False, delay=0.0, drop_connection=lost)
-        with self._world.lock:
-            self._world.faults.append(fault)
+        fault = Fault(method, path, math.inf, reply, apply_first=False, delay=0.0, drop_connection=drop_connection)
+        with self._state.lock:
+            self._state.faults.append(fault)
         try:
             yield
         finally:
-            with self._world.lock:
-                self._world.faults = [each for each in self._world.faults if each is not fault]
+            with self._state.lock:
+                self._state.faults = [each for each in self._state.faults if each is not fault]
 
     def drop_next_response(self, method: str = "POST", path: str = "/jobs") -> None:
         """Carry out the next matching request, by default one for a new job, but close the connection unanswered."""
-        self.respond_with(method=method, path=path, after=True, lost=True)
+        self.respond_with(method=method, path=path, apply_first=True, drop_connection=True)
 
     def revoke_tokens(self) -> None:
         """Reject every token issued so far with a 401."""
-        self._world.revoke_tokens()
+        self._state.revoke_tokens()
 
     # -- recorded requests -------------------------------------------------------------------------------------
 
     @property
     def requests(self) -> list[RecordedRequest]:
         """Every request so far, oldest first."""
-        with self._world.lock:
-            return list(self._world.requests)
+        with self._state.lock:
+            return list(self._state.requests)
 
     def requests_to(self, method: str, path: str) -> list[RecordedRequest]:
         """Return the requests of ``method`` whose path below the API root matches ``path``, a regular expression."""
@@ -323,7 +324,7 @@ class LocalAirbyte:
         if len(found) != 1:
             all_jobs = ", ".join(f"{job.job_id} ({job.job_type}, {job.status})" for job in self.jobs) or "none"
             raise AssertionError(
-                f"Airbyte connection {connection_id} has had {len(found)} jobs of the type {job_type}, expected one. "
+                f"Airbyte connection {connection_id} has {len(found)} jobs of type {job_type}, expected one. "
                 f"All jobs: {all_jobs}."
             )
         return found[0]
@@ -334,16 +335,16 @@ class LocalAirbyte:
         :raises AssertionError: if not.
         """
         if self.cancelled != [job_id]:
-            raise AssertionError(f"The jobs {self.cancelled} were cancelled, expected {job_id} alone.")
+            raise AssertionError(f"The jobs {self.cancelled} were cancelled, expected only {job_id}.")
 
     def assert_max_polls(self, times: int) -> None:
         """Assert that jobs were polled at most ``times`` times, by id or by list.
 
         :raises AssertionError: with the number, if there were more.
         """
-        looks = self.requests_to("GET", r"/jobs(/\d+)?")
-        if len(looks) > times:
-            raise AssertionError(f"Jobs were looked at {len(looks)} times, expected {times} at the most.")
+        polls = self.requests_to("GET", r"/jobs(/\d+)?")
+        if len(polls) > times:
+            raise AssertionError(f"Jobs were polled {len(polls)} times, expected at most {times}.")
 
     # -- the socket --------------------------------------------------------------------------------------------
 
@@ -384,7 +385,7 @@ class LocalAirbyte:
         self._in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
-            reply = self._world.answer(request.method, raw.raw_path, raw.raw_query_string, headers, body, self._now())
+            reply = self._state.answer(request.method, raw.raw_path, raw.raw_query_string, headers, body, self._now())
             await asyncio.sleep(self.latency + reply.delay)
         finally:
             self._in_flight -= 1

@@ -108,12 +108,12 @@ class AirbyteState:
             fault.times -= 1
             if fault.times <= 0:
                 self.faults.remove(fault)
-            obeyed = (
+            handled = (
                 self._handle(asked, raw_path)
                 if fault.apply_first or (fault.reply is None and not fault.drop_connection)
                 else None
             )
-            reply = fault.reply or obeyed or responses.error_id(500)
+            reply = fault.reply or handled or responses.error_id(500)
             return replace(reply.as_of(self._version), delay=fault.delay, drop_connection=fault.drop_connection)
 
     @property
@@ -226,8 +226,8 @@ class AirbyteState:
     def _lifetimes(self) -> tuple[float, float]:
         """The value of ``expires_in`` and the real lifetime of a token: before 1.6, three minutes and a day."""
         is_old = self._is_before(1, 6) and self.token_seconds is None
-        said = self.token_seconds or (180.0 if is_old else 900.0)
-        return said, self.jwt_seconds or (86_400.0 if is_old else said)
+        lifetime = self.token_seconds or (180.0 if is_old else 900.0)
+        return lifetime, self.jwt_seconds or (86_400.0 if is_old else lifetime)
 
     def _new_token(self, asked: RecordedRequest) -> str:
         keycloak = self.edition != "community"

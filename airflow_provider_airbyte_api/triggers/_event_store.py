@@ -63,7 +63,7 @@ class CursorStore:
             try:
                 await place.aset(self._key, cursor.dump())
             except Exception as error:  # noqa: BLE001 - one asset may be deleted while the others exist
-                log.warning("How far this watcher has come cannot be kept with %r. %s", place, error)
+                log.warning("Could not store this watcher's cursor with %r. %s", place, error)
 
 
 class Producer(_airflow_compat.shared_stream_producer() or object):  # type: ignore[misc]

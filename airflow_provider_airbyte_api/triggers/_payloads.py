@@ -86,26 +86,26 @@ def parse(event: object) -> JobEvent:
     :raises AirbyteTriggerEventError: if the event is invalid. An unknown event never counts as success.
     """
     if not isinstance(event, dict):
-        raise _invalid(event, "no dict")
+        raise _invalid(event, "is not a dict")
     status, job_id = event.get("status"), safe_int(event.get("job_id"), 0)
     metadata = dict_or_empty(event.get("metadata"))
     if job_id is None:
-        raise _invalid(event, "no job_id")
+        raise _invalid(event, "has no job_id")
     if not isinstance(status, str):
-        raise _invalid(event, "no status")
+        raise _invalid(event, "has no status")
     if status in ("timeout", "error"):
-        error = error_from_dict(event.get("error") or {"message": f"Waiting for job {job_id} ended with {status}."})
+        error = error_from_dict(event.get("error") or {"message": f"The wait for job {job_id} ended: {status}."})
         return JobEvent(job_id, error=error, metadata=metadata)
     if status not in TERMINAL_STATUSES:
-        raise _invalid(event, f"status {safe_repr(status)}")
+        raise _invalid(event, f"has status {safe_repr(status)}")
     job = None
     if event.get("job") is not None:
         try:
             job = Job.from_json(safe_json(event["job"]))
         except (KeyError, TypeError, ValueError):
-            raise _invalid(event, "a job that cannot be read") from None
+            raise _invalid(event, "has an invalid job") from None
         if (job.job_id, job.status) != (job_id, status):
-            raise _invalid(event, "a job that contradicts it")
+            raise _invalid(event, "has a job that contradicts it")
     return JobEvent(job_id, job, safe_int(event.get("poll_count"), 0) or 0, metadata=metadata)
 
 
@@ -117,7 +117,6 @@ def try_number_of(context: Context) -> int:
 
 def _invalid(event: object, what: str) -> AirbyteTriggerEventError:
     return AirbyteTriggerEventError(
-        f"The task was woken by an event with {what}, and so nobody knows how its job ended: {safe_repr(event, 500)}. "
-        "Expected a dict with status and job_id from AirbyteJobTrigger. Look at the job in Airbyte; if it is well, "
-        "clear the task."
+        f"The trigger sent an invalid event, which {what}; the job's outcome is unknown: {safe_repr(event, 500)}. "
+        "Expected a dict with status and job_id from AirbyteJobTrigger. Check the job in Airbyte, then clear the task."
     )

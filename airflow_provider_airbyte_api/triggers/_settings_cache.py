@@ -41,14 +41,14 @@ class _Lookup:
     """A lookup, in progress or completed."""
 
     def __init__(self) -> None:
-        self.began = CLOCK.time()
+        self.started_at = CLOCK.time()
         self.settings: ClientConfig | None = None
         self.task: Any = None
 
     def is_stale(self, rejected: ClientConfig | None) -> bool:
         if self.settings is None:
             return bool(self.task.done())  # it failed
-        return self.settings == rejected or CLOCK.time() > self.began + SETTINGS_TTL
+        return self.settings == rejected or CLOCK.time() > self.started_at + SETTINGS_TTL
 
 
 async def _load(airbyte_conn_id: str, lookup: _Lookup) -> ClientConfig:

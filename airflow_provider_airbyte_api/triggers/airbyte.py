@@ -52,7 +52,9 @@ def __getattr__(name: str) -> Any:
     try:
         from airflow_provider_airbyte_api.triggers import sync_events  # noqa: PLC0415 - see above
     except ImportError as error:
-        raise ImportError("AirbyteSyncEventTrigger is for asset watchers, which need Airflow 3.0 or newer.") from error
+        raise ImportError(
+            "AirbyteSyncEventTrigger is for asset watchers, which require Airflow 3.0 or newer."
+        ) from error
     return sync_events.AirbyteSyncEventTrigger
 
 
@@ -147,9 +149,9 @@ class _AirbyteTrigger(BaseTrigger):
                 raise
             except AirflowNotFoundException as error:
                 raise AirbyteConfigError(
-                    f"Airflow connection {self.airbyte_conn_id!r} was not found in the triggerer. Make it visible "
-                    "there: the environment variables and the secrets backend of the workers have to be set for the "
-                    f"triggerer, too. {self._what_becomes_of_it()}"
+                    f"Airflow connection {self.airbyte_conn_id!r} was not found in the triggerer. Configure it "
+                    "there: the triggerer needs the same environment variables and secrets backend as the workers. "
+                    f"{self._what_becomes_of_it()}"
                 ) from error
             except Exception as error:  # noqa: BLE001 - Airflow's secrets backends raise anything
                 retry = outage.retry(AirbyteUnreachableError(f"{type(error).__name__}: {error}"), CLOCK.time())
@@ -227,7 +229,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         which = f"Job {self.job_id}" if self.job_id else "The job"
         if self.connection_id is not None:
             which = f"{which} of Airbyte connection {self.connection_id}"
-        return f"{which} goes on in Airbyte; clear the task to follow it."
+        return f"{which} continues in Airbyte; clear the task to resume waiting for it."
 
     async def _wait(self) -> jobs.WaitResult:
         options = WaitOptions(
@@ -262,9 +264,11 @@ class AirbyteJobTrigger(_AirbyteTrigger):
                 return
             job = await self._with_service(lambda service: service.cancel_job(self.job_id, self.log))
             if not job.is_terminal:
-                self.log.warning("Job %d was cancelled and is still %s: check it in Airbyte.", job.job_id, job.status)
+                self.log.warning(
+                    "Job %d is still %s after it was cancelled; check it in Airbyte.", job.job_id, job.status
+                )
         except Exception as error:  # noqa: BLE001 - the job continues, whatever the error is
-            self.log.warning("Job %d could not be cancelled: cancel it in Airbyte. %s", self.job_id, error)
+            self.log.warning("Could not cancel job %d; cancel it in Airbyte. %s", self.job_id, error)
 
     async def _task_still_waiting(self) -> bool:
         """Return True if the task is deferred and its XCom ``job_id`` is still this job.
@@ -344,7 +348,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
             raise AirbyteConfigError(f"min_rows is {safe_repr(self.min_rows)}, expected a number of rows, such as 1.")
 
     def _what_becomes_of_it(self) -> str:
-        return "Any sync goes on in Airbyte; clear the task to wait again."
+        return "Running syncs are not affected; clear the task to resume waiting."
 
     async def _wait(self) -> jobs.WaitResult:
         demand = freshness.FreshnessCriteria(

@@ -59,11 +59,11 @@ def check_arguments(
         if not from_row:
             raise _ArgumentError(str(error)) from None
         return AirbyteConfigError(
-            f"The trigger cannot be built from its row in Airflow's database: {error} The row was written by another "
-            "version of airflow-provider-airbyte-api, or by hand: install the same version on workers and triggerers."
+            f"Could not create the trigger from its row in Airflow's database: {error} The row was written by another "
+            "version of airflow-provider-airbyte-api, or by hand. Install the same version on workers and triggerers."
         )
     if unknown:
-        log.info("%s of another version has arguments that this one ignores: %s.", kind, names)
+        log.info("Ignoring arguments of %s that this version does not know: %s.", kind, names)
     return None
 
 
@@ -102,7 +102,7 @@ def parse_text(value: object, name: str) -> str:
     :raises AirbyteConfigError: if it is not a string.
     """
     if not isinstance(value, str):
-        raise AirbyteConfigError(f"{name} is {safe_repr(value)}, expected a text.")
+        raise AirbyteConfigError(f"{name} is {safe_repr(value)}, expected a string.")
     return value
 
 

@@ -110,7 +110,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                 setattr(self, name, parse_uuid(getattr(self, name), name))
         if self.connection_id is not None and self.connection_name is not None:
             raise AirbyteConfigError(
-                f"connection_id is {self.connection_id!r} and connection_name {self.connection_name!r}: give one."
+                f"connection_id is {self.connection_id!r} and connection_name {self.connection_name!r}, "
+                "expected only one of the two."
             )
         if not self.statuses or not set(self.statuses) <= TERMINAL_STATUSES:
             raise AirbyteConfigError(
@@ -201,7 +202,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     ) -> AsyncGenerator[StreamItem, None]:
         """Yield stream items until the Airflow connection, or what a name resolves to, has changed."""
         connection, workspace_id = await self._resolve_scope(service)
-        look_again_at = CLOCK.monotonic() + RESOLUTION_TTL * jitter_factor()
+        check_again_at = CLOCK.monotonic() + RESOLUTION_TTL * jitter_factor()
         since = None if cursor is None else cursor.position
         with service.subscribe_completed_jobs(workspace_id, since, self._interval) as subscription:
             while True:
@@ -219,8 +220,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                         yield payload, cursor
                 cursor = cursor.advance_to(batch.server_time)
                 yield None, cursor
-                if CLOCK.monotonic() >= look_again_at:
-                    look_again_at = CLOCK.monotonic() + RESOLUTION_TTL * jitter_factor()
+                if CLOCK.monotonic() >= check_again_at:
+                    check_again_at = CLOCK.monotonic() + RESOLUTION_TTL * jitter_factor()
                     if await self._connection_changed(settings):
                         return
                     if self._resolves_names and await self._resolve_scope(service) != (connection, workspace_id):
@@ -231,7 +232,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         try:
             return await get_settings(self.airbyte_conn_id) != settings
         except Exception as error:  # noqa: BLE001 - the known settings remain in use
-            self.log.info("The Airflow connection cannot be looked up; watching on. %s", error)
+            self.log.info("Could not load the Airflow connection; using the previous one. %s", error)
             return False
 
     async def _next(self, subscription: Subscription, settings: ClientConfig) -> CompletedBatch | None:
@@ -292,11 +293,11 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             self._tries[job.job_id] = self._tries.get(job.job_id, 0) + 1
             if is_recoverable_while_waiting(error) and self._tries[job.job_id] < MAX_ENRICH_ATTEMPTS:
                 raise
-            self.log.warning("Not all is known of job %d. %s", job.job_id, error)
+            self.log.warning("Could not get all details of job %d. %s", job.job_id, error)
             connection = service.cached_connection(job.connection_id)
         self._tries.pop(job.job_id, None)
         if self.tags and connection is None:
-            self.log.warning("Job %d is not told of: nobody knows the tags of its connection.", job.job_id)
+            self.log.warning("Dropping job %d: the tags of its connection could not be determined.", job.job_id)
         if not self._has_tag(connection):
             return None
         if connection is None or not connection.workspace_id:
@@ -316,8 +317,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
 
 def _digest(arguments: Mapping[str, Any]) -> str:
-    said = json.dumps(arguments, sort_keys=True).encode()
-    return f"airbyte_sync_events_{hashlib.sha256(said).hexdigest()[:16]}"
+    encoded = json.dumps(arguments, sort_keys=True).encode()
+    return f"airbyte_sync_events_{hashlib.sha256(encoded).hexdigest()[:16]}"
 
 
 def _sorted_strings(value: object) -> list[str]:

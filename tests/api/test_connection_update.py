@@ -58,7 +58,7 @@ def test_airbyte_is_told_what_is_different(now: dict[str, Any], wanted: dict[str
 def test_nothing_is_sent_if_it_is_like_that_already(now: dict[str, Any], status: str | None, schedule: str) -> None:
     talk = ScriptedDriver([])
     talk.run(update_connection(Connection.from_json(now), parse_update(status, schedule)))
-    assert talk.logs == ["Airbyte connection 'Mine' is like that already."]
+    assert talk.logs == ["Airbyte connection 'Mine' is already up to date."]
 
 
 def test_a_lost_reply_is_no_reason_to_give_up() -> None:
@@ -78,15 +78,15 @@ def test_what_cannot_be_changed_is_said_before_anything_is_sent(status: str) -> 
 @pytest.mark.parametrize(
     ("status", "schedule", "message"),
     [
-        (None, None, "nothing to do"),
+        (None, None, "at least one of them"),
         ("paused", None, "status is 'paused', expected active, inactive"),
-        (None, "0 5 * * *", "expected manual, or a cron expression of Quartz"),
-        (None, "0 5 * * MON UTC", "expected manual, or a cron expression of Quartz"),
-        (None, "0 0 5 * * *", "one of the two days being a question mark"),
-        (None, "0 0 5 ? * ?", "one of the two days being a question mark"),
+        (None, "0 5 * * *", "expected manual, or a Quartz cron expression"),
+        (None, "0 5 * * MON UTC", "expected manual, or a Quartz cron expression"),
+        (None, "0 0 5 * * *", "One of the two days is a question mark"),
+        (None, "0 0 5 ? * ?", "One of the two days is a question mark"),
         (None, "@daily", "expected manual"),
         (None, "", "expected manual"),
-        (None, "0 0 5 * * ? Europe/Berlin", "no zone but UTC"),
+        (None, "0 0 5 * * ? Europe/Berlin", "accepts only UTC"),
         (None, "every day", "expected manual"),
     ],
 )

@@ -59,7 +59,7 @@ def test_tags_that_are_ids_are_left_to_airbyte() -> None:
 
 def test_an_empty_list_of_a_workspace_that_does_not_exist_is_an_error() -> None:
     talk = ScriptedDriver([page(), reply(404, {"title": "resource-not-found"})])
-    with pytest.raises(exceptions.AirbyteNotFoundError, match=f"There is no workspace {WORKSPACE}"):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match=f"Workspace {WORKSPACE} does not exist"):
         talk.run(resources.list_connections([WORKSPACE]))
 
 
@@ -77,7 +77,7 @@ def test_a_name_that_is_not_there_is_an_error_with_the_nearest_ones() -> None:
     with pytest.raises(exceptions.AirbyteResourceLookupError) as raised:
         ScriptedDriver([page(*ROWS)]).run(resources.get_connection_by_name("stripe → bigquery"))
     assert str(raised.value).startswith(
-        f"There is no Airbyte connection named 'stripe → bigquery'. The nearest are 'Stripe → BigQuery' ({ONE})"
+        f"There is no Airbyte connection named 'stripe → bigquery'. Similar names: 'Stripe → BigQuery' ({ONE})"
     )
 
 
@@ -87,7 +87,7 @@ def test_a_name_that_is_like_no_other_shows_what_there_is() -> None:
 
 
 def test_a_name_where_there_is_nothing_at_all() -> None:
-    with pytest.raises(exceptions.AirbyteResourceLookupError, match="none at all that the application's user may see"):
+    with pytest.raises(exceptions.AirbyteResourceLookupError, match="The application's user has access to none"):
         ScriptedDriver([page()]).run(resources.get_connection_by_name("mine"))
 
 
@@ -115,5 +115,5 @@ def test_an_accent_may_be_a_character_of_its_own(given: str, shown: str) -> None
         talk.run(resources.list_connections(filters=wanted))
         assert [each.connection_id for each in talk.rows] == [ONE], wanted
     assert ScriptedDriver([page(row)]).run(resources.get_connection_by_name(given)).connection_id == ONE
-    with pytest.raises(exceptions.AirbyteResourceLookupError, match=f"The nearest are '{shown}'"):
+    with pytest.raises(exceptions.AirbyteResourceLookupError, match=f"Similar names: '{shown}'"):
         ScriptedDriver([page(row)]).run(resources.get_connection_by_name(given.upper()))

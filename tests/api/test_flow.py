@@ -132,14 +132,14 @@ def test_an_outage_is_ridden_out_for_its_time_alone_with_two_lines_in_the_log() 
     talk = ScriptedDriver([*[reply(503)] * 30, reply(200)])
     talk.run(send_with_retry(GET, while_unreachable(1800)))
     assert talk.pauses[:6] == [2, 4, 8, 16, 32, 60]
-    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte answers again."]
+    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
     assert "retrying for up to 30 min" in talk.logs[0]
 
 
 def test_an_outage_ends_with_a_last_attempt_when_its_time_is_over() -> None:
     talk = ScriptedDriver([reply(503)] * 7)
     with pytest.raises(
-        exceptions.AirbyteUnreachableError, match=r"unreachable for 100 s\. GET .* answered 503"
+        exceptions.AirbyteUnreachableError, match=r"unreachable for 100 s\. GET .* returned 503"
     ) as caught:
         talk.run(send_with_retry(GET, while_unreachable(100)))
     assert isinstance(caught.value.__cause__, exceptions.AirbyteServerError)
@@ -224,7 +224,7 @@ def test_an_outage_of_the_token_endpoint_is_ridden_out_as_any_other(
     assert talk.run(send_with_retry(request_, while_unreachable(1800))).ok
     assert sum(talk.pauses) > 300
     assert len(talk.sent) == 1
-    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte answers again."]
+    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
 
 
 def test_a_new_token_that_cannot_be_fetched_after_a_401_is_fetched_later() -> None:
@@ -257,13 +257,13 @@ def test_a_poll_that_gets_no_token_leaves_the_next_attempt_to_who_polls() -> Non
 def test_every_repetition_is_said_with_its_reason() -> None:
     talk = ScriptedDriver([reply(502, b"<title>Bad Gateway</title><html>"), reply(200)])
     talk.run(send_with_retry(GET))
-    assert "answered 502" in talk.logs[0]
+    assert "returned 502" in talk.logs[0]
     assert "Retrying in 1 s" in talk.logs[0]
 
 
 @pytest.mark.parametrize("body", [[], {}, {"jobId": "x", "status": "running"}, None, "text"])
 def test_json_of_another_shape_is_an_error_that_says_so(body: object) -> None:
-    with pytest.raises(exceptions.AirbyteUnexpectedResponseError, match="another shape"):
+    with pytest.raises(exceptions.AirbyteUnexpectedResponseError, match="an unexpected shape"):
         ScriptedDriver([reply(200, b"null" if body is None else body)]).run(request_model(GET, Job.from_json))
 
 
@@ -306,7 +306,7 @@ def test_trouble_with_the_token_says_that_the_request_itself_was_not_sent() -> N
 
 def test_basic_authentication_before_the_token_endpoint_is_named() -> None:
     talk = ScriptedDriver([reply(401, b"<html>", www_authenticate='Basic realm="ingress"')])
-    with pytest.raises(exceptions.AirbyteAuthenticationError, match="Something before Airbyte"):
+    with pytest.raises(exceptions.AirbyteAuthenticationError, match="A server in front of Airbyte"):
         talk.run(fetch_token(CREDENTIALS))
 
 
@@ -337,7 +337,7 @@ def test_where_pages_overlap_the_list_is_read_again_for_what_they_pushed_out() -
 
 
 TOO_LARGE = TransportFailure(
-    f"{ROOT}/list", "the reply is larger than 16384 KiB", request_sent=True, kind=TransportErrorKind.TOO_LARGE
+    f"{ROOT}/list", "the response is larger than 16384 KiB", request_sent=True, kind=TransportErrorKind.TOO_LARGE
 )
 
 
@@ -356,7 +356,7 @@ def test_a_list_whose_page_is_too_large_is_read_on_in_smaller_pages() -> None:
 def test_a_row_that_is_too_large_is_an_error(retry: RetryPolicy) -> None:
     talk = ScriptedDriver([TOO_LARGE] * 3)
     with pytest.raises(
-        exceptions.AirbyteUnreachableError, match=r"larger than 16384 KiB\. Airbyte sends no such reply"
+        exceptions.AirbyteUnreachableError, match=r"larger than 16384 KiB\. Airbyte does not send such responses"
     ):
         talk.run(list_connections(retry=retry))
     assert [dict(request.query)["limit"] for request in talk.sent] == ["100", "10", "1"]
@@ -368,7 +368,7 @@ def test_a_list_that_never_shows_all_of_its_rows_is_warned_of() -> None:
     )
     talk.run(list_sources())
     assert len(talk.rows) == 100
-    assert talk.logs == ["/sources shows 150 rows, but never more than 100 different ones: some may be missing."]
+    assert talk.logs == ["/sources reports 150 rows, but returned only 100 different ones: some may be missing."]
 
 
 def test_jobs_that_are_added_while_they_are_listed_do_not_make_it_begin_anew() -> None:
@@ -414,7 +414,7 @@ def test_a_poll_for_many_skips_a_row_that_cannot_be_read_and_says_why() -> None:
     )
     page = talk.run(fetch_updated_jobs_page(None, 0.0, 0))
     assert [each.job_id for each in page.rows] == [8]
-    assert "JSON of another shape" in str(page.unreadable[0])
+    assert "JSON of an unexpected shape" in str(page.unreadable[0])
 
 
 def test_a_list_that_grows_for_ever_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

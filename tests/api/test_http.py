@@ -61,7 +61,7 @@ def test_each_status_has_its_error_with_the_servers_own_words(
     assert type(error) is kind
     assert isinstance(error, exceptions.AirbyteResponseError)
     assert error.status == status
-    assert str(error).startswith(f"GET {ROOT}/somewhere answered {status}: ")
+    assert str(error).startswith(f"GET {ROOT}/somewhere returned {status}: ")
     assert words in str(error)
 
 
@@ -92,7 +92,7 @@ def test_who_answers_for_airbyte_did_not_pass_the_request_on(status: int, body: 
 
 def test_a_401_of_something_before_airbyte_says_so() -> None:
     error = to_error(GET, reply(401, b"<html>no</html>", www_authenticate='Basic realm="nginx"'))
-    assert "Something before Airbyte asks for HTTP authentication of its own" in str(error)
+    assert "A server in front of Airbyte requires HTTP authentication" in str(error)
 
 
 def test_a_401_without_a_token_says_that_none_was_sent() -> None:

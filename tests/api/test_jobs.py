@@ -30,7 +30,7 @@ def waiting(poll_interval: float, **more: Any) -> Flow[jobs.WaitResult]:
     ],
 )
 def test_an_unknown_job_is_not_found_however_airbyte_says_it(refusal: responses.FakeResponse) -> None:
-    with pytest.raises(exceptions.AirbyteNotFoundError, match="There is no job 7") as caught:
+    with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 7 does not exist") as caught:
         ScriptedDriver([answer(refusal)]).run(jobs.get_job(7))
     assert caught.value.status == refusal.status
 
@@ -87,7 +87,7 @@ def test_trouble_is_ridden_out_with_one_line_when_it_begins_and_one_when_it_is_o
     assert [line.split(";")[0] for line in talk.logs] == [
         "Job 7 is running.",
         "Could not get the status of job 7",
-        "Airbyte answers again.",
+        "Airbyte is reachable again.",
         "Job 7 is succeeded.",
     ]
 
@@ -200,7 +200,7 @@ def test_a_job_that_is_gone_is_no_longer_visible(unknown: Response, before: list
 
 @pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
 def test_a_job_that_nobody_has_seen_is_not_found_at_once(unknown: Response) -> None:
-    with pytest.raises(exceptions.AirbyteNotFoundError, match="There is no job 7"):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 7 does not exist"):
         ScriptedDriver([unknown]).run(waiting(30))
 
 
@@ -239,7 +239,7 @@ def test_a_cancel_that_is_refused_for_long_is_an_error() -> None:
     talk = ScriptedDriver([each for _ in range(99) for each in (reply(200, job(7)), reply(429))])
     with pytest.raises(exceptions.AirbyteRateLimitError):
         talk.run(jobs.cancel_job(7))
-    assert sum(talk.pauses) >= jobs.CANCEL_PATIENCE
+    assert sum(talk.pauses) >= jobs.CANCEL_TIMEOUT
 
 
 def test_a_cancel_whose_reply_is_lost_is_no_error_if_the_job_is_over() -> None:
@@ -309,7 +309,7 @@ def test_a_job_that_was_seen_and_is_gone_is_no_longer_visible_to_a_cancel() -> N
 
 def test_a_cancel_of_a_job_that_is_not_there_deletes_nothing() -> None:
     talk = ScriptedDriver([answer(responses.not_found("JOB", "7"))])
-    with pytest.raises(exceptions.AirbyteNotFoundError, match="There is no job 7"):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 7 does not exist"):
         talk.run(jobs.cancel_job(7))
     assert talk.calls == ["GET /jobs/7"]
 
@@ -327,7 +327,7 @@ def test_a_job_that_no_cancel_stops_is_given_back_as_it_is_after_a_while() -> No
     made = jobs.cancel_and_wait(7)
     with pytest.raises(AssertionError, match="never asked for"):
         talk.run(made)
-    assert jobs.CANCEL_PATIENCE <= sum(talk.pauses) < jobs.CANCEL_PATIENCE + jobs.CANCEL.wait_initial
+    assert jobs.CANCEL_TIMEOUT <= sum(talk.pauses) < jobs.CANCEL_TIMEOUT + jobs.CANCEL.wait_initial
     assert talk.calls.count("DELETE /jobs/7") == 8
 
 

@@ -79,7 +79,7 @@ def test_what_a_server_echoes_with_a_good_status_is_in_no_error() -> None:
     page = Response(URL, 200, {}, f"<html><title>{TOKEN}</title>".encode(), (TOKEN,))
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError, match=r"\*\*\*"):
         parse_response(GET, page)
-    assert TOKEN not in str(unexpected_response(GET, page, f"JSON of another shape ({TOKEN})."))
+    assert TOKEN not in str(unexpected_response(GET, page, f"JSON of an unexpected shape ({TOKEN})."))
 
 
 def test_what_a_broken_reply_echoes_is_in_no_error() -> None:

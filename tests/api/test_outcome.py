@@ -43,9 +43,9 @@ def test_every_status_has_a_verdict_and_only_one_is_success(status: str) -> None
     text = str(caught.value)
     for words in ("job 7", CONNECTION, "1,200 rows", "5,000 bytes", "60 s", "'Mine'", "polled 17 times"):
         assert words in text
-    assert text.startswith(f"Sync {word if word in TERMINAL_STATUSES else f'is {word}'}: job 7 of 'Mine'"), (
-        "what happened first"
-    )
+    assert text.startswith(
+        f"Sync {word if word in TERMINAL_STATUSES else f'has not finished (status: {word})'}: job 7 of 'Mine'"
+    ), "what happened first"
     assert text.splitlines()[-1] == URL, "a line of its own"
 
 

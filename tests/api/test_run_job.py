@@ -90,7 +90,7 @@ CASES = {
         (OLD, CONFLICT, listed(job(11))),
         [*STARTED, "GET /jobs"],
         [INTENT, None],
-        Skipped("Skipping, for a sync of Airbyte connection 'Mine' runs already: job 11."),
+        Skipped("Skipping: job 11 (sync) is already running for Airbyte connection 'Mine'."),
         options={"on_running": "skip"},
     ),
     "another sync runs: fail": Case(
@@ -262,14 +262,14 @@ def test_an_inactive_connection_skips_the_task_if_told_so() -> None:
     driver = ScriptedDriver([])
     outcome = run(driver, connection=connection(status="inactive"), on_inactive="skip")
     assert isinstance(outcome, Skipped)
-    assert "is inactive, so nothing was started" in outcome.reason
+    assert "is inactive, so no job was started" in outcome.reason
     assert driver.records == []
 
 
 def test_a_schedule_in_airbyte_is_a_warning() -> None:
     driver = ScriptedDriver(START)
     run(driver, connection=connection(schedule={"scheduleType": "cron"}))
-    assert "has a schedule of its own in Airbyte (cron)" in driver.logs[0]
+    assert "is also scheduled in Airbyte (cron)" in driver.logs[0]
 
 
 @pytest.mark.parametrize(
@@ -292,9 +292,9 @@ def test_deadlines_count_from_the_start_of_the_job_but_execution_timeout_from_no
 @pytest.mark.parametrize(
     ("owned", "then", "requests", "message"),
     [
-        (True, [shown(8), shown(8, "cancelled")], ["GET /jobs/8", "DELETE /jobs/8"], "It was cancelled"),
-        (False, [shown(8)], ["GET /jobs/8"], "started elsewhere, and so it is left running"),
-        (True, [reply(403)], ["GET /jobs/8"], "It could not be cancelled"),
+        (True, [shown(8), shown(8, "cancelled")], ["GET /jobs/8", "DELETE /jobs/8"], "The job was cancelled"),
+        (False, [shown(8)], ["GET /jobs/8"], "This task did not start the job, so it was left running"),
+        (True, [reply(403)], ["GET /jobs/8"], "The job could not be cancelled"),
     ],
 )
 def test_out_of_time_only_an_owned_job_is_cancelled(
@@ -319,6 +319,6 @@ def test_a_job_that_has_succeeded_in_the_meantime_is_a_success() -> None:
 
 def test_out_of_time_before_a_start_nothing_was_started() -> None:
     driver = ScriptedDriver([OLD, CONFLICT, listed(job(11)), shown(11)])
-    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="so nothing was started"):
+    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="so no job was started"):
         run(driver, on_running="wait", deferrable=False, timeout=10.0)
     assert driver.records == [INTENT, None]

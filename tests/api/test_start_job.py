@@ -64,7 +64,7 @@ def test_a_200_with_a_job_of_before_is_no_start_but_what_is_in_the_queue(on_runn
     """As Airbyte answers since 2026 while a job of the connection waits in its queue, whoever started that."""
     talk = ScriptedDriver([reply(200, job(NEWEST, "pending"))])
     if issubclass(outcome, Exception):
-        with pytest.raises(outcome, match=f"It is job {NEWEST}, a sync"):
+        with pytest.raises(outcome, match=rf"Wait for job {NEWEST} \(sync\)"):
             talk.run(start(on_running))
     else:
         made = talk.run(start(on_running))
@@ -99,7 +99,7 @@ def test_a_200_with_a_job_of_another_kind_is_no_start(
     request = start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, on_running))
     if issubclass(outcome, Exception):
         with pytest.raises(
-            (exceptions.AirbyteAlreadyRunningError, exceptions.AirbyteConnectionBusyError), match="job 12"
+            (exceptions.AirbyteAlreadyRunningError, exceptions.AirbyteConnectionBusyError), match=r"[Jj]ob 12"
         ):
             talk.run(request)
     else:
@@ -119,7 +119,7 @@ def test_a_pending_reset_is_cancelled_for_a_sync_only_if_told_so() -> None:
 
 def test_the_hook_says_which_job_of_another_kind_comes_first() -> None:
     talk = ScriptedDriver([reply(200, ACTIVE), OLD, reply(200, OTHER_KIND["sync"])])
-    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match="It is job 12, a reset"):
+    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match=r"Wait for job 12 \(reset\)"):
         talk.run(start_job.start_job(CONNECTION))
 
 
@@ -213,7 +213,7 @@ def test_attach_waits_for_the_sync_that_runs_and_does_not_own_it() -> None:
     talk = ScriptedDriver([RUNNING, listed(job(NEWEST))])
     outcome = started(talk)
     assert (outcome.job.job_id, outcome.owned, posts(talk)) == (NEWEST, False, 1)
-    assert "instead of starting another" in talk.logs[0]
+    assert "Attaching to job" in talk.logs[0]
 
 
 def test_the_newest_of_two_that_are_listed_as_running_counts() -> None:
@@ -240,11 +240,11 @@ def test_wait_has_a_sync_end_first_too() -> None:
 def test_skip_says_what_runs() -> None:
     outcome = ScriptedDriver([RUNNING, listed(job(11))]).run(start("skip"))
     assert isinstance(outcome, Skipped)
-    assert "a sync of Airbyte connection 'Mine' runs already: job 11" in outcome.reason
+    assert "job 11 (sync) is already running for Airbyte connection 'Mine'" in outcome.reason
 
 
 def test_fail_names_the_job_that_runs() -> None:
-    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match="It is job 11, a sync"):
+    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match=r"Wait for job 11 \(sync\)"):
         ScriptedDriver([RUNNING, listed(job(11))]).run(start("fail"))
 
 
@@ -279,7 +279,7 @@ def test_a_409_without_any_job_is_an_error_after_a_while() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [("inactive", "switch it on"), ("locked", "locked"), ("deprecated", "deleted")]
+    ("status", "words"), [("inactive", "Enable it"), ("locked", "locked"), ("deprecated", "deleted")]
 )
 def test_a_connection_that_turned_out_not_to_be_active_is_told_apart(status: str, words: str) -> None:
     talk = ScriptedDriver([CONFLICT, reply(200, {**ACTIVE, "status": status})])
@@ -372,7 +372,7 @@ def test_what_surely_started_nothing_is_repeated_for_as_long_as_airbyte_may_be_a
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, posts(talk)) == (12, 13)
     assert 300 < sum(talk.pauses) < 1800
-    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte answers again."]
+    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
 
 
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
@@ -477,7 +477,7 @@ def test_a_job_whose_status_cannot_be_read_is_not_finished() -> None:
     row = {**job(12), "status": None}
     assert started(ScriptedDriver([no_response(), listed(row)])).job.job_id == 12
     assert started(ScriptedDriver([RUNNING, listed(row)])).job.job_id == 12
-    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="job 12"):
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match=r"[Jj]ob 12"):
         ScriptedDriver([listed(row)]).run(clear())
 
 
@@ -501,14 +501,14 @@ def test_an_unreadable_row_that_cannot_be_ours_is_left_out(row: dict[str, Any]) 
 
 def test_an_unreadable_row_that_may_be_running_is_not_cleared_over() -> None:
     talk = ScriptedDriver([listed(NO_ID[0]), NOTHING, NOTHING])
-    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be one that is running"):
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be a running one"):
         talk.run(clear())
     finished = listed({**NO_ID[0], "status": "succeeded"})
     assert isinstance(ScriptedDriver([finished, NOTHING, NOTHING, reply(200, reset(12))]).run(clear()), Started)
 
 
 def test_a_list_of_unreadable_rows_alone_gives_no_latest_id() -> None:
-    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be the newest one"):
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be the latest one"):
         ScriptedDriver([listed(NO_ID[0])]).run(start_job.get_latest_job_id(CONNECTION))
 
 
@@ -540,7 +540,7 @@ def test_a_clear_is_started_only_after_a_look_at_what_runs(job_type: str) -> Non
 def test_a_clear_is_refused_while_a_sync_runs_and_nothing_is_sent() -> None:
     talk = ScriptedDriver([listed(job(12))])
     with pytest.raises(
-        exceptions.AirbyteConnectionBusyError, match=r"A sync .* runs, job 12, and a clear would cancel it"
+        exceptions.AirbyteConnectionBusyError, match=r"Job 12 \(sync\) is already running .* A clear would cancel it"
     ):
         talk.run(clear())
     assert posts(talk) == 0
@@ -628,7 +628,7 @@ def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
 
 def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_it() -> None:
     inactive = reply(200, {**ACTIVE, "status": "inactive"})
-    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match="switch it on in Airbyte"):
+    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match="Enable it in Airbyte"):
         ScriptedDriver([inactive, OLD, *QUIET, CONFLICT, inactive]).run(start_job.start_job(CONNECTION, "clear"))
 
 

@@ -79,7 +79,7 @@ def test_a_reply_without_a_token_is_an_error(body: object) -> None:
 
 @pytest.mark.parametrize("body", [b"access_token=opaque-token&token_type=bearer", b"opaque-token"])
 def test_a_token_that_comes_as_no_json_is_not_repeated_in_the_error(body: bytes) -> None:
-    with pytest.raises(AirbyteUnexpectedResponseError, match=rf"text that is no JSON \({len(body)} bytes\)") as raised:
+    with pytest.raises(AirbyteUnexpectedResponseError, match=rf"text that is not JSON \({len(body)} bytes\)") as raised:
         parse_token_response(CREDENTIALS.token_request(), reply(200, body), NOW)
     assert "opaque-token" not in str(raised.value)
 

@@ -139,7 +139,7 @@ def test_an_outage_has_one_line_at_its_start_and_one_at_its_end() -> None:
         ["Job 7 is running."],
         ["Could not get the status of job 7; retrying for up to 30 min. no reply"],
         [],
-        ["Airbyte answers again."],
+        ["Airbyte is reachable again."],
     ]
 
 

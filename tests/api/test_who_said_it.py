@@ -126,16 +126,16 @@ def test_at_first_sight_a_foreign_refusal_ends_a_conversation_at_once_as_unexpec
 ) -> None:
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError) as caught:
         place(status, body)
-    assert "There is no job" not in str(caught.value)
-    assert "role" not in str(caught.value).replace("ids or roles in Airbyte", "")
+    assert "does not exist" not in str(caught.value)
+    assert "role" not in str(caught.value).replace("Ids and roles in Airbyte", "")
 
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
 def test_while_waiting_for_a_job_that_was_seen_a_foreign_refusal_is_ridden_out(status: int, body: bytes) -> None:
     said = " ".join(later_poll(status, body).logs)
-    assert "There is no job" not in said
-    assert "Airbyte answers again." in said
+    assert "does not exist" not in said
+    assert "Airbyte is reachable again." in said
 
 
 def test_a_basic_challenge_is_an_authentication_error_at_once_and_ridden_out_later() -> None:
@@ -159,11 +159,11 @@ def test_trouble_stays_trouble_whoever_says_it(status: int, body: bytes) -> None
 @pytest.mark.parametrize(
     ("status", "body", "headers", "words"),
     [
-        (403, b"RBAC: access denied", {"server": "istio-envoy"}, "(Server: istio-envoy) refused the GET, not Airbyte"),
-        (401, FOREIGN["IAP"], {}, "Google's Identity-Aware Proxy (IAP) refused the GET, not Airbyte"),
+        (403, b"RBAC: access denied", {"server": "istio-envoy"}, "(Server: istio-envoy) rejected the GET"),
+        (401, FOREIGN["IAP"], {}, "Google's Identity-Aware Proxy (IAP) rejected the GET"),
         (401, FOREIGN["IAP"], {}, "Proxy-Authorization"),
-        (403, FOREIGN["web page"], {}, "An identity proxy in front of Airbyte asks to sign in"),
-        (404, FOREIGN["only type and status"], {}, "0.64 or newer is needed"),
+        (403, FOREIGN["web page"], {}, "An identity proxy in front of Airbyte requires a sign-in"),
+        (404, FOREIGN["only type and status"], {}, "0.64 or newer is required"),
         (405, b"", {}, "Check Airbyte URL (Host)"),
     ],
 )

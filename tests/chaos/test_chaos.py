@@ -125,7 +125,7 @@ def test_a_worker_that_is_killed_costs_no_second_sync(chaos: Chaos, who: str) ->
         worker.send_signal(signal.SIGKILL)
     task.send_signal(signal.SIGKILL)
     chaos.until(lambda: chaos.attempt == 2 and chaos.task == "running", "second try")
-    chaos.until(lambda: f"Following job {job.job_id}" in chaos.said(), "word of the job of the first try")
+    chaos.until(lambda: f"Resuming job {job.job_id}" in chaos.said(), "word of the job of the first try")
     chaos.succeed(job.job_id)
     assert len(chaos.airbyte.jobs) == made
     assert job.job_id not in chaos.airbyte.cancelled

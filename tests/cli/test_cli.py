@@ -185,7 +185,7 @@ def test_ctrl_c_leaves_the_sync_alone_and_says_so(slow_airbyte: LocalAirbyte) ->
     threading.Timer(0.3, process.send_signal, [signal.SIGINT]).start()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Job 1 goes on in Airbyte: http" in errors
+    assert "Job 1 is still running in Airbyte: http" in errors
     assert "Traceback" not in errors
     assert slow_airbyte.cancelled == []
 
@@ -217,7 +217,7 @@ def test_a_sync_that_runs_already_is_said_and_none_started(airbyte: LocalAirbyte
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(SystemExit) as ended:
         main(["sync", STRIPE_TO_BIGQUERY])
-    assert "'Stripe → BigQuery' is being synced already; nothing was started." in str(ended.value)
+    assert "A job of 'Stripe → BigQuery' is already running; no job was started." in str(ended.value)
     assert len(airbyte.jobs) == 1
 
 
@@ -277,7 +277,7 @@ def test_jobs_are_shown_without_names_where_connections_may_not_be_listed(
     main(["jobs"])
     said = capsys.readouterr()
     assert STRIPE_TO_BIGQUERY in said.out
-    assert "The connections' names are not known." in said.err
+    assert "Could not get the connections' names." in said.err
 
 
 def test_a_status_that_does_not_exist_is_refused_with_those_that_do(airbyte: LocalAirbyte) -> None:
@@ -345,7 +345,7 @@ def test_a_stream_that_is_closed_is_no_traceback_of_airflows_command_either(
 def test_a_disk_that_is_full_is_said(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     done = shell(f"{' '.join(MODULE)} connections -o json > /dev/full", monkeypatch)
     assert done.returncode == 1
-    assert "The result cannot be written: [Errno 28]" in done.stderr
+    assert "Could not write the result: [Errno 28]" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -129,7 +129,7 @@ def test_a_401_on_starting_a_sync_starts_one_job(driver: Driver) -> None:
 
 @pytest.mark.parametrize(("edition", "status"), [("community", 400), ("cloud", 401)])
 def test_a_wrong_secret_is_one_request_and_one_clear_error(driver: Driver, edition: str, status: int) -> None:
-    driver.airbyte._world.edition = edition  # type: ignore[assignment]
+    driver.airbyte._state.edition = edition  # type: ignore[assignment]
     settings = driver.settings()
     driver.airbyte.client_secret = "changed since"
     with pytest.raises(exceptions.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)") as caught:
@@ -148,7 +148,7 @@ def test_a_token_is_never_sent_to_another_host(driver: Driver) -> None:
 
 
 def test_without_credentials_no_token_is_asked_for(driver: Driver) -> None:
-    driver.airbyte._world.auth = False
+    driver.airbyte._state.auth = False
     assert len(driver.run(sources(), driver.settings(auth=False))) == 2
     assert not driver.airbyte.requests_to("POST", TOKEN_PATH)
     assert "authorization" not in driver.airbyte.requests[0].headers
@@ -187,7 +187,7 @@ def test_a_proxys_502_is_retried(driver: Driver) -> None:
 
 
 def test_a_reply_that_is_lost_may_have_been_obeyed(driver: Driver) -> None:
-    driver.airbyte._world.auth = False
+    driver.airbyte._state.auth = False
     driver.airbyte.drop_next_response("GET", "/jobs")
     outcome = driver.run(exchange(GET_JOBS))
     assert isinstance(outcome, TransportFailure)
@@ -198,7 +198,7 @@ def test_a_reply_that_is_lost_may_have_been_obeyed(driver: Driver) -> None:
 @pytest.mark.parametrize("is_reused", [False, True], ids=["a new connection", "a reused connection"])
 def test_a_request_whose_reply_is_lost_is_sent_once(driver: Driver, method: str, is_reused: bool) -> None:
     """A second DELETE would cancel the next job of the same connection."""
-    driver.airbyte._world.auth = False
+    driver.airbyte._state.auth = False
     job = driver.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     path = f"/jobs/{job.job_id}"
     driver.airbyte.drop_next_response(method, path)
@@ -218,11 +218,13 @@ def test_a_request_whose_reply_is_lost_is_sent_once(driver: Driver, method: str,
 def test_a_reply_that_is_late_may_have_been_obeyed(driver: Driver) -> None:
     driver.airbyte.respond_with(path="/jobs", delay=1.0)
     outcome = driver.run(exchange(GET_JOBS), driver.settings(read_timeout=0.1))
-    assert outcome == TransportFailure(f"{driver.airbyte.api_url}/jobs", "no reply in time", request_sent=True)
+    assert outcome == TransportFailure(
+        f"{driver.airbyte.api_url}/jobs", "timed out waiting for a response", request_sent=True
+    )
 
 
 def test_a_request_may_have_more_patience_than_the_client(driver: Driver) -> None:
-    driver.airbyte._world.auth = False
+    driver.airbyte._state.auth = False
     driver.airbyte.respond_with(path="/jobs", delay=0.3)
     patient = Request("GET", "/jobs", read_timeout=5.0)
     assert isinstance(driver.run(exchange(patient), driver.settings(read_timeout=0.1)), Response)
@@ -253,7 +255,7 @@ def test_a_proxy_that_opens_no_tunnel_was_surely_before_airbyte(driver: Driver) 
 
 
 def test_a_reply_that_is_lost_behind_a_proxy_may_have_been_obeyed(driver: Driver) -> None:
-    driver.airbyte._world.auth = False
+    driver.airbyte._state.auth = False
     driver.airbyte.drop_next_response("POST", ".*")
     settings = replace(driver.settings(url="http://airbyte.example.com"), proxy=driver.airbyte.url)
     outcome = driver.run(exchange(POST_JOBS), settings)

@@ -73,7 +73,7 @@ def test_a_reply_that_drips_ends_at_the_total_time(driver: Driver, where: str) -
     with HostileServer(DRIPPING[where]) as server:
         outcome = driver.run(exchange(GET_JOBS), hasty(driver, server.url))
     assert outcome == TransportFailure(
-        f"{server.url}/api/public/v1/jobs", "no complete reply in 0.7 s", request_sent=True
+        f"{server.url}/api/public/v1/jobs", "no complete response within 0.7 s", request_sent=True
     )
     assert outcome.kind is TransportErrorKind.TIMEOUT
 
@@ -106,7 +106,7 @@ def test_a_proxy_that_drips_ends(driver: Driver, scheme: str) -> None:
         settings = replace(hasty(driver, f"{scheme}://airbyte.example.com"), proxy=proxy.url)
         outcome = driver.run(exchange(GET_JOBS), settings)
     assert isinstance(outcome, TransportFailure)
-    assert outcome.reason == "no complete reply in 0.7 s"
+    assert outcome.reason == "no complete response within 0.7 s"
 
 
 def test_a_token_endpoint_that_drips_ends(driver: Driver) -> None:
@@ -115,7 +115,7 @@ def test_a_token_endpoint_that_drips_ends(driver: Driver) -> None:
         credentials = driver.settings().credentials
         assert credentials is not None
         settings = replace(settings, credentials=replace(credentials, token_url=f"{server.url}/token"))
-        with pytest.raises(exceptions.AirbyteUnreachableError, match=r"no complete reply in 0\.7 s"):
+        with pytest.raises(exceptions.AirbyteUnreachableError, match=r"no complete response within 0\.7 s"):
             driver.run(jobs.get_job(1, NO_RETRY), settings)
 
 
@@ -127,7 +127,7 @@ def test_a_request_with_a_longer_time_of_its_own_has_a_longer_total(driver: Driv
 
 def test_the_time_of_one_exchange_is_not_taken_from_the_next(airbyte: LocalAirbyte) -> None:
     """Both go through one socket, whose timeout the deadline of the first one has shortened."""
-    airbyte._world.auth = False
+    airbyte._state.auth = False
     driver = SyncDriver(airbyte)
     airbyte.respond_with(path="/jobs", delay=0.4, times=2)
     settings = replace(driver.settings(auth=False), connect_timeout=0.1, read_timeout=0.5)
@@ -174,7 +174,7 @@ def test_a_reply_that_is_too_large_is_not_read_on(driver: Driver, kind: str) -> 
         finally:
             tracemalloc.stop()
     assert isinstance(outcome, TransportFailure)
-    assert outcome.reason == "the reply is larger than 1024 KiB"
+    assert outcome.reason == "the response is larger than 1024 KiB"
     assert outcome.kind is TransportErrorKind.TOO_LARGE
     assert outcome.request_sent
     assert peak < 16 * MIB
@@ -255,11 +255,11 @@ def test_what_is_compressed_comes_out_as_it_was(driver: Driver, encoding: str, b
 @pytest.mark.parametrize(
     ("encoding", "body", "reason"),
     [
-        ("gzip", b"no gzip", "the compressed reply cannot be decoded"),
-        ("deflate", b"no deflate", "the compressed reply cannot be decoded"),
-        ("gzip", gzip.compress(TEXT)[:-10], "the compressed reply is incomplete"),
-        ("br", TEXT, "the reply is encoded as 'br', which was not asked for"),
-        ("gzip, gzip", TEXT, "the reply is encoded as 'gzip, gzip', which was not asked for"),
+        ("gzip", b"no gzip", "the compressed response cannot be decoded"),
+        ("deflate", b"no deflate", "the compressed response cannot be decoded"),
+        ("gzip", gzip.compress(TEXT)[:-10], "the compressed response is incomplete"),
+        ("br", TEXT, "the response is encoded as 'br', which was not requested"),
+        ("gzip, gzip", TEXT, "the response is encoded as 'gzip, gzip', which was not requested"),
     ],
     ids=["no gzip", "no deflate", "cut off", "brotli", "twice"],
 )
@@ -332,7 +332,7 @@ def test_wherever_the_headers_are_cut_there_is_one_job_and_it_is_found(
     monkeypatch.setattr(CLOCK, "sleep", lambda _: time.sleep(0.001))
     monkeypatch.setattr(CLOCK, "sleep_async", lambda _: asyncio.sleep(0.001))
     proxy = CuttingProxy(driver.airbyte)
-    driver.airbyte._world.job_seconds = 600.0
+    driver.airbyte._state.job_seconds = 600.0
 
     def talk() -> Flow[str]:
         job = yield from start_job.start_job(STRIPE_TO_BIGQUERY)

@@ -152,7 +152,7 @@ SITUATIONS = {
     "reset before it is read": Situation(accepts(reset_soon), (True, Kind.OTHER)),
     "reset after it is read": Situation(server(reset), (True, Kind.OTHER)),
     "closed without a reply": Situation(server(close), (True, Kind.OTHER)),
-    "no reply in time": Situation(server(hang), (True, Kind.TIMEOUT)),
+    "timed out waiting for a response": Situation(server(hang), (True, Kind.TIMEOUT)),
     "no HTTP": Situation(replies(b"220 mail.example.com ESMTP\r\n"), (True, Kind.OTHER)),
     "a bad status line": Situation(replies(b"HTTP/1.1 OK fine\r\n\r\n"), (True, Kind.OTHER)),
     "a header too long": Situation(replies(OK + b"x: " + b"y" * 100_000 + b"\r\n\r\n"), (True, Kind.OTHER)),

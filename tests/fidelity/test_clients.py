@@ -58,14 +58,14 @@ def run(name: str, airbyte: LocalAirbyte, home: Path, *more: str) -> dict[str, A
 def replies(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Every request that is answered, and the status of its answer."""
     seen: list[tuple[str, int]] = []
-    answer = airbyte._world.answer
+    answer = airbyte._state.answer
 
     def remembered(*request: Any) -> Any:
         reply = answer(*request)
         seen.append((f"{request[0]} {request[1].removeprefix('/api/public/v1')}", reply.status))
         return reply
 
-    monkeypatch.setattr(airbyte._world, "answer", remembered)
+    monkeypatch.setattr(airbyte._state, "answer", remembered)
     return seen
 
 

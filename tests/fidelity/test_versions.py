@@ -511,7 +511,7 @@ def test_an_outage_lasts_as_long_as_its_block_and_hits_what_it_names(kind: str) 
 
 def test_an_outage_may_cut_every_connection() -> None:
     with client() as curl:
-        with curl.airbyte.outage(lost=True), pytest.raises(requests.ConnectionError):
+        with curl.airbyte.outage(drop_connection=True), pytest.raises(requests.ConnectionError):
             curl("GET", "/jobs")
         assert curl("GET", "/jobs").status_code == 200
 

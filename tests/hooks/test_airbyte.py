@@ -150,8 +150,8 @@ NO_OBJECT = not_on("3.0", "Airflow itself refuses the variable, and calls the co
     ("extra", "message"),
     [
         ({"token_cache": "ram"}, "Extra token_cache of .* is 'ram', expected one of memory, disk"),
-        pytest.param("no json", "is no JSON object", marks=NO_OBJECT),
-        pytest.param("[1]", "is no JSON object", marks=NO_OBJECT),
+        pytest.param("no json", "is not a JSON object", marks=NO_OBJECT),
+        pytest.param("[1]", "is not a JSON object", marks=NO_OBJECT),
     ],
 )
 def test_an_extra_that_cannot_be_used_is_named(

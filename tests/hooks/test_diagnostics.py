@@ -60,21 +60,23 @@ WRONG = {"password": SECRET}
 
 ROWS = [
     # What works
-    Row("all well", None, ("Connected to Airbyte 2.1.0 (community) at", "1 workspace: ", "Tokens live 15 min.")),
+    Row(
+        "all well", None, ("Connected to Airbyte 2.1.0 (community) at", "1 workspace: ", "Tokens are valid for 15 min.")
+    ),
     Row("the internal API's address", None, ("Connected",), lambda airbyte: {"host": f"{airbyte.url}/api/v1/"}),
     Row("no /api/public/v1", None, ("/api/public/v1",), lambda airbyte: {"host": airbyte.url}),
     Row("a page of the web app", None, ("Connected",), lambda airbyte: {"host": f"{airbyte.url}/workspaces/1/source"}),
     Row(
         "authentication off, and none sent",
         None,
-        ("Authentication is switched off there",),
+        ("Authentication is switched off",),
         lambda _: {"login": "", "password": ""},
         airbyte={"auth": False},
     ),
     Row(
         "a name of an extra that nobody reads",
         None,
-        ("Extras that nobody reads: verfy (did you mean verify?)",),
+        ("Unknown extras: verfy (did you mean verify?)",),
         lambda _: {"extra": {"verfy": False}},
     ),
     # Who we are
@@ -82,11 +84,13 @@ ROWS = [
     Row(
         "a wrong secret, Keycloak", Problem.INVALID_CREDENTIALS, ("401",), lambda _: WRONG, airbyte={"edition": "cloud"}
     ),
-    Row("a wrong secret, 500", Problem.INVALID_CREDENTIALS, ("as some versions do",), arrange=reply(500, TOKEN)),
+    Row(
+        "a wrong secret, 500", Problem.INVALID_CREDENTIALS, ("as it does in some versions",), arrange=reply(500, TOKEN)
+    ),
     Row(
         "authentication off, and credentials sent",
         Problem.AUTH_DISABLED,
-        ("Empty Client ID (Login) and Client secret (Password)",),
+        ("Leave Client ID (Login) and Client secret (Password) empty",),
         airbyte={"auth": False},
     ),
     Row(
@@ -127,7 +131,7 @@ ROWS = [
     Row(
         "a connection of another type",
         Problem.INVALID_FIELD,
-        ("is of type 'postgres', expected 'airbyte_api'. Nothing was sent.",),
+        ("is of type 'postgres', expected 'airbyte_api'. No request was sent.",),
         lambda _: {"conn_type": "postgres"},
     ),
     Row(
@@ -170,10 +174,12 @@ ROWS = [
     Row(
         "http to a port that speaks https",
         Problem.HTTP_ON_HTTPS_PORT,
-        ("Write https:// in Airbyte URL (Host)",),
+        ("Use https:// in Airbyte URL (Host)",),
         arrange=reply(400, TOKEN, body="<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"),
     ),
-    Row("a firewall's 403", Problem.BLOCKED, ("The 403 is not Airbyte's",), arrange=reply(403, TOKEN, **HTML)),
+    Row(
+        "a firewall's 403", Problem.BLOCKED, ("The 403 does not come from Airbyte",), arrange=reply(403, TOKEN, **HTML)
+    ),
     Row(
         "a service mesh's 403",
         Problem.BLOCKED,
@@ -202,13 +208,13 @@ ROWS = [
     Row(
         "a typo in the path",
         Problem.WEB_PAGE,
-        ("and not below /api/publik: write http://127.0.0.1",),
+        ("not below /api/publik. Set Airbyte URL (Host) to http://127.0.0.1",),
         lambda airbyte: {"host": f"{airbyte.url}/api/publik/v1"},
     ),
     Row(
         "a typo in the path of an Airbyte that hides what it is",
         Problem.WEB_PAGE,
-        ("Check the path in Airbyte URL (Host)", "400 to a wrong client secret"),
+        ("Check the path in Airbyte URL (Host)", "400 for a wrong client secret"),
         lambda airbyte: {"host": f"{airbyte.url}/api/publik/v1"},
         reply(404, ".*instance_configuration"),
     ),
@@ -243,7 +249,7 @@ ROWS = [
     ),
     # How it is doing
     Row("rate limited", Problem.RATE_LIMITED, ("in a minute",), arrange=reply(429, TOKEN)),
-    Row("in trouble", Problem.SERVER, ("Try again later",), arrange=reply(503, ".*")),
+    Row("in trouble", Problem.SERVER, ("Retry later",), arrange=reply(503, ".*")),
     Row(
         "a gateway's 502 at the token endpoint",
         Problem.SERVER,
@@ -256,7 +262,7 @@ ROWS = [
     Row(
         "https to a port that speaks http",
         Problem.HTTPS_ON_HTTP_PORT,
-        ("Write http:// in Airbyte URL (Host)",),
+        ("Use http:// in Airbyte URL (Host)",),
         lambda airbyte: {"host": airbyte.url.replace("http:", "https:")},
     ),
     Row(
@@ -378,7 +384,7 @@ def test_a_clock_that_is_wrong_is_named_and_does_no_harm(
     ok, text = connect(monkeypatch, airbyte, {}).test_connection()
     assert ok
     assert f"This machine's clock is 5 min {way} Airbyte's" in text
-    assert "Tokens live 15 min" in text
+    assert "Tokens are valid for 15 min" in text
 
 
 class TestTls:
@@ -411,7 +417,7 @@ class TestTls:
         host = airbyte.url.replace("127.0.0.1", "localhost")
         finding = connect(monkeypatch, airbyte, {"host": host, "extra": {"ca_bundle": str(authority.path)}}).diagnose()
         assert finding.problem is Problem.TLS_VERIFICATION
-        assert "Check the name in Airbyte URL (Host)" in finding.message
+        assert "Check the host name in Airbyte URL (Host)" in finding.message
 
     def test_no_verification_is_warned_of(
         self, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
@@ -420,7 +426,7 @@ class TestTls:
         log = mocker.patch.object(hook, "_log")
         assert hook.diagnose().ok
         (said,) = log.warning.call_args.args
-        assert "TLS certificates are not verified" in said
+        assert "TLS certificate verification is disabled" in said
 
     def test_a_server_that_wants_a_certificate_of_ours(
         self, authority: Authority, monkeypatch: pytest.MonkeyPatch

@@ -105,7 +105,7 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
             {"extra": {"auth_type": "oauth"}},
             "auth_type .* is 'oauth', expected one of client_credentials, bearer, basic",
         ),
-        ({"extra": {"auth_type": "bearer"}}, "auth_type .* is bearer, but there is no api_token"),
+        ({"extra": {"auth_type": "bearer"}}, "auth_type .* is bearer, but api_token is missing"),
         ({"extra": {"auth_type": "basic"}}, r"has neither Client secret \(Password\) nor Client ID \(Login\)"),
         (
             {"extra": {"auth_type": "client_credentials"}, "login": "me"},
@@ -113,19 +113,19 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
         ),
         (
             {"extra": {"api_token": "t"}, "login": "me", "password": "a-phrase"},
-            r"api_token, and a Client ID \(Login\) or Client secret \(Password\) too",
+            r"api_token and a Client ID \(Login\) or Client secret \(Password\)",
         ),
-        ({"extra": {"api_token": 7}}, "Extra api_token .* cannot be used, expected text"),
+        ({"extra": {"api_token": 7}}, "Extra api_token .* is invalid, expected text"),
         ({"extra": {"verify": "perhaps"}}, "verify .* is 'perhaps', expected true or false"),
         (
             {"extra": {"ca_bundle": "/no/such/file"}},
-            "ca_bundle .* cannot be used, expected the path of a file or folder",
+            "ca_bundle .* is invalid, expected the path of a file or folder",
         ),
-        ({"extra": {"client_key": "-----BEGIN hidden" * 300}}, "client_key .* cannot be used, expected the path"),
-        ({"extra": {"client_key": __file__}}, "client_key .* cannot be used, expected client_cert beside it"),
-        ({"extra": {"api_token": "hidden\ntoken"}}, "Extra api_token .* cannot be used, expected one line"),
-        ({"extra": {"secret_headers": {"X": "hidden wörd"}}}, "Extra secret_headers .* cannot be used"),
-        ({"extra": {"headers": {"Content-Length": "1"}}}, "Extra headers .* cannot be used"),
+        ({"extra": {"client_key": "-----BEGIN hidden" * 300}}, "client_key .* is invalid, expected the path"),
+        ({"extra": {"client_key": __file__}}, "client_key .* is invalid, expected the extra client_cert as well"),
+        ({"extra": {"api_token": "hidden\ntoken"}}, "Extra api_token .* is invalid, expected one line"),
+        ({"extra": {"secret_headers": {"X": "hidden wörd"}}}, "Extra secret_headers .* is invalid"),
+        ({"extra": {"headers": {"Content-Length": "1"}}}, "Extra headers .* is invalid"),
         ({"extra": {"read_timeout": 10**320}}, "Extra read_timeout"),
         ({"port": 99_999}, "Port is 99999, expected a number from 1 to 65535"),
         ({"extra": {"connect_timeout": 0}}, "connect_timeout .* is 0, expected a number of seconds above 0"),
@@ -136,18 +136,18 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
             {"extra": {"max_concurrent_requests": 2.5}},
             "max_concurrent_requests .* is 2.5, expected a whole number above 0",
         ),
-        ({"extra": {"headers": "X: 1"}}, "Extra headers .* cannot be used, expected a JSON object"),
-        ({"extra": {"headers": {"X": "1\r\nY: 2"}}}, "Extra headers .* cannot be used"),
-        ({"extra": {"secret_headers": {"a b": "1"}}}, "Extra secret_headers .* cannot be used"),
+        ({"extra": {"headers": "X: 1"}}, "Extra headers .* is invalid, expected a JSON object"),
+        ({"extra": {"headers": {"X": "1\r\nY: 2"}}}, "Extra headers .* is invalid"),
+        ({"extra": {"secret_headers": {"a b": "1"}}}, "Extra secret_headers .* is invalid"),
         (
             {"login": "me", "password": "a-phrase", "extra": {"headers": {"authorization": "Bearer x"}}},
-            "is where Airbyte's token goes",
+            "is reserved for Airbyte's token",
         ),
-        ({"extra": {"proxy": "socks5://me:hidden@proxy"}}, "Extra proxy .* cannot be used, expected a URL"),
+        ({"extra": {"proxy": "socks5://me:hidden@proxy"}}, "Extra proxy .* is invalid, expected a URL"),
         ({"extra": {"proxy": "http://"}}, "Extra proxy"),
         (
             {"login": "me", "password": "a-phrase", "extra": {"auth_url": "ftp://login.example.com/token"}},
-            "Extra auth_url .* cannot be used",
+            "Extra auth_url .* is invalid",
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_headers_for_a_gateway_do_not_go_to_whoever_gives_tokens(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     with LocalAirbyte() as elsewhere:
-        elsewhere._world.tokens.key = airbyte._world.tokens.key
+        elsewhere._state.tokens.key = airbyte._state.tokens.key
         extra = {"auth_url": f"{elsewhere.api_url}/applications/token", "secret_headers": {"X-Gate": " hidden "}}
         declare(monkeypatch, airbyte, login=airbyte.client_id, password=airbyte.client_secret, extra=extra)
         ask(airbyte, kind)
@@ -274,7 +274,7 @@ def test_a_connection_of_another_type_is_refused_and_nothing_is_sent(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str, conn_type: str
 ) -> None:
     declare(monkeypatch, airbyte, conn_type=conn_type, login=airbyte.client_id, password=airbyte.client_secret)
-    expected = f"Airflow connection 'mine' is of type '{conn_type}', expected 'airbyte_api'. Nothing was sent."
+    expected = f"Airflow connection 'mine' is of type '{conn_type}', expected 'airbyte_api'. No request was sent."
     if kind == "worker":
         with pytest.raises(exceptions.AirbyteConfigError, match=expected):
             AirbyteHook("mine").get_job(1)
@@ -311,7 +311,7 @@ def test_a_uri_with_an_underscore_says_what_to_write(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AIRFLOW_CONN_MINE", "airbyte_api://me:hidden-phrase@localhost:8000/http")
     ok, text = AirbyteHook("mine").test_connection()
     assert not ok
-    assert "has no Airbyte URL (Host). If it is a URI, begin it with airbyte-api://, with a hyphen." in text
+    assert "has no Airbyte URL (Host). If it is a URI, its scheme must be airbyte-api://, with a hyphen." in text
     assert "hidden" not in text
 
 

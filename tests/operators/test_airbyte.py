@@ -175,8 +175,8 @@ def test_after_a_lost_reply_the_sync_is_taken_up_and_not_started_again(airbyte: 
     ("connection_id", "kind", "words"),
     [
         ("stripe to bigquery", exceptions.AirbyteConfigError, "connection_id is 'stripe to bigquery', expected a UUID"),
-        ("", exceptions.AirbyteConfigError, "connection_id is '': a template rendered to nothing"),
-        ("None", exceptions.AirbyteConfigError, "connection_id is 'None': a template rendered to nothing"),
+        ("", exceptions.AirbyteConfigError, "connection_id is '': a template rendered to an empty value"),
+        ("None", exceptions.AirbyteConfigError, "connection_id is 'None': a template rendered to an empty value"),
         ("00000000-0000-4000-8000-000000000000", exceptions.AirbyteNotFoundError, "Check the id"),
         (STRIPE_TO_POSTGRES, exceptions.AirbyteConnectionInactiveError, "'Stripe → Postgres' .* is inactive"),
     ],
@@ -193,7 +193,7 @@ def test_a_connection_that_cannot_be_synced_is_refused(
 
 def test_a_connection_that_runs_already_is_told_as_such(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match="It is job 1, a sync"):
+    with pytest.raises(exceptions.AirbyteAlreadyRunningError, match=r"Wait for job 1 \(sync\)"):
         execute(sync(on_running="fail"))
     assert len(airbyte.jobs) == 1
 
@@ -212,7 +212,7 @@ def test_a_wrong_secret_is_refused(airbyte: LocalAirbyte) -> None:
         (
             "ftp://airbyte",
             exceptions.AirbyteConfigError,
-            r"Airbyte URL \(Host\) is 'ftp://airbyte', which is no http or https URL",
+            r"Airbyte URL \(Host\) is 'ftp://airbyte', which is not an http or https URL",
         ),
         ("{url}/somewhere/else", exceptions.AirbyteUnexpectedResponseError, "Check Airbyte URL \\(Host\\)"),
     ],
@@ -257,7 +257,7 @@ def test_an_interval_that_is_none_is_refused_while_the_dag_is_parsed(value: Any)
     ],
 )
 def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
-    with pytest.raises(exceptions.AirbyteTriggerEventError, match="nobody knows how its job ended") as caught:
+    with pytest.raises(exceptions.AirbyteTriggerEventError, match="the job's outcome is unknown") as caught:
         sync().execute_complete({}, event)
     assert isinstance(caught.value, AirflowException)
 
@@ -271,7 +271,7 @@ def test_an_event_with_the_status_alone_is_checked_with_airbyte(airbyte: LocalAi
 def test_an_error_of_the_trigger_is_the_tasks_error_with_its_class(airbyte: LocalAirbyte) -> None:
     error = exceptions.AirbytePermissionError(method="GET", url="http://a/jobs/1", status=403, detail="No.")
     event = {"job_id": 1, "status": "error", "error": exceptions.error_to_dict(error)}
-    with pytest.raises(exceptions.AirbytePermissionError, match="answered 403: No") as caught:
+    with pytest.raises(exceptions.AirbytePermissionError, match="returned 403: No") as caught:
         sync().execute_complete({}, event)
     assert isinstance(caught.value, AirflowException)
     assert caught.value.status == 403

@@ -62,13 +62,13 @@ def test_that_nothing_runs_is_no_failure(airbyte: LocalAirbyte) -> None:
 
 
 def test_a_job_that_does_not_exist_is_an_error(airbyte: LocalAirbyte) -> None:
-    with pytest.raises(exceptions.AirbyteNotFoundError, match="There is no job 99"):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 99 does not exist"):
         cancel(job_id=99)
 
 
 @pytest.mark.parametrize("which", [{}, {"job_id": 1, "connection_id": STRIPE_TO_BIGQUERY}], ids=["none", "two"])
 def test_one_of_the_three_has_to_be_given(which: dict[str, Any]) -> None:
-    with pytest.raises(exceptions.AirbyteConfigError, match="expected one of the three"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="expected exactly one of the three"):
         AirbyteCancelJobOperator(task_id="cancel", **which)
 
 

@@ -58,7 +58,7 @@ def test_a_running_sync_is_left_alone_by_default(dag: DAG, airbyte: LocalAirbyte
     clear(deferrable=deferrable)
     assert not run(dag).succeeded
     assert types(airbyte) == [("sync", "running")]
-    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="would cancel it, so nothing was started"):
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match="would cancel it, so no job was started"):
         execute(clear(task_id="again"))
 
 
@@ -176,7 +176,7 @@ def test_out_of_time_in_the_queue_says_that_nothing_was_cleared(
     )
     assert not run(dag).succeeded
     assert types(airbyte) == [("sync", "running")]
-    assert "It has to end before this task starts a clear, so nothing was started. Raise timeout" in str(said[0])
+    assert "It has to finish before this task starts a clear, so no job was started. Raise timeout" in str(said[0])
 
 
 def test_a_start_that_a_dead_try_left_unclear_is_waited_for(
@@ -204,20 +204,20 @@ def test_on_inactive_holds_for_a_clear_too(dag: DAG, airbyte: LocalAirbyte, stat
     row["status"] = status
     clear(on_inactive="skip")
     assert run(dag).states == {"clear": "skipped"}
-    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=f"is {status}, so nothing was started"):
+    with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=f"is {status}, so no job was started"):
         execute(clear(task_id="fails"))
 
 
 def test_a_missing_role_is_named(airbyte: LocalAirbyte) -> None:
     airbyte.respond_with(403, method="POST", path="/jobs")
     with pytest.raises(
-        exceptions.AirbytePermissionError, match=r"a clear needs an editor's, a reset \(job_type\) a runner's"
+        exceptions.AirbytePermissionError, match=r"a clear requires editor, a reset \(job_type\) runner"
     ):
         execute(clear())
 
 
 def test_a_refresh_is_refused_with_the_reason() -> None:
-    with pytest.raises(exceptions.AirbyteConfigError, match=r"public API does not offer.*A clear and then a sync"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"public API does not offer.*A clear followed by a sync"):
         clear(job_type="refresh")
 
 

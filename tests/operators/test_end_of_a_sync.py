@@ -142,7 +142,7 @@ def test_a_log_line_has_the_verb_first_and_the_address_on_a_line_of_its_own(
     said = messages(caplog, logging.INFO)
     for start in (
         "Started sync: job 1 of Airbyte connection 'Stripe → BigQuery'",
-        "Following job 1 of an earlier try",
+        "Resuming job 1 of an earlier attempt",
         "Sync succeeded: job 1 of 'Stripe → BigQuery'",
         "Started reset: job 2 of",
         "Reset succeeded: job 2 of",

@@ -151,7 +151,7 @@ def test_jobs_are_listed_newest_first_between_times(airbyte: LocalAirbyte) -> No
 def test_250_connections_on_overlapping_pages_come_back_as_250_in_one_order(airbyte: LocalAirbyte) -> None:
     made = add_connections(airbyte, 248)
     active = [row["connectionId"] for row in airbyte.connections if row["status"] == "active"]
-    airbyte._world.is_unordered = True
+    airbyte._state.is_unordered = True
     first = AirbyteListConnectionsOperator(task_id="list").execute({})
     second = AirbyteListConnectionsOperator(task_id="list").execute({})
     assert first == second
@@ -162,10 +162,10 @@ def test_250_connections_on_overlapping_pages_come_back_as_250_in_one_order(airb
 
 def test_a_workspace_that_does_not_exist_is_an_error_not_an_empty_list(airbyte: LocalAirbyte) -> None:
     for make in (AirbyteListSourcesOperator, AirbyteListDestinationsOperator, AirbyteListConnectionsOperator):
-        with pytest.raises(exceptions.AirbyteNotFoundError, match=f"There is no workspace {NOBODYS}"):
+        with pytest.raises(exceptions.AirbyteNotFoundError, match=f"Workspace {NOBODYS} does not exist"):
             make(task_id="list", workspace_ids=NOBODYS).execute({})
     with pytest.raises(
-        exceptions.AirbyteResourceLookupError, match=r"There is no workspace named 'Lokal'\. The nearest are 'Local'"
+        exceptions.AirbyteResourceLookupError, match=r"There is no workspace named 'Lokal'\. Similar names: 'Local'"
     ):
         AirbyteListSourcesOperator(task_id="list", workspace_names="Lokal").execute({})
 
@@ -174,7 +174,7 @@ def test_a_workspace_that_does_not_exist_is_an_error_not_an_empty_list(airbyte: 
 def test_a_filter_that_rendered_to_nothing_is_refused_and_does_not_mean_everything(
     airbyte: LocalAirbyte, filters: dict[str, Any]
 ) -> None:
-    with pytest.raises(exceptions.AirbyteConfigError, match=r"it rendered to nothing\. Leave it out"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=r"it rendered to an empty value\. Omit it"):
         AirbyteListConnectionsOperator(task_id="list", **filters).execute({})
     assert not airbyte.requests
 
@@ -216,7 +216,7 @@ def test_a_name_that_two_connections_bear_is_refused_and_nothing_started(airbyte
     "given", [{}, {"connection_id": STRIPE_TO_BIGQUERY, "connection_name": "Stripe → BigQuery"}], ids=["none", "both"]
 )
 def test_id_or_name_has_to_be_given(given: dict[str, str]) -> None:
-    with pytest.raises(exceptions.AirbyteConfigError, match="expected one of the two"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="expected exactly one of the two"):
         AirbyteSyncOperator(task_id="sync", **given)  # type: ignore[arg-type]
 
 
@@ -227,7 +227,7 @@ def test_twenty_connections_are_synced_by_one_line_each_once_and_bear_their_name
     made = add_connections(airbyte, 20, tags=[tag])
     add_connections(airbyte, 1, tags=[tag], status="inactive")
     with dag:
-        sync_connections(tags="crowd", sync={"deferrable": True, "poll_interval": 0.02})
+        sync_connections(tags="crowd", sync_kwargs={"deferrable": True, "poll_interval": 0.02})
     done = run(dag)
     assert done.succeeded
     assert sorted(job.connection_id for job in airbyte.jobs) == sorted(made)
@@ -252,10 +252,10 @@ def test_connections_are_listed_by_the_names_of_their_source_and_destination(air
     assert names(source_name="Stripe") == ["Stripe → BigQuery", "Stripe → Postgres"]
     assert names(source_name="Stripe", destination_name="BigQuery") == ["Stripe → BigQuery"]
     with pytest.raises(
-        exceptions.AirbyteResourceLookupError, match=r"no source named 'Strype'\. The nearest are 'Stripe' \("
+        exceptions.AirbyteResourceLookupError, match=r"no source named 'Strype'\. Similar names: 'Stripe' \("
     ):
         names(source_name="Strype")
-    with pytest.raises(exceptions.AirbyteConfigError, match="they mean the same, give one"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="expected only one of the two"):
         names(source_name="Stripe", source_id=STRIPE_TO_BIGQUERY)
 
 
@@ -282,7 +282,9 @@ def test_a_name_that_two_workspaces_have_is_looked_for_in_one(airbyte: LocalAirb
     assert AirbyteHook().run(resolve_task_connection(made)).connection_id == twin
     with pytest.raises(exceptions.AirbyteResourceLookupError, match="There are 2 Airbyte connections"):
         AirbyteHook().run(resolve_task_connection(task(task_id="u", connection_name="Stripe → BigQuery")))
-    with pytest.raises(exceptions.AirbyteConfigError, match="workspace_name is '': a template rendered to nothing"):
+    with pytest.raises(
+        exceptions.AirbyteConfigError, match="workspace_name is '': a template rendered to an empty value"
+    ):
         AirbyteHook().run(
             resolve_task_connection(task(task_id="v", connection_name="Stripe → BigQuery", workspace_name=""))
         )
@@ -304,7 +306,7 @@ def test_what_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte, ta
     for name, value in given.items():
         if value == "{{ none }}":
             setattr(made, name, None)
-    with pytest.raises(exceptions.AirbyteConfigError, match="is None: a template rendered to nothing"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="is None: a template rendered to an empty value"):
         AirbyteHook().run(resolve_task_connection(made))
     assert airbyte.requests == []
 
@@ -312,7 +314,7 @@ def test_what_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte, ta
 def test_a_filter_that_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte) -> None:
     made = AirbyteListConnectionsOperator(task_id="list", source_name="{{ none }}")
     made.source_name = None
-    with pytest.raises(exceptions.AirbyteConfigError, match="source_name is None: it rendered to nothing"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="source_name is None: it rendered to an empty value"):
         made.execute({})
 
 
@@ -323,7 +325,7 @@ def test_a_workspace_beside_an_id_is_a_guard(airbyte: LocalAirbyte) -> None:
     assert AirbyteHook().run(resolve_task_connection(good)).connection_id == STRIPE_TO_BIGQUERY
     bad = AirbyteSyncOperator(task_id="bad", connection_id=STRIPE_TO_BIGQUERY, workspace_name="Elsewhere")
     with pytest.raises(
-        exceptions.AirbyteResourceLookupError, match=f"is in workspace {WORKSPACE_ID}, and not in Elsewhere"
+        exceptions.AirbyteResourceLookupError, match=f"is in workspace {WORKSPACE_ID}, not in Elsewhere"
     ):
         AirbyteHook().run(resolve_task_connection(bad))
     with pytest.raises(exceptions.AirbyteConfigError, match="needs no workspace"):

@@ -75,7 +75,7 @@ def test_a_failed_sync_tells_why(stack: AirflowStack, airbyte_of_the_stack: Loca
     try:
         run_id, state = finish(stack, "example_airbyte_lineage")
     finally:
-        airbyte_of_the_stack._world.script = None
+        airbyte_of_the_stack._state.script = None
     assert state == "failed"
     event = told(stack, "example_airbyte_lineage.sync", "FAIL", run_id)
     assert event["run"]["facets"]["airbyte_job"]["status"] == "failed"

@@ -74,9 +74,9 @@ def test_a_locked_connection_is_an_error_that_says_so(airbyte: LocalAirbyte) -> 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "nothing to do"),
+        ({}, "at least one of them"),
         ({"status": "paused"}, "status is 'paused'"),
-        ({"airbyte_schedule": "0 5 * * *"}, "cron expression of Quartz"),
+        ({"airbyte_schedule": "0 5 * * *"}, "Quartz cron expression"),
     ],
 )
 def test_what_cannot_be_changed_is_named(airbyte: LocalAirbyte, given: dict[str, str], message: str) -> None:
@@ -99,7 +99,7 @@ def test_a_sync_that_airbyte_schedules_too_is_warned_of(
     execute(task)
     said = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
     assert len(said) == warnings
-    assert all("has a schedule of its own in Airbyte (cron)" in each for each in said)
+    assert all("is also scheduled in Airbyte (cron)" in each for each in said)
     assert [job.status for job in airbyte.jobs] == ["succeeded"]
 
 
@@ -117,7 +117,7 @@ def test_an_inactive_connection_is_skipped_whatever_its_schedule(airbyte: LocalA
 
 def test_a_missing_role_is_named(airbyte: LocalAirbyte) -> None:
     airbyte.respond_with(403, method="PATCH")
-    with pytest.raises(exceptions.AirbytePermissionError, match="needs the role of an editor"):
+    with pytest.raises(exceptions.AirbytePermissionError, match="needs the editor role"):
         AirbyteHook().update_connection(STRIPE_TO_BIGQUERY, status="inactive")
 
 
@@ -135,7 +135,7 @@ def test_it_is_refused_if_told_so(airbyte: LocalAirbyte) -> None:
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, on_airbyte_schedule="fail")
     connection(airbyte)["schedule"] = {"scheduleType": "basic", "basicTiming": "Every 24 HOURS"}
     with pytest.raises(
-        exceptions.AirbyteConfigError, match=r"own in Airbyte \(basic\).*AirbyteUpdateConnectionOperator"
+        exceptions.AirbyteConfigError, match=r"scheduled in Airbyte \(basic\).*AirbyteUpdateConnectionOperator"
     ):
         execute(task)
     assert airbyte.jobs == []

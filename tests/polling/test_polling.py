@@ -151,7 +151,7 @@ async def test_a_job_that_no_list_contains_is_polled_by_its_id(crowd: WaiterPool
 async def test_a_sweep_finds_a_job_whose_end_was_never_listed(crowd: WaiterPool) -> None:
     crowd.wait_for_many(poll_interval=0.05)
     await crowd.until("is running")
-    job = crowd.airbyte._world.jobs[7]
+    job = crowd.airbyte._state.jobs[7]
     job.status = "succeeded"  # and updated_at stays long ago, so that no list of changes shows it
     assert (await asyncio.wait_for(crowd.tasks[7], timeout=20)).job.status == "succeeded"
     await crowd.until_asked(LIST, 2)
@@ -196,8 +196,8 @@ async def test_an_outage_is_logged_at_its_start_and_at_its_end(crowd: WaiterPool
     crowd.airbyte.respond_with(503, path="/jobs.*", times=9999)
     await crowd.until("retrying for up to")
     await crowd.until_asked("/jobs.*", 6)
-    crowd.airbyte._world.faults.clear()
-    await crowd.until("answers again")
+    crowd.airbyte._state.faults.clear()
+    await crowd.until("reachable again")
     for job_id in crowd.tasks:
         crowd.airbyte.finish_job(job_id)
     await crowd.results()

@@ -142,7 +142,7 @@ def test_after_a_clear_the_new_sync_is_cancelled_once_it_is_out_of_time(
     store = Store()
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), Context(store))
-    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="It was cancelled"):
+    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="The job was cancelled"):
         execute(sync(timeout=60), Context(store, try_number=2, max_tries=2))
     assert airbyte.cancelled == [1, 2]
 
@@ -309,7 +309,7 @@ def test_a_kill_before_there_is_a_job_is_no_error(airbyte: LocalAirbyte) -> None
 
 def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("running")
-    airbyte.respond_with(method="POST", path="/jobs", after=True, delay=1.0)
+    airbyte.respond_with(method="POST", path="/jobs", apply_first=True, delay=1.0)
     task = sync()
 
     def kill() -> None:
@@ -633,7 +633,7 @@ def test_on_airflow_2_execution_timeout_of_a_deferral_fails_the_task_whatever_be
 def test_a_timeout_that_does_not_say_whose_job_it_is_leaves_it_alone(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": job.job_id}}
-    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="started elsewhere"):
+    with pytest.raises(exceptions.AirbyteJobTimeoutError, match="This task did not start the job"):
         sync().execute_complete(cast("Any", Context()), {"job_id": job.job_id, "status": "timeout", "error": late})
     assert not airbyte.requests_to("DELETE", ".*")
 

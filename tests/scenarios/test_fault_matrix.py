@@ -100,7 +100,7 @@ def pending_reset(airbyte: LocalAirbyte) -> None:
 
 def lost_in_an_outage(airbyte: LocalAirbyte) -> None:
     airbyte.respond_with(200, method="GET", path="/jobs", body='{"data": []}')
-    airbyte.respond_with(502, method="POST", path="/jobs", after=True)
+    airbyte.respond_with(502, method="POST", path="/jobs", apply_first=True)
     airbyte.respond_with(503, method="GET", path="/jobs", times=14)
 
 
@@ -114,7 +114,7 @@ def not_cancelled_at_once(status: int | None = None, **more: Any) -> Callable[[L
 
 def restart_in_trouble(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.respond_with(method="DELETE", path=POLL, lost=True, times=2)
+    airbyte.respond_with(method="DELETE", path=POLL, drop_connection=True, times=2)
 
 
 RESTART = {"on_running": "restart"}
@@ -126,14 +126,14 @@ CASES = [
     Case("nothing goes wrong"),
     # The start
     Case("the reply is lost after the job was made", lambda airbyte: airbyte.drop_next_response()),
-    Case("the reply is lost before the job was made", start_reply(lost=True)),
-    Case("500 after the job was made", start_reply(500, after=True)),
+    Case("the reply is lost before the job was made", start_reply(drop_connection=True)),
+    Case("500 after the job was made", start_reply(500, apply_first=True)),
     Case("500 before the job was made", start_reply(500)),
-    Case("502 of a proxy after the job was made", start_reply(502, after=True)),
+    Case("502 of a proxy after the job was made", start_reply(502, apply_first=True)),
     Case("502 of a proxy before the job was made", start_reply(502)),
-    Case("409 for a job that is yet to come", start_reply(409, body=CONFLICT, after=True)),
+    Case("409 for a job that is yet to come", start_reply(409, body=CONFLICT, apply_first=True)),
     Case("409 for a job that never comes", start_reply(409, body=CONFLICT)),
-    Case("a web page after the job was made", start_reply(200, body="<html>", after=True)),
+    Case("a web page after the job was made", start_reply(200, body="<html>", apply_first=True)),
     Case("three times 500 without a job", start_reply(500, times=3), "failed", made=0),
     Case("429 without Retry-After", start_reply(429, times=2)),
     Case("429 with Retry-After", start_reply(429, headers={"Retry-After": "7"}, times=2)),
@@ -224,13 +224,13 @@ CASES = [
     ),
     Case(
         "out of time, and the cancel is lost",
-        not_cancelled_at_once(lost=True, times=2),
+        not_cancelled_at_once(drop_connection=True, times=2),
         "failed",
         cancelled=1,
         arguments={"timeout": 600},
     ),
     Case(
-        "out of time, and the cancel is answered 502",
+        "out of time, and the cancel is returned 502",
         not_cancelled_at_once(502, times=3),
         "failed",
         cancelled=1,

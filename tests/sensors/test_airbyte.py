@@ -150,20 +150,20 @@ def test_an_outage_of_a_poking_sensor_is_said_when_it_begins_and_when_it_is_over
     lines = [call.args[1] % call.args[2:] for call in log.log.call_args_list]
     assert [line.split(";")[0] for line in lines] == [
         f"Could not get the status of job {job.job_id}",
-        "Airbyte answers again.",
+        "Airbyte is reachable again.",
         f"Job {job.job_id} is running.",
     ]
 
 
 def test_an_unknown_job_is_told_with_what_to_do(airbyte: LocalAirbyte) -> None:
-    with pytest.raises(exceptions.AirbyteNotFoundError, match="There is no job 999"):
+    with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 999 does not exist"):
         AirbyteJobSensor(task_id="wait", job_id="999").poke({})
 
 
 def test_poll_interval_is_poke_interval_by_another_name() -> None:
     assert AirbyteJobSensor(task_id="wait", job_id=1, poll_interval=7).poke_interval == 7
     assert AirbyteJobSensor(task_id="wait", job_id=1, poke_interval=8).poke_interval == 8
-    with pytest.raises(exceptions.AirbyteConfigError, match="they mean the same"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="expected only one of the two"):
         AirbyteJobSensor(task_id="wait", job_id=1, poll_interval=7, poke_interval=8)
 
 

@@ -112,7 +112,7 @@ def test_by_default_it_waits_for_a_sync_after_the_data_interval(airbyte: LocalAi
     assert not task.poke({"ti": XComs(), "data_interval_end": now - HOUR}).is_done  # type: ignore[typeddict-item]
     earlier: Any = {"ti": XComs(), "data_interval_end": now - 3 * HOUR}
     assert task.poke(earlier).is_done
-    with pytest.raises(exceptions.AirbyteConfigError, match="no data interval: give max_age or completed_after"):
+    with pytest.raises(exceptions.AirbyteConfigError, match="no data interval: set max_age or completed_after"):
         poke(max_age=None)
 
 
@@ -189,7 +189,7 @@ def test_a_timeout_event_is_a_sensor_timeout() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"connection_id": None}, "expected one of the two"),
+        ({"connection_id": None}, "expected exactly one of the two"),
         ({"max_age": -1}, "max_age is -1"),
         ({"min_rows": 1.5}, "min_rows is 1.5"),
         ({"on_failed": "skip"}, "on_failed is 'skip', expected one of wait, fail"),
@@ -238,9 +238,7 @@ async def test_the_trigger_says_what_it_waits_for_once_in_a_while(
     said = mocker.patch.object(trigger.log, "log")
     waiting = asyncio.create_task(_events(trigger))
     await until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 5)
-    assert [call.args[2] for call in said.call_args_list] == [
-        "It is not fresh yet: no sync has succeeded among the newest ones"
-    ]
+    assert [call.args[2] for call in said.call_args_list] == ["Not fresh yet: none of the latest syncs succeeded"]
     monkeypatch.setattr(freshness, "PROGRESS_LOG_INTERVAL", 0.05)
     await until(lambda: said.call_count >= 3)
     add_sync(airbyte, age=1.0)
@@ -255,7 +253,7 @@ async def test_the_trigger_gives_up_in_time(airbyte: LocalAirbyte) -> None:
     away = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.05, unreachable_timeout=0.2)
     (event,) = await asyncio.wait_for(_events(away), timeout=10)
     assert event["error"]["type"] == "AirbyteUnreachableError"
-    assert "answered 503" in event["error"]["message"]
+    assert "returned 503" in event["error"]["message"]
 
 
 def test_the_trigger_is_rebuilt_from_what_it_serializes() -> None:
@@ -268,7 +266,7 @@ async def _events(trigger: AirbyteFreshnessTrigger) -> list[dict[str, Any]]:
 
 
 def test_rows_that_a_list_leaves_out_are_asked_for(airbyte: LocalAirbyte) -> None:
-    airbyte._world.list_shows_stats = False
+    airbyte._state.list_shows_stats = False
     add_sync(airbyte, age=60.0, rows=5)
     assert poke(min_rows=5).is_done
     assert not poke(min_rows=6).is_done
@@ -279,7 +277,7 @@ def test_rows_that_a_list_leaves_out_are_asked_for(airbyte: LocalAirbyte) -> Non
 def test_a_job_is_asked_for_once_where_the_list_leaves_out_its_rows(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, list_shows_stats: bool
 ) -> None:
-    airbyte._world.list_shows_stats = list_shows_stats
+    airbyte._state.list_shows_stats = list_shows_stats
     small = [add_sync(airbyte, age=60.0, rows=5) for _ in range(3)]
     sensor(deferrable=deferrable, min_rows=6)
 
@@ -299,7 +297,7 @@ def test_a_job_is_asked_for_once_where_the_list_leaves_out_its_rows(
 
 
 def test_a_replica_that_lags_does_not_make_a_fresh_job_one_that_runs(airbyte: LocalAirbyte) -> None:
-    airbyte._world.list_shows_stats = False
+    airbyte._state.list_shows_stats = False
     job_id = add_sync(airbyte, age=60.0, rows=5)
     body = {"jobId": job_id, "status": "running", "jobType": "sync", "connectionId": STRIPE_TO_BIGQUERY}
     airbyte.respond_with(200, path=f"/jobs/{job_id}", body=json.dumps({**body, "rowsSynced": 5}))

@@ -433,7 +433,7 @@ def test_a_script_of_faults_is_one_line_each(airbyte: LocalAirbyte, curl: Curl) 
     assert [reply.status_code for reply in replies] == [429, 429, 200]
     assert replies[0].headers["retry-after"] == "7"
 
-    airbyte.respond_with(500, method="POST", path="/jobs", after=True)
+    airbyte.respond_with(500, method="POST", path="/jobs", apply_first=True)
     assert curl.start(SNOWFLAKE_TO_POSTGRES).status_code == 500
     assert len(airbyte.jobs) == 2
 

@@ -180,7 +180,7 @@ async def test_an_airflow_connection_that_is_missing_in_the_triggerer_is_an_even
         (event,) = await events(trigger(1, airbyte_conn_id="nobody"))
         assert (event["status"], event["job_id"], event["error"]["type"]) == ("error", 1, "AirbyteConfigError")
         assert "Airflow connection 'nobody' was not found in the triggerer" in event["error"]["message"]
-        assert f"Job 1 of Airbyte connection {STRIPE_TO_BIGQUERY} goes on in Airbyte" in event["error"]["message"]
+        assert f"Job 1 of Airbyte connection {STRIPE_TO_BIGQUERY} continues in Airbyte" in event["error"]["message"]
 
 
 async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(

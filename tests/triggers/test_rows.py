@@ -90,8 +90,8 @@ async def test_a_row_that_cannot_be_used_is_an_event_that_says_what_to_do(name: 
     event = await event_of(AirbyteJobTrigger(**{**MADE[0].serialize()[1], name: value}))
     assert (event["status"], event["error"]["type"]) == ("error", "AirbyteConfigError")
     assert f"{name} is {value!r}" in event["error"]["message"]
-    assert "install the same version on workers and triggerers" in event["error"]["message"]
-    assert "goes on in Airbyte; clear the task to follow it." in event["error"]["message"]
+    assert "Install the same version on workers and triggerers" in event["error"]["message"]
+    assert "continues in Airbyte; clear the task to resume waiting for it." in event["error"]["message"]
     assert event["metadata"] == ({} if name == "metadata" else {"name": "Mine"})
 
 
@@ -119,4 +119,4 @@ async def test_an_error_of_ours_is_an_event_that_says_what_becomes_of_the_job(
     event = await event_of(AirbyteJobTrigger(**MADE[0].serialize()[1]))
     assert (event["status"], event["job_id"]) == ("error", 1)
     assert "ZeroDivisionError: a mistake" in event["error"]["message"]
-    assert f"Job 1 of Airbyte connection {STRIPE_TO_BIGQUERY} goes on in Airbyte" in event["error"]["message"]
+    assert f"Job 1 of Airbyte connection {STRIPE_TO_BIGQUERY} continues in Airbyte" in event["error"]["message"]

@@ -294,7 +294,7 @@ async def test_an_airflow_connection_that_is_not_there_yet_is_waited_for(
 
 
 async def test_numbers_that_the_list_leaves_out_are_asked_for(airbyte: LocalAirbyte) -> None:
-    airbyte._world.list_shows_stats = False
+    airbyte._state.list_shows_stats = False
     heard = watcher()
     await settled(airbyte)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
@@ -386,7 +386,7 @@ def test_a_cursor_is_json_and_forgets_what_is_long_ago() -> None:
     ("given", "message"),
     [
         ({"connection_id": "Stripe"}, "connection_id is 'Stripe', expected a UUID"),
-        ({"connection_id": STRIPE_TO_BIGQUERY, "connection_name": "x"}, "give one"),
+        ({"connection_id": STRIPE_TO_BIGQUERY, "connection_name": "x"}, "expected only one of the two"),
         ({"statuses": ["running"]}, "expected some of cancelled, failed, succeeded"),
         ({"statuses": []}, "expected some of"),
         ({"job_types": []}, "expected some of clear, refresh, reset, sync"),
@@ -530,7 +530,7 @@ async def test_a_request_that_fails_gives_its_slot_to_others_before_it_is_repeat
         return pauses[-1]
 
     monkeypatch.setattr(backoff.RetryPolicy, "next_delay", watched)
-    airbyte._world.list_shows_stats = False
+    airbyte._state.list_shows_stats = False
     airbyte.respond_with(502, path=path, times=2)
     heard = watcher(**which)
     await settled(airbyte)
