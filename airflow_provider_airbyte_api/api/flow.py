@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -161,6 +161,12 @@ def recovery_logs(outage: Outage) -> tuple[Log, ...]:
     return () if message is None else (Log(message),)
 
 
+def write_logs(logs: Iterable[Log]) -> Flow[None]:
+    """Write each of ``logs``."""
+    for line in logs:  # noqa: UP028 - an iterator is no generator: a result cannot be sent to it
+        yield line
+
+
 def sleep_before_retry(outage: Outage, error: AirbyteError) -> Flow[None]:
     """Report a failure to ``outage``, log it, and sleep for the delay that ``outage`` sets.
 
@@ -168,7 +174,7 @@ def sleep_before_retry(outage: Outage, error: AirbyteError) -> Flow[None]:
     """
     now = yield from get_time()
     retry = outage.retry(error, now)
-    yield from retry_logs(retry)
+    yield from write_logs(retry_logs(retry))
     yield Sleep(retry.delay)
 
 
@@ -194,7 +200,7 @@ def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flo
             outcome: Response | TransportFailure = yield SendRequest(request, token)
             if isinstance(outcome, Response):
                 if outcome.ok:
-                    yield from recovery_logs(outage)
+                    yield from write_logs(recovery_logs(outage))
                     return outcome
                 is_refreshable = token is not None and token.expires_at < math.inf
                 if outcome.status == 401 and is_refreshable and rejected is None:  # noqa: PLR2004

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
-from airflow_provider_airbyte_api.api.flow import Flow, Log, fetch_page, get_time, outcome_of, recovery_logs
+from airflow_provider_airbyte_api.api.flow import Flow, Log, fetch_page, get_time, outcome_of, recovery_logs, write_logs
 from airflow_provider_airbyte_api.api.jobs import WaitResult, get_job
 from airflow_provider_airbyte_api.api.models import Job, parse_uuid
 from airflow_provider_airbyte_api.api.outcome import JobContext, raise_unless_succeeded
@@ -122,7 +122,7 @@ def wait_until_fresh(
         result = yield from outcome_of(check_freshness(connection_id, criteria, context, too_small))
         now = yield from get_time()
         step = wait.on_check(result, now)
-        yield from step.logs
+        yield from write_logs(step.logs)
     return WaitResult(step.job, wait.poll_count)
 
 

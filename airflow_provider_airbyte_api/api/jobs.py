@@ -15,6 +15,7 @@ from airflow_provider_airbyte_api.api.flow import (
     outcome_of,
     request_model,
     sleep_before_retry,
+    write_logs,
 )
 from airflow_provider_airbyte_api.api.models import Job, expecting
 from airflow_provider_airbyte_api.api.wait import Done, JobWait, Poll, WaitOptions, no_longer_visible, sleep_until
@@ -79,7 +80,7 @@ def wait_for_job(job_id: int, options: WaitOptions, on_poll: Callable[[Job], obj
             on_poll(result)
         now = yield from get_time()
         step = wait.on_poll(result, now)
-        yield from step.logs
+        yield from write_logs(step.logs)
     return WaitResult(step.job, wait.poll_count)
 
 

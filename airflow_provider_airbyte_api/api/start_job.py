@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api.api.flow import (
     recovery_logs,
     request_model,
     sleep_before_retry,
+    write_logs,
 )
 from airflow_provider_airbyte_api.api.jobs import cancel_and_wait
 from airflow_provider_airbyte_api.api.models import Connection, Job, expecting, parse_uuid
@@ -381,7 +382,7 @@ class _StartAttempts:
                 raise error.with_hint(CLEAR_FORBIDDEN_HINT if self.job_request.is_clear else MAY_ONLY_READ) from None
             yield from self._require_unclear(error)
             return (yield from self._recover_lost_start(error))
-        yield from recovery_logs(self.rejections)
+        yield from write_logs(recovery_logs(self.rejections))
         if self.job_request.matches(job) and job.job_id > self.previous_job_id:
             return Started(job, owned=True)
         # Airbyte (since 2026) answers with the job that waits in its queue, as if it had just been started.
