@@ -15,9 +15,10 @@ author = "the authors of airflow-provider-airbyte-api"
 release = version = __version__
 html_title = f"Airbyte API for Airflow {version}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinxcontrib.mermaid"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
+myst_fence_as_directive = ["mermaid"]  # so that GitHub draws the diagrams, too
 exclude_patterns = ["_build"]
 # Links to files of the repository that are no pages of the site.
 myst_links_external_new_tab = True
