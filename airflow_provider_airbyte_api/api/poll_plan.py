@@ -217,7 +217,8 @@ class PollPlan:
                 self._poll_by_id(job_id)
         while self._ready and len(actions) < MAX_ACTIONS:
             job_id = self._ready.popleft()
-            if job_id in self._jobs:
+            tracked = self._jobs.get(job_id)
+            if tracked is not None and tracked.is_polled:
                 actions.append(PollById(job_id, now))
         return actions
 

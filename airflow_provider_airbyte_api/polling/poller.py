@@ -135,7 +135,7 @@ class Poller:
             failure = AirbyteError(f"Polling {what} failed with an unexpected {type(error).__name__}.")
             updates = self._plan.fail(request, failure, CLOCK.time())
         if isinstance(request, PollById):
-            del self._polls[request.job_id]  # what follows may concern other jobs, so it must not be cancelled
+            self._polls.pop(request.job_id, None)  # what follows may concern other jobs, so it must not be cancelled
         self._wakeup.set()
         await self._notify(updates)
 

@@ -175,6 +175,19 @@ def test_many_polls_by_id_are_handed_out_in_slices() -> None:
     assert max(sizes) == poll_plan.MAX_ACTIONS
 
 
+def test_a_job_that_was_removed_and_added_again_has_a_new_first_poll() -> None:
+    driver = Driver(2 * poll_plan.MAX_ACTIONS)
+    for tracked in driver.tracked.values():
+        tracked.sweeps = poll_plan.MAX_SWEEPS
+    (request,) = driver.due(T0)
+    driver.apply(request, page(), T0)
+    assert len(driver.plan.due(T0)) == poll_plan.MAX_ACTIONS, "half of the polls by ID"
+    last = 2 * poll_plan.MAX_ACTIONS
+    driver.plan.remove(last)
+    driver.plan.add(last, INTERVAL, T0 + INTERVAL)
+    assert ids(driver.due(T0)) == list(range(poll_plan.MAX_ACTIONS + 1, last))
+
+
 # -- deadlines -------------------------------------------------------------------------------------------------
 
 
