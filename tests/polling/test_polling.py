@@ -6,7 +6,7 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -466,6 +466,16 @@ async def test_workspaces_and_airbytes_are_polled_separately(crowd: WaiterPool) 
         await asyncio.gather(*far.tasks.values(), return_exceptions=True)
 
 
+@pytest.fixture
+def _collected() -> Iterator[None]:
+    """Collect what a test has left open, which would raise a ResourceWarning in a later test."""
+    yield
+    polling_service._forget_closed_loops()
+    for _ in range(3):
+        gc.collect()
+
+
+@pytest.mark.usefixtures("_collected")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted there")
 def test_event_loops_that_are_closed_with_a_running_trigger_leave_nothing_behind(airbyte: LocalAirbyte) -> None:
