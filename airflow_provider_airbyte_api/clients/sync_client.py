@@ -91,7 +91,7 @@ class Client:
             self._session.close()
 
     def run(self, flow: Flow[T], checkpoint: Callable[[Checkpoint], None] | None = None) -> T:
-        """Run all steps of ``flow`` and return its result. ``checkpoint`` handles its checkpoints."""
+        """Run all steps of ``flow`` and return its result. ``checkpoint`` stores the records that the flow yields."""
         with contextlib.closing(self._drive(flow)) as steps:
             while True:
                 try:
@@ -99,14 +99,16 @@ class Client:
                 except StopIteration as end:
                     result: T = end.value
                     return result
-                if checkpoint is not None and isinstance(step, Checkpoint):
-                    checkpoint(step)
+                if checkpoint is None or not isinstance(step, Checkpoint):
+                    raise TypeError(step)
+                checkpoint(step)
 
     def iter_rows(self, flow: Flow[None]) -> Iterator[Any]:
         """Run ``flow`` step by step as its rows are consumed, and yield them."""
         for step in self._drive(flow):
-            if isinstance(step, YieldRows):
-                yield from step.rows
+            if not isinstance(step, YieldRows):
+                raise TypeError(step)
+            yield from step.rows
 
     def _drive(self, flow: Flow[T]) -> Generator[YieldRows | Checkpoint, None, T]:
         """Handle all steps, and yield only those for the caller."""

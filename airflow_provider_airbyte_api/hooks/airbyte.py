@@ -92,8 +92,8 @@ class AirbyteHook(BaseHook):
         """Run a flow of :mod:`~airflow_provider_airbyte_api.api` and return its result.
 
         :param flow: A generator that yields steps, such as the functions of ``api.jobs`` return.
-        :param checkpoint: Called with each checkpoint of the flow, which continues after it. Default: None, ignore
-            them.
+        :param checkpoint: Stores the record of each ``Checkpoint`` before the flow continues. Default: None, for a
+            flow without checkpoints.
         """
         return self._client.run(flow, checkpoint)
 

@@ -12,9 +12,9 @@ import pytest
 
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import jobs, resources, start_job
-from airflow_provider_airbyte_api.api.flow import Flow, Log, YieldRows
+from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, Log, Step, YieldRows
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
-from airflow_provider_airbyte_api.api.models import Source
+from airflow_provider_airbyte_api.api.models import JobRecord, Source
 from airflow_provider_airbyte_api.clients import sync_client
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -48,6 +48,37 @@ def sources() -> Flow[list[Source]]:
 
 
 # -- the seed's rules ------------------------------------------------------------------------------------------
+
+
+def only(step: Step) -> Flow[None]:
+    yield step
+
+
+@pytest.mark.parametrize("step", [YieldRows([1]), Checkpoint(None)])
+def test_rows_and_records_that_nobody_takes_are_an_error(driver: Driver, step: Step) -> None:
+    with pytest.raises(TypeError):
+        driver.run(only(step))
+
+
+def test_a_flow_goes_on_only_once_its_record_is_stored(airbyte: LocalAirbyte) -> None:
+    seen: list[object] = []
+
+    def flow() -> Flow[str]:
+        seen.append((yield Checkpoint(None)))
+        try:
+            yield Checkpoint(JobRecord("c", 0, 0.0))
+        finally:
+            seen.append("closed")
+        return "never"
+
+    def store(checkpoint: Checkpoint) -> None:
+        seen.append(checkpoint.record)
+        if checkpoint.record is not None:
+            raise OSError("full")
+
+    with sync_client.Client(SyncDriver(airbyte).settings(), LOG) as client, pytest.raises(OSError, match="full"):
+        client.run(flow(), store)
+    assert seen == [None, None, JobRecord("c", 0, 0.0), "closed"]
 
 
 def test_sources_are_listed_with_the_official_headers_and_a_bearer_token(driver: Driver) -> None:
