@@ -56,7 +56,11 @@ class AirbyteConfigError(AirbyteError):
 
 
 class AirbyteUnreachableError(AirbyteError):
-    """No response arrived: DNS, refused, reset, TLS, timeout. ``kind`` is a :class:`~.api.http.TransportErrorKind`."""
+    """No usable response arrived, or an outage outlasted its timeout.
+
+    The cause may be DNS, a refused or closed connection, TLS, a timeout, a proxy, or a response that is too large.
+    ``kind`` is a :class:`~.api.http.TransportErrorKind`. Also raised if a triggerer cannot load the Airflow connection.
+    """
 
     retryable = True
     url: str = ""
@@ -205,7 +209,10 @@ class AirbyteResourceLookupError(AirbyteError):
 
 
 class AirbyteConnectionBusyError(AirbyteError):
-    """A job is running on the Airbyte connection, and the options do not allow cancelling it. Nothing was started."""
+    """A job of the Airbyte connection is running, or may be, and the task did not or could not stop it.
+
+    No job was started.
+    """
 
 
 class AirbyteConnectionInactiveError(AirbyteError):
@@ -231,7 +238,7 @@ class AirbyteJobCancelledError(AirbyteJobError):
 
 
 class AirbyteJobTimeoutError(AirbyteJobError):
-    """The job did not finish before its deadline."""
+    """The job did not finish, or there was no fresh sync, before the deadline. ``job_id`` is 0 if there is no job."""
 
 
 class AirbyteTriggerEventError(AirbyteError):

@@ -99,10 +99,12 @@ def _parse_schedule(value: object) -> str:
     if fields[-1:] == [UTC]:
         fields.pop()
     if len(fields) > QUARTZ_FIELDS[0] and fields[-1][:1].isalpha():
-        raise AirbyteConfigError(f"schedule is {value!r}: Airbyte's public API accepts only UTC as the time zone.")
+        raise AirbyteConfigError(
+            f"airbyte_schedule is {value!r}: Airbyte's public API accepts only UTC as the time zone."
+        )
     if len(fields) not in QUARTZ_FIELDS or (fields[3] == "?") == (fields[5] == "?"):
         raise AirbyteConfigError(
-            f"schedule is {value!r}, expected manual, or a Quartz cron expression in UTC: second, minute, hour, day of "
+            f"airbyte_schedule is {value!r}, expected manual, or a Quartz cron expression in UTC: second, minute, hour, day of "
             "the month, month and day of the week. One of the two days is a question mark: 0 0 5 * * ? is daily at "
             "05:00."
         )

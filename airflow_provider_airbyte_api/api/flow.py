@@ -37,7 +37,8 @@ from airflow_provider_airbyte_api.api.http import (
     to_error,
     unexpected_response,
 )
-from airflow_provider_airbyte_api.api.models import Job, JobRecord
+from airflow_provider_airbyte_api.api.job_record import JobRecord
+from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, parse_token_response
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,

@@ -22,8 +22,9 @@ from airflow_provider_airbyte_api._defaults import (
 from airflow_provider_airbyte_api.api import endpoints, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy, while_unreachable
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, Log, get_time
+from airflow_provider_airbyte_api.api.job_record import JobRecord
 from airflow_provider_airbyte_api.api.jobs import WaitResult, cancel_and_wait, get_job, wait_for_job
-from airflow_provider_airbyte_api.api.models import Connection, Job, JobRecord
+from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.outcome import has_no_statistics, has_too_few_rows
 from airflow_provider_airbyte_api.api.start_job import JobRequest, Skipped, Started
 from airflow_provider_airbyte_api.api.wait import WaitOptions, min_or_none

@@ -331,7 +331,7 @@ class AirbyteHook(BaseHook):
         return self.run(start_job.start_job(connection_id, job_type))
 
     def update_connection(
-        self, connection_id: str, *, status: str | None = None, schedule: str | None = None
+        self, connection_id: str, *, status: str | None = None, airbyte_schedule: str | None = None
     ) -> Connection:
         """Change the status or the schedule of an Airbyte connection, and return the updated connection.
 
@@ -339,12 +339,12 @@ class AirbyteHook(BaseHook):
 
         :param connection_id: UUID of the Airbyte connection.
         :param status: ``active`` or ``inactive``. Default: None, unchanged.
-        :param schedule: ``manual``, or a Quartz cron expression in UTC, such as ``0 0 5 * * ?``. Default: None,
+        :param airbyte_schedule: ``manual``, or a Quartz cron expression in UTC, such as ``0 0 5 * * ?``. Default: None,
             unchanged.
         :raises AirbyteConfigError: if both values are None, or if Airbyte's public API does not accept one of them.
         :raises AirbyteConnectionInactiveError: if the connection is locked or deleted.
         """
-        change = connection_update.parse_update(status, schedule)
+        change = connection_update.parse_update(status, airbyte_schedule)
         return self.run(connection_update.update_connection(self.get_airbyte_connection(connection_id), change))
 
     def wait_for_job(

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_airbyte_api import _airflow_compat
-from airflow_provider_airbyte_api.api.models import JobRecord
+from airflow_provider_airbyte_api.api.job_record import JobRecord
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -55,6 +55,8 @@ def __getattr__(name: str) -> Any:
         raise ImportError(
             "AirbyteSyncEventTrigger is for asset watchers, which require Airflow 3.0 or newer."
         ) from error
+    # As for operators: the module from which users import it.
+    sync_events.AirbyteSyncEventTrigger.__module__ = __name__
     return sync_events.AirbyteSyncEventTrigger
 
 
@@ -229,7 +231,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         which = f"Job {self.job_id}" if self.job_id else "The job"
         if self.connection_id is not None:
             which = f"{which} of Airbyte connection {self.connection_id}"
-        return f"{which} continues in Airbyte; clear the task to resume waiting for it."
+        return f"{which} continues in Airbyte, and a retry of the task follows it."
 
     async def _wait(self) -> jobs.WaitResult:
         options = WaitOptions(
@@ -348,7 +350,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
             raise AirbyteConfigError(f"min_rows is {safe_repr(self.min_rows)}, expected a number of rows, such as 1.")
 
     def _what_becomes_of_it(self) -> str:
-        return "Running syncs are not affected; clear the task to resume waiting."
+        return "Running syncs are not affected; a retry of the task waits again."
 
     async def _wait(self) -> jobs.WaitResult:
         demand = freshness.FreshnessCriteria(

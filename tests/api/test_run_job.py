@@ -13,7 +13,8 @@ from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 from airflow_provider_airbyte_api.api.flow import Flow
 from airflow_provider_airbyte_api.api.http import Response, TransportFailure
-from airflow_provider_airbyte_api.api.models import Connection, JobRecord
+from airflow_provider_airbyte_api.api.job_record import JobRecord
+from airflow_provider_airbyte_api.api.models import Connection
 from airflow_provider_airbyte_api.api.run_job import Completed, Defer, History, Outcome, RunOptions, resume_job, run_job
 from airflow_provider_airbyte_api.api.start_job import Skipped
 from airflow_provider_airbyte_api.testing import responses

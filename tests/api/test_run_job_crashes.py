@@ -17,7 +17,8 @@ from airflow_provider_airbyte_api.api import endpoints, resources
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, SendRequest
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportFailure
-from airflow_provider_airbyte_api.api.models import Connection, Job, JobRecord
+from airflow_provider_airbyte_api.api.job_record import JobRecord
+from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.run_job import Completed, Defer, History, RunOptions, resume_job, run_job
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.testing import responses

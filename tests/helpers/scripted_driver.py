@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.api.flow import (
     fetch_token,
 )
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportFailure
-from airflow_provider_airbyte_api.api.models import JobRecord
+from airflow_provider_airbyte_api.api.job_record import JobRecord
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.testing import responses

@@ -60,9 +60,9 @@ def test_a_second_time_nothing_is_changed_and_a_queued_job_lives_on(airbyte: Loc
 
 def test_a_connection_is_switched_on_and_given_a_schedule(airbyte: LocalAirbyte) -> None:
     connection(airbyte, STRIPE_TO_POSTGRES)["status"] = "inactive"
-    changed = AirbyteHook().update_connection(STRIPE_TO_POSTGRES, status="active", schedule="0 30 5 * * ?")
+    changed = AirbyteHook().update_connection(STRIPE_TO_POSTGRES, status="active", airbyte_schedule="0 30 5 * * ?")
     assert (changed.status, changed.schedule_type) == ("active", "cron")
-    assert AirbyteHook().update_connection(STRIPE_TO_POSTGRES, schedule="0 30 5 * * ? UTC") == changed
+    assert AirbyteHook().update_connection(STRIPE_TO_POSTGRES, airbyte_schedule="0 30 5 * * ? UTC") == changed
     assert len(airbyte.requests_to("PATCH", ".*")) == 1
 
 
