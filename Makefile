@@ -23,7 +23,7 @@ AIRFLOW_3.1  := 3.1.8 --exclude-newer 2026-03-18
 AIRFLOW_3.2  := 3.2.2 --exclude-newer 2026-06-05
 AIRFLOW_3.3  := 3.3.2
 OLDER        := 2.11 3.0 3.1 3.2
-# The older ones are tested with the oldest common-compat that pyproject.toml admits: as of this day.
+# The tests import from common-compat, and this is the day of the oldest version that has what they import.
 COMMON_COMPAT := --exclude-newer-package apache-airflow-providers-common-compat=2026-01-20
 
 # The clients of others that the local Airbyte is tested with, each in an environment of its own.
@@ -33,7 +33,7 @@ CLIENT_pyairbyte := airbyte
 CLIENT_dagster   := dagster-airbyte
 
 .SECONDARY:
-.PHONY: help demo airflow test lint types unit coverage stack test-chaos matrix test-clients bench docs build constraints clean
+.PHONY: help demo airflow test lint types unit coverage stack test-chaos matrix test-constraints test-clients bench docs build constraints clean
 
 help:  ## Show this list
 	@grep -E "^[a-z%-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
@@ -86,6 +86,9 @@ smoke-airflow-%: .airflows/%/.ready build  ## The built wheel on that Airflow: i
 	@$(UV) venv --quiet --python $(PY) $(@D)
 	@$(UV) pip install --quiet --python $(@D)/bin/python --requirement $<
 	@touch $@
+
+test-constraints: $(READY) build  ## Resolve the wheel with each supported release of Airflow; install it on some (30 minutes)
+	$(PY) -m dev.releases $(ARGS)
 
 test-clients: $(CLIENTS:%=.clients/%/.ready)  ## Let clients of others (SDK, PyAirbyte, Dagster) talk to the local Airbyte
 	$(PY) -m pytest tests/fidelity/test_clients.py $(ARGS)

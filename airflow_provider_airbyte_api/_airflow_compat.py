@@ -1,7 +1,8 @@
-"""Everything of Airflow that is private, or that only some of the supported versions have.
+"""Everything of Airflow that is private, that only some of the supported versions have, or that has moved.
 
 Each function names those versions and the reason, and has a test that runs on each supported Airflow. All imports
-happen within the functions: a DAG file loads this module each time that it is parsed.
+happen within the functions, and a name is imported at its first use: a DAG file loads this module each time that it is
+parsed.
 """
 
 from __future__ import annotations
@@ -10,13 +11,69 @@ import logging
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow import __version__ as _airflow_version
+
+AIRFLOW_V_3_0_PLUS = not _airflow_version.startswith("2.")
+
+# -- public names that have moved --------------------------------------------------------------------------------
 
 if TYPE_CHECKING:
-    from airflow.models.connection import Connection
-    from airflow.providers.common.compat.sdk import DAG, Asset, BaseHook, Context
+    from airflow.sdk import DAG as DAG
+    from airflow.sdk import Asset as Asset
+    from airflow.sdk import BaseHook as BaseHook
+    from airflow.sdk import BaseOperator as BaseOperator
+    from airflow.sdk import BaseOperatorLink as BaseOperatorLink
+    from airflow.sdk import BaseSensorOperator as BaseSensorOperator
+    from airflow.sdk import Connection as Connection
+    from airflow.sdk import Context as Context
+    from airflow.sdk import PokeReturnValue as PokeReturnValue
+    from airflow.sdk import TaskGroup as TaskGroup
+    from airflow.sdk.configuration import conf as conf
+    from airflow.sdk.exceptions import AirflowException as AirflowException
+    from airflow.sdk.exceptions import AirflowNotFoundException as AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+    from airflow.sdk.execution_time.xcom import XCom as XCom
+
+_EXCEPTION = ("airflow.sdk.exceptions", "airflow.exceptions")  # before 3.2 in the second alone
+
+_HOMES = {
+    "Asset": ("airflow.sdk", "airflow.datasets:Dataset"),
+    "BaseHook": ("airflow.sdk", "airflow.hooks.base"),
+    "BaseOperator": ("airflow.sdk", "airflow.models.baseoperator"),
+    "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),
+    "BaseSensorOperator": ("airflow.sdk", "airflow.sensors.base"),
+    "PokeReturnValue": ("airflow.sdk", "airflow.sensors.base"),
+    "TaskGroup": ("airflow.sdk", "airflow.utils.task_group"),
+    "XCom": ("airflow.sdk.execution_time.xcom", "airflow.models.xcom"),
+    "conf": ("airflow.sdk.configuration", "airflow.configuration"),  # before 3.2 in the second alone
+    "AirflowException": _EXCEPTION,
+    "AirflowNotFoundException": _EXCEPTION,
+    "AirflowSensorTimeout": _EXCEPTION,
+    "AirflowSkipException": _EXCEPTION,
+}
+"""The modules that may have a name, newest first, and after a colon the name that it has there.
+
+``apache-airflow-providers-common-compat`` has these names too, but only versions of it that the constraints of older
+Airflows do not admit.
+"""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        for home in _HOMES.get(name, ()):
+            module, _, renamed = home.partition(":")
+            try:
+                found = getattr(import_module(module), renamed or name)
+            except (ModuleNotFoundError, AttributeError):
+                continue
+            globals()[name] = found
+            return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # -- in a running task -------------------------------------------------------------------------------------------
 
@@ -112,8 +169,8 @@ def context_of_an_ended_deferral() -> Context | None:
     """
     if AIRFLOW_V_3_0_PLUS:
         return None
+    from airflow.exceptions import AirflowException  # type: ignore[attr-defined] # noqa: PLC0415 - as above
     from airflow.operators import python  # type: ignore[attr-defined] # noqa: PLC0415 - Airflow 2
-    from airflow.providers.common.compat.sdk import AirflowException  # noqa: PLC0415 - see the module
 
     try:
         context: Any = python.get_current_context()  # noqa: AIR301 - as above
@@ -235,7 +292,7 @@ def asset_stores(accessors: Any) -> list[Any]:
 def mask_secret(secret: str) -> None:
     """Mask a secret in Airflow's logs.
 
-    Airflow 2 has the function in another module. Only common-compat 1.22 and newer know both.
+    Airflow 2 has the function in another module.
     """
     if AIRFLOW_V_3_0_PLUS:
         from airflow.sdk.log import mask_secret as mask  # noqa: PLC0415 - Airflow 3
@@ -258,6 +315,23 @@ async def amask_secret(secret: str) -> None:
         await mask(secret)
 
 
+async def get_async_connection(conn_id: str) -> Connection:
+    """Return an Airflow connection without blocking the event loop. Airflow has this from 3.1 on.
+
+    :param conn_id: ID of the Airflow connection.
+    :raises AirflowNotFoundException: if there is none.
+    """
+    try:
+        from airflow.sdk import BaseHook  # noqa: PLC0415 - Airflow 3
+    except ImportError:
+        from airflow.hooks.base import BaseHook  # type: ignore[attr-defined, no-redef] # noqa: PLC0415 - Airflow 2
+    if hasattr(BaseHook, "aget_connection"):
+        return await BaseHook.aget_connection(conn_id)
+    from asgiref.sync import sync_to_async  # noqa: PLC0415 - before 3.1
+
+    return await sync_to_async(BaseHook.get_connection)(conn_id)
+
+
 def get_connection(conn_id: str) -> Connection:
     """Return an Airflow connection for a command, from the secrets backend, the environment or the database.
 
@@ -266,10 +340,10 @@ def get_connection(conn_id: str) -> Connection:
     :param conn_id: ID of the Airflow connection.
     :raises AirflowNotFoundException: if there is none.
     """
-    from airflow.models.connection import Connection  # noqa: PLC0415 - see the module
+    from airflow.models.connection import Connection as Model  # noqa: PLC0415 - see the module
 
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-    return Connection.get_connection_from_secrets(conn_id)
+    return Model.get_connection_from_secrets(conn_id)
 
 
 def set_logger(hook: BaseHook, logger: logging.Logger) -> None:
@@ -316,13 +390,13 @@ def register_dag(dag: DAG) -> None:
 
 
 def _active_dataset(uri: str) -> Any:
+    from airflow.datasets import Dataset  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
     from airflow.models.dataset import DatasetModel  # type: ignore[import-not-found] # noqa: PLC0415 - Airflow 2
-    from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - as above
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
 
     with create_session() as session:
         found = session.query(DatasetModel).filter(DatasetModel.uri == uri, ~DatasetModel.is_orphaned).first()
-        return None if found is None else Asset(uri=uri)
+        return None if found is None else Dataset(uri=uri)  # noqa: AIR311 - as above
 
 
 def _dataset_event_extras(uri: str, since: datetime) -> list[Mapping[str, Any]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_airbyte_api._airflow_compat import conf
 from airflow_provider_airbyte_api._defaults import DEFAULT_MIN_DEFERRAL
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError

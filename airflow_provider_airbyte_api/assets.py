@@ -16,8 +16,9 @@ from airflow_provider_airbyte_api.api.models import parse_uuid
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
-    from airflow.providers.common.compat.sdk import Asset
+    from openlineage.client.event_v2 import Dataset as OpenLineageDataset
+
+    from airflow_provider_airbyte_api._airflow_compat import Asset
 
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
@@ -32,7 +33,7 @@ def connection_asset(host: str, connection_id: str, *stream: str, **asset_kwargs
         this function. Do not pass ``name``: Airflow would treat it as a different asset.
     :raises AirbyteConfigError: if ``host`` or ``connection_id`` is invalid.
     """
-    from airflow.providers.common.compat.sdk import Asset  # noqa: PLC0415 - get_provider_info names this module
+    from airflow_provider_airbyte_api._airflow_compat import Asset  # noqa: PLC0415 - get_provider_info names this module
 
     uri = parse_host(host).asset_uri(parse_uuid(connection_id, "connection_id"), *stream)
     return Asset(uri=uri, **asset_kwargs)
@@ -70,7 +71,7 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLine
     :param asset: The Airflow asset.
     :param lineage_context: Not used.
     """
-    from airflow.providers.common.compat.openlineage.facet import Dataset  # noqa: PLC0415 - optional
+    from openlineage.client.event_v2 import Dataset  # noqa: PLC0415 - optional
 
     parts = urlsplit(asset.uri)
     return Dataset(namespace=f"{ASSET_SCHEME}://{parts.netloc}", name=unquote(parts.path.strip("/")))

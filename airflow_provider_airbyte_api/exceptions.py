@@ -31,8 +31,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowException
-
+from airflow_provider_airbyte_api._airflow_compat import AirflowException
 from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_float, safe_json, safe_text
 from airflow_provider_airbyte_api.types import ErrorPayload
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskGroup
-
+from airflow_provider_airbyte_api._airflow_compat import TaskGroup
 from airflow_provider_airbyte_api._validation import BOOLEANS, boolean
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteListConnectionsOperator, AirbyteSyncOperator
 

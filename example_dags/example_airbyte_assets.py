@@ -6,7 +6,11 @@ import os
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, task
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task  # type: ignore[attr-defined, no-redef]
 
 from airflow_provider_airbyte_api.assets import connection_asset
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.providers.common.compat.sdk import DAG
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
 
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 

@@ -6,7 +6,10 @@ and sends no lineage.
 
 from __future__ import annotations
 
-from airflow.providers.common.compat.sdk import DAG
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
 
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 

@@ -317,7 +317,6 @@ PACKAGE = Path(_airflow_compat.__file__).parent
 PUBLIC = {
     "airflow.cli.cli_config": "the commands of a provider",
     "airflow.cli.simple_table": "as above",
-    "airflow.providers.common.compat": "a dependency",
     "airflow.providers.openlineage.extractors": "a dependency of the extra openlineage",
     "airflow.triggers.base": "the base class of triggers",
 }

@@ -55,5 +55,5 @@ def test_the_metadata_says_what_it_is_and_needs(wheel: zipfile.ZipFile) -> None:
     needed = {
         line.split(";")[0].split(">")[0].strip() for line in metadata.get_all("Requires-Dist", []) if ";" not in line
     }
-    direct = {"apache-airflow", "apache-airflow-providers-common-compat", "requests", "aiohttp"}
+    direct = {"apache-airflow", "requests", "aiohttp"}
     assert needed == direct | {"asgiref", "cryptography", "pyyaml", "rich", "sqlalchemy", "urllib3"}

@@ -100,6 +100,7 @@ def test_a_dag_file_that_imports_us_loads_only_what_declares_tasks(room: str, mo
     ours = set(loaded(f"import airflow_provider_airbyte_api.{room}.airbyte", ("airflow_provider_airbyte_api",)))
     assert ours - {f"airflow_provider_airbyte_api.{name}" for name in ("get_provider_info", "connection_form")} == {
         "airflow_provider_airbyte_api",
+        "airflow_provider_airbyte_api._airflow_compat",
         "airflow_provider_airbyte_api._defaults",
         "airflow_provider_airbyte_api._validation",
         "airflow_provider_airbyte_api.api",

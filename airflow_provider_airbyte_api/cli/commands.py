@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from airflow.cli.simple_table import AirflowConsole
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 from rich.filesize import decimal
 
-from airflow_provider_airbyte_api._airflow_compat import get_connection, set_logger
+from airflow_provider_airbyte_api._airflow_compat import (
+    AirflowException,
+    AirflowNotFoundException,
+    get_connection,
+    set_logger,
+)
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, raise_unless_succeeded, summarize

@@ -12,10 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook
-
 from airflow_provider_airbyte_api import connection_form
-from airflow_provider_airbyte_api._airflow_compat import mask_secret
+from airflow_provider_airbyte_api._airflow_compat import BaseHook, mask_secret
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, DEFAULT_UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api import checks, connection_update, jobs, resources, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
@@ -30,8 +28,7 @@ from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteE
 from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection as AirflowConnection
-
+    from airflow_provider_airbyte_api._airflow_compat import Connection as AirflowConnection
     from airflow_provider_airbyte_api.api.diagnostics import Diagnosis
     from airflow_provider_airbyte_api.clients.config import ClientConfig
     from airflow_provider_airbyte_api.clients.sync_client import Client
@@ -537,8 +534,7 @@ class AirbyteHook(BaseHook):
 
     async def _arun(self, flow: Flow[T]) -> T:
         """Perform a flow on the running event loop."""
-        from airflow.providers.common.compat.connection import get_async_connection  # noqa: PLC0415 - for triggers only
-
+        from airflow_provider_airbyte_api._airflow_compat import get_async_connection  # noqa: PLC0415 - for triggers only
         from airflow_provider_airbyte_api.clients.async_client import AsyncClient  # noqa: PLC0415 - it imports aiohttp
 
         if "_connection" not in self.__dict__:

@@ -15,7 +15,7 @@ from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 from airflow_provider_airbyte_api.hooks.extras import Extras
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection
+    from airflow_provider_airbyte_api._airflow_compat import Connection
 
 OWN_TYPES = (CONNECTION_TYPE, "airbyte", "http", "https", "generic", "")
 """Accepted types of Airflow connections: this provider's, the official provider's, and generic ones.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink
+from airflow_provider_airbyte_api._airflow_compat import BaseOperatorLink
 
 JOB_URL, CONNECTION_URL = "job_url", "connection_url"
 """Keys of the XComs that hold the URLs."""
@@ -25,7 +25,7 @@ class _XComLink(BaseOperatorLink):
         :param operator: The task's operator.
         :param ti_key: The key of the task instance.
         """
-        from airflow.providers.common.compat.sdk import XCom  # noqa: PLC0415 - not while a DAG is parsed
+        from airflow_provider_airbyte_api._airflow_compat import XCom  # noqa: PLC0415 - not while a DAG is parsed
 
         return str(XCom.get_value(key=self.leads_to, ti_key=ti_key) or "")
 

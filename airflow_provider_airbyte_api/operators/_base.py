@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
-
+from airflow_provider_airbyte_api._airflow_compat import BaseOperator, conf
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_CONN_ID,
     DEFAULT_POLL_INTERVAL,
@@ -28,8 +27,7 @@ from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, Ai
 from airflow_provider_airbyte_api.types import JobResult, OnInactive
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_airbyte_api._airflow_compat import Context
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
     from airflow_provider_airbyte_api.operators._execution import JobExecution
 

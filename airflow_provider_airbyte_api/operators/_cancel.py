@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
-
+from airflow_provider_airbyte_api._airflow_compat import AirflowException, BaseOperator
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
 from airflow_provider_airbyte_api._tracebacks import short_traceback
 from airflow_provider_airbyte_api._validation import (
@@ -20,7 +19,7 @@ from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.types import CancelResult, JobStatus
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_airbyte_api._airflow_compat import Context
 
 
 class AirbyteCancelJobOperator(BaseOperator):

@@ -12,9 +12,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
-
 from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api._airflow_compat import AirflowException, AirflowSkipException
 from airflow_provider_airbyte_api._defaults import DEFERRAL_TIMEOUT_MARGIN
 from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api._validation import resolve_task_connection, set_map_index_name
@@ -42,8 +41,7 @@ from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.types import JobResult
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_airbyte_api._airflow_compat import Context
     from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 
 

@@ -13,7 +13,7 @@ from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.api.job_record import JobRecord
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_airbyte_api._airflow_compat import Context
 
 STATE_KEY = "airbyte_job"
 

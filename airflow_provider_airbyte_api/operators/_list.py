@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
-
+from airflow_provider_airbyte_api._airflow_compat import BaseOperator, conf
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
 from airflow_provider_airbyte_api._tracebacks import short_traceback
 from airflow_provider_airbyte_api._validation import (
@@ -23,8 +22,7 @@ from airflow_provider_airbyte_api.api.safe import safe_repr
 from airflow_provider_airbyte_api.types import ConnectionRow, DestinationRow, JobRow, ListOutput, SourceRow
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_airbyte_api._airflow_compat import Context
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
-from airflow.providers.common.compat.openlineage.facet import (
-    ExternalQueryRunFacet,
-    InputDataset,
-    OutputDataset,
-    OutputStatisticsOutputDatasetFacet,
-    RunFacet,
-    SchemaDatasetFacet,
-    SchemaDatasetFacetFields,
-)
 from airflow.providers.openlineage.extractors import OperatorLineage
+from openlineage.client.event_v2 import InputDataset, OutputDataset
+from openlineage.client.facet_v2 import (
+    RunFacet,
+    external_query_run,
+    output_statistics_output_dataset,
+    schema_dataset,
+)
 
 from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
@@ -84,7 +82,7 @@ def _names(hook: AirbyteHook, connection: Connection, source: Source, destinatio
 
 
 def _datasets(
-    job: Job, names: Names, columns: dict[Stream, SchemaDatasetFacet]
+    job: Job, names: Names, columns: dict[Stream, schema_dataset.SchemaDatasetFacet]
 ) -> tuple[list[InputDataset], list[OutputDataset]]:
     # Airbyte reports totals for the whole job. With several streams the rows of each stream are unknown.
     statistics = _statistics(job) if len(names) == 1 else {}
@@ -114,24 +112,28 @@ def _run_facets(hook: AirbyteHook, job: Job, connection: Connection | None) -> d
     source = "Airbyte" if connection is None else hook.job_url(connection.workspace_id, job.connection_id, job.job_id)
     return {
         JOB_FACET_KEY: facet,
-        "externalQuery": ExternalQueryRunFacet(externalQueryId=str(job.job_id), source=source),
+        "externalQuery": external_query_run.ExternalQueryRunFacet(externalQueryId=str(job.job_id), source=source),
     }
 
 
 def _statistics(job: Job) -> dict[str, Any]:
     if job.rows_synced is None and job.bytes_synced is None:
         return {}
-    return {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=job.rows_synced, size=job.bytes_synced)}
+    return {
+        "outputStatistics": output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
+            rowCount=job.rows_synced, size=job.bytes_synced
+        )
+    }
 
 
-def _columns(hook: AirbyteHook, source_id: str, destination_id: str) -> dict[Stream, SchemaDatasetFacet]:
+def _columns(hook: AirbyteHook, source_id: str, destination_id: str) -> dict[Stream, schema_dataset.SchemaDatasetFacet]:
     from airflow_provider_airbyte_api.api.models import Stream  # noqa: PLC0415 - for columns only
 
-    found: dict[Stream, SchemaDatasetFacet] = {}
+    found: dict[Stream, schema_dataset.SchemaDatasetFacet] = {}
     for each in hook.run(resources.list_streams(source_id, destination_id, retry=NO_RETRY)):
         names = [".".join(map(str, path)) for path in each.get("propertyFields") or ()]
-        fields = [SchemaDatasetFacetFields(name=name) for name in names]
+        fields = [schema_dataset.SchemaDatasetFacetFields(name=name) for name in names]
         # The API spells this key in lower case.
         stream = Stream(str(each.get("streamName") or ""), str(each.get("streamnamespace") or ""))
-        found[stream] = SchemaDatasetFacet(fields=fields)
+        found[stream] = schema_dataset.SchemaDatasetFacet(fields=fields)
     return found

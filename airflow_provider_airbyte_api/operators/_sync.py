@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_airbyte_api._airflow_compat import conf
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_CONN_ID,
     DEFAULT_POLL_INTERVAL,

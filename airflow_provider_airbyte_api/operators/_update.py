@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
+from airflow_provider_airbyte_api._airflow_compat import BaseOperator
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
 from airflow_provider_airbyte_api._tracebacks import short_traceback
 from airflow_provider_airbyte_api._validation import (
@@ -21,7 +20,7 @@ from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, pu
 from airflow_provider_airbyte_api.types import UpdateResult
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_airbyte_api._airflow_compat import Context
 
 
 class AirbyteUpdateConnectionOperator(BaseOperator):

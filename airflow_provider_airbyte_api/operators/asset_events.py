@@ -14,14 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import Asset
-
 from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api._airflow_compat import Asset
 from airflow_provider_airbyte_api._defaults import SYNCS_ASSET
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_airbyte_api._airflow_compat import Context
     from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 
 OWNER_HEAD_START = 5.0

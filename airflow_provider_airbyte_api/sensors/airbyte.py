@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.common.compat.sdk import (
+from airflow_provider_airbyte_api._airflow_compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
-
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_CONN_ID,
     DEFAULT_UNREACHABLE_TIMEOUT,
@@ -46,8 +45,7 @@ from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, Ai
 from airflow_provider_airbyte_api.types import JobResult, OnFailed
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_airbyte_api._airflow_compat import Context
     from airflow_provider_airbyte_api.api.backoff import RetryPolicy
     from airflow_provider_airbyte_api.api.flow import Flow, Log
     from airflow_provider_airbyte_api.api.freshness import FreshnessCheck, FreshnessCriteria, FreshnessWait

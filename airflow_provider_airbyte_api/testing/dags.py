@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
-    from airflow.providers.common.compat.sdk import DAG
+
+    from airflow_provider_airbyte_api._airflow_compat import DAG
 
 
 def run_dag(dag: DAG, **options: Any) -> DagRun:

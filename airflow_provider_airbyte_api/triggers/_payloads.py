@@ -32,7 +32,7 @@ from airflow_provider_airbyte_api.exceptions import (
 from airflow_provider_airbyte_api.types import JobEventPayload, JobStatus
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_airbyte_api._airflow_compat import Context
 
 MAX_METADATA = 100_000
 """Maximum items, and characters of a string, in the metadata. The task itself wrote it, so it may be long."""

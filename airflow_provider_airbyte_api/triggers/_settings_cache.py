@@ -6,8 +6,7 @@ import asyncio
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from airflow.providers.common.compat.connection import get_async_connection
-
+from airflow_provider_airbyte_api._airflow_compat import get_async_connection
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.clients.config import ClientConfig
 from airflow_provider_airbyte_api.hooks.settings import parse_and_mask

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api._airflow_compat import AirflowNotFoundException
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_CONN_ID,
     DEFAULT_MIN_DEFERRAL,

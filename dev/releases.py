@@ -1,0 +1,172 @@
+"""``make test-constraints``: the built wheel with each supported release of Airflow, and the packages of its day.
+
+Airflow's constraints pin what the package index had on the day of a release. So the newest packages of that day are
+pinned, and the wheel has to install with these pins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from email.parser import Parser
+from itertools import groupby
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+REPOSITORY = Path(__file__).parent.parent
+FOLDER = REPOSITORY / ".airflows" / "releases"
+INDEX = "https://pypi.org/pypi/apache-airflow/json"
+OLDEST = Version("2.11.0")
+PYTHON = "3.11"  # each release supports it
+COMPLETE = {"2.11.1": "2026-02-21"}  # the day of the last package that it needs, its FAB provider 1.5.4
+UV = str(Path(sys.executable).with_name("uv"))
+
+IMPORT_ALL = """
+import importlib, pkgutil
+import airflow_provider_airbyte_api as package
+assert "site-packages" in package.__file__
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if not module.name.endswith(("__main__", *{left_out})):
+        importlib.import_module(module.name)
+"""
+RUN_THE_EXAMPLE = """
+import os, runpy
+from airflow_provider_airbyte_api.testing import LocalAirbyte, run_dag
+with LocalAirbyte() as airbyte:
+    os.environ["AIRFLOW_CONN_AIRBYTE_API_DEFAULT"] = airbyte.airflow_connection
+    assert run_dag(runpy.run_path({file!r})["dag"]).state == "success"
+    assert [job.status for job in airbyte.jobs] == ["succeeded", "succeeded"]
+"""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of Airflow. ``uploaded`` is the day on which it was uploaded to the package index."""
+
+    version: Version
+    uploaded: str
+
+    @property
+    def minor(self) -> tuple[int, ...]:
+        return self.version.release[:2]
+
+
+def main() -> int:
+    """Test the releases; 0 if all of them passed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", help="These releases, such as 3.0.0. Default: all.")
+    parser.add_argument("--resolve", action="store_true", help="Only resolve the packages, install nothing.")
+    parser.add_argument("--install-all", action="store_true", help="Install each release, not two of each minor.")
+    arguments = parser.parse_args()
+
+    (wheel,) = (REPOSITORY / "dist").glob("*.whl")
+    found = [each for each in releases() if not arguments.only or str(each.version) in arguments.only]
+    installed = [] if arguments.resolve else found if arguments.install_all else oldest_and_newest(found)
+    failed = [each for each in found if not passes(each, wheel, install=each in installed)]
+    print(f"{len(found) - len(failed)} of {len(found)} releases pass.")
+    return 1 if failed or not found else 0
+
+
+def releases() -> list[Release]:
+    """Return the supported releases that are not yanked, oldest first."""
+    with urllib.request.urlopen(INDEX, timeout=60) as answer:
+        files = json.load(answer)["releases"]
+    found = [
+        Release(Version(version), uploaded=of_it[0]["upload_time"][:10])
+        for version, of_it in files.items()
+        if of_it and not any(file["yanked"] for file in of_it)
+    ]
+    supported = (each for each in found if each.version >= OLDEST and not each.version.is_prerelease)
+    return sorted(supported, key=lambda each: each.version)
+
+
+def oldest_and_newest(found: list[Release]) -> list[Release]:
+    """Return the oldest and the newest patch of each minor version."""
+    patches = [list(group) for _, group in groupby(found, key=lambda each: each.minor)]
+    return [patch for group in patches for patch in (group[0], group[-1])]
+
+
+def passes(release: Release, wheel: Path, *, install: bool) -> bool:
+    """Test one release, and print the result."""
+    folder = FOLDER / str(release.version)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        count = resolve(release, wheel, folder)
+        if install:
+            install_and_run(release, folder)
+    except subprocess.CalledProcessError as error:
+        print(f"{release.version!s:8} {release.uploaded}  FAILED: {' '.join(error.cmd)[:200]}\n{error.output[-3000:]}")
+        return False
+    done = "installs, imports, runs the example" if install else "resolves"
+    print(f"{release.version!s:8} {release.uploaded}  {done} ({count} packages)", flush=True)
+    shutil.rmtree(folder)
+    return True
+
+
+def resolve(release: Release, wheel: Path, folder: Path) -> int:
+    """Pin the newest packages of the day, then add the wheel to them; return how many packages that are."""
+    airflow = f"apache-airflow=={release.version}"
+    compile_(release, [airflow, *dependencies(wheel)], folder / "constraints.txt")
+    compile_(
+        release, [airflow, str(wheel)], folder / "requirements.txt", "--constraint", str(folder / "constraints.txt")
+    )
+    return len((folder / "requirements.txt").read_text().splitlines())
+
+
+def dependencies(wheel: Path) -> list[str]:
+    """Return the names of what the wheel needs beside Airflow, without its extras."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        message = Parser().parsestr(archive.read(metadata).decode())
+    needs = [Requirement(line) for line in message.get_all("Requires-Dist", [])]
+    return [each.name for each in needs if not each.marker and each.name != "apache-airflow"]
+
+
+def compile_(release: Release, needed: list[str], output: Path, *options: str) -> None:
+    """Write the newest packages that fit ``needed``, as of the day of the release."""
+    wanted = output.with_suffix(".in")
+    wanted.write_text("\n".join(needed))
+    day = COMPLETE.get(str(release.version), release.uploaded)
+    of_the_day = ["--python-version", PYTHON, "--exclude-newer", day]
+    plain = ["--quiet", "--no-annotate", "--no-header", "--no-emit-index-url"]
+    call([UV, "pip", "compile", str(wanted), *plain, *of_the_day, "--output-file", str(output), *options])
+
+
+def install_and_run(release: Release, folder: Path) -> None:
+    """Install the packages into an environment, import each module of the wheel, and run the example DAG."""
+    python = str(folder / "bin" / "python")
+    call([UV, "venv", "--quiet", "--allow-existing", "--python", PYTHON, str(folder)])
+    call([UV, "pip", "install", "--quiet", "--python", python, "--requirement", str(folder / "requirements.txt")])
+    left_out = ["form_widgets"] if release.version.major > 2 else ["sync_events"]  # noqa: PLR2004 - Airflow 2
+    call([python, "-c", IMPORT_ALL.format(left_out=left_out)], home=folder)
+    example = str(REPOSITORY / "example_dags" / "example_airbyte.py")
+    call([python, "-c", RUN_THE_EXAMPLE.format(file=example)], home=folder)
+
+
+def call(command: list[str], *, home: Path = FOLDER) -> None:
+    """Run a command in ``home``, without the repository on Python's path."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    subprocess.run(
+        command,
+        cwd=home,
+        env={**own, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
