@@ -104,8 +104,8 @@ def _parse_schedule(value: object) -> str:
         )
     if len(fields) not in QUARTZ_FIELDS or (fields[3] == "?") == (fields[5] == "?"):
         raise AirbyteConfigError(
-            f"airbyte_schedule is {value!r}, expected manual, or a Quartz cron expression in UTC: second, minute, hour, day of "
-            "the month, month and day of the week. One of the two days is a question mark: 0 0 5 * * ? is daily at "
-            "05:00."
+            f"airbyte_schedule is {value!r}, expected manual, or a Quartz cron expression in UTC: second, minute, "
+            "hour, day of the month, month and day of the week. One of the two days is a question mark: "
+            "0 0 5 * * ? is daily at 05:00."
         )
     return " ".join(fields)

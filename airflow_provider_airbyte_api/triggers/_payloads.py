@@ -118,6 +118,6 @@ def try_number_of(context: Context) -> int:
 def _invalid(event: object, what: str) -> AirbyteTriggerEventError:
     return AirbyteTriggerEventError(
         f"The trigger sent an invalid event, which {what}; the job's outcome is unknown: {safe_repr(event, 500)}. "
-        "Expected a dict with status and job_id from AirbyteJobTrigger. Check the job in Airbyte: if it succeeded, mark the task as successful; "
-        "otherwise clear the task, which starts a new one."
+        "Expected a dict with status and job_id from AirbyteJobTrigger. Check the job in Airbyte: if it succeeded, "
+        "mark the task as successful; otherwise clear the task, which starts a new one."
     )

@@ -14,7 +14,8 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import jobs, resources, start_job
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, Log, Step, YieldRows
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
-from airflow_provider_airbyte_api.api.models import JobRecord, Source
+from airflow_provider_airbyte_api.api.job_record import JobRecord
+from airflow_provider_airbyte_api.api.models import Source
 from airflow_provider_airbyte_api.clients import sync_client
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
