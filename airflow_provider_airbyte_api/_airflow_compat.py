@@ -292,15 +292,20 @@ def asset_stores(accessors: Any) -> list[Any]:
 def mask_secret(secret: str) -> None:
     """Mask a secret in Airflow's logs.
 
-    Airflow 2 has the function in another module.
+    Airflow 2 and the first patches of 3.0 have the function in other modules.
     """
-    if AIRFLOW_V_3_0_PLUS:
-        from airflow.sdk.log import mask_secret as mask  # noqa: PLC0415 - Airflow 3
-    else:
-        from airflow.utils.log.secrets_masker import (  # type: ignore[import-not-found, no-redef] # noqa: PLC0415
-            mask_secret as mask,
-        )
-    mask(secret)
+    for module in (
+        "airflow.sdk.log",
+        "airflow.sdk.execution_time.secrets_masker",
+        "airflow.utils.log.secrets_masker",
+    ):
+        try:
+            mask = import_module(module).mask_secret
+        except (ModuleNotFoundError, AttributeError):
+            continue
+        mask(secret)
+        return
+    raise AssertionError("Airflow has no mask_secret")
 
 
 async def amask_secret(secret: str) -> None:

@@ -30,20 +30,25 @@ PYTHON = "3.11"  # each release supports it
 COMPLETE = {"2.11.1": "2026-02-21"}  # the day of the last package that it needs, its FAB provider 1.5.4
 UV = str(Path(sys.executable).with_name("uv"))
 
+DAGS = {"AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "example_dags")}
+
 IMPORT_ALL = """
 import importlib, pkgutil
 import airflow_provider_airbyte_api as package
 assert "site-packages" in package.__file__
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith(("__main__", *{left_out})):
+    if not module.name.endswith(("__main__", {left_out!r})):
         importlib.import_module(module.name)
 """
 RUN_THE_EXAMPLE = """
-import os, runpy
-from airflow_provider_airbyte_api.testing import LocalAirbyte, run_dag
+import os, subprocess, sys
+from airflow_provider_airbyte_api.testing import LocalAirbyte
+airflow = [sys.executable, "-m", "airflow"]
+subprocess.run([*airflow, "db", "migrate"], check=True)
+subprocess.run([*airflow, "dags", "reserialize"], check=True)  # 3.0.0 finds a DAG in the database only
 with LocalAirbyte() as airbyte:
     os.environ["AIRFLOW_CONN_AIRBYTE_API_DEFAULT"] = airbyte.airflow_connection
-    assert run_dag(runpy.run_path({file!r})["dag"]).state == "success"
+    subprocess.run([*airflow, "dags", "test", "example_airbyte"], check=True)
     assert [job.status for job in airbyte.jobs] == ["succeeded", "succeeded"]
 """
 
@@ -117,19 +122,19 @@ def resolve(release: Release, wheel: Path, folder: Path) -> int:
     """Pin the newest packages of the day, then add the wheel to them; return how many packages that are."""
     airflow = f"apache-airflow=={release.version}"
     compile_(release, [airflow, *dependencies(wheel)], folder / "constraints.txt")
-    compile_(
-        release, [airflow, str(wheel)], folder / "requirements.txt", "--constraint", str(folder / "constraints.txt")
-    )
+    ours = f"airflow-provider-airbyte-api[openlineage,testing] @ {wheel.as_uri()}"
+    pins = ["--constraint", str(folder / "constraints.txt")]
+    compile_(release, [airflow, ours], folder / "requirements.txt", *pins)
     return len((folder / "requirements.txt").read_text().splitlines())
 
 
 def dependencies(wheel: Path) -> list[str]:
-    """Return the names of what the wheel needs beside Airflow, without its extras."""
+    """Return the names of what the wheel and its extras need beside Airflow."""
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         message = Parser().parsestr(archive.read(metadata).decode())
     needs = [Requirement(line) for line in message.get_all("Requires-Dist", [])]
-    return [each.name for each in needs if not each.marker and each.name != "apache-airflow"]
+    return [each.name for each in needs if each.name != "apache-airflow"]
 
 
 def compile_(release: Release, needed: list[str], output: Path, *options: str) -> None:
@@ -147,10 +152,9 @@ def install_and_run(release: Release, folder: Path) -> None:
     python = str(folder / "bin" / "python")
     call([UV, "venv", "--quiet", "--allow-existing", "--python", PYTHON, str(folder)])
     call([UV, "pip", "install", "--quiet", "--python", python, "--requirement", str(folder / "requirements.txt")])
-    left_out = ["form_widgets"] if release.version.major > 2 else ["sync_events"]  # noqa: PLR2004 - Airflow 2
+    left_out = "form_widgets" if release.version >= Version("3.0.0") else "sync_events"
     call([python, "-c", IMPORT_ALL.format(left_out=left_out)], home=folder)
-    example = str(REPOSITORY / "example_dags" / "example_airbyte.py")
-    call([python, "-c", RUN_THE_EXAMPLE.format(file=example)], home=folder)
+    call([python, "-c", RUN_THE_EXAMPLE], home=folder)
 
 
 def call(command: list[str], *, home: Path = FOLDER) -> None:
@@ -159,7 +163,7 @@ def call(command: list[str], *, home: Path = FOLDER) -> None:
     subprocess.run(
         command,
         cwd=home,
-        env={**own, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+        env={**own, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **DAGS},
         check=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
