@@ -181,7 +181,8 @@ class PollPlan:
             self._intervals[interval] += 1
             tracked.interval = interval
         tracked.deadline = deadline
-        self._deadlines.set(tracked.job_id, deadline)
+        if not tracked.is_polled:  # else the end of that poll sets it
+            self._deadlines.set(tracked.job_id, deadline)
 
     def remove(self, job_id: int) -> None:
         """Stop tracking a job. The result of a request for it by ID is ignored."""
@@ -354,6 +355,7 @@ class PollPlan:
         if not tracked.is_polled:
             tracked.is_polled = True
             self._due.set(job_id, None)
+            self._deadlines.set(job_id, None)
             (self._ready.appendleft if first else self._ready.append)(job_id)
 
     # -- rounds ------------------------------------------------------------------------------------------------

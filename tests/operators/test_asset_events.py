@@ -170,7 +170,7 @@ def test_tasks_that_attached_to_a_sync_of_nobody_here_are_one_event(
     """Airbyte's own schedule started it, say. The DAGs that wait for it are to start, once."""
     name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: adopted(job.job_id))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: adopted(job.job_id))
     first, second = sync(deferrable=deferrable), sync(deferrable=deferrable, task_id="second")
     first >> second
     assert run(dag).succeeded
@@ -185,7 +185,7 @@ def test_a_task_that_attached_leaves_the_event_of_its_own_outlet_too_to_who_emit
     own = Asset("s3://lake/stripe")
     name_in_a_dag(own.uri)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: adopted(job.job_id))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: adopted(job.job_id))
     first = sync(deferrable=deferrable, outlets=[own])
     first >> sync(deferrable=deferrable, task_id="second", outlets=[own])
     assert run(dag).succeeded
@@ -214,7 +214,7 @@ def test_a_task_that_started_a_sync_and_two_that_attached_are_one_event(
     name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     starts = iter([adopted(job.job_id, owned=index == owner) for index in range(3)])
-    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: next(starts))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: next(starts))
     first, second, third = (sync(deferrable=deferrable, task_id=f"sync_{index}") for index in range(3))
     first >> second >> third
     assert run(dag).succeeded
@@ -229,7 +229,7 @@ def test_a_task_that_attached_emits_the_streams_that_the_task_that_started_the_s
     name_in_a_dag(asset_of(airbyte), SYNCS_ASSET, stream)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     starts = iter([adopted(job.job_id, owned=index == 0) for index in range(3)])
-    monkeypatch.setattr(start_job, "start_or_attach", lambda *_: next(starts))
+    monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: next(starts))
     owner = sync(deferrable=deferrable)
     second, third = (
         sync(deferrable=deferrable, task_id=f"attached_{index}", asset_events="streams") for index in range(2)

@@ -42,7 +42,11 @@ def test_a_finished_job_is_left_alone_and_so_is_a_newer_one(airbyte: LocalAirbyt
 
 @pytest.mark.parametrize(
     "trouble",
-    [{"status": 502, "times": 3}, {"lost": True}, {"status": 200, "body": '{"jobId": 1, "status": "running"}'}],
+    [
+        {"status": 502, "times": 3},
+        {"drop_connection": True},
+        {"status": 200, "body": '{"jobId": 1, "status": "running"}'},
+    ],
     ids=["502", "lost", "accepted and not obeyed"],
 )
 @pytest.mark.parametrize("which", [{"job_id": 1}, {"connection_id": STRIPE_TO_BIGQUERY}], ids=["job", "connection"])

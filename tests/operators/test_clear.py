@@ -234,6 +234,6 @@ def test_the_hook_clears_too_and_not_over_a_running_sync(airbyte: LocalAirbyte) 
     airbyte.script_jobs("running")
     job = AirbyteHook().start_clear(STRIPE_TO_BIGQUERY)
     assert job.job_type == "reset"
-    with pytest.raises(exceptions.AirbyteConnectionBusyError, match=r"A reset .* runs"):
+    with pytest.raises(exceptions.AirbyteConnectionBusyError, match=r"Job 1 \(reset\) is already running"):
         AirbyteHook().start_clear(STRIPE_TO_BIGQUERY)
     assert len(airbyte.jobs) == 1

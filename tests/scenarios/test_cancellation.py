@@ -354,7 +354,9 @@ ACCEPTED: dict[str, Any] = {"status": 200, "body": '{"jobId": 1, "status": "runn
 """What answers a cancel that is not obeyed."""
 
 
-@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}, ACCEPTED], ids=["502", "lost", "accepted"])
+@pytest.mark.parametrize(
+    "trouble", [{"status": 502}, {"drop_connection": True}, ACCEPTED], ids=["502", "lost", "accepted"]
+)
 def test_a_kill_repeats_a_cancel_that_was_not_obeyed(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     airbyte.respond_with(method="DELETE", path=".*", times=2, **trouble)
@@ -362,7 +364,9 @@ def test_a_kill_repeats_a_cancel_that_was_not_obeyed(airbyte: LocalAirbyte, trou
     assert airbyte.cancelled == [job.job_id]
 
 
-@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}, ACCEPTED], ids=["502", "lost", "accepted"])
+@pytest.mark.parametrize(
+    "trouble", [{"status": 502}, {"drop_connection": True}, ACCEPTED], ids=["502", "lost", "accepted"]
+)
 @pytest.mark.parametrize("way", ["hook", "operator by job", "operator by connection", "restart"])
 def test_a_cancel_that_was_not_obeyed_is_repeated(
     airbyte: LocalAirbyte, fast_clock: None, way: str, trouble: dict[str, Any]
@@ -381,7 +385,7 @@ def test_a_cancel_that_was_not_obeyed_is_repeated(
     assert airbyte.cancelled == [job.job_id]
 
 
-@pytest.mark.parametrize("trouble", [{"status": 502}, {"lost": True}])
+@pytest.mark.parametrize("trouble", [{"status": 502}, {"drop_connection": True}])
 def test_a_kill_repeats_the_look_before_a_cancel(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     airbyte.respond_with(method="GET", path=".*", times=2, **trouble)
@@ -405,7 +409,7 @@ def test_a_repeated_cancel_of_a_kill_spares_the_job_that_came_after(airbyte: Loc
     assert airbyte.cancelled == []
 
 
-@pytest.mark.parametrize("trouble", [{"delay": 30.0}, {"lost": True}, {"status": 500}, ACCEPTED])
+@pytest.mark.parametrize("trouble", [{"delay": 30.0}, {"drop_connection": True}, {"status": 500}, ACCEPTED])
 def test_a_kill_takes_no_longer_than_airflow_allows(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     hook = AirbyteHook()
@@ -449,7 +453,7 @@ async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
 
 @pytest.mark.parametrize(
     "trouble",
-    [{"status": 502, "times": 2}, {"lost": True, "times": 2}, ACCEPTED],
+    [{"status": 502, "times": 2}, {"drop_connection": True, "times": 2}, ACCEPTED],
     ids=["502", "lost", "accepted and not obeyed"],
 )
 async def test_a_trigger_repeats_a_cancel_that_was_not_obeyed(
