@@ -21,7 +21,7 @@
     ├── AirbyteJobError                      a job did not do what it was started for
     │   ├── AirbyteJobFailedError            the job failed
     │   ├── AirbyteJobCancelledError         a user, a reset or Airbyte's capacity limits cancelled the job
-    │   └── AirbyteJobTimeoutError           the job did not finish before its deadline
+    │   └── AirbyteJobTimeoutError           no finished job, or no fresh sync, before the deadline
     └── AirbyteTriggerEventError             the trigger's event has no known outcome: fail closed
 
 Each of them is an ``AirflowException``, so Airflow's ``soft_fail``, callbacks and retry policies apply to it.

@@ -252,11 +252,11 @@ class _Run:
         """Cancel the job from before the task was cleared. It would block the new job or be mistaken for it."""
         if job.is_terminal or not record.owned:
             return
-        yield Log("Cancelling job %d of before the clear, to start a new one.", (job.job_id,))
+        yield Log("The task was cleared: cancelling its previous job %d before it starts a new one.", (job.job_id,))
         stopped = yield from cancel_and_wait(job.job_id)
         if not stopped.is_terminal:
             raise AirbyteConnectionBusyError(
-                f"Job {job.job_id} of before the clear is still {stopped.status} after it was cancelled. No new "
+                f"The previous job {job.job_id} of the task is still {stopped.status} after it was cancelled. No new "
                 "job was started; check it in Airbyte."
             )
 

@@ -389,6 +389,14 @@ class AirbyteHook(BaseHook):
 
         :class:`~airflow_provider_airbyte_api.triggers.airbyte.AirbyteJobTrigger` shares its polls with all other
         triggers of the process; this method does not.
+
+        :param job_id: ID of the job.
+        :param poll_interval: Seconds between two polls, at least 1. Default: 30.
+        :param timeout: Seconds from now within which the job must finish; it is not cancelled then. Default: None,
+            no limit.
+        :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
+        :param check: Raise an exception if the job failed or was cancelled. Default: False, return it with any status.
+        :raises: the same errors as :meth:`wait_for_job`.
         """
         options = _wait_options(poll_interval, timeout, unreachable_timeout)
         return _checked((await self._arun(jobs.wait_for_job(job_id, options))).job, check=check)

@@ -287,9 +287,9 @@ class AirbyteJobSensor(_AirbyteSensor):
 class AirbyteFreshnessSensor(_AirbyteSensor):
     """Waits until the data of an Airbyte connection is fresh, regardless of who syncs it.
 
-    Data is fresh if a sync succeeded, finished after ``completed_after`` and within ``max_age``, and moved at least
-    ``min_rows`` rows. Without ``completed_after`` and ``max_age``, it must have finished after the data interval of the
-    DAG run. Returns the same dict as :class:`~..operators.airbyte.AirbyteSyncOperator`. Each poll is one request.
+    Data is fresh if a sync succeeded, finished at ``completed_after`` or later and within ``max_age``, and moved at
+    least ``min_rows`` rows. Without ``completed_after`` and ``max_age``, it must have finished at the end of the DAG
+    run's data interval or later. Returns the same dict as :class:`~..operators.airbyte.AirbyteSyncOperator`. Each poll is one request.
 
     :param connection_id: UUID of the Airbyte connection (templated). Required unless ``connection_name`` is given.
     :param connection_name: Exact name of the Airbyte connection (templated). Mutually exclusive with
@@ -297,7 +297,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
     :param workspace_id: Look up ``connection_name`` in this workspace only (templated).
     :param workspace_name: Name of that workspace, instead of ``workspace_id`` (templated).
     :param max_age: Maximum age of the data: a ``timedelta``, or seconds.
-    :param completed_after: The sync must have finished after this time: a datetime or an ISO 8601 string (templated).
+    :param completed_after: The sync must have finished at this time or later: a datetime or an ISO 8601 string
+        (templated).
     :param min_rows: Minimum number of rows that the sync must have moved. Default: None, no minimum.
     :param on_failed: ``wait`` for another sync, or ``fail``, if a sync that could have been fresh failed or was
         cancelled. Default: ``wait``.
