@@ -289,7 +289,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
     Data is fresh if a sync succeeded, finished at ``completed_after`` or later and within ``max_age``, and moved at
     least ``min_rows`` rows. Without ``completed_after`` and ``max_age``, it must have finished at the end of the DAG
-    run's data interval or later. Returns the same dict as :class:`~..operators.airbyte.AirbyteSyncOperator`. Each poll is one request.
+    run's data interval or later. Returns the same dict as :class:`~..operators.airbyte.AirbyteSyncOperator`. Each poll
+    is one request.
 
     :param connection_id: UUID of the Airbyte connection (templated). Required unless ``connection_name`` is given.
     :param connection_name: Exact name of the Airbyte connection (templated). Mutually exclusive with
