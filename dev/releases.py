@@ -129,7 +129,7 @@ def resolve(release: Release, wheel: Path, folder: Path) -> int:
 
 
 def dependencies(wheel: Path) -> list[str]:
-    """Return the names of what the wheel and its extras need beside Airflow."""
+    """Return the names of what the wheel and its extras need in addition to Airflow."""
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         message = Parser().parsestr(archive.read(metadata).decode())
