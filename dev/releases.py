@@ -7,12 +7,10 @@ pinned, and the wheel has to install with these pins.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from email.parser import Parser
@@ -24,8 +22,32 @@ from packaging.version import Version
 
 REPOSITORY = Path(__file__).parent.parent
 FOLDER = REPOSITORY / ".airflows" / "releases"
-INDEX = "https://pypi.org/pypi/apache-airflow/json"
-OLDEST = Version("2.11.0")
+RELEASES = {
+    "2.11.0": "2025-05-20",
+    "2.11.1": "2026-02-16",
+    "2.11.2": "2026-03-14",
+    "3.0.0": "2025-04-22",
+    "3.0.1": "2025-05-12",
+    "3.0.2": "2025-06-10",
+    "3.0.3": "2025-07-14",
+    "3.0.4": "2025-08-08",
+    "3.0.6": "2025-08-29",
+    "3.1.0": "2025-09-25",
+    "3.1.1": "2025-10-27",
+    "3.1.2": "2025-11-05",
+    "3.1.3": "2025-11-14",
+    "3.1.5": "2025-12-12",
+    "3.1.6": "2026-01-13",
+    "3.1.7": "2026-02-04",
+    "3.1.8": "2026-03-11",
+    "3.2.0": "2026-04-07",
+    "3.2.1": "2026-04-22",
+    "3.2.2": "2026-05-29",
+    "3.3.0": "2026-07-06",
+    "3.3.1": "2026-08-12",
+    "3.3.2": "2026-09-17",
+}
+"""The supported releases, without those that Airflow withdrew, each with the day of its upload."""
 PYTHON = "3.11"  # each release supports it
 COMPLETE = {"2.11.1": "2026-02-21"}  # the day of the last package that it needs, its FAB provider 1.5.4
 UV = str(Path(sys.executable).with_name("uv"))
@@ -82,16 +104,8 @@ def main() -> int:
 
 
 def releases() -> list[Release]:
-    """Return the supported releases that are not yanked, oldest first."""
-    with urllib.request.urlopen(INDEX, timeout=60) as answer:
-        files = json.load(answer)["releases"]
-    found = [
-        Release(Version(version), uploaded=of_it[0]["upload_time"][:10])
-        for version, of_it in files.items()
-        if of_it and not any(file["yanked"] for file in of_it)
-    ]
-    supported = (each for each in found if each.version >= OLDEST and not each.version.is_prerelease)
-    return sorted(supported, key=lambda each: each.version)
+    """Return the supported releases, oldest first."""
+    return [Release(Version(version), uploaded) for version, uploaded in RELEASES.items()]
 
 
 def oldest_and_newest(found: list[Release]) -> list[Release]:
