@@ -151,8 +151,8 @@ def show_map_index(context: Context) -> None:
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists in a task only
     except ImportError:
         return
-    everything: Any = context
-    template, ti = everything.get("map_index_template"), everything["ti"]
+    ctx: Any = context
+    template, ti = ctx.get("map_index_template"), ctx["ti"]
     if template is None:
         return
     shown = ti.task.dag.get_template_env().from_string(template).render(context)
@@ -184,14 +184,14 @@ def was_rescheduled(context: Context) -> bool:
 
     Airflow 3 puts the number of reschedules into the context. Airflow 2 keeps them in the database only.
     """
-    everything: Any = context
+    ctx: Any = context
     if AIRFLOW_V_3_0_PLUS:
-        return bool(everything.get("task_reschedule_count"))
+        return bool(ctx.get("task_reschedule_count"))
     from airflow.models.taskreschedule import TaskReschedule  # noqa: PLC0415 - Airflow 2
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
 
     with create_session() as session:
-        return session.scalars(TaskReschedule.stmt_for_task_instance(everything["ti"])).first() is not None
+        return session.scalars(TaskReschedule.stmt_for_task_instance(ctx["ti"])).first() is not None
 
 
 def task_state_store(context: Context) -> Any:
@@ -199,8 +199,8 @@ def task_state_store(context: Context) -> Any:
 
     What it holds survives both a retry and a clear of the task.
     """
-    everything: Any = context
-    return everything.get("task_state_store")
+    ctx: Any = context
+    return ctx.get("task_state_store")
 
 
 def max_tries(context: Context) -> int:
@@ -209,8 +209,8 @@ def max_tries(context: Context) -> int:
     A clear adds the task's ``retries`` to the attempts so far. No version of Airflow tells a cleared task from a
     retried one in another way.
     """
-    everything: Any = context
-    return int(getattr(everything["ti"], "max_tries", 0) or 0)
+    ctx: Any = context
+    return int(getattr(ctx["ti"], "max_tries", 0) or 0)
 
 
 def is_uncleared_retry(context: Context, retries: int | None) -> bool:
@@ -219,8 +219,8 @@ def is_uncleared_retry(context: Context, retries: int | None) -> bool:
     :param context: The task's context.
     :param retries: The operator's ``retries``.
     """
-    everything: Any = context
-    return int(getattr(everything["ti"], "try_number", 1) or 1) > 1 and max_tries(context) == retries
+    ctx: Any = context
+    return int(getattr(ctx["ti"], "try_number", 1) or 1) > 1 and max_tries(context) == retries
 
 
 def is_deferral_timeout(error: Exception) -> bool:

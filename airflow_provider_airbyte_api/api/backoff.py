@@ -23,7 +23,7 @@ MAX_RETRY_AFTER = 120.0
 RATE_LIMIT_WAIT_INITIAL = 5.0
 """Seconds before the second attempt after a 429 without ``Retry-After``, which is how Airbyte itself sends it."""
 
-MAX_MISTAKES = 5
+MAX_MISCONFIGURATION_ERRORS = 5
 """Maximum number of consecutive attempts with an error that looks like a mistake in the Airflow connection."""
 
 
@@ -64,7 +64,7 @@ class RetryPolicy:
         """Return True if another attempt may succeed after ``error``, whether or not repeating is safe."""
         return is_recoverable_while_waiting(error) if self.is_known else error.retryable
 
-    def suspects_a_mistake(self, error: AirbyteError) -> bool:
+    def suspects_misconfiguration(self, error: AirbyteError) -> bool:
         """Return True if ``error`` looks like a mistake in the Airflow connection rather than an outage."""
         is_untrusted = isinstance(error, AirbyteUnreachableError) and error.kind == "certificate"
         return self.rides_out and not self.is_known and is_untrusted
@@ -119,7 +119,7 @@ class Outage:
     summary: str = "Airbyte has been unreachable"
     since: float | None = None
     failures: int = 0
-    _mistakes: int = 0
+    _misconfiguration_errors: int = 0
 
     @property
     def ends_at(self) -> float | None:
@@ -142,8 +142,10 @@ class Outage:
         """Return what to do after a failure, like :meth:`on_error`, for a caller that knows that retrying may help."""
         self.since = now if self.since is None else self.since
         self.failures += 1
-        self._mistakes = self._mistakes + 1 if self.policy.suspects_a_mistake(error) else 0
-        if self._mistakes >= MAX_MISTAKES:
+        self._misconfiguration_errors = (
+            self._misconfiguration_errors + 1 if self.policy.suspects_misconfiguration(error) else 0
+        )
+        if self._misconfiguration_errors >= MAX_MISCONFIGURATION_ERRORS:
             raise error
         elapsed = now - self.since
         delay = self.policy.next_delay(self.failures, elapsed, error)
@@ -156,7 +158,7 @@ class Outage:
     def on_success(self) -> str | None:
         """End the outage, and return the message to log, or None."""
         message = REACHABLE_AGAIN if self.failures and self.policy.rides_out else None
-        self.failures, self.since, self._mistakes = 0, None, 0
+        self.failures, self.since, self._misconfiguration_errors = 0, None, 0
         self.policy = replace(self.policy, is_known=True)
         return message
 

@@ -177,12 +177,12 @@ def get_latest_job_id(connection_id: str, retry: RetryPolicy = RetryPolicy()) ->
     # Over all rows, also from a server that ignores the filter: ids are global, and too low a bound would attach to an
     # old job.
     jobs, _ = yield from _listed(connection_id, retry)
-    previous_job_id = _latest(jobs)
-    if previous_job_id is None:
+    latest = _latest(jobs)
+    if latest is None:
         return 0
-    if previous_job_id.job_id == NO_ID:
+    if latest.job_id == NO_ID:
         raise _unreadable(connection_id, "the latest one")
-    return previous_job_id.job_id
+    return latest.job_id
 
 
 def find_job_newer_than(
@@ -251,16 +251,16 @@ def wait_for_lost_job(
 
 def find_job_created_since(
     connection_id: str,
-    now: float,
+    since: float,
     job_request: JobRequest,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
 ) -> Flow[Job | None]:
-    """Return the newest matching job that was created at ``now`` (seconds since the epoch) or later."""
+    """Return the newest matching job that was created at ``since`` (seconds since the epoch) or later."""
     jobs, _ = yield from _recent_jobs(connection_id, retry)
     return _latest(
         job
         for job in jobs
-        if job.job_id != NO_ID and job_request.matches(job) and job.start_time and job.start_time.timestamp() >= now
+        if job.job_id != NO_ID and job_request.matches(job) and job.start_time and job.start_time.timestamp() >= since
     )
 
 

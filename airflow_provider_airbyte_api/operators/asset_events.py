@@ -48,10 +48,10 @@ class AssetEvents:
     """
 
     def __init__(self, task: AirbyteJobOperator, context: Context, facts: Mapping[str, Any], *, owned: bool) -> None:
-        everything: Any = context
+        ctx: Any = context
         self._task = task
-        self._outlet_events = everything.get("outlet_events")
-        self._ti = everything["ti"]
+        self._outlet_events = ctx.get("outlet_events")
+        self._ti = ctx["ti"]
         self._extra = dict(facts)
         self._owned = owned
 

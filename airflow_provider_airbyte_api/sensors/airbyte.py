@@ -420,8 +420,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
         moment = parse_optional_datetime(self.completed_after, "completed_after")
         if moment is None and self.max_age is None:
-            everything: Any = context
-            moment = everything.get("data_interval_end")
+            ctx: Any = context
+            moment = ctx.get("data_interval_end")
             if moment is None:
                 raise_config_error("This DAG run has no data interval: set max_age or completed_after.")
         return FreshnessCriteria(
@@ -435,15 +435,15 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.triggers import _payloads
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
 
-        connection, demand = self.hook.run(self._resolve_connection(self._retry())), self._criteria(context)
+        connection, criteria = self.hook.run(self._resolve_connection(self._retry())), self._criteria(context)
         self.defer(
             trigger=AirbyteFreshnessTrigger(
                 connection_id=connection.connection_id,
                 airbyte_conn_id=self.airbyte_conn_id,
                 poll_interval=float(self.poke_interval),
-                max_age=demand.max_age,
-                completed_after=demand.completed_after,
-                min_rows=demand.min_rows,
+                max_age=criteria.max_age,
+                completed_after=criteria.completed_after,
+                min_rows=criteria.min_rows,
                 on_failed=self.on_failed,
                 deadline=time.time() + float(self.timeout),
                 unreachable_timeout=self.unreachable_timeout,

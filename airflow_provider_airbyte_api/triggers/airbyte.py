@@ -90,7 +90,7 @@ class _AirbyteTrigger(BaseTrigger):
         except Exception as error:
             # Airflow would fail the task with a message that does not mention the job.
             self.log.exception("The trigger failed.")
-            what = f"The trigger failed: {type(error).__name__}: {error}. {self._what_becomes_of_it()}"
+            what = f"The trigger failed: {type(error).__name__}: {error}. {self._recovery_hint()}"
             event = _payloads.error_payload(self.job_id, AirbyteError(what), self.metadata)
         remaining = started_at + min_deferral - CLOCK.time()
         if remaining > 0:
@@ -101,7 +101,7 @@ class _AirbyteTrigger(BaseTrigger):
     async def _wait(self) -> jobs.WaitResult:
         raise NotImplementedError
 
-    def _what_becomes_of_it(self) -> str:
+    def _recovery_hint(self) -> str:
         """Return a sentence on what continues in Airbyte when this trigger gives up, with a hint."""
         raise NotImplementedError
 
@@ -109,7 +109,7 @@ class _AirbyteTrigger(BaseTrigger):
         """Parse the arguments: see :func:`~.rows.check_arguments`."""
         problem = rows.check_arguments(type(self).__name__, unknown, self._read_arguments, self.log, from_row=from_row)
         if problem is not None:
-            self._problem = AirbyteConfigError(f"{problem} {self._what_becomes_of_it()}")
+            self._problem = AirbyteConfigError(f"{problem} {self._recovery_hint()}")
 
     def _read_arguments(self) -> None:
         self.airbyte_conn_id = rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
@@ -117,7 +117,7 @@ class _AirbyteTrigger(BaseTrigger):
         self.deadline = rows.parse_optional_seconds(self.deadline, "deadline")
         self.unreachable_timeout = rows.parse_seconds(self.unreachable_timeout, "unreachable_timeout")
 
-    def _take_handed_on(self, metadata: object) -> None:
+    def _parse_metadata(self, metadata: object) -> None:
         # Parsed first, so that an error event about the other arguments includes the metadata.
         self.metadata = {}
         self.metadata = rows.parse_json_object(metadata, "metadata")
@@ -142,7 +142,7 @@ class _AirbyteTrigger(BaseTrigger):
             while_unreachable(self.unreachable_timeout),
             unknown=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
             summary=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
-            hint=f"Check Airflow's secrets backend and API server. {self._what_becomes_of_it()}",
+            hint=f"Check Airflow's secrets backend and API server. {self._recovery_hint()}",
         )
         while True:
             try:
@@ -153,7 +153,7 @@ class _AirbyteTrigger(BaseTrigger):
                 raise AirbyteConfigError(
                     f"Airflow connection {self.airbyte_conn_id!r} was not found in the triggerer. Configure it "
                     "there: the triggerer needs the same environment variables and secrets backend as the workers. "
-                    f"{self._what_becomes_of_it()}"
+                    f"{self._recovery_hint()}"
                 ) from error
             except Exception as error:  # noqa: BLE001 - Airflow's secrets backends raise anything
                 retry = outage.retry(AirbyteUnreachableError(f"{type(error).__name__}: {error}"), CLOCK.time())
@@ -215,19 +215,19 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self.unreachable_timeout = unreachable_timeout
         self.cancel_on_kill = bool(cancel_on_kill)
         self.workspace_id = workspace_id
-        self._given_handed_on = metadata
+        self._raw_metadata = metadata
         self._check(unknown, from_row=from_row)
 
     def _read_arguments(self) -> None:
         given, self.job_id = self.job_id, 0
-        self._take_handed_on(self._given_handed_on)
+        self._parse_metadata(self._raw_metadata)
         self.job_id = parse_job_id(given)
         super()._read_arguments()
         self.connection_id = rows.parse_optional_text(self.connection_id, "connection_id")
         self.workspace_id = rows.parse_optional_text(self.workspace_id, "workspace_id")
         self.queue_deadline = rows.parse_optional_seconds(self.queue_deadline, "queue_deadline")
 
-    def _what_becomes_of_it(self) -> str:
+    def _recovery_hint(self) -> str:
         which = f"Job {self.job_id}" if self.job_id else "The job"
         if self.connection_id is not None:
             which = f"{which} of Airbyte connection {self.connection_id}"
@@ -337,11 +337,11 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         self.deadline = deadline
         self.unreachable_timeout = unreachable_timeout
         self.connection_name = connection_name
-        self._given_handed_on = metadata
+        self._raw_metadata = metadata
         self._check(unknown, from_row=from_row)
 
     def _read_arguments(self) -> None:
-        self._take_handed_on(self._given_handed_on)
+        self._parse_metadata(self._raw_metadata)
         super()._read_arguments()
         self.connection_name = rows.parse_optional_text(self.connection_name, "connection_name")
         self.max_age = rows.parse_optional_seconds(self.max_age, "max_age")
@@ -349,11 +349,11 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         if self.min_rows is not None and safe_int(self.min_rows, 0) is None:
             raise AirbyteConfigError(f"min_rows is {safe_repr(self.min_rows)}, expected a number of rows, such as 1.")
 
-    def _what_becomes_of_it(self) -> str:
+    def _recovery_hint(self) -> str:
         return "Running syncs are not affected; a retry of the task waits again."
 
     async def _wait(self) -> jobs.WaitResult:
-        demand = freshness.FreshnessCriteria(
+        criteria = freshness.FreshnessCriteria(
             self.max_age, self.completed_after, self.min_rows, fail_on_failure=self.on_failed == "fail"
         )
         options = WaitOptions(
@@ -366,7 +366,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         seen = JobContext(self.connection_name or "")
 
         def wait(service: PollingService) -> Awaitable[jobs.WaitResult]:
-            waiting = freshness.wait_until_fresh(self.connection_id, demand, options, seen)
+            waiting = freshness.wait_until_fresh(self.connection_id, criteria, options, seen)
             return service.run_waiting(waiting, self.log, deadline=self.deadline)
 
         return await self._with_service(wait)

@@ -40,11 +40,11 @@ def connection(status: str = "active", schedule: dict[str, str] | None = None) -
     ],
 )
 def test_airbyte_is_told_what_is_different(now: dict[str, Any], wanted: dict[str, str], body: dict[str, Any]) -> None:
-    talk = ScriptedDriver([reply(200, {**now, **body})])
+    driver = ScriptedDriver([reply(200, {**now, **body})])
     change = parse_update(wanted.get("status"), wanted.get("schedule"))
-    talk.run(update_connection(Connection.from_json(now), change))
-    assert talk.calls == [f"PATCH /connections/{CONNECTION}"]
-    assert talk.sent[0].json == body
+    driver.run(update_connection(Connection.from_json(now), change))
+    assert driver.calls == [f"PATCH /connections/{CONNECTION}"]
+    assert driver.sent[0].json == body
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_airbyte_is_told_what_is_different(now: dict[str, Any], wanted: dict[str
     ],
 )
 def test_nothing_is_sent_if_it_is_like_that_already(now: dict[str, Any], status: str | None, schedule: str) -> None:
-    talk = ScriptedDriver([])
-    talk.run(update_connection(Connection.from_json(now), parse_update(status, schedule)))
-    assert talk.logs == ["Airbyte connection 'Mine' is already up to date."]
+    driver = ScriptedDriver([])
+    driver.run(update_connection(Connection.from_json(now), parse_update(status, schedule)))
+    assert driver.logs == ["Airbyte connection 'Mine' is already up to date."]
 
 
 def test_a_lost_reply_is_no_reason_to_give_up() -> None:
-    talk = ScriptedDriver([no_response(), reply(200, connection("inactive"))])
-    changed = talk.run(update_connection(Connection.from_json(connection()), parse_update("inactive", None)))
+    driver = ScriptedDriver([no_response(), reply(200, connection("inactive"))])
+    changed = driver.run(update_connection(Connection.from_json(connection()), parse_update("inactive", None)))
     assert changed.status == "inactive"
 
 

@@ -46,27 +46,27 @@ ROWS = [
     ],
 )
 def test_rows_are_filtered_by_what_airbyte_does_not_filter_by(wanted: ResourceFilter, found: list[str]) -> None:
-    talk = ScriptedDriver([page(*ROWS)])
-    talk.run(resources.list_connections(filters=wanted))
-    assert [row.connection_id for row in talk.rows] == found
+    driver = ScriptedDriver([page(*ROWS)])
+    driver.run(resources.list_connections(filters=wanted))
+    assert [row.connection_id for row in driver.rows] == found
 
 
 def test_tags_that_are_ids_are_left_to_airbyte() -> None:
-    talk = ScriptedDriver([page(*ROWS)])
-    talk.run(resources.list_connections(filters=ResourceFilter(tags=(TWO,))))
-    assert ("tagIds", TWO) in talk.sent[0].query
+    driver = ScriptedDriver([page(*ROWS)])
+    driver.run(resources.list_connections(filters=ResourceFilter(tags=(TWO,))))
+    assert ("tagIds", TWO) in driver.sent[0].query
 
 
 def test_an_empty_list_of_a_workspace_that_does_not_exist_is_an_error() -> None:
-    talk = ScriptedDriver([page(), reply(404, {"title": "resource-not-found"})])
+    driver = ScriptedDriver([page(), reply(404, {"title": "resource-not-found"})])
     with pytest.raises(exceptions.AirbyteNotFoundError, match=f"Workspace {WORKSPACE} does not exist"):
-        talk.run(resources.list_connections([WORKSPACE]))
+        driver.run(resources.list_connections([WORKSPACE]))
 
 
 def test_an_empty_workspace_is_none() -> None:
-    talk = ScriptedDriver([page(), reply(200, {"workspaceId": WORKSPACE, "name": "Empty"})])
-    talk.run(resources.list_sources([WORKSPACE]))
-    assert talk.rows == []
+    driver = ScriptedDriver([page(), reply(200, {"workspaceId": WORKSPACE, "name": "Empty"})])
+    driver.run(resources.list_sources([WORKSPACE]))
+    assert driver.rows == []
 
 
 def test_a_name_finds_its_connection() -> None:
@@ -111,9 +111,9 @@ DECOMPOSED, COMPOSED = "Cafe\u0301", "Caf\u00e9"
 def test_an_accent_may_be_a_character_of_its_own(given: str, shown: str) -> None:
     row = connection(ONE, shown, tags=[{"tagId": TWO, "name": shown}])
     for wanted in (ResourceFilter(name=given), ResourceFilter(name_pattern=f"{given}*"), ResourceFilter(tags=(given,))):
-        talk = ScriptedDriver([page(row)])
-        talk.run(resources.list_connections(filters=wanted))
-        assert [each.connection_id for each in talk.rows] == [ONE], wanted
+        driver = ScriptedDriver([page(row)])
+        driver.run(resources.list_connections(filters=wanted))
+        assert [each.connection_id for each in driver.rows] == [ONE], wanted
     assert ScriptedDriver([page(row)]).run(resources.get_connection_by_name(given)).connection_id == ONE
     with pytest.raises(exceptions.AirbyteResourceLookupError, match=f"Similar names: '{shown}'"):
         ScriptedDriver([page(row)]).run(resources.get_connection_by_name(given.upper()))

@@ -32,73 +32,73 @@ POST = Request("POST", "/jobs", json={})
 
 
 def test_a_401_brings_one_new_token_and_one_replay() -> None:
-    talk = ScriptedDriver([reply(401), reply(200)])
-    assert talk.run(send_with_retry(GET)).status == 200
-    assert talk.tokens_sent == ["token-1", "token-2"]
+    driver = ScriptedDriver([reply(401), reply(200)])
+    assert driver.run(send_with_retry(GET)).status == 200
+    assert driver.tokens_sent == ["token-1", "token-2"]
 
 
 @pytest.mark.parametrize("request_", [GET, POST])
 def test_a_second_401_is_an_error_after_exactly_two_attempts(request_: Request) -> None:
-    talk = ScriptedDriver([reply(401), reply(401)])
+    driver = ScriptedDriver([reply(401), reply(401)])
     with pytest.raises(exceptions.AirbyteAuthenticationError):
-        talk.run(send_with_retry(request_))
-    assert (len(talk.sent), talk.tokens_fetched, talk.pauses) == (2, 2, [])
+        driver.run(send_with_retry(request_))
+    assert (len(driver.sent), driver.tokens_fetched, driver.pauses) == (2, 2, [])
 
 
 def test_a_second_401_is_an_error_also_after_other_trouble() -> None:
-    talk = ScriptedDriver([reply(401), reply(502), reply(401)])
+    driver = ScriptedDriver([reply(401), reply(502), reply(401)])
     with pytest.raises(exceptions.AirbyteAuthenticationError):
-        talk.run(send_with_retry(GET))
-    assert len(talk.sent) == 3
+        driver.run(send_with_retry(GET))
+    assert len(driver.sent) == 3
 
 
 def test_without_credentials_a_401_is_an_error_at_once() -> None:
-    talk = ScriptedDriver([reply(401)], credentials=False)
+    driver = ScriptedDriver([reply(401)], credentials=False)
     with pytest.raises(exceptions.AirbyteAuthenticationError, match="No credentials were sent"):
-        talk.run(send_with_retry(GET))
+        driver.run(send_with_retry(GET))
 
 
 @pytest.mark.parametrize("trouble", [reply(502), reply(500), reply(429), no_response(), no_response(sent=False)])
 def test_a_get_is_repeated_after_what_may_heal(trouble: Response | TransportFailure) -> None:
-    talk = ScriptedDriver([trouble, reply(200)])
-    assert talk.run(send_with_retry(GET)).ok
-    assert len(talk.pauses) == 1
+    driver = ScriptedDriver([trouble, reply(200)])
+    assert driver.run(send_with_retry(GET)).ok
+    assert len(driver.pauses) == 1
 
 
 @pytest.mark.parametrize("trouble", [reply(429), no_response(sent=False)])
 def test_a_post_is_repeated_only_if_airbyte_surely_did_nothing(trouble: Response | TransportFailure) -> None:
-    talk = ScriptedDriver([trouble, reply(200)])
-    assert talk.run(send_with_retry(POST)).ok
+    driver = ScriptedDriver([trouble, reply(200)])
+    assert driver.run(send_with_retry(POST)).ok
 
 
 @pytest.mark.parametrize("trouble", [reply(500), reply(502), reply(504), reply(408), no_response()])
 def test_a_post_that_may_have_been_obeyed_is_never_repeated(trouble: Response | TransportFailure) -> None:
-    talk = ScriptedDriver([trouble])
+    driver = ScriptedDriver([trouble])
     with pytest.raises(exceptions.AirbyteError) as caught:
-        talk.run(send_with_retry(POST))
+        driver.run(send_with_retry(POST))
     assert caught.value.outcome_unknown
-    assert len(talk.sent) == 1
+    assert len(driver.sent) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 501, 302])
 def test_what_cannot_heal_is_not_repeated(status: int) -> None:
-    talk = ScriptedDriver([reply(status)])
+    driver = ScriptedDriver([reply(status)])
     with pytest.raises(exceptions.AirbyteResponseError):
-        talk.run(send_with_retry(GET))
+        driver.run(send_with_retry(GET))
 
 
 def test_tries_end_after_so_many_and_the_pauses_double() -> None:
-    talk = ScriptedDriver([reply(503)] * 4)
+    driver = ScriptedDriver([reply(503)] * 4)
     with pytest.raises(exceptions.AirbyteServerError):
-        talk.run(send_with_retry(GET, RetryPolicy(attempts=4, timeout=1000, wait_initial=1, wait_max=3)))
-    assert talk.pauses == [1, 2, 3]
+        driver.run(send_with_retry(GET, RetryPolicy(attempts=4, timeout=1000, wait_initial=1, wait_max=3)))
+    assert driver.pauses == [1, 2, 3]
 
 
 def test_tries_end_after_so_long() -> None:
-    talk = ScriptedDriver([reply(503)] * 4)
+    driver = ScriptedDriver([reply(503)] * 4)
     with pytest.raises(exceptions.AirbyteServerError):
-        talk.run(send_with_retry(GET, RetryPolicy(attempts=99, timeout=20, wait_initial=8, wait_max=8)))
-    assert talk.pauses == [8, 8, 8]
+        driver.run(send_with_retry(GET, RetryPolicy(attempts=99, timeout=20, wait_initial=8, wait_max=8)))
+    assert driver.pauses == [8, 8, 8]
 
 
 def test_once_is_once() -> None:
@@ -107,43 +107,43 @@ def test_once_is_once() -> None:
 
 
 def test_retry_after_is_heeded_and_capped() -> None:
-    talk = ScriptedDriver([reply(429, retry_after="17"), reply(200)])
-    talk.run(send_with_retry(GET))
-    assert talk.pauses == [17]
-    talk = ScriptedDriver([reply(503), reply(429, retry_after="86400"), reply(200)])
-    talk.run(send_with_retry(GET))
-    assert talk.pauses == [1, 120]
+    driver = ScriptedDriver([reply(429, retry_after="17"), reply(200)])
+    driver.run(send_with_retry(GET))
+    assert driver.pauses == [17]
+    driver = ScriptedDriver([reply(503), reply(429, retry_after="86400"), reply(200)])
+    driver.run(send_with_retry(GET))
+    assert driver.pauses == [1, 120]
 
 
 def test_a_server_that_asks_for_no_pause_is_given_one() -> None:
-    talk = ScriptedDriver([reply(429, retry_after="0"), reply(503, retry_after="0"), reply(200)])
-    talk.run(send_with_retry(GET))
-    assert all(pause >= 0.5 for pause in talk.pauses)
-    assert len(talk.pauses) == 2
+    driver = ScriptedDriver([reply(429, retry_after="0"), reply(503, retry_after="0"), reply(200)])
+    driver.run(send_with_retry(GET))
+    assert all(pause >= 0.5 for pause in driver.pauses)
+    assert len(driver.pauses) == 2
 
 
 def test_a_429_without_retry_after_is_waited_for_longer_than_other_trouble() -> None:
-    talk = ScriptedDriver([reply(429), reply(429), reply(200)])
-    talk.run(send_with_retry(GET))
-    assert talk.pauses == [5, 10]
+    driver = ScriptedDriver([reply(429), reply(429), reply(200)])
+    driver.run(send_with_retry(GET))
+    assert driver.pauses == [5, 10]
 
 
 def test_an_outage_is_ridden_out_for_its_time_alone_with_two_lines_in_the_log() -> None:
-    talk = ScriptedDriver([*[reply(503)] * 30, reply(200)])
-    talk.run(send_with_retry(GET, while_unreachable(1800)))
-    assert talk.pauses[:6] == [2, 4, 8, 16, 32, 60]
-    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
-    assert "retrying for up to 30 min" in talk.logs[0]
+    driver = ScriptedDriver([*[reply(503)] * 30, reply(200)])
+    driver.run(send_with_retry(GET, while_unreachable(1800)))
+    assert driver.pauses[:6] == [2, 4, 8, 16, 32, 60]
+    assert [line.split(";")[0] for line in driver.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
+    assert "retrying for up to 30 min" in driver.logs[0]
 
 
 def test_an_outage_ends_with_a_last_attempt_when_its_time_is_over() -> None:
-    talk = ScriptedDriver([reply(503)] * 7)
+    driver = ScriptedDriver([reply(503)] * 7)
     with pytest.raises(
         exceptions.AirbyteUnreachableError, match=r"unreachable for 100 s\. GET .* returned 503"
     ) as caught:
-        talk.run(send_with_retry(GET, while_unreachable(100)))
+        driver.run(send_with_retry(GET, while_unreachable(100)))
     assert isinstance(caught.value.__cause__, exceptions.AirbyteServerError)
-    assert talk.pauses == [2, 4, 8, 16, 32, 38]
+    assert driver.pauses == [2, 4, 8, 16, 32, 38]
 
 
 def test_what_a_gateway_refuses_for_too_long_is_an_outage_and_no_hopeless_error() -> None:
@@ -166,10 +166,10 @@ def test_trouble_on_the_way_is_ridden_out_from_the_first_request_on(trouble: Tra
 
 
 def test_a_certificate_that_cannot_be_verified_is_reported_soon() -> None:
-    talk = ScriptedDriver([failed(TransportErrorKind.CERTIFICATE)] * 5)
+    driver = ScriptedDriver([failed(TransportErrorKind.CERTIFICATE)] * 5)
     with pytest.raises(exceptions.AirbyteUnreachableError, match="ca_bundle"):
-        talk.run(send_with_retry(GET, while_unreachable(1800)))
-    assert sum(talk.pauses) < 60
+        driver.run(send_with_retry(GET, while_unreachable(1800)))
+    assert sum(driver.pauses) < 60
     outcomes: list[Response | TransportFailure] = [*[failed(TransportErrorKind.CERTIFICATE)] * 30, reply(200)]
     assert ScriptedDriver(outcomes).run(send_with_retry(GET, while_unreachable(1800, is_known=True))).ok
 
@@ -181,24 +181,24 @@ def test_a_mistake_in_the_middle_does_not_end_a_long_outage() -> None:
 
 
 def test_a_token_that_is_refused_after_an_outage_is_renewed_once_more() -> None:
-    talk = ScriptedDriver([reply(401), *[reply(503)] * 9, reply(401), reply(200)])
-    assert talk.run(send_with_retry(GET, while_unreachable(1800))).ok
-    assert talk.tokens_sent == ["token-1", *["token-2"] * 10, "token-3"]
+    driver = ScriptedDriver([reply(401), *[reply(503)] * 9, reply(401), reply(200)])
+    assert driver.run(send_with_retry(GET, while_unreachable(1800))).ok
+    assert driver.tokens_sent == ["token-1", *["token-2"] * 10, "token-3"]
 
 
 @pytest.mark.parametrize("before", [[], [reply(401), reply(503)]], ids=["at once", "after an outage"])
 def test_a_second_401_in_a_row_is_an_error(before: list[Response]) -> None:
-    talk = ScriptedDriver([*before, reply(401), reply(401)])
+    driver = ScriptedDriver([*before, reply(401), reply(401)])
     with pytest.raises(exceptions.AirbyteAuthenticationError):
-        talk.run(send_with_retry(GET, while_unreachable(1800)))
-    assert len(talk.sent) == len(before) + 2
+        driver.run(send_with_retry(GET, while_unreachable(1800)))
+    assert len(driver.sent) == len(before) + 2
 
 
 def test_without_an_outage_to_ride_out_there_is_one_replay() -> None:
-    talk = ScriptedDriver([reply(401), reply(503), reply(401)])
+    driver = ScriptedDriver([reply(401), reply(503), reply(401)])
     with pytest.raises(exceptions.AirbyteAuthenticationError):
-        talk.run(send_with_retry(GET))
-    assert len(talk.sent) == 3
+        driver.run(send_with_retry(GET))
+    assert len(driver.sent) == 3
 
 
 @pytest.mark.parametrize("page", [reply(404, b"<html>"), reply(302)])
@@ -219,46 +219,46 @@ TOKEN_AWAY = [
 def test_an_outage_of_the_token_endpoint_is_ridden_out_as_any_other(
     away: Response | TransportFailure, request_: Request
 ) -> None:
-    talk = ScriptedDriver([reply(200)])
-    talk.token_replies = [away] * 12
-    assert talk.run(send_with_retry(request_, while_unreachable(1800))).ok
-    assert sum(talk.pauses) > 300
-    assert len(talk.sent) == 1
-    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
+    driver = ScriptedDriver([reply(200)])
+    driver.token_replies = [away] * 12
+    assert driver.run(send_with_retry(request_, while_unreachable(1800))).ok
+    assert sum(driver.pauses) > 300
+    assert len(driver.sent) == 1
+    assert [line.split(";")[0] for line in driver.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
 
 
 def test_a_new_token_that_cannot_be_fetched_after_a_401_is_fetched_later() -> None:
     good = reply(200, {"access_token": "new", "expires_in": 900})
-    talk = ScriptedDriver([reply(401), reply(200)])
-    talk.token_replies = [good, reply(502, b"<html>"), good]
-    assert talk.run(send_with_retry(GET)).ok
-    assert (talk.tokens_sent, talk.pauses) == (["new", "new"], [1])
+    driver = ScriptedDriver([reply(401), reply(200)])
+    driver.token_replies = [good, reply(502, b"<html>"), good]
+    assert driver.run(send_with_retry(GET)).ok
+    assert (driver.tokens_sent, driver.pauses) == (["new", "new"], [1])
 
 
 @pytest.mark.parametrize(
     "refusal", [responses.hateoas(400, "Bad Request", "", "Invalid client"), responses.error_id(401)]
 )
 def test_refused_credentials_are_an_error_at_once(refusal: responses.FakeResponse) -> None:
-    talk = ScriptedDriver([])
-    talk.token_replies = [reply(refusal.status, refusal.body)]
+    driver = ScriptedDriver([])
+    driver.token_replies = [reply(refusal.status, refusal.body)]
     with pytest.raises(exceptions.AirbyteAuthenticationError):
-        talk.run(send_with_retry(GET, while_unreachable(1800)))
-    assert talk.pauses == []
+        driver.run(send_with_retry(GET, while_unreachable(1800)))
+    assert driver.pauses == []
 
 
 def test_a_poll_that_gets_no_token_leaves_the_next_attempt_to_who_polls() -> None:
-    talk = ScriptedDriver([])
-    talk.token_replies = [reply(503)]
+    driver = ScriptedDriver([])
+    driver.token_replies = [reply(503)]
     with pytest.raises(exceptions.AirbyteServerError):
-        talk.run(send_with_retry(GET, NO_RETRY))
-    assert talk.pauses == []
+        driver.run(send_with_retry(GET, NO_RETRY))
+    assert driver.pauses == []
 
 
 def test_every_repetition_is_said_with_its_reason() -> None:
-    talk = ScriptedDriver([reply(502, b"<title>Bad Gateway</title><html>"), reply(200)])
-    talk.run(send_with_retry(GET))
-    assert "returned 502" in talk.logs[0]
-    assert "Retrying in 1 s" in talk.logs[0]
+    driver = ScriptedDriver([reply(502, b"<title>Bad Gateway</title><html>"), reply(200)])
+    driver.run(send_with_retry(GET))
+    assert "returned 502" in driver.logs[0]
+    assert "Retrying in 1 s" in driver.logs[0]
 
 
 @pytest.mark.parametrize("body", [[], {}, {"jobId": "x", "status": "running"}, None, "text"])
@@ -271,9 +271,9 @@ CREDENTIALS = ClientCredentials("https://a.example/applications/token", "me", "h
 
 
 def test_a_token_is_fetched_without_a_token() -> None:
-    talk = ScriptedDriver([reply(200, {"access_token": "new", "expires_in": 900})])
-    assert talk.run(fetch_token(CREDENTIALS)).value == "new"
-    assert talk.tokens_sent == [None]
+    driver = ScriptedDriver([reply(200, {"access_token": "new", "expires_in": 900})])
+    assert driver.run(fetch_token(CREDENTIALS)).value == "new"
+    assert driver.tokens_sent == [None]
 
 
 @pytest.mark.parametrize(
@@ -285,29 +285,29 @@ def test_a_token_is_fetched_without_a_token() -> None:
     ],
 )
 def test_wrong_credentials_are_one_error_however_airbyte_says_it(refusal: responses.FakeResponse) -> None:
-    talk = ScriptedDriver([reply(refusal.status, refusal.body)])
+    driver = ScriptedDriver([reply(refusal.status, refusal.body)])
     with pytest.raises(exceptions.AirbyteAuthenticationError, match=r"Check Client ID \(Login\)"):
-        talk.run(fetch_token(CREDENTIALS))
+        driver.run(fetch_token(CREDENTIALS))
 
 
 def test_a_500_of_the_token_endpoint_says_that_it_may_be_the_secret() -> None:
-    talk = ScriptedDriver([reply(500, responses.error_id(500).body)])
+    driver = ScriptedDriver([reply(500, responses.error_id(500).body)])
     with pytest.raises(exceptions.AirbyteServerError, match="wrong client id or secret"):
-        talk.run(fetch_token(CREDENTIALS))
+        driver.run(fetch_token(CREDENTIALS))
 
 
 def test_trouble_with_the_token_says_that_the_request_itself_was_not_sent() -> None:
     for trouble in (reply(500), no_response(), reply(200, b"<html>")):
-        talk = ScriptedDriver([trouble])
+        driver = ScriptedDriver([trouble])
         with pytest.raises(exceptions.AirbyteError) as caught:
-            talk.run(fetch_token(CREDENTIALS))
+            driver.run(fetch_token(CREDENTIALS))
         assert not caught.value.outcome_unknown
 
 
 def test_basic_authentication_before_the_token_endpoint_is_named() -> None:
-    talk = ScriptedDriver([reply(401, b"<html>", www_authenticate='Basic realm="ingress"')])
+    driver = ScriptedDriver([reply(401, b"<html>", www_authenticate='Basic realm="ingress"')])
     with pytest.raises(exceptions.AirbyteAuthenticationError, match="A server in front of Airbyte"):
-        talk.run(fetch_token(CREDENTIALS))
+        driver.run(fetch_token(CREDENTIALS))
 
 
 def test_an_absent_token_endpoint_says_that_authentication_may_be_off() -> None:
@@ -321,19 +321,19 @@ def rows(*numbers: int) -> Response:
 
 
 def test_all_pages_are_read_by_offset_and_a_short_one_is_the_last() -> None:
-    talk = ScriptedDriver([rows(*range(100)), rows(*range(100, 200)), rows(*range(200, 250))])
-    talk.run(list_sources())
-    assert [source.source_id for source in talk.rows] == [str(number) for number in range(250)]
-    assert [dict(request.query)["offset"] for request in talk.sent] == ["0", "100", "200"]
-    assert all(request.path == "/sources" for request in talk.sent)
+    driver = ScriptedDriver([rows(*range(100)), rows(*range(100, 200)), rows(*range(200, 250))])
+    driver.run(list_sources())
+    assert [source.source_id for source in driver.rows] == [str(number) for number in range(250)]
+    assert [dict(request.query)["offset"] for request in driver.sent] == ["0", "100", "200"]
+    assert all(request.path == "/sources" for request in driver.sent)
 
 
 def test_where_pages_overlap_the_list_is_read_again_for_what_they_pushed_out() -> None:
     first = [rows(*range(100)), rows(*range(90, 190)), rows(*range(180, 230))]  # 250 shown, of which 230 differ
     second = [rows(*range(100, 200)), rows(*range(100)), rows(*range(200, 250))]
-    talk = ScriptedDriver([*first, *second])
-    talk.run(list_sources())
-    assert sorted(int(source.source_id) for source in talk.rows) == list(range(250))
+    driver = ScriptedDriver([*first, *second])
+    driver.run(list_sources())
+    assert sorted(int(source.source_id) for source in driver.rows) == list(range(250))
 
 
 TOO_LARGE = TransportFailure(
@@ -343,48 +343,48 @@ TOO_LARGE = TransportFailure(
 
 def test_a_list_whose_page_is_too_large_is_read_on_in_smaller_pages() -> None:
     too_many = reply(200, b"[" * (MAX_ITEMS + 1))
-    talk = ScriptedDriver([rows(*range(100)), TOO_LARGE, rows(*range(100, 110)), too_many, rows(110), rows()])
-    talk.run(list_sources())
-    assert [source.source_id for source in talk.rows] == [str(number) for number in range(111)]
-    asked = [dict(request.query) for request in talk.sent]
+    driver = ScriptedDriver([rows(*range(100)), TOO_LARGE, rows(*range(100, 110)), too_many, rows(110), rows()])
+    driver.run(list_sources())
+    assert [source.source_id for source in driver.rows] == [str(number) for number in range(111)]
+    asked = [dict(request.query) for request in driver.sent]
     limits = [(each["offset"], each["limit"]) for each in asked]
     assert limits == [("0", "100"), ("100", "100"), ("100", "10"), ("110", "10"), ("110", "1"), ("111", "1")]
-    assert talk.pauses == [], "the same request would bring the same reply"
+    assert driver.pauses == [], "the same request would bring the same reply"
 
 
 @pytest.mark.parametrize("retry", [RetryPolicy(), while_unreachable(1800), while_unreachable(1800, is_known=True)])
 def test_a_row_that_is_too_large_is_an_error(retry: RetryPolicy) -> None:
-    talk = ScriptedDriver([TOO_LARGE] * 3)
+    driver = ScriptedDriver([TOO_LARGE] * 3)
     with pytest.raises(
         exceptions.AirbyteUnreachableError, match=r"larger than 16384 KiB\. Airbyte does not send such responses"
     ):
-        talk.run(list_connections(retry=retry))
-    assert [dict(request.query)["limit"] for request in talk.sent] == ["100", "10", "1"]
+        driver.run(list_connections(retry=retry))
+    assert [dict(request.query)["limit"] for request in driver.sent] == ["100", "10", "1"]
 
 
 def test_a_list_that_never_shows_all_of_its_rows_is_warned_of() -> None:
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [reply for _ in range(MAX_LIST_PASSES) for reply in (rows(*range(100)), rows(*range(50, 100)))]
     )
-    talk.run(list_sources())
-    assert len(talk.rows) == 100
-    assert talk.logs == ["/sources reports 150 rows, but returned only 100 different ones: some may be missing."]
+    driver.run(list_sources())
+    assert len(driver.rows) == 100
+    assert driver.logs == ["/sources reports 150 rows, but returned only 100 different ones: some may be missing."]
 
 
 def test_jobs_that_are_added_while_they_are_listed_do_not_make_it_begin_anew() -> None:
     def jobs(*numbers: int) -> Response:
         return reply(200, {"data": [job(number) for number in numbers]})
 
-    talk = ScriptedDriver([jobs(*range(200, 100, -1)), jobs(*range(101, 50, -1))])
-    talk.run(list_jobs())
-    assert [each.job_id for each in talk.rows] == list(range(200, 50, -1))
+    driver = ScriptedDriver([jobs(*range(200, 100, -1)), jobs(*range(101, 50, -1))])
+    driver.run(list_jobs())
+    assert [each.job_id for each in driver.rows] == list(range(200, 50, -1))
 
 
 def test_a_server_that_repeats_itself_is_not_asked_for_ever() -> None:
-    talk = ScriptedDriver([rows(*range(100))] * 2 * MAX_LIST_PASSES)
-    talk.run(iter_pages(Request("GET", "/sources"), Source.from_json, lambda source: source.source_id))
-    assert len(talk.rows) == 100
-    assert "some may be missing" in talk.logs[0]
+    driver = ScriptedDriver([rows(*range(100))] * 2 * MAX_LIST_PASSES)
+    driver.run(iter_pages(Request("GET", "/sources"), Source.from_json, lambda source: source.source_id))
+    assert len(driver.rows) == 100
+    assert "some may be missing" in driver.logs[0]
 
 
 @pytest.mark.parametrize("body", [{}, [], {"data": None}, {"data": {}}, {"data": [{"name": "no id"}]}])
@@ -409,10 +409,10 @@ def test_a_list_with_a_row_that_cannot_be_read_is_an_error() -> None:
 
 
 def test_a_poll_for_many_skips_a_row_that_cannot_be_read_and_says_why() -> None:
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [reply(200, b'{"data": [{"jobId": 1e999, "status": "running"}, {"jobId": 8, "status": "running"}]}')]
     )
-    page = talk.run(fetch_updated_jobs_page(None, 0.0, 0))
+    page = driver.run(fetch_updated_jobs_page(None, 0.0, 0))
     assert [each.job_id for each in page.rows] == [8]
     assert "JSON of an unexpected shape" in str(page.unreadable[0])
 

@@ -41,25 +41,27 @@ def test_an_unknown_job_is_not_found_however_airbyte_says_it(refusal: responses.
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_waiting_goes_on_until_a_job_cannot_change_any_more(end: str) -> None:
     statuses = ["pending", "queued", "running", "incomplete", "a word nobody knows", "running", end]
-    talk = ScriptedDriver([reply(200, job(7, status)) for status in statuses])
-    assert talk.run(waiting(30)).job.status == end
-    assert talk.pauses == [30] * 6
+    driver = ScriptedDriver([reply(200, job(7, status)) for status in statuses])
+    assert driver.run(waiting(30)).job.status == end
+    assert driver.pauses == [30] * 6
 
 
 @pytest.mark.parametrize("status", list(JobStatus))
 def test_every_known_status_is_said_plainly(status: JobStatus) -> None:
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [reply(200, job(7, status.value)), *([reply(200, job(7, "failed"))] if status.value not in jobs_ends else [])]
     )
-    talk.run(waiting(30))
-    assert talk.logs[0] == f"Job 7 is {status.value}."
+    driver.run(waiting(30))
+    assert driver.logs[0] == f"Job 7 is {status.value}."
 
 
 def test_a_long_wait_says_every_ten_minutes_that_nothing_has_changed() -> None:
     began = {"startTime": "1970-01-01T00:16:40Z"}
-    talk = ScriptedDriver([*(reply(200, job(7, **began)) for _ in range(50)), reply(200, job(7, "succeeded", **began))])
-    talk.run(waiting(30))
-    assert talk.logs == [
+    driver = ScriptedDriver(
+        [*(reply(200, job(7, **began)) for _ in range(50)), reply(200, job(7, "succeeded", **began))]
+    )
+    driver.run(waiting(30))
+    assert driver.logs == [
         "Job 7 is running.",
         "Job 7 is still running, 10 min after its start.",
         "Job 7 is still running, 20 min after its start.",
@@ -72,19 +74,19 @@ jobs_ends = {"succeeded", "failed", "cancelled"}
 
 def test_each_change_of_status_is_said_once_and_an_unknown_one_explained() -> None:
     statuses = ["running", "running", "mystery", "mystery", "succeeded"]
-    talk = ScriptedDriver([reply(200, job(7, status)) for status in statuses])
-    talk.run(waiting(30))
-    assert len(talk.logs) == 3
-    assert "unknown status 'mystery'" in talk.logs[1]
+    driver = ScriptedDriver([reply(200, job(7, status)) for status in statuses])
+    driver.run(waiting(30))
+    assert len(driver.logs) == 3
+    assert "unknown status 'mystery'" in driver.logs[1]
 
 
 def test_trouble_is_ridden_out_with_one_line_when_it_begins_and_one_when_it_is_over() -> None:
     running = reply(200, job(7))
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [running, no_response(), reply(502), reply(429), no_response(), running, reply(200, job(7, "succeeded"))]
     )
-    assert talk.run(waiting(30)).job.status == "succeeded"
-    assert [line.split(";")[0] for line in talk.logs] == [
+    assert driver.run(waiting(30)).job.status == "succeeded"
+    assert [line.split(";")[0] for line in driver.logs] == [
         "Job 7 is running.",
         "Could not get the status of job 7",
         "Airbyte is reachable again.",
@@ -93,9 +95,9 @@ def test_trouble_is_ridden_out_with_one_line_when_it_begins_and_one_when_it_is_o
 
 
 def test_trouble_that_does_not_end_is_an_error_after_the_budget_of_time() -> None:
-    talk = ScriptedDriver([reply(200, job(7)), *[no_response()] * 31])
+    driver = ScriptedDriver([reply(200, job(7)), *[no_response()] * 31])
     with pytest.raises(exceptions.AirbyteUnreachableError, match="unreachable for 1800 s"):
-        talk.run(waiting(60, unreachable_timeout=1800))
+        driver.run(waiting(60, unreachable_timeout=1800))
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409])
@@ -105,71 +107,71 @@ def test_what_cannot_heal_ends_the_wait_at_once(status: int) -> None:
 
 
 def test_a_deadline_ends_the_wait_and_the_last_pause_ends_at_it() -> None:
-    talk = ScriptedDriver([reply(200, job(7))] * 3)
+    driver = ScriptedDriver([reply(200, job(7))] * 3)
     with pytest.raises(exceptions.AirbyteJobTimeoutError, match="status: running") as caught:
-        talk.run(waiting(60, deadline=1_000 + 90))
+        driver.run(waiting(60, deadline=1_000 + 90))
     assert caught.value.job_id == 7
-    assert talk.pauses == [60, 30]
+    assert driver.pauses == [60, 30]
 
 
 def test_the_first_look_may_come_later() -> None:
-    talk = ScriptedDriver([reply(200, job(7, "succeeded"))])
-    talk.run(waiting(60, initial_delay=8))
-    assert talk.pauses == [8]
+    driver = ScriptedDriver([reply(200, job(7, "succeeded"))])
+    driver.run(waiting(60, initial_delay=8))
+    assert driver.pauses == [8]
 
 
 def test_the_status_is_looked_at_before_the_clock() -> None:
-    talk = ScriptedDriver([reply(200, job(7, "succeeded"))])
-    assert talk.run(waiting(60, deadline=500.0)).job.status == "succeeded"
+    driver = ScriptedDriver([reply(200, job(7, "succeeded"))])
+    assert driver.run(waiting(60, deadline=500.0)).job.status == "succeeded"
 
 
 def test_a_rate_limit_while_polling_is_heeded() -> None:
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [reply(200, job(7)), reply(429, retry_after="90"), reply(200, job(7)), reply(200, job(7, "succeeded"))]
     )
-    talk.run(waiting(5))
-    assert talk.pauses == [5, 90, 5]
+    driver.run(waiting(5))
+    assert driver.pauses == [5, 90, 5]
 
 
 def test_the_page_of_a_proxy_is_ridden_out_once_the_job_was_seen() -> None:
     page = reply(404, b"default backend - 404")
-    talk = ScriptedDriver([reply(200, job(7)), page, reply(200, job(7, "succeeded"))])
-    assert talk.run(waiting(5)).job.status == "succeeded"
+    driver = ScriptedDriver([reply(200, job(7)), page, reply(200, job(7, "succeeded"))])
+    assert driver.run(waiting(5)).job.status == "succeeded"
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError):
         ScriptedDriver([page]).run(waiting(5))
-    talk = ScriptedDriver([page, reply(200, job(7, "succeeded"))])
-    assert talk.run(waiting(5, is_seen=True)).poll_count == 2
+    driver = ScriptedDriver([page, reply(200, job(7, "succeeded"))])
+    assert driver.run(waiting(5, is_seen=True)).poll_count == 2
 
 
 def test_pauses_grow_while_airbyte_is_away() -> None:
-    talk = ScriptedDriver([*[no_response()] * 7, reply(200, job(7, "succeeded"))])
-    talk.run(waiting(5))
-    assert talk.pauses == [5, 5, 8, 16, 32, 60, 60]
+    driver = ScriptedDriver([*[no_response()] * 7, reply(200, job(7, "succeeded"))])
+    driver.run(waiting(5))
+    assert driver.pauses == [5, 5, 8, 16, 32, 60, 60]
 
 
 def test_the_number_of_looks_is_told() -> None:
-    talk = ScriptedDriver([reply(200, job(7)), no_response(), reply(200, job(7, "succeeded"))])
-    assert talk.run(waiting(30)).poll_count == 3
+    driver = ScriptedDriver([reply(200, job(7)), no_response(), reply(200, job(7, "succeeded"))])
+    assert driver.run(waiting(30)).poll_count == 3
 
 
 @pytest.mark.parametrize("status", ["pending", "queued"])
 def test_a_job_that_does_not_begin_in_time_ends_the_wait(status: str) -> None:
-    talk = ScriptedDriver([reply(200, job(7, status))] * 3)
+    driver = ScriptedDriver([reply(200, job(7, status))] * 3)
     with pytest.raises(exceptions.AirbyteJobTimeoutError, match=rf"to start \(status: {status}\)"):
-        talk.run(waiting(60, queue_deadline=1_000 + 90))
-    assert talk.pauses == [60, 30]
+        driver.run(waiting(60, queue_deadline=1_000 + 90))
+    assert driver.pauses == [60, 30]
 
 
 def test_a_job_that_has_begun_has_left_the_queue_for_good() -> None:
     statuses = ["queued", "running", "incomplete", "pending", "running", "succeeded"]
-    talk = ScriptedDriver([reply(200, job(7, status)) for status in statuses])
-    assert talk.run(waiting(60, queue_deadline=1_000 + 90)).job.status == "succeeded"
+    driver = ScriptedDriver([reply(200, job(7, status)) for status in statuses])
+    assert driver.run(waiting(60, queue_deadline=1_000 + 90)).job.status == "succeeded"
 
 
 def test_the_time_in_the_queue_counts_also_while_airbyte_is_away() -> None:
-    talk = ScriptedDriver([no_response()] * 2)
+    driver = ScriptedDriver([no_response()] * 2)
     with pytest.raises(exceptions.AirbyteJobTimeoutError):
-        talk.run(waiting(60, deadline=1_000 + 30))
+        driver.run(waiting(60, deadline=1_000 + 30))
 
 
 # -- a job that Airbyte does not show --------------------------------------------------------------------------
@@ -183,10 +185,10 @@ UNKNOWN = [
 
 @pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
 def test_a_job_that_airbyte_does_not_show_yet_is_asked_for_once_more(unknown: Response) -> None:
-    talk = ScriptedDriver([unknown, reply(200, job(7)), reply(200, job(7, "succeeded"))])
-    assert talk.run(waiting(30, is_seen=True)).job.status == "succeeded"
-    assert talk.pauses == [NOT_FOUND_DELAY, 30]
-    assert "no job" not in talk.logs[0]
+    driver = ScriptedDriver([unknown, reply(200, job(7)), reply(200, job(7, "succeeded"))])
+    assert driver.run(waiting(30, is_seen=True)).job.status == "succeeded"
+    assert driver.pauses == [NOT_FOUND_DELAY, 30]
+    assert "no job" not in driver.logs[0]
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
@@ -208,44 +210,44 @@ def test_a_job_that_nobody_has_seen_is_not_found_at_once(unknown: Response) -> N
 
 
 def test_a_running_job_is_cancelled() -> None:
-    talk = ScriptedDriver([reply(200, job(7)), reply(200, job(7, "cancelled"))])
-    assert talk.run(jobs.cancel_job(7)).status == "cancelled"
-    assert talk.calls == ["GET /jobs/7", "DELETE /jobs/7"]
+    driver = ScriptedDriver([reply(200, job(7)), reply(200, job(7, "cancelled"))])
+    assert driver.run(jobs.cancel_job(7)).status == "cancelled"
+    assert driver.calls == ["GET /jobs/7", "DELETE /jobs/7"]
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
 def test_a_finished_job_is_left_alone_since_a_newer_one_might_be_hit(status: str) -> None:
-    talk = ScriptedDriver([reply(200, job(7, status))])
-    assert talk.run(jobs.cancel_job(7)).status == status
-    assert talk.calls == ["GET /jobs/7"]
+    driver = ScriptedDriver([reply(200, job(7, status))])
+    assert driver.run(jobs.cancel_job(7)).status == status
+    assert driver.calls == ["GET /jobs/7"]
 
 
 def test_a_job_that_ended_just_before_counts_as_cancelled() -> None:
     over = answer(responses.state_conflict("Job is not currently running"))
-    talk = ScriptedDriver([reply(200, job(7)), over, reply(200, job(7, "succeeded"))])
-    assert talk.run(jobs.cancel_job(7)).status == "succeeded"
+    driver = ScriptedDriver([reply(200, job(7)), over, reply(200, job(7, "succeeded"))])
+    assert driver.run(jobs.cancel_job(7)).status == "succeeded"
 
 
 @pytest.mark.parametrize("refusal", [reply(429), no_response(sent=False)], ids=["429", "refused"])
 def test_before_a_cancel_is_tried_again_the_job_is_looked_at_again(refusal: Any) -> None:
     """It may have ended meanwhile, and a newer job of its connection would be hit."""
-    talk = ScriptedDriver([reply(200, job(7)), refusal, reply(200, job(7, "succeeded"))])
-    assert talk.run(jobs.cancel_job(7)).status == "succeeded"
-    assert talk.calls == ["GET /jobs/7", "DELETE /jobs/7", "GET /jobs/7"]
-    assert len(talk.pauses) == 1
+    driver = ScriptedDriver([reply(200, job(7)), refusal, reply(200, job(7, "succeeded"))])
+    assert driver.run(jobs.cancel_job(7)).status == "succeeded"
+    assert driver.calls == ["GET /jobs/7", "DELETE /jobs/7", "GET /jobs/7"]
+    assert len(driver.pauses) == 1
 
 
 def test_a_cancel_that_is_refused_for_long_is_an_error() -> None:
-    talk = ScriptedDriver([each for _ in range(99) for each in (reply(200, job(7)), reply(429))])
+    driver = ScriptedDriver([each for _ in range(99) for each in (reply(200, job(7)), reply(429))])
     with pytest.raises(exceptions.AirbyteRateLimitError):
-        talk.run(jobs.cancel_job(7))
-    assert sum(talk.pauses) >= jobs.CANCEL_TIMEOUT
+        driver.run(jobs.cancel_job(7))
+    assert sum(driver.pauses) >= jobs.CANCEL_TIMEOUT
 
 
 def test_a_cancel_whose_reply_is_lost_is_no_error_if_the_job_is_over() -> None:
-    talk = ScriptedDriver([reply(200, job(7)), no_response(), reply(200, job(7, "cancelled"))])
-    assert talk.run(jobs.cancel_job(7)).status == "cancelled"
-    assert talk.calls.count("DELETE /jobs/7") == 1
+    driver = ScriptedDriver([reply(200, job(7)), no_response(), reply(200, job(7, "cancelled"))])
+    assert driver.run(jobs.cancel_job(7)).status == "cancelled"
+    assert driver.calls.count("DELETE /jobs/7") == 1
 
 
 NOT_OBEYED = [
@@ -264,40 +266,40 @@ NOT_OBEYED = [
 def test_a_cancel_that_was_not_obeyed_is_repeated_after_another_look(trouble: Any, looks_at_once: bool) -> None:
     still = reply(200, job(7))
     looks = 2 if looks_at_once else 1
-    talk = ScriptedDriver([still, trouble, *[still] * looks, reply(200, job(7, "cancelled"))])
-    assert talk.run(jobs.cancel_job(7)).status == "cancelled"
-    assert talk.calls.count("DELETE /jobs/7") == 2
-    deletes = [number for number, asked in enumerate(talk.calls) if asked.startswith("DELETE")]
-    assert all(talk.calls[number - 1] == "GET /jobs/7" for number in deletes)
+    driver = ScriptedDriver([still, trouble, *[still] * looks, reply(200, job(7, "cancelled"))])
+    assert driver.run(jobs.cancel_job(7)).status == "cancelled"
+    assert driver.calls.count("DELETE /jobs/7") == 2
+    deletes = [number for number, asked in enumerate(driver.calls) if asked.startswith("DELETE")]
+    assert all(driver.calls[number - 1] == "GET /jobs/7" for number in deletes)
 
 
 def test_a_cancel_that_was_not_obeyed_spares_the_job_that_came_after() -> None:
-    talk = ScriptedDriver([reply(200, job(7)), reply(502), reply(200, job(7)), reply(200, job(7, "failed"))])
-    assert talk.run(jobs.cancel_job(7)).status == "failed"
-    assert talk.calls.count("DELETE /jobs/7") == 1
+    driver = ScriptedDriver([reply(200, job(7)), reply(502), reply(200, job(7)), reply(200, job(7, "failed"))])
+    assert driver.run(jobs.cancel_job(7)).status == "failed"
+    assert driver.calls.count("DELETE /jobs/7") == 1
 
 
 def test_the_looks_of_a_cancel_ride_out_what_the_request_does() -> None:
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [reply(503), reply(200, job(7)), reply(502), reply(503), reply(200, job(7)), reply(200, job(7, "cancelled"))]
     )
-    assert talk.run(jobs.cancel_job(7)).status == "cancelled"
-    assert talk.calls.count("DELETE /jobs/7") == 2
+    assert driver.run(jobs.cancel_job(7)).status == "cancelled"
+    assert driver.calls.count("DELETE /jobs/7") == 2
 
 
 @pytest.mark.parametrize("refusal", [reply(403, {"title": "forbidden", "status": 403}), reply(401)])
 def test_a_cancel_that_airbyte_refuses_is_an_error_at_once(refusal: Response) -> None:
-    talk = ScriptedDriver([reply(200, job(7)), refusal, refusal])
+    driver = ScriptedDriver([reply(200, job(7)), refusal, refusal])
     with pytest.raises(exceptions.AirbyteResponseError):
-        talk.run(jobs.cancel_job(7))
-    talk.answers.clear()
-    assert talk.pauses == []
+        driver.run(jobs.cancel_job(7))
+    driver.answers.clear()
+    assert driver.pauses == []
 
 
 def test_a_page_at_the_first_look_is_ridden_out_for_a_job_that_was_seen() -> None:
     page = reply(404, b"<html>")
-    talk = ScriptedDriver([page, reply(200, job(7)), reply(200, job(7, "cancelled"))])
-    assert talk.run(jobs.cancel_and_wait(7)).status == "cancelled"
+    driver = ScriptedDriver([page, reply(200, job(7)), reply(200, job(7, "cancelled"))])
+    assert driver.run(jobs.cancel_and_wait(7)).status == "cancelled"
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError):
         ScriptedDriver([page]).run(jobs.cancel_job(7))
 
@@ -308,27 +310,27 @@ def test_a_job_that_was_seen_and_is_gone_is_no_longer_visible_to_a_cancel() -> N
 
 
 def test_a_cancel_of_a_job_that_is_not_there_deletes_nothing() -> None:
-    talk = ScriptedDriver([answer(responses.not_found("JOB", "7"))])
+    driver = ScriptedDriver([answer(responses.not_found("JOB", "7"))])
     with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 7 does not exist"):
-        talk.run(jobs.cancel_job(7))
-    assert talk.calls == ["GET /jobs/7"]
+        driver.run(jobs.cancel_job(7))
+    assert driver.calls == ["GET /jobs/7"]
 
 
 def test_a_job_that_runs_on_though_its_cancel_was_accepted_is_cancelled_again() -> None:
     runs = reply(200, job(7))
     polls = int(jobs.CANCEL.wait_max / jobs.CANCEL.wait_initial) + 1
-    talk = ScriptedDriver([runs, runs, *[runs] * polls, runs, reply(200, job(7, "cancelled"))])
-    assert talk.run(jobs.cancel_and_wait(7)).status == "cancelled"
-    assert talk.calls.count("DELETE /jobs/7") == 2
+    driver = ScriptedDriver([runs, runs, *[runs] * polls, runs, reply(200, job(7, "cancelled"))])
+    assert driver.run(jobs.cancel_and_wait(7)).status == "cancelled"
+    assert driver.calls.count("DELETE /jobs/7") == 2
 
 
 def test_a_job_that_no_cancel_stops_is_given_back_as_it_is_after_a_while() -> None:
-    talk = ScriptedDriver([reply(200, job(7))] * 999)
+    driver = ScriptedDriver([reply(200, job(7))] * 999)
     made = jobs.cancel_and_wait(7)
     with pytest.raises(AssertionError, match="never asked for"):
-        talk.run(made)
-    assert jobs.CANCEL_TIMEOUT <= sum(talk.pauses) < jobs.CANCEL_TIMEOUT + jobs.CANCEL.wait_initial
-    assert talk.calls.count("DELETE /jobs/7") == 8
+        driver.run(made)
+    assert jobs.CANCEL_TIMEOUT <= sum(driver.pauses) < jobs.CANCEL_TIMEOUT + jobs.CANCEL.wait_initial
+    assert driver.calls.count("DELETE /jobs/7") == 8
 
 
 # -- replies about something else ------------------------------------------------------------------------------
@@ -340,10 +342,10 @@ def test_a_reply_that_shows_another_job_is_unexpected() -> None:
 
 
 def test_another_jobs_success_does_not_end_a_wait() -> None:
-    talk = ScriptedDriver([reply(200, job(7)), reply(200, job(999, "succeeded")), reply(200, job(7, "failed"))])
-    assert talk.run(waiting(30)).job.status == "failed"
+    driver = ScriptedDriver([reply(200, job(7)), reply(200, job(999, "succeeded")), reply(200, job(7, "failed"))])
+    assert driver.run(waiting(30)).job.status == "failed"
 
 
 def test_a_cancel_that_is_answered_with_another_job_is_looked_at_again() -> None:
-    talk = ScriptedDriver([reply(200, job(7)), reply(200, job(999, "cancelled")), reply(200, job(7, "cancelled"))])
-    assert talk.run(jobs.cancel_job(7)).job_id == 7
+    driver = ScriptedDriver([reply(200, job(7)), reply(200, job(999, "cancelled")), reply(200, job(7, "cancelled"))])
+    assert driver.run(jobs.cancel_job(7)).job_id == 7

@@ -34,12 +34,12 @@ def start(on_running: str = "attach") -> Flow[Started | Blocked | Skipped]:
     return start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(on_running=on_running))
 
 
-def posts(talk: ScriptedDriver) -> int:
-    return talk.calls.count("POST /jobs")
+def posts(driver: ScriptedDriver) -> int:
+    return driver.calls.count("POST /jobs")
 
 
-def started(talk: ScriptedDriver, on_running: str = "attach") -> Started:
-    outcome = talk.run(start(on_running))
+def started(driver: ScriptedDriver, on_running: str = "attach") -> Started:
+    outcome = driver.run(start(on_running))
     assert isinstance(outcome, Started)
     return outcome
 
@@ -48,12 +48,12 @@ def started(talk: ScriptedDriver, on_running: str = "attach") -> Started:
 
 
 def test_a_sync_is_started_with_one_patient_request() -> None:
-    talk = ScriptedDriver([reply(200, job(12, "pending"))])
-    outcome = started(talk)
+    driver = ScriptedDriver([reply(200, job(12, "pending"))])
+    outcome = started(driver)
     assert (outcome.job.job_id, outcome.owned) == (12, True)
-    assert talk.sent[0].json == {"connectionId": CONNECTION, "jobType": "sync"}
-    assert talk.sent[0].read_timeout is not None
-    assert talk.sent[0].read_timeout >= 120
+    assert driver.sent[0].json == {"connectionId": CONNECTION, "jobType": "sync"}
+    assert driver.sent[0].read_timeout is not None
+    assert driver.sent[0].read_timeout >= 120
 
 
 @pytest.mark.parametrize(
@@ -62,24 +62,24 @@ def test_a_sync_is_started_with_one_patient_request() -> None:
 )
 def test_a_200_with_a_job_of_before_is_no_start_but_what_is_in_the_queue(on_running: str, outcome: type) -> None:
     """As Airbyte answers since 2026 while a job of the connection waits in its queue, whoever started that."""
-    talk = ScriptedDriver([reply(200, job(NEWEST, "pending"))])
+    driver = ScriptedDriver([reply(200, job(NEWEST, "pending"))])
     if issubclass(outcome, Exception):
         with pytest.raises(outcome, match=rf"Wait for job {NEWEST} \(sync\)"):
-            talk.run(start(on_running))
+            driver.run(start(on_running))
     else:
-        made = talk.run(start(on_running))
+        made = driver.run(start(on_running))
         assert isinstance(made, outcome)
         assert not isinstance(made, Started) or not made.owned
-    assert posts(talk) == 1
+    assert posts(driver) == 1
 
 
 def test_a_job_in_the_queue_is_cancelled_for_a_new_one_if_told_so() -> None:
     old = job(NEWEST, "pending")
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [reply(200, old), reply(200, old), reply(200, {}), reply(200, job(NEWEST, "cancelled")), reply(200, job(12))]
     )
-    outcome = started(talk, "restart")
-    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 2)
+    outcome = started(driver, "restart")
+    assert (outcome.job.job_id, outcome.owned, posts(driver)) == (12, True, 2)
 
 
 OTHER_KIND = {"sync": {**job(12, "pending"), "jobType": "reset"}, "clear": job(12, "pending")}
@@ -95,41 +95,41 @@ def test_a_200_with_a_job_of_another_kind_is_no_start(
     job_type: str, before: int, on_running: str, outcome: type
 ) -> None:
     answered = OTHER_KIND[job_type]
-    talk = ScriptedDriver([*[NOTHING] * before, reply(200, answered)])
+    driver = ScriptedDriver([*[NOTHING] * before, reply(200, answered)])
     request = start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, on_running))
     if issubclass(outcome, Exception):
         with pytest.raises(
             (exceptions.AirbyteAlreadyRunningError, exceptions.AirbyteConnectionBusyError), match=r"[Jj]ob 12"
         ):
-            talk.run(request)
+            driver.run(request)
     else:
-        made = talk.run(request)
+        made = driver.run(request)
         assert isinstance(made, outcome)
         assert not isinstance(made, Blocked) or made.job == Job.from_json(answered)
-    assert posts(talk) == 1
-    assert not any("DELETE" in each for each in talk.calls)
+    assert posts(driver) == 1
+    assert not any("DELETE" in each for each in driver.calls)
 
 
 def test_a_pending_reset_is_cancelled_for_a_sync_only_if_told_so() -> None:
     pending = {**job(12, "pending"), "jobType": "reset"}
     stopping = [reply(200, pending), reply(200, {**pending, "status": "cancelled"})]
-    talk = ScriptedDriver([reply(200, pending), *stopping, reply(200, job(13))])
-    assert (started(talk, "restart").job.job_id, posts(talk)) == (13, 2)
+    driver = ScriptedDriver([reply(200, pending), *stopping, reply(200, job(13))])
+    assert (started(driver, "restart").job.job_id, posts(driver)) == (13, 2)
 
 
 def test_the_hook_says_which_job_of_another_kind_comes_first() -> None:
-    talk = ScriptedDriver([reply(200, ACTIVE), OLD, reply(200, OTHER_KIND["sync"])])
+    driver = ScriptedDriver([reply(200, ACTIVE), OLD, reply(200, OTHER_KIND["sync"])])
     with pytest.raises(exceptions.AirbyteAlreadyRunningError, match=r"Wait for job 12 \(reset\)"):
-        talk.run(start_job.start_job(CONNECTION))
+        driver.run(start_job.start_job(CONNECTION))
 
 
 @pytest.mark.parametrize(
     "finished", [job(NEWEST, "succeeded"), job(12, "succeeded", jobType="reset")], ids=["of before", "a reset"]
 )
 def test_a_200_with_a_finished_job_that_was_not_asked_for_is_no_sync(finished: dict[str, Any]) -> None:
-    talk = ScriptedDriver([reply(200, finished), reply(200, job(13))])
-    assert (started(talk).job.job_id, posts(talk)) == (13, 2)
-    assert "with job" in talk.logs[0]
+    driver = ScriptedDriver([reply(200, finished), reply(200, job(13))])
+    assert (started(driver).job.job_id, posts(driver)) == (13, 2)
+    assert "with job" in driver.logs[0]
     again = 1 + int(start_job.PHANTOM_CONFLICT_TIMEOUT / start_job.LOST_START_POLL_INTERVAL)
     with pytest.raises(exceptions.AirbyteConnectionBusyError, match="No sync was started"):
         ScriptedDriver([reply(200, finished)] * again).run(start())
@@ -137,21 +137,21 @@ def test_a_200_with_a_finished_job_that_was_not_asked_for_is_no_sync(finished: d
 
 def test_a_200_with_a_job_of_another_connection_leaves_open_what_was_started() -> None:
     other = job(12, connectionId="00000000-0000-4000-8000-000000000000")
-    talk = ScriptedDriver([reply(200, other), listed(job(13))])
-    assert (started(talk).job.job_id, posts(talk)) == (13, 1)
+    driver = ScriptedDriver([reply(200, other), listed(job(13))])
+    assert (started(driver).job.job_id, posts(driver)) == (13, 1)
 
 
 @pytest.mark.parametrize("harmless", [no_response(sent=False), reply(429)])
 def test_what_airbyte_surely_did_not_process_is_sent_again(harmless: Response | TransportFailure) -> None:
-    talk = ScriptedDriver([harmless, reply(200, job(12))])
-    assert started(talk).job.job_id == 12
+    driver = ScriptedDriver([harmless, reply(200, job(12))])
+    assert started(driver).job.job_id == 12
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_what_cannot_heal_is_an_error_at_once(status: int) -> None:
-    talk = ScriptedDriver([reply(status)])
+    driver = ScriptedDriver([reply(status)])
     with pytest.raises(exceptions.AirbyteResponseError):
-        talk.run(start())
+        driver.run(start())
 
 
 def test_what_is_no_uuid_is_refused_before_anything_is_sent() -> None:
@@ -169,40 +169,40 @@ UNCLEAR = [no_response(), reply(500), reply(502, b"<html>"), reply(504), reply(2
 def test_after_a_lost_reply_the_new_job_is_taken_and_no_second_one_started(
     lost: Response | TransportFailure, status: str
 ) -> None:
-    talk = ScriptedDriver([lost, listed(job(12, status), job(NEWEST, "succeeded"))])
-    outcome = started(talk)
-    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 1)
+    driver = ScriptedDriver([lost, listed(job(12, status), job(NEWEST, "succeeded"))])
+    outcome = started(driver)
+    assert (outcome.job.job_id, outcome.owned, posts(driver)) == (12, True, 1)
 
 
 def test_after_a_lost_reply_the_job_may_be_long_in_coming() -> None:
-    talk = ScriptedDriver([no_response(), *[OLD] * 5, *[reply(503)] * 5, listed(job(12))])
-    assert started(talk).job.job_id == 12
-    assert posts(talk) == 1
+    driver = ScriptedDriver([no_response(), *[OLD] * 5, *[reply(503)] * 5, listed(job(12))])
+    assert started(driver).job.job_id == 12
+    assert posts(driver) == 1
 
 
 def test_after_a_lost_reply_a_reset_of_somebody_else_is_not_taken_for_our_sync() -> None:
     reset = {**job(12), "jobType": "reset"}
-    talk = ScriptedDriver([no_response(), listed(reset), listed(job(13), reset)])
-    assert started(talk).job.job_id == 13
+    driver = ScriptedDriver([no_response(), listed(reset), listed(job(13), reset)])
+    assert started(driver).job.job_id == 13
 
 
 LOOK_UPS = 1 + int(start_job.LOST_START_TIMEOUT / start_job.LOST_START_POLL_INTERVAL)
 
 
 def test_after_a_lost_reply_without_a_job_it_is_started_again_within_bounds() -> None:
-    talk = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS, reply(200, job(12))])
-    assert started(talk).job.job_id == 12
-    assert posts(talk) == 2
-    talk = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS] * start_job.MAX_START_ATTEMPTS)
+    driver = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS, reply(200, job(12))])
+    assert started(driver).job.job_id == 12
+    assert posts(driver) == 2
+    driver = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS] * start_job.MAX_START_ATTEMPTS)
     with pytest.raises(exceptions.AirbyteUnreachableError):
-        talk.run(start())
-    assert posts(talk) == start_job.MAX_START_ATTEMPTS
+        driver.run(start())
+    assert posts(driver) == start_job.MAX_START_ATTEMPTS
 
 
 def test_the_job_of_a_lost_request_may_show_only_when_it_is_asked_for_again() -> None:
     """It is ours, so no policy on what others run applies."""
-    talk = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS, RUNNING, listed(job(12))])
-    outcome = started(talk, "fail")
+    driver = ScriptedDriver([no_response(), *[OLD] * LOOK_UPS, RUNNING, listed(job(12))])
+    outcome = started(driver, "fail")
     assert (outcome.job.job_id, outcome.owned) == (12, True)
 
 
@@ -210,27 +210,27 @@ def test_the_job_of_a_lost_request_may_show_only_when_it_is_asked_for_again() ->
 
 
 def test_attach_waits_for_the_sync_that_runs_and_does_not_own_it() -> None:
-    talk = ScriptedDriver([RUNNING, listed(job(NEWEST))])
-    outcome = started(talk)
-    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (NEWEST, False, 1)
-    assert "Attaching to job" in talk.logs[0]
+    driver = ScriptedDriver([RUNNING, listed(job(NEWEST))])
+    outcome = started(driver)
+    assert (outcome.job.job_id, outcome.owned, posts(driver)) == (NEWEST, False, 1)
+    assert "Attaching to job" in driver.logs[0]
 
 
 def test_the_newest_of_two_that_are_listed_as_running_counts() -> None:
-    talk = ScriptedDriver([RUNNING, listed(job(11, "pending"), job(9, "running"), job(10, "failed"))])
-    assert started(talk).job.job_id == 11
+    driver = ScriptedDriver([RUNNING, listed(job(11, "pending"), job(9, "running"), job(10, "failed"))])
+    assert started(driver).job.job_id == 11
 
 
 @pytest.mark.parametrize("policy", ["attach", "wait"])
 def test_what_is_no_sync_has_to_end_first(policy: str) -> None:
-    talk = ScriptedDriver([RUNNING, listed({**job(11), "jobType": "reset"})])
-    assert talk.run(start(policy)) == Blocked(Job.from_json({**job(11), "jobType": "reset"}))
+    driver = ScriptedDriver([RUNNING, listed({**job(11), "jobType": "reset"})])
+    assert driver.run(start(policy)) == Blocked(Job.from_json({**job(11), "jobType": "reset"}))
 
 
 def test_a_refresh_is_found_by_its_name_where_the_list_leaves_it_out() -> None:
-    talk = ScriptedDriver([RUNNING, OLD, listed({**job(11), "jobType": "refresh"})])
-    assert isinstance(talk.run(start()), Blocked)
-    assert dict(talk.sent[-1].query)["jobType"] == "refresh"
+    driver = ScriptedDriver([RUNNING, OLD, listed({**job(11), "jobType": "refresh"})])
+    assert isinstance(driver.run(start()), Blocked)
+    assert dict(driver.sent[-1].query)["jobType"] == "refresh"
 
 
 def test_wait_has_a_sync_end_first_too() -> None:
@@ -250,29 +250,29 @@ def test_fail_names_the_job_that_runs() -> None:
 
 def test_restart_cancels_what_runs_waits_for_its_end_and_starts() -> None:
     stopping = [reply(200, job(11)), reply(200, job(11)), reply(200, job(11)), reply(200, job(11, "cancelled"))]
-    talk = ScriptedDriver([RUNNING, listed(job(11)), *stopping, reply(200, job(12))])
-    assert started(talk, "restart").job.job_id == 12
-    assert talk.calls.count("DELETE /jobs/11") == 1
+    driver = ScriptedDriver([RUNNING, listed(job(11)), *stopping, reply(200, job(12))])
+    assert started(driver, "restart").job.job_id == 12
+    assert driver.calls.count("DELETE /jobs/11") == 1
 
 
 def test_a_job_that_was_cancelled_for_a_restart_is_never_taken_for_the_one_started_after_it() -> None:
     foreign = [reply(200, job(12)), reply(200, job(12)), reply(200, job(12, "cancelled"))]
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [RUNNING, listed(job(12)), *foreign, no_response(), listed(job(12, "cancelled")), listed(job(13))]
     )
-    assert started(talk, "restart").job.job_id == 13
+    assert started(driver, "restart").job.job_id == 13
 
 
 def test_a_job_that_ended_between_the_409_and_the_list_is_no_obstacle() -> None:
-    talk = ScriptedDriver([RUNNING, OLD, NOTHING, NOTHING, reply(200, job(12))])
-    assert started(talk).job.job_id == 12
+    driver = ScriptedDriver([RUNNING, OLD, NOTHING, NOTHING, reply(200, job(12))])
+    assert started(driver).job.job_id == 12
 
 
 def test_a_409_without_any_job_is_an_error_after_a_while() -> None:
     tries = 1 + int(start_job.PHANTOM_CONFLICT_TIMEOUT / start_job.LOST_START_POLL_INTERVAL)
-    talk = ScriptedDriver([RUNNING, OLD, NOTHING, NOTHING] * tries)
+    driver = ScriptedDriver([RUNNING, OLD, NOTHING, NOTHING] * tries)
     with pytest.raises(exceptions.AirbyteAlreadyRunningError):
-        talk.run(start())
+        driver.run(start())
 
 
 # -- 409: state conflict ---------------------------------------------------------------------------------------
@@ -282,11 +282,11 @@ def test_a_409_without_any_job_is_an_error_after_a_while() -> None:
     ("status", "words"), [("inactive", "Enable it"), ("locked", "locked"), ("deprecated", "deleted")]
 )
 def test_a_connection_that_turned_out_not_to_be_active_is_told_apart(status: str, words: str) -> None:
-    talk = ScriptedDriver([CONFLICT, reply(200, {**ACTIVE, "status": status})])
+    driver = ScriptedDriver([CONFLICT, reply(200, {**ACTIVE, "status": status})])
     with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=words) as caught:
-        talk.run(start())
+        driver.run(start())
     assert "'Mine'" in str(caught.value)
-    assert posts(talk) == 1
+    assert posts(driver) == 1
 
 
 @pytest.mark.parametrize("status", ["active", "something new"])
@@ -295,9 +295,9 @@ def test_a_connection_that_may_sync_is_let_through(status: str) -> None:
 
 
 def test_a_conflict_of_an_active_connection_may_be_a_job_that_is_yet_to_come() -> None:
-    talk = ScriptedDriver([CONFLICT, reply(200, ACTIVE), OLD, listed(job(12))])
-    assert started(talk).job.job_id == 12
-    assert posts(talk) == 1
+    driver = ScriptedDriver([CONFLICT, reply(200, ACTIVE), OLD, listed(job(12))])
+    assert started(driver).job.job_id == 12
+    assert posts(driver) == 1
 
 
 @pytest.mark.parametrize(
@@ -311,10 +311,10 @@ def test_a_conflict_of_an_active_connection_may_be_a_job_that_is_yet_to_come() -
 )
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
 def test_a_conflict_that_names_its_reason_is_reported_at_once(body: dict[str, Any], job_type: str, before: int) -> None:
-    talk = ScriptedDriver([*[NOTHING] * before, reply(409, {"status": 409, **body}), reply(200, ACTIVE)])
+    driver = ScriptedDriver([*[NOTHING] * before, reply(409, {"status": 409, **body}), reply(200, ACTIVE)])
     with pytest.raises(exceptions.AirbyteConflictError) as caught:
-        talk.run(start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, "fail")))
-    assert (posts(talk), talk.pauses, caught.value.outcome_unknown) == (1, [], False)
+        driver.run(start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, "fail")))
+    assert (posts(driver), driver.pauses, caught.value.outcome_unknown) == (1, [], False)
 
 
 NO_REASON = [CONFLICT, reply(409, {"title": "state-conflict", "detail": "State conflict"}), reply(409, b"<html>")]
@@ -322,10 +322,10 @@ NO_REASON = [CONFLICT, reply(409, {"title": "state-conflict", "detail": "State c
 
 @pytest.mark.parametrize("conflict", NO_REASON, ids=["hidden", "without a message", "a page"])
 def test_a_conflict_that_hides_its_reason_or_is_not_airbytes_leaves_the_outcome_open(conflict: Response) -> None:
-    talk = ScriptedDriver([conflict, reply(200, ACTIVE), listed(job(12))])
-    outcome = talk.run(patient())
+    driver = ScriptedDriver([conflict, reply(200, ACTIVE), listed(job(12))])
+    outcome = driver.run(patient())
     assert isinstance(outcome, Started)
-    assert (outcome.job.job_id, outcome.owned, posts(talk)) == (12, True, 1)
+    assert (outcome.job.job_id, outcome.owned, posts(driver)) == (12, True, 1)
 
 
 @pytest.mark.parametrize("trouble", [no_response(sent=False), reply(503)])
@@ -342,9 +342,9 @@ def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
         "The connection manager workflow for connection c is deleted, so no further operations cannot be performed"
     )
     deleted = reply(409, {"title": "try-again-later", "status": 409, "data": {"message": message}})
-    talk = ScriptedDriver([deleted, reply(200, ACTIVE)])
+    driver = ScriptedDriver([deleted, reply(200, ACTIVE)])
     with pytest.raises(exceptions.AirbyteConflictError, match="is deleted"):
-        talk.run(start())
+        driver.run(start())
 
 
 # -- an outage -------------------------------------------------------------------------------------------------
@@ -367,47 +367,47 @@ def test_what_surely_started_nothing_is_repeated_for_as_long_as_airbyte_may_be_a
 ) -> None:
     quiet = [NOTHING] * before
     made = job(12) if job_type == "sync" else {**job(12), "jobType": "reset"}
-    talk = ScriptedDriver([*[*quiet, away] * 12, *quiet, reply(200, made)])
-    outcome = talk.run(patient(job_type))
+    driver = ScriptedDriver([*[*quiet, away] * 12, *quiet, reply(200, made)])
+    outcome = driver.run(patient(job_type))
     assert isinstance(outcome, Started)
-    assert (outcome.job.job_id, posts(talk)) == (12, 13)
-    assert 300 < sum(talk.pauses) < 1800
-    assert [line.split(";")[0] for line in talk.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
+    assert (outcome.job.job_id, posts(driver)) == (12, 13)
+    assert 300 < sum(driver.pauses) < 1800
+    assert [line.split(";")[0] for line in driver.logs] == ["Airbyte is unreachable", "Airbyte is reachable again."]
 
 
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
 def test_an_outage_of_a_start_ends_when_the_time_is_over_and_is_not_remembered(job_type: str, before: int) -> None:
-    talk = ScriptedDriver([*[NOTHING] * before, no_response(sent=False)] * 99)
+    driver = ScriptedDriver([*[NOTHING] * before, no_response(sent=False)] * 99)
     with pytest.raises(exceptions.AirbyteUnreachableError) as caught:
-        talk.run(patient(job_type))
-    assert sum(talk.pauses) == 1800
+        driver.run(patient(job_type))
+    assert sum(driver.pauses) == 1800
     assert not caught.value.outcome_unknown
 
 
 def test_an_outage_after_a_lost_reply_starts_no_second_job() -> None:
     """Nothing tells that the job is not there until Airbyte answers."""
-    talk = ScriptedDriver([reply(502), *[no_response(sent=False)] * 15, listed(job(12, "succeeded"))])
-    outcome = talk.run(patient())
+    driver = ScriptedDriver([reply(502), *[no_response(sent=False)] * 15, listed(job(12, "succeeded"))])
+    outcome = driver.run(patient())
     assert isinstance(outcome, Started)
-    assert sum(talk.pauses) > start_job.LOST_START_TIMEOUT
-    assert (outcome.job.job_id, posts(talk)) == (12, 1)
+    assert sum(driver.pauses) > start_job.LOST_START_TIMEOUT
+    assert (outcome.job.job_id, posts(driver)) == (12, 1)
 
 
 def test_an_outage_after_a_lost_reply_that_does_not_end_is_remembered() -> None:
-    talk = ScriptedDriver([reply(502), *[no_response(sent=False)] * 99])
+    driver = ScriptedDriver([reply(502), *[no_response(sent=False)] * 99])
     with pytest.raises(exceptions.AirbyteUnreachableError) as caught:
-        talk.run(patient())
+        driver.run(patient())
     assert caught.value.outcome_unknown
-    assert posts(talk) == 1
+    assert posts(driver) == 1
 
 
 # -- looking ---------------------------------------------------------------------------------------------------
 
 
 def test_the_newest_job_is_asked_for_by_name_of_the_order() -> None:
-    talk = ScriptedDriver([listed(job(12))])
-    assert talk.run(start_job.get_latest_job_id(CONNECTION)) == 12
-    assert dict(talk.sent[0].query)["orderBy"] == "createdAt|DESC"
+    driver = ScriptedDriver([listed(job(12))])
+    assert driver.run(start_job.get_latest_job_id(CONNECTION)) == 12
+    assert dict(driver.sent[0].query)["orderBy"] == "createdAt|DESC"
     assert ScriptedDriver([NOTHING]).run(start_job.get_latest_job_id(CONNECTION)) == 0
 
 
@@ -429,9 +429,11 @@ def test_a_sync_since_a_moment_is_found_by_the_servers_clock() -> None:
 STARTED_AT = 1_795_428_000.0  # 2026-11-23 10:00, by our clock
 
 
-def after(talk: ScriptedDriver, latest: float = STARTED_AT, on_running: str = "attach") -> Job | None:
-    talk.clock = STARTED_AT + 7200
-    return talk.run(start_job.find_job_newer_than(CONNECTION, NEWEST, JobRequest(on_running=on_running), latest=latest))
+def after(driver: ScriptedDriver, latest: float = STARTED_AT, on_running: str = "attach") -> Job | None:
+    driver.clock = STARTED_AT + 7200
+    return driver.run(
+        start_job.find_job_newer_than(CONNECTION, NEWEST, JobRequest(on_running=on_running), latest=latest)
+    )
 
 
 def test_of_several_new_jobs_the_oldest_is_ours() -> None:
@@ -483,10 +485,10 @@ def test_a_job_whose_status_cannot_be_read_is_not_finished() -> None:
 
 @pytest.mark.parametrize("row", NO_ID, ids=str)
 def test_an_unreadable_row_that_may_be_ours_starts_no_second_sync(row: dict[str, Any]) -> None:
-    talk = ScriptedDriver([no_response(), *[listed(row)] * LOOK_UPS])
+    driver = ScriptedDriver([no_response(), *[listed(row)] * LOOK_UPS])
     with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be the one that this task started") as caught:
-        talk.run(start())
-    assert (posts(talk), caught.value.outcome_unknown) == (1, True)
+        driver.run(start())
+    assert (posts(driver), caught.value.outcome_unknown) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -495,14 +497,14 @@ def test_an_unreadable_row_that_may_be_ours_starts_no_second_sync(row: dict[str,
     ids=["another kind", "another connection"],
 )
 def test_an_unreadable_row_that_cannot_be_ours_is_left_out(row: dict[str, Any]) -> None:
-    talk = ScriptedDriver([no_response(), *[listed(row)] * LOOK_UPS, reply(200, job(12))])
-    assert (started(talk).job.job_id, posts(talk)) == (12, 2)
+    driver = ScriptedDriver([no_response(), *[listed(row)] * LOOK_UPS, reply(200, job(12))])
+    assert (started(driver).job.job_id, posts(driver)) == (12, 2)
 
 
 def test_an_unreadable_row_that_may_be_running_is_not_cleared_over() -> None:
-    talk = ScriptedDriver([listed(NO_ID[0]), NOTHING, NOTHING])
+    driver = ScriptedDriver([listed(NO_ID[0]), NOTHING, NOTHING])
     with pytest.raises(exceptions.AirbyteConnectionBusyError, match="may be a running one"):
-        talk.run(clear())
+        driver.run(clear())
     finished = listed({**NO_ID[0], "status": "succeeded"})
     assert isinstance(ScriptedDriver([finished, NOTHING, NOTHING, reply(200, reset(12))]).run(clear()), Started)
 
@@ -529,21 +531,21 @@ QUIET = [OLD, NOTHING, NOTHING]
 
 @pytest.mark.parametrize("job_type", ["clear", "reset"])
 def test_a_clear_is_started_only_after_a_look_at_what_runs(job_type: str) -> None:
-    talk = ScriptedDriver([*QUIET, reply(200, reset(12, "pending"))])
-    outcome = talk.run(clear(job_type=job_type))
+    driver = ScriptedDriver([*QUIET, reply(200, reset(12, "pending"))])
+    outcome = driver.run(clear(job_type=job_type))
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, outcome.owned) == (12, True)
-    assert talk.sent[-1].json == {"connectionId": CONNECTION, "jobType": job_type}
-    assert talk.logs == []
+    assert driver.sent[-1].json == {"connectionId": CONNECTION, "jobType": job_type}
+    assert driver.logs == []
 
 
 def test_a_clear_is_refused_while_a_sync_runs_and_nothing_is_sent() -> None:
-    talk = ScriptedDriver([listed(job(12))])
+    driver = ScriptedDriver([listed(job(12))])
     with pytest.raises(
         exceptions.AirbyteConnectionBusyError, match=r"Job 12 \(sync\) is already running .* A clear would cancel it"
     ):
-        talk.run(clear())
-    assert posts(talk) == 0
+        driver.run(clear())
+    assert posts(driver) == 0
 
 
 def test_a_clear_may_wait_or_be_left_out() -> None:
@@ -555,61 +557,63 @@ def test_a_clear_may_wait_or_be_left_out() -> None:
 
 def test_a_clear_that_may_cancel_does_so_by_the_jobs_id_and_then_starts() -> None:
     stopped = reply(200, job(12, "cancelled"))
-    talk = ScriptedDriver([listed(job(12)), reply(200, job(12)), stopped, *QUIET, reply(200, reset(13))])
-    outcome = talk.run(clear("restart"))
+    driver = ScriptedDriver([listed(job(12)), reply(200, job(12)), stopped, *QUIET, reply(200, reset(13))])
+    outcome = driver.run(clear("restart"))
     assert isinstance(outcome, Started)
     assert outcome.job.job_id == 13
-    assert [each for each in talk.calls if not each.startswith("GET")] == ["DELETE /jobs/12", "POST /jobs"]
+    assert [each for each in driver.calls if not each.startswith("GET")] == ["DELETE /jobs/12", "POST /jobs"]
 
 
 def test_a_clear_whose_reply_got_lost_is_found_by_its_type() -> None:
-    talk = ScriptedDriver([*QUIET, no_response(), listed(job(12), reset(13, "pending"))])
-    outcome = talk.run(clear())
+    driver = ScriptedDriver([*QUIET, no_response(), listed(job(12), reset(13, "pending"))])
+    outcome = driver.run(clear())
     assert isinstance(outcome, Started)
     assert outcome.job.job_id == 13
-    assert posts(talk) == 1
+    assert posts(driver) == 1
 
 
 def test_a_clear_of_ours_that_shows_up_late_is_not_started_twice() -> None:
     nothing_for_long = [OLD] * 19
-    talk = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, listed(reset(13))])
-    outcome = talk.run(clear())
+    driver = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, listed(reset(13))])
+    outcome = driver.run(clear())
     assert isinstance(outcome, Started)
     assert (outcome.job.job_id, outcome.owned) == (13, True)
-    assert posts(talk) == 1
+    assert posts(driver) == 1
 
 
 @pytest.mark.parametrize("harmless", [no_response(sent=False), reply(429)])
 def test_what_runs_is_looked_at_again_before_a_second_try_to_clear(harmless: Response | TransportFailure) -> None:
-    talk = ScriptedDriver([*QUIET, harmless, listed(job(12))])
+    driver = ScriptedDriver([*QUIET, harmless, listed(job(12))])
     with pytest.raises(exceptions.AirbyteConnectionBusyError):
-        talk.run(clear())
-    assert posts(talk) == 1
-    talk = ScriptedDriver([*QUIET, harmless, *QUIET, reply(200, reset(12))])
-    assert isinstance(talk.run(clear()), Started)
-    assert sum(talk.pauses) > 0
+        driver.run(clear())
+    assert posts(driver) == 1
+    driver = ScriptedDriver([*QUIET, harmless, *QUIET, reply(200, reset(12))])
+    assert isinstance(driver.run(clear()), Started)
+    assert sum(driver.pauses) > 0
 
 
 def test_a_clear_gives_up_after_a_while() -> None:
-    talk = ScriptedDriver([each for _ in range(12) for each in (*QUIET, reply(429))])
+    driver = ScriptedDriver([each for _ in range(12) for each in (*QUIET, reply(429))])
     with pytest.raises(exceptions.AirbyteRateLimitError):
-        talk.run(clear())
-    talk.answers.clear()
+        driver.run(clear())
+    driver.answers.clear()
 
 
 def test_what_may_have_been_started_is_not_forgotten_for_a_refusal_that_follows() -> None:
     """The task remembers then what to look for at its next try."""
     nothing_for_long = [OLD] * 19
-    talk = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, *QUIET, reply(403)])
+    driver = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, *QUIET, reply(403)])
     with pytest.raises(exceptions.AirbytePermissionError) as caught:
-        talk.run(clear())
+        driver.run(clear())
     assert caught.value.outcome_unknown
 
 
 def test_a_refusal_after_a_long_look_up_is_waited_out_as_any_other() -> None:
     nothing_for_long = [OLD] * 19
-    talk = ScriptedDriver([*QUIET, no_response(), *nothing_for_long, *QUIET, reply(429), *QUIET, reply(200, reset(13))])
-    assert isinstance(talk.run(clear()), Started)
+    driver = ScriptedDriver(
+        [*QUIET, no_response(), *nothing_for_long, *QUIET, reply(429), *QUIET, reply(200, reset(13))]
+    )
+    assert isinstance(driver.run(clear()), Started)
 
 
 def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
@@ -620,10 +624,10 @@ def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
         ("deprecated", exceptions.AirbyteConnectionInactiveError),
         ("active", exceptions.AirbyteConflictError),
     ):
-        talk = ScriptedDriver([*QUIET, deleted, reply(200, {**ACTIVE, "status": now})])
+        driver = ScriptedDriver([*QUIET, deleted, reply(200, {**ACTIVE, "status": now})])
         with pytest.raises(kind):
-            talk.run(clear())
-        assert posts(talk) == 1
+            driver.run(clear())
+        assert posts(driver) == 1
 
 
 def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_it() -> None:
@@ -634,19 +638,19 @@ def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_i
 
 def test_a_start_that_is_answered_with_a_job_of_another_connection_is_unclear_and_looked_up() -> None:
     foreign = reply(200, job(12, "pending", connectionId="00000000-0000-4000-8000-000000000000"))
-    talk = ScriptedDriver([foreign, listed(job(13, "running"))])
-    started = talk.run(start())
+    driver = ScriptedDriver([foreign, listed(job(13, "running"))])
+    started = driver.run(start())
     assert isinstance(started, Started)
-    assert (started.job.job_id, posts(talk)) == (13, 1)
+    assert (started.job.job_id, posts(driver)) == (13, 1)
 
 
 def test_a_403_at_the_start_of_a_connection_that_could_be_read_does_not_say_that_it_does_not_exist() -> None:
-    talk = ScriptedDriver([answer(responses.forbidden("WORKSPACE_RUNNER"))])
+    driver = ScriptedDriver([answer(responses.forbidden("WORKSPACE_RUNNER"))])
     with pytest.raises(exceptions.AirbytePermissionError) as raised:
-        talk.run(start())
+        driver.run(start())
     assert str(raised.value).endswith(start_job.MAY_ONLY_READ)
     assert "do not exist" not in str(raised.value)
-    assert posts(talk) == 1
+    assert posts(driver) == 1
 
 
 def test_a_job_of_another_connection_is_never_taken_up_though_the_server_lists_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_airbyte_api import exceptions
-from airflow_provider_airbyte_api.api.backoff import MAX_MISTAKES, Outage, RetryPolicy, while_unreachable
+from airflow_provider_airbyte_api.api.backoff import MAX_MISCONFIGURATION_ERRORS, Outage, RetryPolicy, while_unreachable
 from airflow_provider_airbyte_api.api.freshness import FreshnessCheck, FreshnessWait
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.wait import (
@@ -103,7 +103,7 @@ def test_when_the_next_poll_is(options: dict[str, Any], results: list[Any], dela
         ),
         pytest.param(
             {},
-            [exceptions.AirbyteUnreachableError("self-signed", kind="certificate")] * MAX_MISTAKES,
+            [exceptions.AirbyteUnreachableError("self-signed", kind="certificate")] * MAX_MISCONFIGURATION_ERRORS,
             exceptions.AirbyteUnreachableError,
             "^self-signed",
             id="a certificate that is never trusted",

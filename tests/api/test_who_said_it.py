@@ -78,41 +78,41 @@ def test_a_refusal_that_airbyte_did_not_write_is_unexpected_and_heals(status: in
 
 
 def first_poll(status: int, body: bytes) -> ScriptedDriver:
-    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
-    talk.run(jobs.wait_for_job(7, WaitOptions(30)))
-    return talk
+    driver = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    driver.run(jobs.wait_for_job(7, WaitOptions(30)))
+    return driver
 
 
 def later_poll(status: int, body: bytes) -> ScriptedDriver:
-    talk = ScriptedDriver(
+    driver = ScriptedDriver(
         [reply(200, job(7)), *[reply(status, body)] * (2 if status == 401 else 1), reply(200, job(7, "succeeded"))]
     )
-    talk.run(jobs.wait_for_job(7, WaitOptions(30)))
-    return talk
+    driver.run(jobs.wait_for_job(7, WaitOptions(30)))
+    return driver
 
 
 def start(status: int, body: bytes) -> ScriptedDriver:
-    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
-    talk.run(send_with_retry(endpoints.start_job(CONNECTION, "sync"), NO_RETRY))
-    return talk
+    driver = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    driver.run(send_with_retry(endpoints.start_job(CONNECTION, "sync"), NO_RETRY))
+    return driver
 
 
 def cancel(status: int, body: bytes) -> ScriptedDriver:
-    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
-    talk.run(send_with_retry(endpoints.cancel_job(7, 60.0), NO_RETRY))
-    return talk
+    driver = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    driver.run(send_with_retry(endpoints.cancel_job(7, 60.0), NO_RETRY))
+    return driver
 
 
 def list_(status: int, body: bytes) -> ScriptedDriver:
-    talk = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
-    talk.run(start_job.get_latest_job_id(CONNECTION))
-    return talk
+    driver = ScriptedDriver([reply(status, body)] * (2 if status == 401 else 1))
+    driver.run(start_job.get_latest_job_id(CONNECTION))
+    return driver
 
 
 def token(status: int, body: bytes) -> ScriptedDriver:
-    talk = ScriptedDriver([reply(status, body)])
-    talk.run(fetch_token(ClientCredentials("https://a.example/token", "me", "hunter2"), NO_RETRY))
-    return talk
+    driver = ScriptedDriver([reply(status, body)])
+    driver.run(fetch_token(ClientCredentials("https://a.example/token", "me", "hunter2"), NO_RETRY))
+    return driver
 
 
 PLACES = [first_poll, start, cancel, list_, token]
@@ -142,8 +142,8 @@ def test_a_basic_challenge_is_an_authentication_error_at_once_and_ridden_out_lat
     challenge = reply(401, b"<html>no", www_authenticate='Basic realm="nginx"')
     with pytest.raises(exceptions.AirbyteAuthenticationError, match="auth_type to basic"):
         ScriptedDriver([challenge] * 2).run(jobs.wait_for_job(7, WaitOptions(30)))
-    talk = ScriptedDriver([reply(200, job(7)), challenge, challenge, reply(200, job(7, "succeeded"))])
-    assert talk.run(jobs.wait_for_job(7, WaitOptions(30))).job.status == "succeeded"
+    driver = ScriptedDriver([reply(200, job(7)), challenge, challenge, reply(200, job(7, "succeeded"))])
+    assert driver.run(jobs.wait_for_job(7, WaitOptions(30))).job.status == "succeeded"
 
 
 @pytest.mark.parametrize("body", [each for key, each in FOREIGN.items() if key != "IAP"])
