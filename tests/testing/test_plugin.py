@@ -120,7 +120,7 @@ def test_cancelled_is_that_one_alone(airbyte: LocalAirbyte) -> None:
     from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    with pytest.raises(AssertionError, match=r"The jobs \[\] were cancelled, expected 1 alone"):
+    with pytest.raises(AssertionError, match=r"The jobs \[\] were cancelled, expected only 1"):
         airbyte.assert_cancelled(job.job_id)
     AirbyteHook().cancel_job(job.job_id)
     airbyte.assert_cancelled(job.job_id)

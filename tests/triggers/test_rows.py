@@ -91,7 +91,7 @@ async def test_a_row_that_cannot_be_used_is_an_event_that_says_what_to_do(name: 
     assert (event["status"], event["error"]["type"]) == ("error", "AirbyteConfigError")
     assert f"{name} is {value!r}" in event["error"]["message"]
     assert "Install the same version on workers and triggerers" in event["error"]["message"]
-    assert "continues in Airbyte; clear the task to resume waiting for it." in event["error"]["message"]
+    assert "continues in Airbyte, and a retry of the task follows it." in event["error"]["message"]
     assert event["metadata"] == ({} if name == "metadata" else {"name": "Mine"})
 
 
