@@ -55,8 +55,6 @@ def __getattr__(name: str) -> Any:
         raise ImportError(
             "AirbyteSyncEventTrigger is for asset watchers, which require Airflow 3.0 or newer."
         ) from error
-    # As for operators: the module from which users import it.
-    sync_events.AirbyteSyncEventTrigger.__module__ = __name__
     return sync_events.AirbyteSyncEventTrigger
 
 

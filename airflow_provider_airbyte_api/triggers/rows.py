@@ -29,13 +29,22 @@ def serialize(trigger: object) -> tuple[str, dict[str, Any]]:
     The argument ``from_row`` lets the constructor know that its arguments come from a row.
     """
     trigger_class = type(trigger)
-    arguments = {name: getattr(trigger, name) for name in _parameters(trigger_class)}
-    return f"{MODULE}.{trigger_class.__name__}", {**arguments, "from_row": True}
+    arguments = {name: name == "from_row" or getattr(trigger, name) for name in _parameters(trigger_class)}
+    return f"{trigger_class.__module__}.{trigger_class.__qualname__}", arguments
 
 
-def _parameters(trigger_class: type) -> tuple[str, ...]:
-    parameters = inspect.signature(trigger_class).parameters.values()
-    return tuple(each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name != "from_row")
+def _parameters(trigger_class: type) -> list[str]:
+    """Return the names of a constructor's parameters, with those that it passes on as keywords to a class of ours."""
+    names: dict[str, None] = {}
+    for each in trigger_class.__mro__:
+        if "__init__" not in vars(each):
+            continue
+        parameters = list(inspect.signature(each).parameters.values())
+        named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        names |= dict.fromkeys(named)
+        if each.__module__ == MODULE or len(named) == len(parameters):
+            break
+    return list(names)
 
 
 def check_arguments(

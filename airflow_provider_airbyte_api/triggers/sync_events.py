@@ -72,6 +72,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     :raises AirbyteConfigError: if an argument is invalid, unless ``from_row`` is True.
     """
 
+    __module__ = rows.MODULE
+
     def __init__(
         self,
         *,

@@ -120,3 +120,25 @@ async def test_an_error_of_ours_is_an_event_that_says_what_becomes_of_the_job(
     assert (event["status"], event["job_id"]) == ("error", 1)
     assert "ZeroDivisionError: a mistake" in event["error"]["message"]
     assert f"Job 1 of Airbyte connection {STRIPE_TO_BIGQUERY} continues in Airbyte" in event["error"]["message"]
+
+
+class Named(AirbyteJobTrigger):
+    """A trigger of a user, with a parameter of its own."""
+
+    def __init__(self, label: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.label = label
+
+
+def test_a_trigger_of_a_user_is_recreated_as_itself() -> None:
+    path, arguments = Named("mine", job_id=7, poll_interval=5).serialize()
+    assert path == f"{__name__}.Named"
+    again = Named(**arguments)
+    assert (again.label, again.job_id, again.poll_interval) == ("mine", 7, 5)
+    assert again.serialize() == (path, arguments)
+
+
+def test_triggers_are_recreated_from_the_module_that_users_import() -> None:
+    assert (
+        AirbyteJobTrigger(job_id=7).serialize()[0] == "airflow_provider_airbyte_api.triggers.airbyte.AirbyteJobTrigger"
+    )

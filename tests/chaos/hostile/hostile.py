@@ -22,7 +22,7 @@ class Row(AirbyteJobTrigger):
         self.row = row
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        path, arguments = super().serialize()
+        path, arguments = AirbyteJobTrigger(job_id=1, airbyte_conn_id=HOSTILE).serialize()
         return path, {**arguments, **self.row}
 
 
