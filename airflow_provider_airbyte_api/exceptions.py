@@ -254,15 +254,15 @@ def is_recoverable_while_waiting(error: AirbyteError) -> bool:
     return error.retryable or (isinstance(error, AirbyteResponseError) and not error.from_airbyte)
 
 
-def unreachable_for(
-    seconds: float, error: AirbyteError, hint: str = "", what: str = "Airbyte has been unreachable"
+def outage_error(
+    seconds: float, error: AirbyteError, hint: str = "", summary: str = "Airbyte has been unreachable"
 ) -> AirbyteUnreachableError:
     """Return the error for an outage of ``seconds``, which outlasted its timeout; ``error`` is the last attempt's.
 
     A later attempt of the task may succeed, regardless of the class of ``error``.
     """
     return AirbyteUnreachableError(
-        f"{what} for {seconds:.0f} s. {hint}{' ' if hint else ''}{error}",
+        f"{summary} for {seconds:.0f} s. {hint}{' ' if hint else ''}{error}",
         outcome_unknown=error.outcome_unknown,
         kind=getattr(error, "kind", "other"),
         url=getattr(error, "url", ""),

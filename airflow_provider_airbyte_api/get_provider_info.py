@@ -75,8 +75,8 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(room: str) -> dict[str, Any]:
+def _modules(package: str) -> dict[str, Any]:
     return {
         "integration-name": "Airbyte API",
-        "python-modules": [f"airflow_provider_airbyte_api.{room}.airbyte"],
+        "python-modules": [f"airflow_provider_airbyte_api.{package}.airbyte"],
     }

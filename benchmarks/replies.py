@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_provider_airbyte_api.api.http import MAX_REPLY
+from airflow_provider_airbyte_api.api.http import MAX_RESPONSE_BYTES
 from airflow_provider_airbyte_api.api.safe import MAX_ITEMS, TooManyItemsError, parse_json
 
 
@@ -45,8 +45,8 @@ REPLIES: dict[str, Callable[[], str]] = {
     "different keys, copied": lambda: (
         "{" + ",".join(f'"\\u0001{number:x}":1.5' for number in range(MAX_ITEMS - 1)) + "}"
     ),
-    "one text with an emoji": lambda: json.dumps("\U0001f600" + "a" * (MAX_REPLY - 8), ensure_ascii=False),
-    "too many empty objects": lambda: "[" + "{}," * (MAX_REPLY // 3 - 1) + "1]",
+    "one text with an emoji": lambda: json.dumps("\U0001f600" + "a" * (MAX_RESPONSE_BYTES - 8), ensure_ascii=False),
+    "too many empty objects": lambda: "[" + "{}," * (MAX_RESPONSE_BYTES // 3 - 1) + "1]",
 }
 
 

@@ -55,5 +55,5 @@ def test_a_type_that_is_none_of_ours_comes_back_as_the_root_of_the_tree() -> Non
 
 def test_an_outage_that_outlasted_its_timeout_keeps_the_kind_and_the_url_of_the_last_failure() -> None:
     last = exceptions.AirbyteUnreachableError("refused", outcome_unknown=False, kind="dns", url="https://a/jobs")
-    given_up = exceptions.unreachable_for(30.0, last)
+    given_up = exceptions.outage_error(30.0, last)
     assert (given_up.kind, given_up.url, given_up.outcome_unknown) == ("dns", "https://a/jobs", False)

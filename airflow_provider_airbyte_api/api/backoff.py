@@ -1,6 +1,6 @@
 """Retry policies and outages: whether a request is sent again, after which delay, and what is logged.
 
-Nothing here sleeps or reads a clock. Callers report failures with the time, and perform what they are told.
+Nothing here sleeps or reads a clock. Callers report failures with the time, and carry out the decision.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteResponseError,
     AirbyteUnreachableError,
     is_recoverable_while_waiting,
-    unreachable_for,
+    outage_error,
 )
 
 MAX_RETRY_AFTER = 120.0
@@ -35,39 +35,39 @@ REACHABLE_AGAIN = "Airbyte is reachable again."
 class RetryPolicy:
     """A limit of attempts, a limit of seconds from the first attempt, and delays that double after each failure.
 
-    With ``rides_out``, only the time is limited, and a last attempt follows at its end. The log then has one line at
-    the start of an outage and one at its end, instead of one for each attempt. With ``is_known``, Airbyte has answered
-    at this address before, so a response that is not Airbyte's also counts as an outage.
+    With ``until_timeout``, only the time is limited, and a last attempt follows at its end. The log then has one line
+    at the start of an outage and one at its end, instead of one for each attempt. With ``airbyte_confirmed``, Airbyte
+    has answered at this address before, so a response that is not Airbyte's also counts as an outage.
     """
 
     attempts: int = 5
     timeout: float = 120.0
     wait_initial: float = 1.0
     wait_max: float = 30.0
-    rides_out: bool = False
-    is_known: bool = False
+    until_timeout: bool = False
+    airbyte_confirmed: bool = False
 
     def next_delay(self, attempt: int, elapsed: float, error: AirbyteError) -> float | None:
         """Return the delay in seconds after failed attempt number ``attempt``, or None to give up."""
-        if attempt >= self.attempts and not self.rides_out:
+        if attempt >= self.attempts and not self.until_timeout:
             return None
         delay = self.backoff(attempt)
         if isinstance(error, AirbyteRateLimitError):
             delay = max(delay, min(RATE_LIMIT_WAIT_INITIAL * 2 ** min(attempt - 1, 16), MAX_RETRY_AFTER))
         if isinstance(error, AirbyteResponseError) and error.retry_after is not None:
             delay = max(self.backoff(attempt), min(error.retry_after, MAX_RETRY_AFTER))
-        if self.rides_out:
+        if self.until_timeout:
             return min(delay, self.timeout - elapsed) if elapsed < self.timeout else None
         return delay if elapsed <= self.timeout else None
 
-    def may_help(self, error: AirbyteError) -> bool:
+    def is_retryable(self, error: AirbyteError) -> bool:
         """Return True if another attempt may succeed after ``error``, whether or not repeating is safe."""
-        return is_recoverable_while_waiting(error) if self.is_known else error.retryable
+        return is_recoverable_while_waiting(error) if self.airbyte_confirmed else error.retryable
 
     def suspects_misconfiguration(self, error: AirbyteError) -> bool:
         """Return True if ``error`` looks like a mistake in the Airflow connection rather than an outage."""
         is_untrusted = isinstance(error, AirbyteUnreachableError) and error.kind == "certificate"
-        return self.rides_out and not self.is_known and is_untrusted
+        return self.until_timeout and not self.airbyte_confirmed and is_untrusted
 
     def backoff(self, attempt: int) -> float:
         """Return the delay in seconds after ``attempt`` consecutive failures."""
@@ -79,14 +79,14 @@ OUTAGE_WAIT_MAX = 60.0
 """Seconds between two attempts during an outage: at its start, and at most."""
 
 
-def while_unreachable(timeout: float, *, is_known: bool = False) -> RetryPolicy:
+def while_unreachable(timeout: float, *, airbyte_confirmed: bool = False) -> RetryPolicy:
     """Return the policy that retries for ``timeout`` seconds during an outage of Airbyte."""
     return RetryPolicy(
         timeout=timeout,
         wait_initial=OUTAGE_WAIT_INITIAL,
         wait_max=OUTAGE_WAIT_MAX,
-        rides_out=True,
-        is_known=is_known,
+        until_timeout=True,
+        airbyte_confirmed=airbyte_confirmed,
     )
 
 
@@ -95,7 +95,7 @@ NO_RETRY = RetryPolicy(attempts=1)
 
 
 @dataclass(frozen=True)
-class Retry:
+class RetryDecision:
     """The reaction to a failure: try again after ``delay`` seconds, and log ``warning`` unless it is None."""
 
     delay: float
@@ -107,16 +107,16 @@ class Outage:
     """Consecutive failures of requests to Airbyte, from the first one to the next success.
 
     :param policy: for how long to retry, and after which delays.
-    :param unknown: what cannot be known during the outage, as the start of a log line.
+    :param log_prefix: what cannot be known during the outage, as the start of a log line.
     :param hint: what to do, or what continues, if the outage outlasts the policy's timeout.
-    :param summary: what has been the case, as the start of that error's message.
+    :param error_prefix: what has been the case, as the start of that error's message.
     :param since: start of the outage in seconds since the epoch. Default: None, the first failure.
     """
 
-    policy: RetryPolicy = field(default_factory=lambda: while_unreachable(math.inf, is_known=True))
-    unknown: str = "Airbyte is unreachable"
+    policy: RetryPolicy = field(default_factory=lambda: while_unreachable(math.inf, airbyte_confirmed=True))
+    log_prefix: str = "Airbyte is unreachable"
     hint: str = ""
-    summary: str = "Airbyte has been unreachable"
+    error_prefix: str = "Airbyte has been unreachable"
     since: float | None = None
     failures: int = 0
     _misconfiguration_errors: int = 0
@@ -128,17 +128,17 @@ class Outage:
             return None
         return self.since + self.policy.timeout
 
-    def on_error(self, error: AirbyteError, now: float) -> Retry:
+    def on_error(self, error: AirbyteError, now: float) -> RetryDecision:
         """Count a failure, and return what to do.
 
         :raises AirbyteError: ``error``, if retrying cannot help or no attempt is left.
-        :raises AirbyteUnreachableError: if the outage outlasts the timeout of a policy that rides out outages.
+        :raises AirbyteUnreachableError: if the outage outlasts the timeout of a policy with ``until_timeout``.
         """
-        if not self.policy.may_help(error):
+        if not self.policy.is_retryable(error):
             raise error
-        return self.retry(error, now)
+        return self.on_retryable_error(error, now)
 
-    def retry(self, error: AirbyteError, now: float) -> Retry:
+    def on_retryable_error(self, error: AirbyteError, now: float) -> RetryDecision:
         """Return what to do after a failure, like :meth:`on_error`, for a caller that knows that retrying may help."""
         self.since = now if self.since is None else self.since
         self.failures += 1
@@ -150,22 +150,22 @@ class Outage:
         elapsed = now - self.since
         delay = self.policy.next_delay(self.failures, elapsed, error)
         if delay is not None:
-            return Retry(delay, self._warning(error, delay))
-        if not self.policy.rides_out:
+            return RetryDecision(delay, self._warning(error, delay))
+        if not self.policy.until_timeout:
             raise error
-        raise unreachable_for(elapsed, error, self.hint, self.summary) from error
+        raise outage_error(elapsed, error, self.hint, self.error_prefix) from error
 
     def on_success(self) -> str | None:
         """End the outage, and return the message to log, or None."""
-        message = REACHABLE_AGAIN if self.failures and self.policy.rides_out else None
+        message = REACHABLE_AGAIN if self.failures and self.policy.until_timeout else None
         self.failures, self.since, self._misconfiguration_errors = 0, None, 0
-        self.policy = replace(self.policy, is_known=True)
+        self.policy = replace(self.policy, airbyte_confirmed=True)
         return message
 
     def _warning(self, error: AirbyteError, delay: float) -> str | None:
-        if not self.policy.rides_out:
+        if not self.policy.until_timeout:
             return f"{error} Retrying in {delay:.0f} s."
         if self.failures > 1:
             return None
         limit = "" if math.isinf(self.policy.timeout) else f" for up to {max(self.policy.timeout / 60, 1):.0f} min"
-        return f"{self.unknown}; retrying{limit}. {error}"
+        return f"{self.log_prefix}; retrying{limit}. {error}"

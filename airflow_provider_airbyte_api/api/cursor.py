@@ -53,13 +53,16 @@ class Cursor:
     def load(cls, value: Any) -> Cursor | None:
         """Return the cursor that :meth:`dump` wrote, or None if ``value`` is not one."""
         try:
-            return cls(_moment(value["position"]), {int(name): _moment(now) for name, now in value["emitted"].items()})
+            return cls(
+                _parse_time(value["position"]),
+                {int(name): _parse_time(ended_at) for name, ended_at in value["emitted"].items()},
+            )
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
 
-def _moment(value: object) -> float:
-    now = safe_float(value)
-    if now is None:
+def _parse_time(value: object) -> float:
+    time = safe_float(value)
+    if time is None:
         raise ValueError(value)
-    return now
+    return time

@@ -126,8 +126,8 @@ def diagnose(root: AirbyteUrls, credentials: ClientCredentials | None, fixed: To
         return (yield from _explain_list_failure(root, refusal, token))
     try:
         names = _names(request, outcome)
-    except AirbyteUnexpectedResponseError as unexpected_reply:
-        return (yield from _explain_list_failure(root, unexpected_reply, token))
+    except AirbyteUnexpectedResponseError as error:
+        return (yield from _explain_list_failure(root, error, token))
     if not names:
         return failure(
             Problem.NO_WORKSPACE,
@@ -148,11 +148,11 @@ def _is_airbytes(error: AirbyteError, *kinds: type[AirbyteResponseError]) -> boo
     return isinstance(error, kinds) and error.from_airbyte
 
 
-def _names(request: Request, reply: Response) -> list[str]:
+def _names(request: Request, response: Response) -> list[str]:
     try:
-        return [Workspace.from_json(row).name for row in parse_response(request, reply)["data"]]
+        return [Workspace.from_json(row).name for row in parse_response(request, response)["data"]]
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise unexpected_response(request, reply, "JSON without workspaces.") from None
+        raise unexpected_response(request, response, "JSON without workspaces.") from None
 
 
 def _success_message(
@@ -161,7 +161,7 @@ def _success_message(
     instance: Mapping[str, Any],
     token: Token | None,
     started_at: float,
-    reply: Response,
+    response: Response,
 ) -> list[str]:
     shown = ", ".join(names[:MAX_WORKSPACES_SHOWN]) + (" …" if len(names) > MAX_WORKSPACES_SHOWN else "")
     more = "or more " if len(names) == endpoints.PAGE_SIZE else ""
@@ -175,7 +175,7 @@ def _success_message(
         sentences.append("The stored token or password is sent as it is; no token is requested.")
     else:
         sentences.append(f"Tokens are valid for {_format_duration(token.expires_at - started_at)}.")
-    ahead = 0.0 if reply.server_time is None else started_at - reply.server_time
+    ahead = 0.0 if response.server_time is None else started_at - response.server_time
     if abs(ahead) > CLOCK_SKEW_WARNING:
         way = "ahead of" if ahead > 0 else "behind"
         sentences.append(

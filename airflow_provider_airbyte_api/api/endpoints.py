@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_airbyte_api.api import checks
-from airflow_provider_airbyte_api.api.http import MAX_SMALL_REPLY, Request
+from airflow_provider_airbyte_api.api.http import MAX_SMALL_RESPONSE_BYTES, Request
 from airflow_provider_airbyte_api.api.models import parse_job_id, parse_uuid
 from airflow_provider_airbyte_api.api.timestamps import format_timestamp
 from airflow_provider_airbyte_api.types import JobStatus, JobType
@@ -32,7 +32,7 @@ START_CANCEL_TIMEOUT = 150.0
 Airbyte answers only once its workflow runs or has stopped: up to 60 s by design, and longer on a busy server.
 """
 
-MAX_JOBS_REPLY = 2**19
+MAX_JOBS_RESPONSE_BYTES = 2**19
 """Maximum size of a response about jobs, in bytes; a page of 100 has about 40 KB.
 
 A triggerer polls jobs continuously, and nothing else runs there while it parses a response.
@@ -65,7 +65,7 @@ class JobTimeFilter:
 
 def get_job(job_id: int) -> Request:
     """Return the request for one job."""
-    return Request("GET", f"/jobs/{parse_job_id(job_id)}", idempotent=True, max_bytes=MAX_JOBS_REPLY)
+    return Request("GET", f"/jobs/{parse_job_id(job_id)}", idempotent=True, max_bytes=MAX_JOBS_RESPONSE_BYTES)
 
 
 def list_jobs(
@@ -86,26 +86,26 @@ def list_jobs(
         query.append(("jobType", checks.parse_choice(job_type, "job_type", tuple(JobType))))
     query += [(name, format_timestamp(moment.timestamp())) for name, moment in times.query_params()]
     query = [*_workspace_params(workspace_ids), *query]
-    return Request("GET", "/jobs", tuple(query), idempotent=True, max_bytes=MAX_JOBS_REPLY)
+    return Request("GET", "/jobs", tuple(query), idempotent=True, max_bytes=MAX_JOBS_RESPONSE_BYTES)
 
 
 def list_updated_jobs(workspace_id: str | None, since: float) -> Request:
     """Return the request for jobs whose status changed at ``since`` or later, in seconds since the epoch."""
     workspace = _workspace_params([workspace_id] if workspace_id else ())
     query = (*workspace, ("orderBy", RECENTLY_UPDATED_FIRST), ("updatedAtStart", format_timestamp(since)))
-    return Request("GET", "/jobs", query, idempotent=True, max_bytes=MAX_JOBS_REPLY)
+    return Request("GET", "/jobs", query, idempotent=True, max_bytes=MAX_JOBS_RESPONSE_BYTES)
 
 
 def start_job(connection_id: str, job_type: str) -> Request:
     """Return the request that starts a sync, clear or reset. Sending it twice may start two jobs."""
     body = {"connectionId": parse_uuid(connection_id, "connection_id"), "jobType": job_type}
-    return Request("POST", "/jobs", json=body, read_timeout=START_CANCEL_TIMEOUT, max_bytes=MAX_JOBS_REPLY)
+    return Request("POST", "/jobs", json=body, read_timeout=START_CANCEL_TIMEOUT, max_bytes=MAX_JOBS_RESPONSE_BYTES)
 
 
 def cancel_job(job_id: int, read_timeout: float = START_CANCEL_TIMEOUT) -> Request:
     """Return the request that stops *whatever runs now* on the connection of ``job_id``."""
     path = f"/jobs/{parse_job_id(job_id)}"
-    return Request("DELETE", path, read_timeout=read_timeout, max_bytes=MAX_JOBS_REPLY)
+    return Request("DELETE", path, read_timeout=read_timeout, max_bytes=MAX_JOBS_RESPONSE_BYTES)
 
 
 def get_connection(connection_id: str) -> Request:
@@ -148,7 +148,7 @@ def list_streams(source_id: str, destination_id: str | None = None, *, ignore_ca
 def get_workspace(workspace_id: str) -> Request:
     """Return the request for one workspace."""
     path = f"/workspaces/{parse_uuid(workspace_id, 'workspace_id')}"
-    return Request("GET", path, idempotent=True, max_bytes=MAX_SMALL_REPLY)
+    return Request("GET", path, idempotent=True, max_bytes=MAX_SMALL_RESPONSE_BYTES)
 
 
 def get_source(source_id: str) -> Request:
@@ -177,7 +177,11 @@ def instance_configuration(ui: str) -> Request:
     It needs no authentication, and is not part of the public API.
     """
     return Request(
-        "GET", f"{ui}/api/v1/instance_configuration", idempotent=True, anonymous=True, max_bytes=MAX_SMALL_REPLY
+        "GET",
+        f"{ui}/api/v1/instance_configuration",
+        idempotent=True,
+        anonymous=True,
+        max_bytes=MAX_SMALL_RESPONSE_BYTES,
     )
 
 

@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, Retry, RetryPolicy
+from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryDecision, RetryPolicy
 from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
 from airflow_provider_airbyte_api.api.http import (
     Request,
@@ -151,7 +151,7 @@ def outcome_of(flow: Flow[T]) -> Flow[T | AirbyteError]:
         return error
 
 
-def retry_logs(retry: Retry) -> tuple[Log, ...]:
+def retry_logs(retry: RetryDecision) -> tuple[Log, ...]:
     """Return the log lines of a failure."""
     return () if retry.warning is None else (Log("%s", (retry.warning,), logging.WARNING),)
 
@@ -174,7 +174,7 @@ def sleep_before_retry(outage: Outage, error: AirbyteError) -> Flow[None]:
     :raises AirbyteError: if no attempt is left: see :meth:`~.backoff.Outage.retry`.
     """
     now = yield from get_time()
-    retry = outage.retry(error, now)
+    retry = outage.on_retryable_error(error, now)
     yield from write_logs(retry_logs(retry))
     yield Sleep(retry.delay)
 
@@ -216,7 +216,7 @@ def send_with_retry(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flo
         if not _is_retryable(request, error, retry):
             raise error
         yield from sleep_before_retry(outage, error)
-        rejected = None if retry.rides_out else rejected
+        rejected = None if retry.until_timeout else rejected
 
 
 def request_model(
@@ -228,17 +228,17 @@ def request_model(
 
     :raises AirbyteUnexpectedResponseError: if ``parse`` rejects it.
     """
-    reply = yield from send_with_retry(request, retry)
-    return _parse_model(request, reply, parse_response(request, reply), parse)
+    response = yield from send_with_retry(request, retry)
+    return _parse_model(request, response, parse_response(request, response), parse)
 
 
 def request_json(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flow[Any]:  # noqa: B008 - it is frozen
-    """Return the JSON in the reply to ``request``; None if the reply is empty.
+    """Return the JSON in the response to ``request``; None if the response is empty.
 
-    :raises AirbyteUnexpectedResponseError: if the reply is not JSON.
+    :raises AirbyteUnexpectedResponseError: if the response is not JSON.
     """
-    reply = yield from send_with_retry(request, retry)
-    return parse_response(request, reply) if reply.body.strip() else None
+    response = yield from send_with_retry(request, retry)
+    return parse_response(request, response) if response.body.strip() else None
 
 
 def fetch_token(
@@ -252,9 +252,9 @@ def fetch_token(
     """
     request = credentials.token_request()
     try:
-        reply = yield from send_with_retry(request, retry)
+        response = yield from send_with_retry(request, retry)
         now = yield from get_time()
-        return parse_token_response(request, reply, now)
+        return parse_token_response(request, response, now)
     except AirbyteError as error:
         explained = _explain_token_error(error) if isinstance(error, AirbyteResponseError) else error
         # The request that needs the token has not been sent at all.
@@ -292,21 +292,21 @@ def fetch_page(
     :param limit: maximum number of rows of the page.
     """
     page = request if offset is None else request.with_query(limit=limit, offset=offset)
-    reply = yield from send_with_retry(page, retry)
-    body = parse_response(page, reply)
+    response = yield from send_with_retry(page, retry)
+    body = parse_response(page, response)
     rows = body.get("data") if isinstance(body, dict) else None
     if not isinstance(rows, list):
-        raise unexpected_response(page, reply, "JSON without a list named data.")
+        raise unexpected_response(page, response, "JSON without a list named data.")
     found: list[T] = []
     unreadable: list[AirbyteError] = []
     for row in rows:
         try:
-            found.append(_parse_model(page, reply, row, parse))
+            found.append(_parse_model(page, response, row, parse))
         except AirbyteUnexpectedResponseError as error:
             if not skip_unreadable:
                 raise
             unreadable.append(error)
-    return Page(found, len(rows) < limit, reply.server_time, tuple(unreadable))
+    return Page(found, len(rows) < limit, response.server_time, tuple(unreadable))
 
 
 MAX_ROWS = 100_000
@@ -395,13 +395,13 @@ def collect(flow: Flow[None]) -> Flow[list[Any]]:
     return rows
 
 
-def _parse_model(request: Request, reply: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
+def _parse_model(request: Request, response: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
     try:
         return parse(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         detail = f"JSON of an unexpected shape ({reason})."
-        raise unexpected_response(request, reply, detail) from None
+        raise unexpected_response(request, response, detail) from None
 
 
 def _is_retryable(request: Request, error: AirbyteError, retry: RetryPolicy) -> bool:
@@ -409,7 +409,7 @@ def _is_retryable(request: Request, error: AirbyteError, retry: RetryPolicy) -> 
         return False  # the next response would be as large
     # A page with 409 may stand in for Airbyte's own 409, after which a job may still start.
     may_be_processed = error.outcome_unknown or getattr(error, "status", None) == 409  # noqa: PLR2004
-    return retry.may_help(error) and (request.idempotent or not may_be_processed)
+    return retry.is_retryable(error) and (request.idempotent or not may_be_processed)
 
 
 def _explain_token_error(error: AirbyteResponseError) -> AirbyteResponseError:

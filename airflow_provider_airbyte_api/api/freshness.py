@@ -90,7 +90,7 @@ def check_freshness(
         if job.completed_timestamp < since or job.job_id in too_small:
             continue
         if criteria.min_rows is not None and job.rows_synced is None:
-            whole = yield from get_job(job.job_id, NO_RETRY, is_seen=True)
+            whole = yield from get_job(job.job_id, NO_RETRY, known_to_exist=True)
             if whole.is_terminal:  # a replica that lags may show it as running
                 job = whole  # noqa: PLW2901 - the same job
         if criteria.min_rows is None or (job.rows_synced or 0) >= criteria.min_rows:

@@ -42,16 +42,16 @@ MAX_CHALLENGE = 80
 LAST_REGISTERED_REFUSAL = 451
 """The highest 4xx status that is registered (RFC 7725)."""
 
-MAX_REPLY = 16 * 2**20
+MAX_RESPONSE_BYTES = 16 * 2**20
 """Maximum size of a response, in bytes. A connection with 1,000 streams of 150 selected fields each has 6 MB. A list
 with a larger page is read in smaller pages.
 """
 
-MAX_SMALL_REPLY = 2**20
+MAX_SMALL_RESPONSE_BYTES = 2**20
 """Maximum size of a response that holds one small object, such as a token, in bytes."""
 
-MAX_EXPLAINED = 256 * 1024
-"""Number of bytes of a response that are searched for the reason of an error."""
+MAX_ERROR_BODY_BYTES = 256 * 1024
+"""Maximum size of the body of an unsuccessful response; the rest is neither read nor searched for a reason."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Request:
     idempotent: bool = False
     anonymous: bool = False
     read_timeout: float | None = None
-    max_bytes: int = MAX_REPLY
+    max_bytes: int = MAX_RESPONSE_BYTES
 
     def with_query(self, **values: object) -> Request:
         """Return this request with ``values`` added to its query."""
@@ -344,7 +344,7 @@ def _already_running(body: ErrorBody) -> bool:
 
 
 def _body_of(response: Response) -> ErrorBody:
-    return ErrorBody(response.status, response.headers, response.body[:MAX_EXPLAINED], response.secrets)
+    return ErrorBody(response.status, response.headers, response.body[:MAX_ERROR_BODY_BYTES], response.secrets)
 
 
 def _message(response: Response, body: ErrorBody) -> str:

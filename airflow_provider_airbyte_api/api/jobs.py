@@ -30,7 +30,7 @@ from airflow_provider_airbyte_api.exceptions import (
 CANCEL_TIMEOUT = 120.0
 """Timeout in seconds for a cancelled job to stop, and for the attempts to cancel it."""
 
-CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_TIMEOUT, wait_initial=2.0, wait_max=15.0, is_known=True)
+CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_TIMEOUT, wait_initial=2.0, wait_max=15.0, airbyte_confirmed=True)
 """The policy for cancelling a job: see :func:`cancel_and_wait`."""
 
 
@@ -46,11 +46,11 @@ def get_job(
     job_id: int,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
     *,
-    is_seen: bool = False,
+    known_to_exist: bool = False,
 ) -> Flow[Job]:
     """Return the job.
 
-    :param is_seen: True if Airbyte has shown the job before.
+    :param known_to_exist: True if Airbyte has shown the job before.
     :raises AirbyteNotFoundError: if the job does not exist or is not visible. Airbyte answers this with 403, 404 or
         409, depending on its edition.
     """
@@ -62,7 +62,7 @@ def get_job(
             "and that the job belongs to the Airbyte of the Airflow connection.",
             error_class=AirbyteNotFoundError,
         )
-        raise (no_longer_visible(job_id, not_found) if is_seen else not_found) from None
+        raise (no_longer_visible(job_id, not_found) if known_to_exist else not_found) from None
 
 
 def wait_for_job(job_id: int, options: WaitOptions, on_poll: Callable[[Job], object] | None = None) -> Flow[WaitResult]:
@@ -89,7 +89,7 @@ def cancel_job(
     retry: RetryPolicy = CANCEL,
     read_timeout: float = endpoints.START_CANCEL_TIMEOUT,
     *,
-    is_seen: bool = False,
+    known_to_exist: bool = False,
 ) -> Flow[Job]:
     """Cancel the job unless it is finished, and return it in its state after that.
 
@@ -98,18 +98,18 @@ def cancel_job(
     success. A failed request is repeated while the job still runs.
 
     :param retry: the attempts, and the delays between them.
-    :param is_seen: True if Airbyte has shown the job before.
+    :param known_to_exist: True if Airbyte has shown the job before.
     :raises AirbyteNotFoundError: if the job does not exist or is not visible.
     :raises AirbyteError: if the last attempt failed, or no attempt can succeed, and the job still runs.
     """
     outage = Outage(retry, since=(yield from get_time()))
     while True:
         try:
-            job = yield from get_job(job_id, NO_RETRY, is_seen=is_seen)
-            is_seen = True
+            job = yield from get_job(job_id, NO_RETRY, known_to_exist=known_to_exist)
+            known_to_exist = True
             return job if job.is_terminal else (yield from _request_cancel(job_id, read_timeout))
         except AirbyteError as error:
-            if not _is_worth_another_cancel(error, is_seen=is_seen):
+            if not _is_worth_another_cancel(error, known_to_exist=known_to_exist):
                 raise
             failure = error
         yield from sleep_before_retry(outage, failure)
@@ -125,15 +125,15 @@ def _request_cancel(job_id: int, read_timeout: float) -> Flow[Job]:
         if not (error.outcome_unknown or isinstance(error, AirbyteConflictError)):
             raise
         # Airbyte may have cancelled the job, or there was nothing left to cancel: poll the job to find out.
-        job = yield from get_job(job_id, NO_RETRY, is_seen=True)
+        job = yield from get_job(job_id, NO_RETRY, known_to_exist=True)
         if not job.is_terminal:
             raise
     yield Log("Requested Airbyte to cancel job %d (status: %s).", (job_id, job.status))
     return job
 
 
-def _is_worth_another_cancel(error: AirbyteError, *, is_seen: bool) -> bool:
-    if not is_seen:
+def _is_worth_another_cancel(error: AirbyteError, *, known_to_exist: bool) -> bool:
+    if not known_to_exist:
         return error.retryable
     return is_recoverable_while_waiting(error) or isinstance(error, AirbyteConflictError)
 
@@ -143,7 +143,7 @@ def cancel_and_wait(
     retry: RetryPolicy = CANCEL,
     read_timeout: float = endpoints.START_CANCEL_TIMEOUT,
     *,
-    is_seen: bool = True,
+    known_to_exist: bool = True,
 ) -> Flow[Job]:
     """Cancel the job unless it is finished, and return it once it is finished, or when the timeout of ``retry`` ends.
 
@@ -151,18 +151,18 @@ def cancel_and_wait(
 
     :param retry: the attempts, and the timeout for all of them. Its first delay is also the one between two polls, its
         longest the one between two accepted requests.
-    :param is_seen: True if Airbyte has shown the job before.
+    :param known_to_exist: True if Airbyte has shown the job before.
     :raises AirbyteError: as :func:`cancel_job`.
     """
     started_at = yield from get_time()
     while True:
-        job = yield from cancel_job(job_id, retry, read_timeout, is_seen=is_seen)
-        is_seen = True
+        job = yield from cancel_job(job_id, retry, read_timeout, known_to_exist=known_to_exist)
+        known_to_exist = True
         now = yield from get_time()
         until = min(now + retry.wait_max, started_at + retry.timeout)
         while not job.is_terminal and now < until:
             yield Sleep(retry.wait_initial)
-            job = yield from get_job(job_id, retry, is_seen=True)
+            job = yield from get_job(job_id, retry, known_to_exist=True)
             now = yield from get_time()
         if job.is_terminal or now >= started_at + retry.timeout:
             return job

@@ -54,7 +54,7 @@ SWEEP_DELAY = 2
 MAX_SWEEPS = 2
 """Maximum sweeps for a job that no list has contained. After that it is polled by its ID."""
 
-MAX_PAGES = 50
+MAX_LIST_PAGES = 50
 """Maximum pages of a list that a round reads, unless more than half of their number of jobs are tracked."""
 
 MAX_PAGES_IN_FLIGHT = 4
@@ -86,7 +86,7 @@ class ListUpdated:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class ListByStatus:
     """Request a page of the jobs with this status, newest first."""
 
     status: str
@@ -95,8 +95,8 @@ class Sweep:
     listing: _Listing | None = field(default=None, compare=False, repr=False)
 
 
-Request: TypeAlias = PollById | ListUpdated | Sweep
-Action: TypeAlias = Request | Log
+PollRequest: TypeAlias = PollById | ListUpdated | ListByStatus
+Action: TypeAlias = PollRequest | Log
 
 
 @dataclass(eq=False, slots=True)
@@ -113,7 +113,7 @@ class TrackedJob:
     job: Job | None = None
     outage: Outage | None = None
     is_listed: bool = False
-    is_polled: bool = False
+    poll_in_flight: bool = False
     sweeps: int = 0
     poll_count: int = 0
 
@@ -142,8 +142,8 @@ class PollPlan:
         self._now = -math.inf
         self._jobs: dict[int, TrackedJob] = {}
         self._intervals: Counter[float] = Counter()
-        self._due = _Agenda()
-        self._deadlines = _Agenda()
+        self._due = _DueTimes()
+        self._deadlines = _DueTimes()
         self._ready: deque[int] = deque()
         self._logs: list[Log] = []
         self._has_warned = False
@@ -169,7 +169,7 @@ class PollPlan:
             self._due.set(job_id, first_poll_at)
         elif tracked.is_covered:
             self._list_due = min(self._list_due, first_poll_at)
-        elif not tracked.is_polled:
+        elif not tracked.poll_in_flight:
             self._due.set(job_id, min(first_poll_at, self._due.get(job_id)))
         self.change(tracked, min(interval, tracked.interval or interval), tracked.deadline)
         return tracked
@@ -181,7 +181,7 @@ class PollPlan:
             self._intervals[interval] += 1
             tracked.interval = interval
         tracked.deadline = deadline
-        if not tracked.is_polled:  # else the end of that poll sets it
+        if not tracked.poll_in_flight:  # else the end of that poll sets it
             self._deadlines.set(tracked.job_id, deadline)
 
     def remove(self, job_id: int) -> None:
@@ -189,7 +189,7 @@ class PollPlan:
         self._forget_interval(self._jobs.pop(job_id))
         self._due.set(job_id, None)
         self._deadlines.set(job_id, None)
-        self._found(job_id)
+        self._stop_sweeping_for(job_id)
         if self._probe is not None and self._probe[0] == job_id:
             self._start_probe(self._probe[1])
 
@@ -208,7 +208,7 @@ class PollPlan:
         self._check_clock(now)
         self._choose_mode(now)
         for job_id in self._deadlines.pop(now, MAX_ACTIONS):
-            self._poll_by_id(job_id, first=True)
+            self._poll_by_id(job_id, front=True)
         actions: list[Action] = [*self._logs]
         self._logs.clear()
         if self._uses_lists:
@@ -219,7 +219,7 @@ class PollPlan:
         while self._ready and len(actions) < MAX_ACTIONS:
             job_id = self._ready.popleft()
             tracked = self._jobs.get(job_id)
-            if tracked is not None and tracked.is_polled:
+            if tracked is not None and tracked.poll_in_flight:
                 actions.append(PollById(job_id, now))
         return actions
 
@@ -239,7 +239,7 @@ class PollPlan:
 
     # -- results -----------------------------------------------------------------------------------------------
 
-    def apply(self, request: Request, found: Job | Page[Job], now: float) -> Iterable[Update]:
+    def apply(self, request: PollRequest, found: Job | Page[Job], now: float) -> Iterable[Update]:
         """Take in the response to a request, and return the updates for the waiters."""
         if isinstance(request, PollById) and isinstance(found, Job):
             return self._apply_job(request, found, now)
@@ -255,15 +255,15 @@ class PollPlan:
                 len(found.unreadable),
                 found.unreadable[0],
             )
-        updates = [update for job in found.rows if (update := self._show(job, request.at, listed=True))]
+        updates = [update for job in found.rows if (update := self._record(job, request.at, listed=True))]
         owner.listing.read(found)
         if isinstance(owner, _Sweep):
             owner.not_before = now + owner.delay
         elif owner.listing.is_complete:
-            return chain(updates, self._end_updates(owner, now))
+            return chain(updates, self._finish_listing(owner, now))
         return updates
 
-    def fail(self, request: Request, error: AirbyteError, now: float) -> Iterable[Update]:
+    def fail(self, request: PollRequest, error: AirbyteError, now: float) -> Iterable[Update]:
         """Take in the failure of a request, and return the updates for the waiters."""
         if isinstance(request, PollById):
             return self._fail_job(request, error, now)
@@ -279,7 +279,7 @@ class PollPlan:
             self._start_probe(error)
         return ()
 
-    def _owner(self, request: ListUpdated | Sweep) -> _Round | _Sweep | None:
+    def _owner(self, request: ListUpdated | ListByStatus) -> _Round | _Sweep | None:
         """Return the round or the sweep that a page is for, or None if that was given up."""
         owners = (self._round, self._round and self._round.sweep, self._sweep)
         return next((owner for owner in owners if owner is not None and owner.listing is request.listing), None)
@@ -288,7 +288,7 @@ class PollPlan:
         tracked = self._end_poll(poll)
         if tracked is None:
             return ()
-        update = self._show(job, poll.at, listed=False)
+        update = self._record(job, poll.at, listed=False)
         if not tracked.is_covered:
             self._due.set(tracked.job_id, now + tracked.interval * self._jitter())
         if self._probe is not None and self._probe[0] == tracked.job_id:
@@ -300,7 +300,7 @@ class PollPlan:
         if tracked is None:
             return ()
         tracked.outage = tracked.outage or Outage()
-        delay = max(tracked.outage.retry(error, now).delay, tracked.interval * self._jitter())
+        delay = max(tracked.outage.on_retryable_error(error, now).delay, tracked.interval * self._jitter())
         self._due.set(tracked.job_id, now + delay)
         updates: Iterable[Update] = [Update(tracked, error, poll.at)]
         if self._probe is not None and self._probe[0] == tracked.job_id:
@@ -313,22 +313,22 @@ class PollPlan:
     def _end_poll(self, poll: PollById) -> TrackedJob | None:
         """Return the job of a poll by ID that has ended, or None if it is not tracked any more."""
         tracked = self._jobs.get(poll.job_id)
-        if tracked is None or not tracked.is_polled:
+        if tracked is None or not tracked.poll_in_flight:
             return None
-        tracked.is_polled = False
+        tracked.poll_in_flight = False
         tracked.poll_count += 1
         if tracked.deadline is not None and tracked.deadline > poll.at:
             self._deadlines.set(tracked.job_id, tracked.deadline)  # this poll does not count as the one at the deadline
         return tracked
 
-    def _show(self, job: Job, at: float, *, listed: bool) -> Update | None:
+    def _record(self, job: Job, at: float, *, listed: bool) -> Update | None:
         """Update a tracked job from a response. A job that has finished stays finished, whatever is shown later."""
         tracked = self._jobs.get(job.job_id)
         if tracked is None:
             return None
         if tracked.job is not None and tracked.job.is_terminal:
             return Update(tracked, tracked.job, at)
-        self._found(job.job_id)
+        self._stop_sweeping_for(job.job_id)
         if listed and job.is_terminal and job.rows_synced is None:
             # Some servers omit the row counts in their lists.
             tracked.is_listed = False
@@ -340,7 +340,7 @@ class PollPlan:
             self._due.set(job.job_id, None)
         return Update(tracked, job, at)
 
-    def _found(self, job_id: int) -> None:
+    def _stop_sweeping_for(self, job_id: int) -> None:
         """Stop sweeping for a job."""
         if self._sweep is not None:
             self._sweep.missing.discard(job_id)
@@ -349,14 +349,14 @@ class PollPlan:
 
     # -- polls by ID -------------------------------------------------------------------------------------------
 
-    def _poll_by_id(self, job_id: int, *, first: bool = False) -> None:
+    def _poll_by_id(self, job_id: int, *, front: bool = False) -> None:
         """Poll a job by its ID next, unless such a poll is in flight."""
         tracked = self._jobs[job_id]
-        if not tracked.is_polled:
-            tracked.is_polled = True
+        if not tracked.poll_in_flight:
+            tracked.poll_in_flight = True
             self._due.set(job_id, None)
             self._deadlines.set(job_id, None)
-            (self._ready.appendleft if first else self._ready.append)(job_id)
+            (self._ready.appendleft if front else self._ready.append)(job_id)
 
     # -- rounds ------------------------------------------------------------------------------------------------
 
@@ -366,7 +366,7 @@ class PollPlan:
 
     @property
     def _max_pages(self) -> int:
-        return max(MAX_PAGES, 2 * len(self._jobs) // PAGE_SIZE)
+        return max(MAX_LIST_PAGES, 2 * len(self._jobs) // PAGE_SIZE)
 
     @property
     def _next_round_at(self) -> float:
@@ -378,7 +378,7 @@ class PollPlan:
         if self._uses_lists and not uses_lists:
             due = now if self._round or self._probe else max(now, min(self._list_due, now + self._interval))
             for job_id, tracked in self._jobs.items():
-                if tracked.is_covered and not tracked.is_polled:
+                if tracked.is_covered and not tracked.poll_in_flight:
                     self._due.set(job_id, due)
                 tracked.is_listed, tracked.sweeps = False, 0
             self._round = self._probe = self._sweep = self._since = self._server_time = self._swept_at = None
@@ -390,7 +390,7 @@ class PollPlan:
         self._warn("Airbyte does not list the jobs as expected; polling each by its id for a while. %s", reason)
         self._lists_disabled_until = now + SWEEP_INTERVALS * self._interval
 
-    def _round_pages(self, now: float) -> Iterable[Request]:
+    def _round_pages(self, now: float) -> Iterable[PollRequest]:
         """Return the requests of the current round. It starts when a job that lists cover, or another one, is due."""
         if self._round is None:
             if self._probe is not None or now < self._next_round_at:
@@ -404,7 +404,7 @@ class PollPlan:
             return ()
         return (sweep or self._round.listing).requests(now)
 
-    def _end_updates(self, current: _Round, now: float) -> Iterable[Update]:
+    def _finish_listing(self, current: _Round, now: float) -> Iterable[Update]:
         """End the first step of a round, and start the second or the third one."""
         listing = current.listing
         server_time = plausible(listing.server_time, current.started_at) or current.started_at
@@ -444,7 +444,7 @@ class PollPlan:
 
     # -- the slow sweep ----------------------------------------------------------------------------------------
 
-    def _sweep_pages(self, now: float) -> Iterable[Request]:
+    def _sweep_pages(self, now: float) -> Iterable[PollRequest]:
         """Return the next request of the slow sweep. At its end, the jobs that it has not found are polled by ID."""
         sweep = self._sweep
         if sweep is None or sweep.listing.in_flight or self._outage.failures or now < sweep.not_before:
@@ -464,16 +464,16 @@ class PollPlan:
         """Poll one job by its ID, to distinguish an outage from a failure of lists alone."""
         # A job whose last poll succeeded, because an error may concern a single job.
         jobs = self._jobs.values()
-        probe = next((each for each in jobs if each.outage is None and not each.is_polled), None) or next(
+        probe = next((each for each in jobs if each.outage is None and not each.poll_in_flight), None) or next(
             iter(jobs), None
         )
         self._probe = None if probe is None else (probe.job_id, error)
         if probe is not None:
-            self._poll_by_id(probe.job_id, first=True)
+            self._poll_by_id(probe.job_id, front=True)
 
     def _start_outage(self, error: AirbyteError, now: float) -> Iterator[Update]:
         self._probe = None
-        self._list_due = now + max(self._outage.retry(error, now).delay, self._interval * self._jitter())
+        self._list_due = now + max(self._outage.on_retryable_error(error, now).delay, self._interval * self._jitter())
         return (Update(tracked, error, now) for tracked in list(self._jobs.values()))
 
     def _recovered(self, at: float) -> Iterator[Update]:
@@ -491,7 +491,7 @@ class PollPlan:
     def _check_clock(self, now: float) -> None:
         """Poll all jobs now if the clock was set back."""
         if now < self._now - MAX_RETRY_AFTER:
-            self._due.hasten(now)
+            self._due.cap(now)
             self._list_due = min(self._list_due, now)
             self._lists_disabled_until = min(self._lists_disabled_until, now)
             self._swept_at = None
@@ -505,7 +505,7 @@ class PollPlan:
             del self._intervals[tracked.interval]
 
 
-class _Agenda:
+class _DueTimes:
     """The times of jobs, as a heap with the latest time that was set for each."""
 
     def __init__(self) -> None:
@@ -529,7 +529,7 @@ class _Agenda:
         if len(self._heap) > 2 * len(self._times) + 64:
             self._rebuild()
 
-    def hasten(self, at: float) -> None:
+    def cap(self, at: float) -> None:
         """Set the time of all jobs to ``at`` at the latest."""
         self._times = {job_id: min(time, at) for job_id, time in self._times.items()}
         self._rebuild()
@@ -563,7 +563,7 @@ class _Listing:
     """Reads the pages of a list, the more of them at the same time the more were full."""
 
     def __init__(
-        self, request: Callable[..., Request], max_pages: int, max_in_flight: int = MAX_PAGES_IN_FLIGHT
+        self, request: Callable[..., PollRequest], max_pages: int, max_in_flight: int = MAX_PAGES_IN_FLIGHT
     ) -> None:
         self._request = request
         self._max_in_flight = max_in_flight
@@ -582,7 +582,7 @@ class _Listing:
         """True if no page is missing, or no more of them may be read."""
         return not self.in_flight and (self.is_ended or not self.pages_left)
 
-    def requests(self, now: float) -> Iterator[Request]:
+    def requests(self, now: float) -> Iterator[PollRequest]:
         """Yield the requests for the next pages."""
         limit = min(max(self.pages_read, 1), self._max_in_flight)
         while self.in_flight < limit and self.pages_left and not self.is_ended:
@@ -623,7 +623,7 @@ class _Sweep:
 
     def _next_listing(self, max_pages: int) -> _Listing:
         max_in_flight = 1 if self.delay else MAX_PAGES_IN_FLIGHT
-        return _Listing(partial(Sweep, self._statuses.popleft()), max_pages, max_in_flight)
+        return _Listing(partial(ListByStatus, self._statuses.popleft()), max_pages, max_in_flight)
 
     @property
     def is_complete(self) -> bool:
@@ -631,7 +631,7 @@ class _Sweep:
         is_done = len(self.missing) <= LIST_THRESHOLD or not self.listing.pages_left
         return not self.listing.in_flight and (is_done or (self.listing.is_ended and not self._statuses))
 
-    def requests(self, now: float) -> Iterator[Request]:
+    def requests(self, now: float) -> Iterator[PollRequest]:
         """Yield the requests for the next pages."""
         if self.listing.is_complete and self._statuses:
             self.listing = self._next_listing(self.listing.pages_left)

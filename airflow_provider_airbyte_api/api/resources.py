@@ -115,10 +115,10 @@ def list_streams(
 ) -> Flow[list[Any]]:
     """Return the streams of a source, as the API returns them."""
     request = endpoints.list_streams(source_id, destination_id, ignore_cache=ignore_cache)
-    reply = yield from send_with_retry(request, retry)
-    rows = parse_response(request, reply)
+    response = yield from send_with_retry(request, retry)
+    rows = parse_response(request, response)
     if not isinstance(rows, list):
-        raise unexpected_response(request, reply, "JSON that is not a list.")
+        raise unexpected_response(request, response, "JSON that is not a list.")
     return rows
 
 

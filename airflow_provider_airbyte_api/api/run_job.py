@@ -58,18 +58,18 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """What the task run has done before this call.
 
     ``record`` is the last checkpoint, and ``is_cleared`` is True if it is from before the task was cleared. Without a
     record, a retry follows a running job that was created at ``created_since`` (seconds since the epoch) or later.
-    ``has_waited`` is True if the task has waited for another job of the connection.
+    ``waited_for_blocker`` is True if the task has waited for another job of the connection.
     """
 
     record: JobRecord | None = None
     is_cleared: bool = False
     created_since: float | None = None
-    has_waited: bool = False
+    waited_for_blocker: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ Outcome: TypeAlias = Completed | Defer | Skipped
 
 
 def run_job(
-    options: RunOptions, find_connection: Callable[[RetryPolicy], Flow[Connection]], history: History
+    options: RunOptions, find_connection: Callable[[RetryPolicy], Flow[Connection]], history: RunHistory
 ) -> Flow[Outcome]:
     """Follow the job of an earlier attempt or start one, and wait for it unless the caller has to defer.
 
@@ -106,10 +106,12 @@ def run_job(
     :raises AirbyteJobTimeoutError: if the job or its blocker missed a deadline.
     :raises AirbyteError: as :func:`.start_or_attach` and :func:`.wait_for_job`.
     """
-    is_known = history.record is not None or history.has_waited
-    connection = yield from find_connection(while_unreachable(options.unreachable_timeout, is_known=is_known))
+    airbyte_confirmed = history.record is not None or history.waited_for_blocker
+    connection = yield from find_connection(
+        while_unreachable(options.unreachable_timeout, airbyte_confirmed=airbyte_confirmed)
+    )
     try:
-        return (yield from _Run(options, connection, history, has_waited=history.has_waited).run())
+        return (yield from _JobRun(options, connection, history, waited_for_blocker=history.waited_for_blocker).run())
     except AirbyteConnectionInactiveError as error:
         if options.on_inactive == "skip":
             return Skipped(str(error))
@@ -129,7 +131,7 @@ def resume_job(
     elif error is not None:
         raise error
     elif job is None:
-        job = yield from get_job(job_id, is_seen=True)
+        job = yield from get_job(job_id, known_to_exist=True)
     return (yield from _with_statistics(job))
 
 
@@ -145,7 +147,7 @@ def blocker_error(options: RunOptions, error: AirbyteError) -> AirbyteError:
 
 
 @dataclass(frozen=True)
-class _Followed:
+class _FollowedJob:
     """The job that the task follows from now on, and its record."""
 
     job: Job
@@ -153,29 +155,29 @@ class _Followed:
 
 
 @dataclass
-class _Run:
+class _JobRun:
     """One call of :func:`run_job`, with the connection."""
 
     options: RunOptions
     connection: Connection
-    history: History
-    has_waited: bool
+    history: RunHistory
+    waited_for_blocker: bool
     lost_start: JobRecord | None = None
     """The record of an earlier start whose job may still appear."""
 
     def __post_init__(self) -> None:
-        self.retry = while_unreachable(self.options.unreachable_timeout, is_known=True)
+        self.retry = while_unreachable(self.options.unreachable_timeout, airbyte_confirmed=True)
         self.job_request = JobRequest(self.options.job_type, self.options.on_running)
 
     def run(self) -> Flow[Outcome]:
-        found: _Followed | Outcome | None = yield from self._find_previous_job()
+        found: _FollowedJob | Outcome | None = yield from self._find_previous_job()
         while found is None:
             found = yield from self._start()
-        return (yield from self._follow(found)) if isinstance(found, _Followed) else found
+        return (yield from self._follow(found)) if isinstance(found, _FollowedJob) else found
 
     # -- the job of an earlier attempt -------------------------------------------------------------------------
 
-    def _find_previous_job(self) -> Flow[_Followed | None]:
+    def _find_previous_job(self) -> Flow[_FollowedJob | None]:
         """Return the job to follow, or None if the task has to start a new one."""
         record = self.history.record
         if record is None:
@@ -184,17 +186,17 @@ class _Run:
             found = None
         else:
             found = yield from self._find_recorded_job(record)
-        if found is None or (found.job.is_terminal and not self._is_well(found.job)):
+        if found is None or (found.job.is_terminal and not self._is_successful(found.job)):
             return None
         yield Log(
             "Resuming job %d of an earlier attempt of this task (status: %s).", (found.job.job_id, found.job.status)
         )
         return found
 
-    def _is_well(self, job: Job) -> bool:
+    def _is_successful(self, job: Job) -> bool:
         return job.status == JobStatus.SUCCEEDED and not has_too_few_rows(job, self.options.min_rows)
 
-    def _find_job_since(self) -> Flow[_Followed | None]:
+    def _find_job_since(self) -> Flow[_FollowedJob | None]:
         """Return a running job that was created during the DAG run.
 
         This task may not have started it. So only a job that is still running counts, since its completion brings new
@@ -208,9 +210,9 @@ class _Run:
         if job is None or job.is_terminal:
             return None
         now = yield from get_time()
-        return _Followed(job, JobRecord(connection_id, job.job_id - 1, now, job.job_id, owned=False))
+        return _FollowedJob(job, JobRecord(connection_id, job.job_id - 1, now, job.job_id, owned=False))
 
-    def _find_recorded_job(self, record: JobRecord) -> Flow[_Followed | None]:
+    def _find_recorded_job(self, record: JobRecord) -> Flow[_FollowedJob | None]:
         """Return the job of ``record``; None if it has none, or if the task was cleared, after cancelling the job."""
         job = yield from self._find_lost_job(record) if record.job_id is None else self._get_job(record.job_id)
         if job is None:
@@ -218,7 +220,7 @@ class _Run:
         if self.history.is_cleared:
             yield from self._cancel_superseded_job(job, record)
             return None
-        return _Followed(job, replace(record, job_id=job.job_id))
+        return _FollowedJob(job, replace(record, job_id=job.job_id))
 
     def _find_lost_job(self, record: JobRecord) -> Flow[Job | None]:
         """Return the job of a start during which the attempt died."""
@@ -243,7 +245,7 @@ class _Run:
 
     def _get_job(self, job_id: int) -> Flow[Job | None]:
         try:
-            return (yield from get_job(job_id, self.retry, is_seen=True))
+            return (yield from get_job(job_id, self.retry, known_to_exist=True))
         except AirbyteNotFoundError as error:
             yield Log("%s Starting a new job.", (error,), logging.WARNING)
             return None
@@ -262,7 +264,7 @@ class _Run:
 
     # -- a new job ---------------------------------------------------------------------------------------------
 
-    def _start(self) -> Flow[_Followed | Defer | Skipped | None]:
+    def _start(self) -> Flow[_FollowedJob | Defer | Skipped | None]:
         """Start a job or attach to the running one; None after a wait for another job, which blocked the start."""
         start_job.ensure_can_start(self.connection, self.job_request)
         yield from self._check_airbyte_schedule()
@@ -274,21 +276,21 @@ class _Run:
         yield Checkpoint(record)
         try:
             outcome = yield from start_job.start_or_attach(
-                self.connection, newest, self.job_request, self.retry, is_repeated=lost is not None
+                self.connection, newest, self.job_request, self.retry, unknown_outcomes=0 if lost is None else 1
             )
         except AirbyteError as error:
             if not error.outcome_unknown:
                 yield Checkpoint(None)
             raise
         if isinstance(outcome, Started):
-            return _Followed(outcome.job, replace(record, job_id=outcome.job.job_id, owned=outcome.owned))
+            return _FollowedJob(outcome.job, replace(record, job_id=outcome.job.job_id, owned=outcome.owned))
         yield Checkpoint(None)
         return outcome if isinstance(outcome, Skipped) else (yield from self._wait_for_blocker(outcome.job))
 
     def _check_airbyte_schedule(self) -> Flow[None]:
         """Apply ``on_airbyte_schedule`` if Airbyte also schedules syncs of the connection."""
         connection, policy = self.connection, self.options.on_airbyte_schedule
-        if connection.schedule_type == "manual" or self.has_waited or policy == "ignore":
+        if connection.schedule_type == "manual" or self.waited_for_blocker or policy == "ignore":
             return
         what = (
             f"Airbyte connection {connection.name!r} ({connection.connection_id}) is also scheduled in Airbyte "
@@ -303,11 +305,11 @@ class _Run:
         now = yield from get_time()
         options = WaitOptions(
             self.options.poll_interval,
-            _after(now, self.options.timeout),
+            _deadline_after(now, self.options.timeout),
             unreachable_timeout=self.options.unreachable_timeout,
             # As in the triggerer: there is always a delay between two attempts to start, whatever Airbyte answers.
             initial_delay=at_least_min_poll_interval(self.options.poll_interval),
-            is_seen=True,
+            known_to_exist=True,
         )
         if self.options.deferrable:
             return (yield from self._defer(job, options, owned=False, is_blocker=True))
@@ -315,12 +317,12 @@ class _Run:
             yield from wait_for_job(job.job_id, options)
         except AirbyteJobTimeoutError as error:
             raise blocker_error(self.options, error) from None
-        self.has_waited = True
+        self.waited_for_blocker = True
         return None
 
     # -- waiting -----------------------------------------------------------------------------------------------
 
-    def _follow(self, found: _Followed) -> Flow[Completed | Defer]:
+    def _follow(self, found: _FollowedJob) -> Flow[Completed | Defer]:
         job, record = found.job, found.record
         yield Checkpoint(record, job)
         if not self.options.wait_for_completion:
@@ -329,10 +331,10 @@ class _Run:
         if not job.is_terminal:
             options = WaitOptions(
                 self.options.poll_interval,
-                _after(record.started_at, self.options.timeout),
-                _after(record.started_at, self.options.queue_timeout),
+                _deadline_after(record.started_at, self.options.timeout),
+                _deadline_after(record.started_at, self.options.queue_timeout),
                 self.options.unreachable_timeout,
-                is_seen=True,
+                known_to_exist=True,
             )
             if self.options.deferrable:
                 return (yield from self._defer(job, options, owned=record.owned, is_blocker=False))
@@ -354,7 +356,7 @@ class _Run:
         return Defer(job, options, owned, is_blocker)
 
 
-def _after(start: float, seconds: float | None) -> float | None:
+def _deadline_after(start: float, seconds: float | None) -> float | None:
     return None if seconds is None else start + seconds
 
 
@@ -363,7 +365,7 @@ def _with_statistics(job: Job) -> Flow[Job]:
     if job.job_type in start_job.CLEAR_JOB_TYPES or job.status != JobStatus.SUCCEEDED or not has_no_statistics(job):
         return job
     try:
-        found = yield from get_job(job.job_id, is_seen=True)
+        found = yield from get_job(job.job_id, known_to_exist=True)
     except AirbyteError as error:
         yield Log("Could not get rows and bytes of job %d. %s", (job.job_id, error), logging.WARNING)
         return job
@@ -375,9 +377,9 @@ def _handle_timeout(options: RunOptions, error: AirbyteJobTimeoutError, *, owned
     """Cancel the job if the task owns it. Raise ``error`` with the outcome, or return the job if it succeeded."""
     limits = ", ".join(f"{name}={getattr(options, name)}" for name in ("timeout", "queue_timeout", "execution_timeout"))
     try:
-        job = yield from cancel_and_wait(error.job_id) if owned else get_job(error.job_id, is_seen=True)
-    except AirbyteError as trouble:
-        outcome = f"The job could not be cancelled; cancel it in Airbyte if it is still running. {trouble}"
+        job = yield from cancel_and_wait(error.job_id) if owned else get_job(error.job_id, known_to_exist=True)
+    except AirbyteError as cancel_error:
+        outcome = f"The job could not be cancelled; cancel it in Airbyte if it is still running. {cancel_error}"
     else:
         if job.status == JobStatus.SUCCEEDED:
             yield Log("%s The job has succeeded in the meantime.", (error,), logging.WARNING)

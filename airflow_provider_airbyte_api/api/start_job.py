@@ -54,7 +54,7 @@ MAX_START_DURATION = MAX_START_ATTEMPTS * (endpoints.START_CANCEL_TIMEOUT + LOST
 meanwhile.
 """
 
-CLOCK_SKEW = 300.0
+START_TIME_TOLERANCE = 300.0
 """Seconds by which the clocks of Airbyte and this machine may differ, beyond what Airbyte's ``Date`` header shows."""
 
 NO_ID = 0
@@ -82,10 +82,10 @@ CLEAR_FORBIDDEN_HINT = (
     "created the application: a clear requires editor, a reset (job_type) runner."
 )
 
-HIDES_ITS_REASON = ("could not fulfill request", "state conflict")
+REASONLESS_CONFLICTS = ("could not fulfill request", "state conflict")
 """Airbyte's messages for a conflict without a reason: the default message, or the title alone."""
 
-MAY_ONLY_READ = (
+START_FORBIDDEN_HINT = (
     "This application can read the connection, so its id is right, but may not start its jobs. Give the user who "
     "created the application at least the runner role in the workspace. On a self-managed Airbyte with a single "
     "application, update Airbyte: in some versions (2.1.0) its token is read-only."
@@ -176,12 +176,12 @@ def get_latest_job_id(connection_id: str, retry: RetryPolicy = RetryPolicy()) ->
     """Return the id of a connection's newest job, or 0 if it never had one."""
     # Over all rows, also from a server that ignores the filter: ids are global, and too low a bound would attach to an
     # old job.
-    jobs, _ = yield from _listed(connection_id, retry)
+    jobs, _ = yield from _fetch_recent_jobs(connection_id, retry)
     latest = _latest(jobs)
     if latest is None:
         return 0
     if latest.job_id == NO_ID:
-        raise _unreadable(connection_id, "the latest one")
+        raise _unreadable_job_error(connection_id, "the latest one")
     return latest.job_id
 
 
@@ -200,8 +200,8 @@ def find_job_newer_than(
 
     :param latest: upper bound of the job's creation time, in seconds since the epoch by this machine's clock.
     """
-    jobs, ahead = yield from _recent_jobs(connection_id, retry)
-    latest += ahead + CLOCK_SKEW
+    jobs, clock_offset = yield from _recent_jobs(connection_id, retry)
+    latest += clock_offset + START_TIME_TOLERANCE
     return min(
         (
             job
@@ -235,7 +235,7 @@ def wait_for_lost_job(
     :param latest: upper bound of the job's creation time, in seconds since the epoch.
     :raises AirbyteConnectionBusyError: if Airbyte then lists only a job without a readable id, which may be the one.
     """
-    retry = while_unreachable(unreachable_timeout, is_known=True)
+    retry = while_unreachable(unreachable_timeout, airbyte_confirmed=True)
     while True:
         job = yield from find_job_newer_than(connection_id, previous_job_id, job_request, retry, latest)
         if job is not None and job.job_id != NO_ID:
@@ -245,7 +245,7 @@ def wait_for_lost_job(
             break
         yield Sleep(LOST_START_POLL_INTERVAL)
     if job is not None:
-        raise _unreadable(connection_id, "the one that this task started")
+        raise _unreadable_job_error(connection_id, "the one that this task started")
     return None
 
 
@@ -280,7 +280,7 @@ def get_active_job(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Fl
             return running
         is_open = is_open or running is not None
     if is_open:
-        raise _unreadable(connection_id, "a running one")
+        raise _unreadable_job_error(connection_id, "a running one")
     return None
 
 
@@ -307,7 +307,7 @@ def start_or_attach(
     job_request: JobRequest = JobRequest(),
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
     *,
-    is_repeated: bool = False,
+    unknown_outcomes: int = 0,
 ) -> Flow[Started | Blocked | Skipped]:
     """Start one job of ``connection``, or apply the request's ``on_running`` policy to the job that is already running.
 
@@ -316,13 +316,13 @@ def start_or_attach(
 
     :param previous_job_id: id of the connection's newest job before the call.
     :param retry: the policy for requests that are known to have started nothing.
-    :param is_repeated: True if a request was already sent whose outcome is unknown.
+    :param unknown_outcomes: number of requests that were already sent and whose outcome is unknown.
     :raises AirbyteAlreadyRunningError: with ``fail``, or if Airbyte keeps reporting a running job but lists none.
     :raises AirbyteConnectionBusyError: with ``fail``, before a clear.
     :raises AirbyteConnectionInactiveError: if the connection turned out to be inactive, locked or deleted.
     :raises AirbyteError: if the job could not be started, or if it remains unknown whether it was.
     """
-    attempts = _StartAttempts(connection, previous_job_id, job_request, retry, int(is_repeated))
+    attempts = _StartAttempts(connection, previous_job_id, job_request, retry, unknown_outcomes)
     outcome: Started | Blocked | Skipped | None = None
     try:
         while outcome is None:
@@ -355,7 +355,7 @@ class _StartAttempts:
     job_request: JobRequest
     retry: RetryPolicy
     unknown_outcomes: int = 0
-    nothing_runs_since: float | None = None
+    phantom_conflict_since: float | None = None
 
     def __post_init__(self) -> None:
         self.rejections = Outage(self.retry)
@@ -375,12 +375,14 @@ class _StartAttempts:
         except AirbyteAlreadyRunningError as error:
             return (yield from self._handle_conflict(error))
         except AirbyteError as error:
-            if self.job_request.is_clear and self.retry.may_help(error) and not error.outcome_unknown:
+            if self.job_request.is_clear and self.retry.is_retryable(error) and not error.outcome_unknown:
                 yield from sleep_before_retry(self.rejections, error)
                 return None
             if isinstance(error, AirbytePermissionError):
-                raise error.with_hint(CLEAR_FORBIDDEN_HINT if self.job_request.is_clear else MAY_ONLY_READ) from None
-            yield from self._require_unclear(error)
+                raise error.with_hint(
+                    CLEAR_FORBIDDEN_HINT if self.job_request.is_clear else START_FORBIDDEN_HINT
+                ) from None
+            yield from self._raise_unless_outcome_unknown(error)
             return (yield from self._recover_lost_start(error))
         yield from write_logs(recovery_logs(self.rejections))
         if self.job_request.matches(job) and job.job_id > self.previous_job_id:
@@ -394,7 +396,7 @@ class _StartAttempts:
     def _handle_conflict(self, error: AirbyteAlreadyRunningError) -> Flow[Started | Blocked | Skipped | None]:
         running = yield from get_active_job(self.connection.connection_id, self.retry)
         if running is None:
-            if (yield from self._nothing_runs_for_long()):
+            if (yield from self._phantom_conflict_timed_out()):
                 raise error
             yield Log("%s No running job is listed; it has probably just finished. Retrying.", (error,))
             yield Sleep(LOST_START_POLL_INTERVAL)
@@ -407,19 +409,19 @@ class _StartAttempts:
             f"Airbyte responded to the request for a {self.job_request.job_type} of connection "
             f"{self.connection.name!r} with job {job.job_id} ({job.job_type}), which had already {job.status}."
         )
-        if (yield from self._nothing_runs_for_long()):
+        if (yield from self._phantom_conflict_timed_out()):
             raise AirbyteConnectionBusyError(
                 f"{response} No {self.job_request.job_type} was started; check the connection in Airbyte."
             )
         yield Log("%s Retrying.", (response,), logging.WARNING)
         yield Sleep(LOST_START_POLL_INTERVAL)
 
-    def _nothing_runs_for_long(self) -> Flow[bool]:
+    def _phantom_conflict_timed_out(self) -> Flow[bool]:
         """Return True if Airbyte has named jobs that do not run for at least :data:`PHANTOM_CONFLICT_TIMEOUT`."""
         now = yield from get_time()
-        if self.nothing_runs_since is None:
-            self.nothing_runs_since = now
-        return now - self.nothing_runs_since >= PHANTOM_CONFLICT_TIMEOUT
+        if self.phantom_conflict_since is None:
+            self.phantom_conflict_since = now
+        return now - self.phantom_conflict_since >= PHANTOM_CONFLICT_TIMEOUT
 
     def _handle_active_job(
         self, running: Job, error: AirbyteAlreadyRunningError | None
@@ -489,14 +491,14 @@ class _StartAttempts:
         yield Log("The job was not started. Starting it again.", level=logging.WARNING)
         return None
 
-    def _require_unclear(self, error: AirbyteError) -> Flow[None]:
+    def _raise_unless_outcome_unknown(self, error: AirbyteError) -> Flow[None]:
         """Raise ``error``, or its cause, unless it leaves open whether the job was started.
 
         A 409 without a reason has two possible causes. The connection is inactive, locked or deleted, or Airbyte waited
         60 s for a job that it goes on creating. The connection itself shows which. A 409 with a reason is a refusal.
         """
         if isinstance(error, AirbyteResponseError) and error.status == 409:  # noqa: PLR2004
-            is_open = not error.from_airbyte or error.detail.lower().startswith(HIDES_ITS_REASON)
+            is_open = not error.from_airbyte or error.detail.lower().startswith(REASONLESS_CONFLICTS)
             try:
                 latest = yield from get_connection(self.connection.connection_id, self.retry)
             except AirbyteError:
@@ -509,10 +511,12 @@ class _StartAttempts:
             raise error
 
 
-def _listed(connection_id: str, retry: RetryPolicy, *, job_type: str | None = None) -> Flow[tuple[list[Job], float]]:
+def _fetch_recent_jobs(
+    connection_id: str, retry: RetryPolicy, *, job_type: str | None = None
+) -> Flow[tuple[list[Job], float]]:
     """Return the recent jobs that Airbyte lists, and how many seconds its clock is ahead of this machine's."""
     request = endpoints.list_jobs(connection_id=connection_id, job_type=job_type).with_query(limit=RECENT_JOBS_LIMIT)
-    page = yield from fetch_page(request, None, _job_in, retry)
+    page = yield from fetch_page(request, None, _parse_listed_job, retry)
     now = yield from get_time()
     return page.rows, (plausible(page.server_time, now) or now) - now
 
@@ -522,15 +526,15 @@ def _recent_jobs(
 ) -> Flow[tuple[list[Job], float]]:
     """Return the connection's recent jobs, without other connections' jobs from a server that ignores the filter."""
     wanted = parse_uuid(connection_id, "connection_id")
-    jobs, ahead = yield from _listed(connection_id, retry, job_type=job_type)
-    return [job for job in jobs if job.connection_id.lower() in ("", wanted)], ahead
+    jobs, clock_offset = yield from _fetch_recent_jobs(connection_id, retry, job_type=job_type)
+    return [job for job in jobs if job.connection_id.lower() in ("", wanted)], clock_offset
 
 
 def _latest(jobs: Iterable[Job]) -> Job | None:
     return max(jobs, key=lambda job: job.job_id, default=None)
 
 
-def _job_in(row: object) -> Job:
+def _parse_listed_job(row: object) -> Job:
     """Return a listed job, with :data:`NO_ID` or :data:`UNREADABLE` for an unreadable field: it may still matter."""
     fields = dict_or_empty(row)
     job_id, status = safe_id(fields.get("jobId")), fields.get("status")
@@ -538,7 +542,7 @@ def _job_in(row: object) -> Job:
     return replace(job, job_id=job_id or NO_ID)
 
 
-def _unreadable(connection_id: str, what: str) -> AirbyteConnectionBusyError:
+def _unreadable_job_error(connection_id: str, what: str) -> AirbyteConnectionBusyError:
     return AirbyteConnectionBusyError(
         f"Airbyte lists a job of connection {connection_id} without a valid jobId. It may be {what}, so no job was "
         "started. Check the connection's jobs in Airbyte."

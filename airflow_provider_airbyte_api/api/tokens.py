@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any
 
 from airflow_provider_airbyte_api.api.http import (
-    MAX_SMALL_REPLY,
+    MAX_SMALL_RESPONSE_BYTES,
     Request,
     Response,
     parse_response,
@@ -49,7 +49,9 @@ class ClientCredentials:
             "client_secret": self.client_secret,
             "grant-type": "client_credentials",
         }
-        return Request("POST", self.token_url, json=body, idempotent=True, anonymous=True, max_bytes=MAX_SMALL_REPLY)
+        return Request(
+            "POST", self.token_url, json=body, idempotent=True, anonymous=True, max_bytes=MAX_SMALL_RESPONSE_BYTES
+        )
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,15 @@ def parse_token_response(request: Request, response: Response, now: float) -> To
 
     :raises AirbyteUnexpectedResponseError: if it contains no token.
     """
-    reply = parse_response(request, response)
-    value = reply.get("access_token") if isinstance(reply, dict) else None
+    body = parse_response(request, response)
+    value = body.get("access_token") if isinstance(body, dict) else None
     if not isinstance(value, str) or not value:
         raise unexpected_response(request, response, "JSON without an access_token.")
     if not (value.isascii() and value.isprintable()):
         raise unexpected_response(
             request, response, "an access_token with characters that an HTTP header cannot carry."
         )
-    lifetimes = [_positive(reply.get("expires_in")), _jwt_lifetime(value, response.server_time or now)]
+    lifetimes = [_positive(body.get("expires_in")), _jwt_lifetime(value, response.server_time or now)]
     lifetime = min((each for each in lifetimes if each is not None), default=DEFAULT_TOKEN_LIFETIME)
     return Token(
         value=value,

@@ -54,7 +54,7 @@ class WaitOptions:
     queue_deadline: float | None = None
     unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT
     initial_delay: float = 0.0
-    is_seen: bool = False
+    known_to_exist: bool = False
     """True if Airbyte has shown the job before this wait, as it has to the task that started it."""
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ class Wait:
         self._options = options
         self._started_at = now
         self._last_logged_at = now
-        policy = while_unreachable(options.unreachable_timeout, is_known=options.is_seen)
+        policy = while_unreachable(options.unreachable_timeout, airbyte_confirmed=options.known_to_exist)
         self._outage = Outage(policy, unknown, hint)
 
     def first_poll(self) -> Poll:
@@ -181,7 +181,7 @@ class JobWait(Wait):
 
     def _on_not_found(self, error: AirbyteNotFoundError, now: float) -> tuple[float, tuple[Log, ...]]:
         """Poll again soon if the job is so new that Airbyte may not show it yet; else raise ``error``."""
-        if not self._outage.policy.is_known:
+        if not self._outage.policy.airbyte_confirmed:
             raise error
         if self._has_had_grace or now - self._started_at > NOT_FOUND_GRACE:
             raise no_longer_visible(self.job_id, error)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 RESULT_COLUMNS = ("job_id", "status", "rows_synced", "bytes_synced", "duration_seconds")
-_LOG = logging.getLogger("airbyte")
+_LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.WARNING)
 EXIT_INTERRUPTED = 130
 """Exit status of a program that was interrupted with Ctrl-C."""
@@ -70,8 +70,8 @@ def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[
             # Python would flush again at exit, and fail with a traceback.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            nobody_reads = isinstance(error, BrokenPipeError)  # `| head`
-            sys.exit(1 if nobody_reads else f"Could not write the result: {error}.")
+            is_closed_pipe = isinstance(error, BrokenPipeError)  # `| head`
+            sys.exit(1 if is_closed_pipe else f"Could not write the result: {error}.")
 
     return wrapped
 
@@ -79,10 +79,10 @@ def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[
 @cli_command
 def doctor(args: Namespace) -> Callable[[], None]:
     """Print whether the connection works, and exit with status 1 if it does not."""
-    finding = _hook(args).diagnose()
-    if not finding.ok:
-        sys.exit(_printable(finding.message))
-    return lambda: print(_printable(finding.message))
+    diagnosis = _hook(args).diagnose()
+    if not diagnosis.ok:
+        sys.exit(_printable(diagnosis.message))
+    return lambda: print(_printable(diagnosis.message))
 
 
 @cli_command
@@ -106,13 +106,13 @@ def list_jobs(args: Namespace) -> Callable[[], None]:
     hook = _hook(args)
     found = hook.list_jobs(args.connection_id, workspace_ids=args.workspace_id, status=args.status)
     listed = list(itertools.islice(found, args.limit))
-    names = _names_of(hook, {job.connection_id for job in listed}, args.workspace_id)
+    names = _connection_names(hook, {job.connection_id for job in listed}, args.workspace_id)
     rows = [
         {
             **job.raw,
             "connectionName": names.get(job.connection_id),
             "connection": names.get(job.connection_id) or job.connection_id,
-            "time": _length(job.duration),
+            "time": _format_duration(job.duration),
         }
         for job in listed
     ]
@@ -140,14 +140,14 @@ def start_sync(args: Namespace) -> Callable[[], None]:
         return _table(args, [build_result(job, url)], *RESULT_COLUMNS)
     try:
         with _progress(job) as show:
-            options = WaitOptions(args.poll_interval, initial_delay=min(args.poll_interval, 1.0), is_seen=True)
+            options = WaitOptions(args.poll_interval, initial_delay=min(args.poll_interval, 1.0), known_to_exist=True)
             job = hook.run(jobs.wait_for_job(job.job_id, options, show)).job
     except KeyboardInterrupt:
         print(f"Job {job.job_id} is still running in Airbyte: {url}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    seen = JobContext(connection.name, url)
-    raise_unless_succeeded(job, seen)
-    print(f"{summarize(job, seen)}.", file=sys.stderr)
+    job_context = JobContext(connection.name, url)
+    raise_unless_succeeded(job, job_context)
+    print(f"{summarize(job, job_context)}.", file=sys.stderr)
     return _table(args, [build_result(job, url)], *RESULT_COLUMNS)
 
 
@@ -161,7 +161,7 @@ def _hook(args: Namespace) -> AirbyteHook:
     return hook
 
 
-def _names_of(hook: AirbyteHook, connection_ids: set[str], workspace_ids: list[str]) -> dict[str, str]:
+def _connection_names(hook: AirbyteHook, connection_ids: set[str], workspace_ids: list[str]) -> dict[str, str]:
     """Return the names of the Airbyte connections that still exist: a job may outlive its connection."""
     names: dict[str, str] = {}
     try:
@@ -204,7 +204,7 @@ def _printable(words: object) -> str:
     return "\n".join(map(safe_text, str(words).splitlines()))
 
 
-def _length(duration: timedelta | None) -> str | None:
+def _format_duration(duration: timedelta | None) -> str | None:
     return None if duration is None else str(timedelta(seconds=round(duration.total_seconds())))
 
 

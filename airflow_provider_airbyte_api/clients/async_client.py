@@ -28,7 +28,7 @@ from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients._aiohttp_compat import disable_hidden_retries
 from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
-from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, no_complete_reply
+from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, no_complete_response
 from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_proxy
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.clients.token_file import TokenFile
@@ -134,33 +134,35 @@ class AsyncClient:
                 timeout=timeout,
                 allow_redirects=False,
                 proxy=proxy,
-            ) as reply:
-                content = await _read_body(reply, request.max_bytes)
+            ) as response:
+                content = await _read_body(response, request.max_bytes)
         except BodyError as error:
             return TransportFailure(url, str(error), request_sent=True, kind=error.kind)
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             sent = not isinstance(error, _NOT_SENT)
             if isinstance(error, asyncio.TimeoutError) and CLOCK.monotonic() >= ends_at:
                 return TransportFailure(
-                    url, no_complete_reply(total), request_sent=sent, kind=TransportErrorKind.TIMEOUT
+                    url, no_complete_response(total), request_sent=sent, kind=TransportErrorKind.TIMEOUT
                 )
             return TransportFailure(url, _describe_error(error), request_sent=sent, kind=_classify_error(error))
         except (OSError, ValueError) as error:  # its text may contain anything
             return TransportFailure(url, f"no response ({type(error).__name__})", request_sent=True)
-        return Response(url, reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
+        return Response(
+            url, response.status, {name.lower(): value for name, value in response.headers.items()}, content
+        )
 
 
-async def _read_body(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    body = Body(reply.status, reply.headers.get("content-encoding", ""), max_bytes)
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    body = Body(response.status, response.headers.get("content-encoding", ""), max_bytes)
     try:
-        async for chunk in reply.content.iter_chunked(CHUNK):
+        async for chunk in response.content.iter_chunked(CHUNK):
             body.feed(chunk)
             if body.is_full:
                 break
         return body.content()
     finally:
-        if not reply.content.at_eof():
-            reply.close()  # the rest of it would be read as the response to the next request
+        if not response.content.at_eof():
+            response.close()  # the rest of it would be read as the response to the next request
 
 
 _NOT_SENT = (

@@ -5,14 +5,11 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from airflow_provider_airbyte_api.api.http import MAX_EXPLAINED, TransportErrorKind
+from airflow_provider_airbyte_api.api.http import MAX_ERROR_BODY_BYTES, TransportErrorKind
 
 ACCEPT_ENCODING = "gzip, deflate"
 """The encodings that :class:`Body` decodes. Not brotli or zstd: their decoders do not limit what a few bytes expand to.
 """
-
-MAX_ERROR_BODY = MAX_EXPLAINED
-"""Maximum size of the body of an unsuccessful response, in bytes; the rest is not read."""
 
 CHUNK = 64 * 1024
 """Number of bytes per read from the socket."""
@@ -32,7 +29,7 @@ class BodyError(Exception):
 class Body:
     """The body of one response, decoded as it arrives.
 
-    Only the first :data:`MAX_ERROR_BODY` bytes of an error response are kept: only its message is of use.
+    Only the first :data:`MAX_ERROR_BODY_BYTES` bytes of an error response are kept: only its message is of use.
 
     :param status: the HTTP status.
     :param encoding: the header ``Content-Encoding``; empty for none.
@@ -42,7 +39,7 @@ class Body:
 
     def __init__(self, status: int, encoding: str, max_bytes: int) -> None:
         self._truncate = not 200 <= status < 300  # noqa: PLR2004
-        self._max_bytes = MAX_ERROR_BODY if self._truncate else max_bytes
+        self._max_bytes = MAX_ERROR_BODY_BYTES if self._truncate else max_bytes
         self._content = bytearray()
         self._received = 0
         encoding = encoding.strip().lower()

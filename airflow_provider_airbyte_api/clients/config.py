@@ -104,6 +104,6 @@ class ClientConfig:
         return tuple(found)
 
 
-def no_complete_reply(total: float) -> str:
+def no_complete_response(total: float) -> str:
     """Return the message for an exchange that exceeded its total timeout, in seconds."""
     return f"no complete response within {total:.3g} s"

@@ -41,7 +41,7 @@ from airflow_provider_airbyte_api.api.http import Request, Response, TransportEr
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
-from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, TlsConfig, no_complete_reply
+from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, TlsConfig, no_complete_response
 from airflow_provider_airbyte_api.clients.deadline import DeadlineAdapter, deadline_in
 from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_ca_bundle, get_proxy, uses_custom_files
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
@@ -188,16 +188,19 @@ class Client:
                     allow_redirects=False,
                     proxies=None if proxy is None else {"http": proxy, "https": proxy},
                     stream=True,
-                ) as reply,
+                ) as response,
             ):
-                headers = {name.lower(): value for name, value in reply.headers.items()}
-                return Response(url, reply.status_code, headers, _read_body(reply, request.max_bytes))
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Response(url, response.status_code, headers, _read_body(response, request.max_bytes))
         except BodyError as error:
             return TransportFailure(url, str(error), request_sent=True, kind=error.kind)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if CLOCK.monotonic() >= ends_at:
                 return TransportFailure(
-                    url, no_complete_reply(total), request_sent=not _is_not_sent(error), kind=TransportErrorKind.TIMEOUT
+                    url,
+                    no_complete_response(total),
+                    request_sent=not _is_not_sent(error),
+                    kind=TransportErrorKind.TIMEOUT,
                 )
             return TransportFailure(
                 url, _describe_error(error), request_sent=not _is_not_sent(error), kind=_classify_error(error)
@@ -219,10 +222,10 @@ def _session(tls: TlsConfig) -> requests.Session:
     return session
 
 
-def _read_body(reply: requests.Response, max_bytes: int) -> bytes:
-    body = Body(reply.status_code, reply.headers.get("content-encoding", ""), max_bytes)
+def _read_body(response: requests.Response, max_bytes: int) -> bytes:
+    body = Body(response.status_code, response.headers.get("content-encoding", ""), max_bytes)
     # The connection goes back to its pool only if the response was read to its end.
-    for chunk in reply.raw.stream(CHUNK, decode_content=False):
+    for chunk in response.raw.stream(CHUNK, decode_content=False):
         body.feed(chunk)
         if body.is_full:
             break

@@ -39,12 +39,12 @@ TEST_CONNECTION_TIMEOUT = 14.0
 """Maximum seconds that Airflow's Test button waits, counted from the call. Imports and lookups are included."""
 
 TEST_REQUEST_TIMEOUT = 4.0
-"""Timeout of the doctor in seconds, for each connection and for each reply."""
+"""Timeout of the doctor in seconds, for each connection and for each response."""
 
 ON_KILL_TIMEOUT = 4.0
 """Seconds for ``on_kill``. Airflow kills the process 5 s after it has called ``on_kill``."""
 
-ON_KILL = RetryPolicy(attempts=9, timeout=ON_KILL_TIMEOUT, wait_initial=0.2, wait_max=0.8, is_known=True)
+ON_KILL = RetryPolicy(attempts=9, timeout=ON_KILL_TIMEOUT, wait_initial=0.2, wait_max=0.8, airbyte_confirmed=True)
 """Retry policy of a cancel within :data:`ON_KILL_TIMEOUT`."""
 
 
@@ -418,7 +418,7 @@ class AirbyteHook(BaseHook):
         :param path: Path below the API root, such as ``/permissions``.
         :param params: Query parameters.
         :param json: JSON object to send as the body.
-        :return: The parsed JSON, or None for an empty reply.
+        :return: The parsed JSON, or None for an empty response.
         :raises AirbyteConfigError: if ``path`` does not begin with ``/``: the token is sent to no other host.
         """
         if not path.startswith("/") or path.startswith("//"):
@@ -436,7 +436,7 @@ class AirbyteHook(BaseHook):
         :param job_id: ID of the job.
         :raises AirbyteNotFoundError: if the job does not exist or is not visible to the application's user.
         """
-        return self.run(jobs.cancel_and_wait(job_id, is_seen=False))
+        return self.run(jobs.cancel_and_wait(job_id, known_to_exist=False))
 
     def cancel_job_on_kill(self, job_id: int) -> None:
         """Cancel the job unless it has finished, within 4 s. It raises no error and does not log to Airflow.
@@ -483,23 +483,23 @@ class AirbyteHook(BaseHook):
         It gets a new token and lists the workspaces. Airbyte's health endpoint needs no credentials, so it would not
         test them.
         """
-        finding = self.diagnose()
-        return finding.ok, finding.message
+        diagnosis = self.diagnose()
+        return diagnosis.ok, diagnosis.message
 
     def diagnose(self) -> Diagnosis:
         """Return the diagnosis of the Airflow connection: see :mod:`~airflow_provider_airbyte_api.api.diagnostics`."""
         from airflow_provider_airbyte_api.api import diagnostics  # noqa: PLC0415 - seldom needed
 
-        ends_at = time.monotonic() + TEST_CONNECTION_TIMEOUT
+        deadline = time.monotonic() + TEST_CONNECTION_TIMEOUT
         try:
             settings = self._settings
         except AirbyteError as error:
             return diagnostics.failure(diagnostics.Problem.INVALID_FIELD, str(error))
-        finding = _examined_by(ends_at, settings)
+        diagnosis = _diagnose_in_thread(settings, deadline)
         unknown = self._unknown_extras
         if not unknown:
-            return finding
-        return replace(finding, message=f"{finding.message} Unknown extras: {', '.join(unknown)}.")
+            return diagnosis
+        return replace(diagnosis, message=f"{diagnosis.message} Unknown extras: {', '.join(unknown)}.")
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -566,11 +566,11 @@ def _checked(job: Job, *, check: bool) -> Job:
     return job
 
 
-def _examined_by(ends_at: float, settings: ClientConfig) -> Diagnosis:
+def _diagnose_in_thread(settings: ClientConfig, deadline: float) -> Diagnosis:
     """Diagnose the path to Airbyte in a separate thread, because a DNS lookup may take longer than the timeout."""
     from airflow_provider_airbyte_api.api import diagnostics  # noqa: PLC0415 - as above
 
-    findings: list[Diagnosis] = []
+    diagnoses: list[Diagnosis] = []
     limited = replace(
         settings,
         connect_timeout=min(settings.connect_timeout, TEST_REQUEST_TIMEOUT),
@@ -578,24 +578,24 @@ def _examined_by(ends_at: float, settings: ClientConfig) -> Diagnosis:
         use_disk_cache=False,
     )
 
-    def examine() -> None:
+    def run() -> None:
         from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - within the timeout
 
         try:
             with Client(limited, logging.getLogger(__name__)) as client:
-                findings.append(
+                diagnoses.append(
                     client.run(diagnostics.diagnose(limited.root, limited.credentials, limited.static_token))
                 )
         except AirbyteError as error:
-            findings.append(diagnostics.failure(diagnostics.Problem.INVALID_FIELD, str(error)))
+            diagnoses.append(diagnostics.failure(diagnostics.Problem.INVALID_FIELD, str(error)))
         except Exception as error:  # noqa: BLE001 - its text may hold a secret
-            findings.append(diagnostics.failure(diagnostics.Problem.OTHER, f"({type(error).__name__})"))
+            diagnoses.append(diagnostics.failure(diagnostics.Problem.OTHER, f"({type(error).__name__})"))
 
-    thread = threading.Thread(target=examine, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(max(ends_at - time.monotonic(), 1.0))
-    if findings:
-        return findings[0]
+    thread.join(max(deadline - time.monotonic(), 1.0))
+    if diagnoses:
+        return diagnoses[0]
     return diagnostics.failure(
         diagnostics.Problem.TIMEOUT,
         f"{settings.root.api_url} did not respond in time. Check Airbyte URL (Host), DNS and proxies.",

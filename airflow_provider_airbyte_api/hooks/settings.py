@@ -17,7 +17,7 @@ from airflow_provider_airbyte_api.hooks.extras import Extras
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Connection
 
-OWN_TYPES = (CONNECTION_TYPE, "airbyte", "http", "https", "generic", "")
+ACCEPTED_CONN_TYPES = (CONNECTION_TYPE, "airbyte", "http", "https", "generic", "")
 """Accepted types of Airflow connections: this provider's, the official provider's, and generic ones.
 
 The HTTP types are accepted because users without a provider call the API with Airflow's HTTP operators.
@@ -85,7 +85,7 @@ def unknown_extras(connection: Connection) -> list[str]:
 
 def _require_airbyte(connection: Connection) -> None:
     """Raise for a connection of another service, because its login and password would be sent to its host."""
-    if (connection.conn_type or "") not in OWN_TYPES:
+    if (connection.conn_type or "") not in ACCEPTED_CONN_TYPES:
         raise AirbyteConfigError(
             f"Airflow connection {connection.conn_id!r} is of type {connection.conn_type!r}, expected "
             f"{CONNECTION_TYPE!r}. No request was sent. Correct airbyte_conn_id, or the connection's type."

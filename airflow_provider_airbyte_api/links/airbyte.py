@@ -17,7 +17,7 @@ JOB_URL, CONNECTION_URL = "job_url", "connection_url"
 class _XComLink(BaseOperatorLink):
     """A link to the URL in an XCom of the task. It is empty until the task has pushed one."""
 
-    leads_to = ""
+    url_xcom_key = ""
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the URL, or an empty string if the task has not pushed one.
@@ -27,7 +27,7 @@ class _XComLink(BaseOperatorLink):
         """
         from airflow_provider_airbyte_api._airflow_compat import XCom  # noqa: PLC0415 - not while a DAG is parsed
 
-        return str(XCom.get_value(key=self.leads_to, ti_key=ti_key) or "")
+        return str(XCom.get_value(key=self.url_xcom_key, ti_key=ti_key) or "")
 
 
 class AirbyteJobLink(_XComLink):
@@ -35,7 +35,7 @@ class AirbyteJobLink(_XComLink):
 
     name = "Airbyte job"
     xcom_key = "airbyte_job_link"
-    leads_to = JOB_URL
+    url_xcom_key = JOB_URL
 
 
 class AirbyteConnectionLink(_XComLink):
@@ -43,7 +43,7 @@ class AirbyteConnectionLink(_XComLink):
 
     name = "Airbyte connection"
     xcom_key = "airbyte_connection_link"
-    leads_to = CONNECTION_URL
+    url_xcom_key = CONNECTION_URL
 
 
 def push_link_urls(ti: Any, job_url: str | None, connection_url: str | None) -> None:
@@ -55,5 +55,5 @@ def push_link_urls(ti: Any, job_url: str | None, connection_url: str | None) -> 
     """
     for link, url in ((AirbyteJobLink, job_url), (AirbyteConnectionLink, connection_url)):
         if url is not None:
-            ti.xcom_push(key=link.leads_to, value=url)
+            ti.xcom_push(key=link.url_xcom_key, value=url)
             ti.xcom_push(key=link.xcom_key, value=url)

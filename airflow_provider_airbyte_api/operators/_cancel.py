@@ -81,7 +81,7 @@ class AirbyteCancelJobOperator(BaseOperator):
         if not self.given:
             set_map_index_name(context, f"job {self.job_id}")
             job_id = parse_job_id(self.job_id)
-            job = hook.run(jobs.cancel_and_wait(job_id, is_seen=False))
+            job = hook.run(jobs.cancel_and_wait(job_id, known_to_exist=False))
         else:
             connection = hook.run(resolve_task_connection(self))
             set_map_index_name(context, connection.name)

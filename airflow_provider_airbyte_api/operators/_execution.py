@@ -31,7 +31,7 @@ from airflow_provider_airbyte_api.api.outcome import (
     require_rows,
     summarize,
 )
-from airflow_provider_airbyte_api.api.run_job import Defer, History, RunOptions, blocker_error, resume_job, run_job
+from airflow_provider_airbyte_api.api.run_job import Defer, RunHistory, RunOptions, blocker_error, resume_job, run_job
 from airflow_provider_airbyte_api.api.start_job import CLEAR_JOB_TYPES, Skipped
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.links.airbyte import push_link_urls
@@ -75,15 +75,15 @@ class JobExecution:
     def _options(self) -> RunOptions:
         return RunOptions(**{each.name: getattr(self._task, each.name) for each in fields(RunOptions)})
 
-    def run(self, *, has_waited: bool = False) -> JobResult:
+    def run(self, *, waited_for_blocker: bool = False) -> JobResult:
         """Follow the job of an earlier attempt or start one, then wait until it has finished, or defer.
 
-        :param has_waited: True if the task has waited for another job of the connection.
+        :param waited_for_blocker: True if the task has waited for another job of the connection.
         """
         if self._task.deferrable:
             get_min_deferral()  # an invalid option fails the task before it starts a job
         record, is_cleared = self._state.load()
-        history = History(record, is_cleared, self._created_since(), has_waited)
+        history = RunHistory(record, is_cleared, self._created_since(), waited_for_blocker)
         outcome = self.hook.run(run_job(self._options, self._find_connection, history), self._on_checkpoint)
         if isinstance(outcome, Skipped):
             raise AirflowSkipException(outcome.reason)
@@ -110,7 +110,7 @@ class JobExecution:
             return self.run()
         if job_event.error is not None:
             raise blocker_error(self._options, job_event.error)
-        return self.run(has_waited=True)
+        return self.run(waited_for_blocker=True)
 
     def cancel_on_kill(self) -> None:
         """Cancel the job if it is known and ``cancel_on_kill`` is True."""
@@ -196,17 +196,17 @@ class JobExecution:
         self.job, self._job_to_cancel = job, None
         is_a_sync = job.job_type not in CLEAR_JOB_TYPES
         workspace_id, name = metadata.get("workspace_id"), metadata.get("name", "")
-        seen = JobContext(name, self._job_url(job, workspace_id), poll_count)
-        raise_unless_succeeded(job, seen)
+        job_context = JobContext(name, self._job_url(job, workspace_id), poll_count)
+        raise_unless_succeeded(job, job_context)
         if is_a_sync:
-            require_rows(job, self._task.min_rows, seen)
-        self._log.info("%s.", summarize(job, seen))
+            require_rows(job, self._task.min_rows, job_context)
+        self._log.info("%s.", summarize(job, job_context))
         if is_a_sync:
-            self._warn_of_no_data(job, seen)
-            self._emit_asset_events(job, seen, workspace_id, owned=metadata.get("owned") is True)
-        return build_result(job, seen.job_url)
+            self._warn_of_no_data(job, job_context)
+            self._emit_asset_events(job, job_context, workspace_id, owned=metadata.get("owned") is True)
+        return build_result(job, job_context.job_url)
 
-    def _warn_of_no_data(self, job: Job, seen: JobContext) -> None:
+    def _warn_of_no_data(self, job: Job, job_context: JobContext) -> None:
         """Warn of a success without data: Airbyte reports success even if the sync's container never started."""
         if not may_be_a_false_success(job):
             return
@@ -216,11 +216,11 @@ class JobExecution:
             "an empty sync, see the job log. Set min_rows to fail the task.%s",
             job.job_id,
             moved,
-            f"\n{seen.job_url}" if seen.job_url else "",
+            f"\n{job_context.job_url}" if job_context.job_url else "",
         )
 
-    def _emit_asset_events(self, job: Job, seen: JobContext, workspace_id: str | None, *, owned: bool) -> None:
-        extra = build_asset_event_extra(job, seen.job_url, seen.name, workspace_id)
+    def _emit_asset_events(self, job: Job, job_context: JobContext, workspace_id: str | None, *, owned: bool) -> None:
+        extra = build_asset_event_extra(job, job_context.job_url, job_context.name, workspace_id)
         of_connection = None if self._task.asset_events == "none" else self.hook.asset_uri(job.connection_id)
         AssetEvents(self._task, self._context, extra, owned=owned).emit(of_connection, self._stream_uris(job))
 

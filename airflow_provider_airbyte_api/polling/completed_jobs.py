@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task, yield_every
 from airflow_provider_airbyte_api.polling.poller import RunFlow
 
-MAX_PAGES = 300
+MAX_BATCH_PAGES = 300
 """Maximum pages of a list that one poll fetches. After a long outage there may be many."""
 
 _LOG = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class CompletedJobsStream:
             item = await self._fetch([subscription.since for subscription in subscriptions])
         except Exception as error:  # noqa: BLE001 - a bug in this package must not leave subscribers waiting forever
             item = error if isinstance(error, AirbyteError) else _unexpected(error)
-            delay = self._outage.retry(item, CLOCK.time()).delay
+            delay = self._outage.on_retryable_error(item, CLOCK.time()).delay
         else:
             self._outage.on_success()
         self._backoff_until = started_at + delay
@@ -141,7 +141,7 @@ class CompletedJobsStream:
         previous: list[Job] = []
         finished: dict[int, Job] = {}
         server_time = 0.0
-        for offset in range(0, MAX_PAGES * PAGE_SIZE, PAGE_SIZE):
+        for offset in range(0, MAX_BATCH_PAGES * PAGE_SIZE, PAGE_SIZE):
             page = await self._run_flow(resources.fetch_updated_jobs_page(self._workspace_id, since, offset))
             server_time = server_time or plausible(page.server_time, started_at) or started_at
             self._warn_of_unreadable(page)
@@ -153,7 +153,7 @@ class CompletedJobsStream:
             _LOG.warning(
                 "More than %d jobs have changed since the last poll. The oldest of them are left out: their syncs emit "
                 "no event.",
-                MAX_PAGES * PAGE_SIZE,
+                MAX_BATCH_PAGES * PAGE_SIZE,
             )
         return CompletedBatch(
             sorted(finished.values(), key=lambda job: (job.completed_timestamp, job.job_id)), server_time

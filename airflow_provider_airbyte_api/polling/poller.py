@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from airflow_provider_airbyte_api.api import jobs, resources
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 from airflow_provider_airbyte_api.api.flow import Flow, Log
-from airflow_provider_airbyte_api.api.poll_plan import ListUpdated, PollById, PollPlan, Request, TrackedJob, Update
+from airflow_provider_airbyte_api.api.poll_plan import ListUpdated, PollById, PollPlan, PollRequest, TrackedJob, Update
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task, yield_every
@@ -115,12 +115,12 @@ class Poller:
                 delay = RESTART_DELAY
             await CLOCK.wait_event(self._wakeup, max(delay, 0.0))
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: PollRequest) -> None:
         task = self._spawn(self._perform(request))
         if isinstance(request, PollById):
             self._polls[request.job_id] = task
 
-    async def _perform(self, request: Request) -> None:
+    async def _perform(self, request: PollRequest) -> None:
         """Send a request, and pass its result to the plan and to the waiters."""
         updates: Iterable[Update]
         try:
@@ -139,7 +139,7 @@ class Poller:
         self._wakeup.set()
         await self._notify(updates)
 
-    def _flow(self, request: Request) -> Flow[Any]:
+    def _flow(self, request: PollRequest) -> Flow[Any]:
         if isinstance(request, PollById):
             return jobs.get_job(request.job_id, NO_RETRY)
         if isinstance(request, ListUpdated):

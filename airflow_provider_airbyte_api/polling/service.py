@@ -137,7 +137,7 @@ class PollingService:
                 return await within(left, send(step))
             except TimeoutError:
                 raise AirbyteUnreachableError(
-                    f"{self._settings.root.api_url}: no reply within {waiters.LAST_POLL_TIMEOUT:.0f} s after the "
+                    f"{self._settings.root.api_url}: no response within {waiters.LAST_POLL_TIMEOUT:.0f} s after the "
                     "deadline."
                 ) from None
 

@@ -103,8 +103,10 @@ class _AirbyteSensor(BaseSensorOperator):
         from airflow_provider_airbyte_api.api.wait import WaitOptions
 
         # With mode="reschedule" each poke runs in a separate process.
-        is_seen = self.reschedule and was_rescheduled(context)
-        return WaitOptions(self.poke_interval, unreachable_timeout=self.unreachable_timeout, is_seen=is_seen)
+        known_to_exist = self.reschedule and was_rescheduled(context)
+        return WaitOptions(
+            self.poke_interval, unreachable_timeout=self.unreachable_timeout, known_to_exist=known_to_exist
+        )
 
     def _write_logs(self, logs: Iterable[Log]) -> None:
         for line in logs:
@@ -226,7 +228,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         if self._wait is None:
             options = self._wait_options(context)
             # A poke after the first one is not new enough for a job that Airbyte does not show yet.
-            self._wait = JobWait(job_id, options, 0.0 if options.is_seen else time.time())
+            self._wait = JobWait(job_id, options, 0.0 if options.known_to_exist else time.time())
         result = self.hook.run(outcome_of(jobs.get_job(job_id, NO_RETRY)))
         step = self._wait.on_poll(result, time.time())
         self._write_logs(step.logs)
@@ -400,8 +402,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
             return cast("JobResult", self.execute(context))
         set_map_index_name(context, job_event.metadata.get("name", ""))
         job = job_event.job or self.hook.get_job(job_event.job_id)
-        seen = self._job_context(job, job_event.metadata)
-        push_link_urls(context["ti"], seen.job_url, None)
+        job_context = self._job_context(job, job_event.metadata)
+        push_link_urls(context["ti"], job_context.job_url, None)
         return self._complete(job, job_event.metadata, job_event.poll_count)
 
     def _resolve_connection(self, retry: RetryPolicy | None = None) -> Flow[Connection]:

@@ -62,7 +62,7 @@ class Fault:
     method: str | None
     path: str | None
     times: float
-    reply: FakeResponse | None
+    response: FakeResponse | None
     apply_first: bool
     delay: float
     drop_connection: bool

@@ -39,7 +39,7 @@ class FakeResponse:
 
     def as_of(self, version: Version) -> FakeResponse:
         """Return the response of that version of Airbyte."""
-        return next((reply for before, reply in self.earlier if version < before), self)
+        return next((response for before, response in self.earlier if version < before), self)
 
 
 def as_json(value: Any, status: int = 200) -> FakeResponse:
@@ -62,11 +62,11 @@ def problem(status: int, title: str, detail: str, data: dict[str, Any] | None, f
     message = (data or {}).get("message", detail)
     body = json.dumps({"type": kind, "title": title, "status": status, "detail": message}).encode()
     earlier = FakeResponse(status, body, {"Content-Type": "application/problem+json"})
-    reply = as_json(
+    response = as_json(
         {"status": status, "type": kind, "title": title, "detail": detail, "documentationUrl": None, "data": data},
         status,
     )
-    return replace(reply, earlier=(((0, 62), earlier),))
+    return replace(response, earlier=(((0, 62), earlier),))
 
 
 def hateoas(status: int, message: str, path: str, error: str) -> FakeResponse:
@@ -98,8 +98,8 @@ def error_id(
         "exceptionStack": [],
         **(more or {"rootCauseExceptionStack": []}),
     }
-    reply = as_json({"errorId": str(uuid.uuid4())}, status)
-    return replace(reply, earlier=(((0, 64), about_blank(status)), ((2, 0), as_json(exception, status))))
+    response = as_json({"errorId": str(uuid.uuid4())}, status)
+    return replace(response, earlier=(((0, 64), about_blank(status)), ((2, 0), as_json(exception, status))))
 
 
 def invalid_input(path: str, value: Any, message: str) -> FakeResponse:
@@ -145,8 +145,8 @@ def bad_jwt(url: str, message: str) -> FakeResponse:
     challenge = f'Bearer realm="{url}"'
     if message != JWT_MISSING:
         challenge += ', error="invalid_token"'
-    reply = gateway(401, message)
-    return replace(reply, headers={**reply.headers, "WWW-Authenticate": challenge})
+    response = gateway(401, message)
+    return replace(response, headers={**response.headers, "WWW-Authenticate": challenge})
 
 
 JWT_FOREIGN = "Jwt issuer is not configured"  # from a public report
@@ -259,14 +259,14 @@ def of_status(
         502: html(502, "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"),
         503: html(503, "<html><head><title>503 Service Temporarily Unavailable</title></head></html>"),
     }
-    reply = usual.get(status) or error_id(status)
+    response = usual.get(status) or error_id(status)
     if gateway is not None:
-        reply = of_gateway(status, gateway)
+        response = of_gateway(status, gateway)
     if body is not None:
-        reply = FakeResponse(status, body.encode(), reply.headers)
+        response = FakeResponse(status, body.encode(), response.headers)
     more = dict(headers or {})
-    earlier = tuple((before, replace(old, headers={**old.headers, **more})) for before, old in reply.earlier)
-    return replace(reply, headers={**reply.headers, **more}, earlier=earlier)
+    earlier = tuple((before, replace(old, headers={**old.headers, **more})) for before, old in response.earlier)
+    return replace(response, headers={**response.headers, **more}, earlier=earlier)
 
 
 def date_header(now: float) -> str:

@@ -89,7 +89,7 @@ class LocalAirbyte:
         self.peak_in_flight = 0
         """Maximum number of requests that were in flight at once."""
         self._in_flight = 0
-        self._wanted_port = port
+        self._requested_port = port
         self._tls = tls
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,7 +100,7 @@ class LocalAirbyte:
     def start(self) -> LocalAirbyte:
         """Bind the port, and serve from a separate thread until :meth:`stop`."""
         _allow_many_sockets()
-        self._socket = socket.create_server(("127.0.0.1", self._wanted_port), backlog=BACKLOG)
+        self._socket = socket.create_server(("127.0.0.1", self._requested_port), backlog=BACKLOG)
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, args=(ready,), name="local-airbyte", daemon=True)
         self._thread.start()
@@ -260,9 +260,9 @@ class LocalAirbyte:
         :param drop_connection: close the connection instead of responding.
         :param times: the number of requests that this applies to.
         """
-        reply = None if status is None else responses.of_status(status, body, headers, gateway)
+        response = None if status is None else responses.of_status(status, body, headers, gateway)
         with self._state.lock:
-            self._state.faults.append(Fault(method, path, times, reply, apply_first, delay, drop_connection))
+            self._state.faults.append(Fault(method, path, times, response, apply_first, delay, drop_connection))
 
     @contextmanager
     def outage(
@@ -282,8 +282,8 @@ class LocalAirbyte:
         gateway that blocks every request, and ``outage(drop_connection=True)`` closes each connection.
         See :meth:`respond_with`.
         """
-        reply = None if status is None else responses.of_status(status, body, headers, gateway)
-        fault = Fault(method, path, math.inf, reply, apply_first=False, delay=0.0, drop_connection=drop_connection)
+        response = None if status is None else responses.of_status(status, body, headers, gateway)
+        fault = Fault(method, path, math.inf, response, apply_first=False, delay=0.0, drop_connection=drop_connection)
         with self._state.lock:
             self._state.faults.append(fault)
         try:
@@ -385,16 +385,18 @@ class LocalAirbyte:
         self._in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
-            reply = self._state.answer(request.method, raw.raw_path, raw.raw_query_string, headers, body, self._now())
-            await asyncio.sleep(self.latency + reply.delay)
+            response = self._state.answer(
+                request.method, raw.raw_path, raw.raw_query_string, headers, body, self._now()
+            )
+            await asyncio.sleep(self.latency + response.delay)
         finally:
             self._in_flight -= 1
-        if reply.drop_connection and request.transport is not None:
+        if response.drop_connection and request.transport is not None:
             request.transport.abort()
         return web.Response(
-            status=reply.status,
-            body=reply.body,
-            headers={**reply.headers, "Date": responses.date_header(self._now())},
+            status=response.status,
+            body=response.body,
+            headers={**response.headers, "Date": responses.date_header(self._now())},
         )
 
 
@@ -413,6 +415,6 @@ def _allow_many_sockets() -> None:
     except ImportError:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))

@@ -110,11 +110,11 @@ class AirbyteState:
                 self.faults.remove(fault)
             handled = (
                 self._handle(asked, raw_path)
-                if fault.apply_first or (fault.reply is None and not fault.drop_connection)
+                if fault.apply_first or (fault.response is None and not fault.drop_connection)
                 else None
             )
-            reply = fault.reply or handled or responses.error_id(500)
-            return replace(reply.as_of(self._version), delay=fault.delay, drop_connection=fault.drop_connection)
+            response = fault.response or handled or responses.error_id(500)
+            return replace(response.as_of(self._version), delay=fault.delay, drop_connection=fault.drop_connection)
 
     @property
     def _version(self) -> Version:

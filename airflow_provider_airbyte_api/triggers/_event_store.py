@@ -80,8 +80,8 @@ class Producer(_airflow_compat.shared_stream_producer() or object):  # type: ign
     async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:
         """Yield each payload with the cursor after it."""
         cursor = await self._store.load(self._trigger.log)
-        async with aclosing(self._trigger.stream(cursor)) as happenings:
-            async for payload, position in happenings:
+        async with aclosing(self._trigger.stream(cursor)) as stream_items:
+            async for payload, position in stream_items:
                 if payload is not None:
                     self._pending += 1
                     yield payload, position

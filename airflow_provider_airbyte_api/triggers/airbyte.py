@@ -67,7 +67,7 @@ class _AirbyteTrigger(BaseTrigger):
     unreachable_timeout: float
     metadata: dict[str, Any]
     job_id = 0
-    _problem: AirbyteError | None = None
+    _argument_error: AirbyteError | None = None
     """The error in the arguments of this trigger's row, if any."""
     _fired = False
 
@@ -80,8 +80,8 @@ class _AirbyteTrigger(BaseTrigger):
         started_at, min_deferral = CLOCK.time(), DEFAULT_MIN_DEFERRAL
         try:
             min_deferral = get_min_deferral()
-            if self._problem is not None:
-                raise self._problem  # noqa: TRY301 - it is reported as any other
+            if self._argument_error is not None:
+                raise self._argument_error  # noqa: TRY301 - it is reported as any other
             event = _payloads.job_payload(await self._wait(), self.metadata)
         except AirbyteError as error:
             event = _payloads.error_payload(getattr(error, "job_id", self.job_id), error, self.metadata)
@@ -103,13 +103,13 @@ class _AirbyteTrigger(BaseTrigger):
         """Return a sentence on what continues in Airbyte when this trigger gives up, with a hint."""
         raise NotImplementedError
 
-    def _check(self, unknown: Mapping[str, Any], *, from_row: bool) -> None:
+    def _check_arguments(self, unknown: Mapping[str, Any], *, from_row: bool) -> None:
         """Parse the arguments: see :func:`~.rows.check_arguments`."""
-        problem = rows.check_arguments(type(self).__name__, unknown, self._read_arguments, self.log, from_row=from_row)
+        problem = rows.check_arguments(type(self).__name__, unknown, self._parse_arguments, self.log, from_row=from_row)
         if problem is not None:
-            self._problem = AirbyteConfigError(f"{problem} {self._recovery_hint()}")
+            self._argument_error = AirbyteConfigError(f"{problem} {self._recovery_hint()}")
 
-    def _read_arguments(self) -> None:
+    def _parse_arguments(self) -> None:
         self.airbyte_conn_id = rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
         self.poll_interval = rows.parse_interval(self.poll_interval)
         self.deadline = rows.parse_optional_seconds(self.deadline, "deadline")
@@ -120,13 +120,13 @@ class _AirbyteTrigger(BaseTrigger):
         self.metadata = {}
         self.metadata = rows.parse_json_object(metadata, "metadata")
 
-    async def _with_service(self, ask: Callable[[PollingService], Awaitable[T]]) -> T:
-        """Return the result of ``ask``, called with the shared polling service of this trigger's Airbyte."""
+    async def _with_service(self, use: Callable[[PollingService], Awaitable[T]]) -> T:
+        """Return the result of ``use``, called with the shared polling service of this trigger's Airbyte."""
         settings = await self._settings()
         while True:
             try:
                 async with shared_polling_service(settings) as service:
-                    return await ask(service)
+                    return await use(service)
             except AirbyteAuthenticationError:
                 # The secret may have been changed in the Airflow connection since it was loaded.
                 renewed = await self._settings(rejected=settings)
@@ -138,8 +138,8 @@ class _AirbyteTrigger(BaseTrigger):
         """Return the settings of the Airflow connection. Retry for ``unreachable_timeout`` if it cannot be loaded."""
         outage = Outage(
             while_unreachable(self.unreachable_timeout),
-            unknown=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
-            summary=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
+            log_prefix=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
+            error_prefix=f"Could not load Airflow connection {self.airbyte_conn_id!r}",
             hint=f"Check Airflow's secrets backend and API server. {self._recovery_hint()}",
         )
         while True:
@@ -154,7 +154,9 @@ class _AirbyteTrigger(BaseTrigger):
                     f"{self._recovery_hint()}"
                 ) from error
             except Exception as error:  # noqa: BLE001 - Airflow's secrets backends raise anything
-                retry = outage.retry(AirbyteUnreachableError(f"{type(error).__name__}: {error}"), CLOCK.time())
+                retry = outage.on_retryable_error(
+                    AirbyteUnreachableError(f"{type(error).__name__}: {error}"), CLOCK.time()
+                )
                 if retry.warning is not None:
                     self.log.warning("%s", retry.warning)
                 await CLOCK.sleep_async(retry.delay)
@@ -214,13 +216,13 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self.cancel_on_kill = bool(cancel_on_kill)
         self.workspace_id = workspace_id
         self._raw_metadata = metadata
-        self._check(unknown, from_row=from_row)
+        self._check_arguments(unknown, from_row=from_row)
 
-    def _read_arguments(self) -> None:
+    def _parse_arguments(self) -> None:
         given, self.job_id = self.job_id, 0
         self._parse_metadata(self._raw_metadata)
         self.job_id = parse_job_id(given)
-        super()._read_arguments()
+        super()._parse_arguments()
         self.connection_id = rows.parse_optional_text(self.connection_id, "connection_id")
         self.workspace_id = rows.parse_optional_text(self.workspace_id, "workspace_id")
         self.queue_deadline = rows.parse_optional_seconds(self.queue_deadline, "queue_deadline")
@@ -238,7 +240,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
             self.queue_deadline,
             self.unreachable_timeout,
             initial_delay=self.poll_interval,
-            is_seen=True,
+            known_to_exist=True,
         )
         return await self._with_service(
             lambda service: service.wait_for_job(self.job_id, options, self.workspace_id, self.log)
@@ -254,7 +256,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         Airflow 3.3.2 cancels a trigger, including its ``on_kill``, every second until the trigger has ended. So the
         cancel request runs in a separate asyncio task.
         """
-        if not self.cancel_on_kill or self._fired or self._problem is not None:
+        if not self.cancel_on_kill or self._fired or self._argument_error is not None:
             return
         await asyncio.shield(create_background_task(self._cancel_if_abandoned()))
 
@@ -336,11 +338,11 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         self.unreachable_timeout = unreachable_timeout
         self.connection_name = connection_name
         self._raw_metadata = metadata
-        self._check(unknown, from_row=from_row)
+        self._check_arguments(unknown, from_row=from_row)
 
-    def _read_arguments(self) -> None:
+    def _parse_arguments(self) -> None:
         self._parse_metadata(self._raw_metadata)
-        super()._read_arguments()
+        super()._parse_arguments()
         self.connection_name = rows.parse_optional_text(self.connection_name, "connection_name")
         self.max_age = rows.parse_optional_seconds(self.max_age, "max_age")
         self.completed_after = rows.parse_optional_seconds(self.completed_after, "completed_after")
@@ -359,12 +361,12 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
             self.deadline,
             unreachable_timeout=self.unreachable_timeout,
             initial_delay=self.poll_interval,
-            is_seen=True,
+            known_to_exist=True,
         )
-        seen = JobContext(self.connection_name or "")
+        job_context = JobContext(self.connection_name or "")
 
         def wait(service: PollingService) -> Awaitable[jobs.WaitResult]:
-            waiting = freshness.wait_until_fresh(self.connection_id, criteria, options, seen)
+            waiting = freshness.wait_until_fresh(self.connection_id, criteria, options, job_context)
             return service.run_waiting(waiting, self.log, deadline=self.deadline)
 
         return await self._with_service(wait)

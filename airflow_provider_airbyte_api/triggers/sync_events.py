@@ -130,8 +130,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each sync that finishes, without end. For Airflow before 3.3, which keeps no cursor."""
-        async with aclosing(self.stream(None)) as happenings:
-            async for payload, _ in happenings:
+        async with aclosing(self.stream(None)) as stream_items:
+            async for payload, _ in stream_items:
                 if payload is not None:
                     yield TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow's
 
@@ -242,7 +242,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
         This method waits until an outage has ended: the stream of completed jobs decides when to poll again.
         """
-        outage = Outage(unknown="Could not poll the finished syncs")
+        outage = Outage(log_prefix="Could not poll the finished syncs")
         while True:
             try:
                 batch = await subscription.next()

@@ -149,7 +149,7 @@ def test_an_outage_ends_with_a_last_attempt_when_its_time_is_over() -> None:
 def test_what_a_gateway_refuses_for_too_long_is_an_outage_and_no_hopeless_error() -> None:
     challenge = reply(401, b"<html>no", www_authenticate='Basic realm="nginx"')
     with pytest.raises(exceptions.AirbyteUnreachableError, match=r'Basic realm="nginx"') as caught:
-        ScriptedDriver([challenge] * 14).run(send_with_retry(GET, while_unreachable(100, is_known=True)))
+        ScriptedDriver([challenge] * 14).run(send_with_retry(GET, while_unreachable(100, airbyte_confirmed=True)))
     assert isinstance(caught.value.__cause__, exceptions.AirbyteAuthenticationError)
 
 
@@ -171,7 +171,7 @@ def test_a_certificate_that_cannot_be_verified_is_reported_soon() -> None:
         driver.run(send_with_retry(GET, while_unreachable(1800)))
     assert sum(driver.pauses) < 60
     outcomes: list[Response | TransportFailure] = [*[failed(TransportErrorKind.CERTIFICATE)] * 30, reply(200)]
-    assert ScriptedDriver(outcomes).run(send_with_retry(GET, while_unreachable(1800, is_known=True))).ok
+    assert ScriptedDriver(outcomes).run(send_with_retry(GET, while_unreachable(1800, airbyte_confirmed=True))).ok
 
 
 def test_a_mistake_in_the_middle_does_not_end_a_long_outage() -> None:
@@ -205,7 +205,9 @@ def test_without_an_outage_to_ride_out_there_is_one_replay() -> None:
 def test_a_page_is_an_outage_only_where_airbyte_has_answered_before(page: Response) -> None:
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError):
         ScriptedDriver([page]).run(send_with_retry(GET, while_unreachable(1800)))
-    assert ScriptedDriver([page, reply(200)]).run(send_with_retry(GET, while_unreachable(1800, is_known=True))).ok
+    assert (
+        ScriptedDriver([page, reply(200)]).run(send_with_retry(GET, while_unreachable(1800, airbyte_confirmed=True))).ok
+    )
 
 
 TOKEN_AWAY = [
@@ -352,7 +354,9 @@ def test_a_list_whose_page_is_too_large_is_read_on_in_smaller_pages() -> None:
     assert driver.pauses == [], "the same request would bring the same reply"
 
 
-@pytest.mark.parametrize("retry", [RetryPolicy(), while_unreachable(1800), while_unreachable(1800, is_known=True)])
+@pytest.mark.parametrize(
+    "retry", [RetryPolicy(), while_unreachable(1800), while_unreachable(1800, airbyte_confirmed=True)]
+)
 def test_a_row_that_is_too_large_is_an_error(retry: RetryPolicy) -> None:
     driver = ScriptedDriver([TOO_LARGE] * 3)
     with pytest.raises(

@@ -5,7 +5,7 @@ import pytest
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.http import (
-    MAX_REPLY,
+    MAX_RESPONSE_BYTES,
     MAX_RETRY_AFTER,
     Request,
     Response,
@@ -164,7 +164,7 @@ def test_retry_after_is_bounded(value: str) -> None:
     ids=lambda request: request.path,
 )
 def test_a_reply_about_something_small_may_be_small(request_: Request) -> None:
-    assert request_.max_bytes <= 2**20 < endpoints.get_connection(STRIPE_TO_BIGQUERY).max_bytes == MAX_REPLY
+    assert request_.max_bytes <= 2**20 < endpoints.get_connection(STRIPE_TO_BIGQUERY).max_bytes == MAX_RESPONSE_BYTES
 
 
 def test_a_connection_with_very_many_streams_is_read() -> None:

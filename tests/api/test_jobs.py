@@ -140,7 +140,7 @@ def test_the_page_of_a_proxy_is_ridden_out_once_the_job_was_seen() -> None:
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError):
         ScriptedDriver([page]).run(waiting(5))
     driver = ScriptedDriver([page, reply(200, job(7, "succeeded"))])
-    assert driver.run(waiting(5, is_seen=True)).poll_count == 2
+    assert driver.run(waiting(5, known_to_exist=True)).poll_count == 2
 
 
 def test_pauses_grow_while_airbyte_is_away() -> None:
@@ -186,7 +186,7 @@ UNKNOWN = [
 @pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
 def test_a_job_that_airbyte_does_not_show_yet_is_asked_for_once_more(unknown: Response) -> None:
     driver = ScriptedDriver([unknown, reply(200, job(7)), reply(200, job(7, "succeeded"))])
-    assert driver.run(waiting(30, is_seen=True)).job.status == "succeeded"
+    assert driver.run(waiting(30, known_to_exist=True)).job.status == "succeeded"
     assert driver.pauses == [NOT_FOUND_DELAY, 30]
     assert "no job" not in driver.logs[0]
 
@@ -196,7 +196,7 @@ def test_a_job_that_airbyte_does_not_show_yet_is_asked_for_once_more(unknown: Re
 def test_a_job_that_is_gone_is_no_longer_visible(unknown: Response, before: list[Response]) -> None:
     answers = [*before, unknown] if before else [unknown, unknown]
     with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 7 is no longer visible") as caught:
-        ScriptedDriver(answers).run(waiting(30, is_seen=True))
+        ScriptedDriver(answers).run(waiting(30, known_to_exist=True))
     assert "no job" not in str(caught.value)
 
 

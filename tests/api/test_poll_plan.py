@@ -18,11 +18,11 @@ from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.poll_plan import (
     LIST_THRESHOLD,
     Action,
+    ListByStatus,
     ListUpdated,
     PollById,
     PollPlan,
-    Request,
-    Sweep,
+    PollRequest,
     TrackedJob,
     Update,
 )
@@ -63,7 +63,7 @@ class Driver:
 
     def due(self, now: float) -> list[Any]:
         """Return the requests at ``now``; all of them, although each call returns only some."""
-        requests: list[Request] = []
+        requests: list[PollRequest] = []
         while actions := self.plan.due(now):
             self.logs += [action.message % action.arguments for action in actions if isinstance(action, Log)]
             requests += [action for action in actions if not isinstance(action, Log)]
@@ -73,10 +73,10 @@ class Driver:
         """Let a list contain all jobs."""
         read_pages(self, [job(each) for each in self.tracked], at)
 
-    def apply(self, request: Request, found: Job | Page[Job], now: float) -> list[Update]:
+    def apply(self, request: PollRequest, found: Job | Page[Job], now: float) -> list[Update]:
         return list(self.plan.apply(request, found, now))
 
-    def fail(self, request: Request, error: AirbyteError, now: float) -> list[Update]:
+    def fail(self, request: PollRequest, error: AirbyteError, now: float) -> list[Update]:
         return list(self.plan.fail(request, error, now))
 
 
@@ -234,7 +234,7 @@ def test_many_jobs_are_covered_by_one_list_in_each_interval() -> None:
     requests = driver.due(T0)
     while requests:  # the sweep finds all of them
         for each in requests:
-            assert isinstance(each, Sweep)
+            assert isinstance(each, ListByStatus)
             assert each.status == "running"
             found = range(each.offset + 1, min(each.offset + 101, 1_001))
             driver.apply(each, page(map(job, found), is_last=each.offset == 1_000), T0 + 1)
@@ -293,7 +293,7 @@ def test_jobs_that_no_list_contains_are_swept_for_twice_and_then_polled_by_id() 
         driver.apply(request, page(), now)
         swept: list[str] = []
         requests = driver.due(now)
-        while isinstance(requests[0], Sweep):
+        while isinstance(requests[0], ListByStatus):
             swept.append(requests[0].status)
             driver.apply(requests[0], page(), now)
             requests = driver.due(now)
@@ -311,7 +311,7 @@ def test_a_sweep_looks_for_the_last_known_status_too() -> None:
     (request,) = driver.due(T0 + 10)
     driver.apply(request, page(), T0 + 10)
     swept = []
-    while isinstance((request := driver.due(T0 + 10)[0]), Sweep):
+    while isinstance((request := driver.due(T0 + 10)[0]), ListByStatus):
         swept.append(request.status)
         rows = map(job, driver.tracked) if request.status == "queued" else ()
         driver.apply(request, page(rows), T0 + 10)
@@ -446,7 +446,7 @@ def test_a_slow_sweep_finds_an_end_that_no_list_has_contained() -> None:
         for request in driver.due(now):
             if isinstance(request, ListUpdated):
                 driver.apply(request, page(), now)
-            elif isinstance(request, Sweep):
+            elif isinstance(request, ListByStatus):
                 pages.append(now)
                 if len(pages) == 1:
                     driver.plan.remove(6)
@@ -613,7 +613,7 @@ class World:
         self.waiting: dict[int, TrackedJob] = {}
         self.told: dict[int, list[float]] = {job_id: [] for job_id in self.jobs}
         self.asked: dict[int, list[float]] = {job_id: [] for job_id in self.jobs}
-        self.requests: list[Request] = []
+        self.requests: list[PollRequest] = []
 
     def show(self, job_id: int, now: float) -> Job:
         return job(job_id, "succeeded" if now >= self.jobs[job_id]["ends_at"] else "running")
@@ -623,7 +623,7 @@ class World:
         ends_at = found["ends_at"]
         return float(ends_at if now >= ends_at else min(found["at"], ends_at) - found["age"])
 
-    def answer(self, request: Request, now: float) -> Job | Page[Job]:
+    def answer(self, request: PollRequest, now: float) -> Job | Page[Job]:
         if isinstance(request, PollById):
             self.asked[request.job_id].append(now)
             return self.show(request.job_id, now)
@@ -645,7 +645,7 @@ class World:
         order = itertools.count()
         events: list[tuple[float, int, Any]] = [(each["at"], next(order), job_id) for job_id, each in self.jobs.items()]
         heapq.heapify(events)
-        queue: list[Request] = []
+        queue: list[PollRequest] = []
         in_flight = 0
         while events:
             now, _, event = heapq.heappop(events)

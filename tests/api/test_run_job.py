@@ -15,13 +15,21 @@ from airflow_provider_airbyte_api.api.flow import Flow
 from airflow_provider_airbyte_api.api.http import Response, TransportFailure
 from airflow_provider_airbyte_api.api.job_record import JobRecord
 from airflow_provider_airbyte_api.api.models import Connection
-from airflow_provider_airbyte_api.api.run_job import Completed, Defer, History, Outcome, RunOptions, resume_job, run_job
+from airflow_provider_airbyte_api.api.run_job import (
+    Completed,
+    Defer,
+    Outcome,
+    RunHistory,
+    RunOptions,
+    resume_job,
+    run_job,
+)
 from airflow_provider_airbyte_api.api.start_job import Skipped
 from airflow_provider_airbyte_api.testing import responses
 from tests.helpers.scripted_driver import CONNECTION, ScriptedDriver, job, no_response, reply
 
 NOW = 1_000.0
-FIRST = History()
+FIRST = RunHistory()
 
 
 def listed(*found: dict[str, Any]) -> Response:
@@ -62,7 +70,7 @@ class Case:
     requests: list[str]
     records: list[JobRecord | None]
     outcome: Outcome | tuple[type, int, bool] | type[Exception]
-    history: History = FIRST
+    history: RunHistory = FIRST
     options: dict[str, Any] = field(default_factory=dict)
     connection: Response = ACTIVE
 
@@ -108,7 +116,7 @@ CASES = {
         DEFERS,
         options={"on_running": "restart"},
     ),
-    "another sync has ended": Case(START, STARTED, [INTENT, OURS], DEFERS, History(has_waited=True)),
+    "another sync has ended": Case(START, STARTED, [INTENT, OURS], DEFERS, RunHistory(waited_for_blocker=True)),
     "the worker waits for another sync": Case(
         (OLD, CONFLICT, listed(job(11)), shown(11, "failed"), *START, shown(12, "succeeded", rowsSynced=1)),
         [*STARTED, "GET /jobs", "GET /jobs/11", *STARTED, "GET /jobs/12"],
@@ -117,53 +125,53 @@ CASES = {
         options={"on_running": "wait", "deferrable": False},
     ),
     "nobody waits": Case(START, STARTED, [INTENT, OURS], (Completed, 12, True), options={"wait_for_completion": False}),
-    "retry: the job runs": Case((shown(8),), ["GET /jobs/8"], [BEFORE], (Defer, 8, True), History(BEFORE)),
+    "retry: the job runs": Case((shown(8),), ["GET /jobs/8"], [BEFORE], (Defer, 8, True), RunHistory(BEFORE)),
     "retry: the other's job runs": Case(
         (shown(8),),
         ["GET /jobs/8"],
         [replace(BEFORE, owned=False)],
         (Defer, 8, False),
-        History(replace(BEFORE, owned=False)),
+        RunHistory(replace(BEFORE, owned=False)),
     ),
     "retry: the job has succeeded": Case(
-        (shown(8, "succeeded", rowsSynced=1),), ["GET /jobs/8"], [BEFORE], (Completed, 8, True), History(BEFORE)
+        (shown(8, "succeeded", rowsSynced=1),), ["GET /jobs/8"], [BEFORE], (Completed, 8, True), RunHistory(BEFORE)
     ),
     "retry: the job has succeeded with too few rows": Case(
         (shown(8, "succeeded", rowsSynced=1), *START),
         ["GET /jobs/8", *STARTED],
         [INTENT, OURS],
         DEFERS,
-        History(BEFORE),
+        RunHistory(BEFORE),
         {"min_rows": 2},
     ),
     "retry: the job has failed": Case(
-        (shown(8, "failed"), *START), ["GET /jobs/8", *STARTED], [INTENT, OURS], DEFERS, History(BEFORE)
+        (shown(8, "failed"), *START), ["GET /jobs/8", *STARTED], [INTENT, OURS], DEFERS, RunHistory(BEFORE)
     ),
     "retry: the job is gone": Case(
-        (reply(404), *START), ["GET /jobs/8", *STARTED], [INTENT, OURS], DEFERS, History(BEFORE)
+        (reply(404), *START), ["GET /jobs/8", *STARTED], [INTENT, OURS], DEFERS, RunHistory(BEFORE)
     ),
     "retry: Airbyte refuses": Case(
-        (reply(401), reply(401)), ["GET /jobs/8"] * 2, [], exceptions.AirbyteAuthenticationError, History(BEFORE)
+        (reply(401), reply(401)), ["GET /jobs/8"] * 2, [], exceptions.AirbyteAuthenticationError, RunHistory(BEFORE)
     ),
     "retry: the record is of another connection": Case(
-        START, STARTED, [INTENT, OURS], DEFERS, History(replace(BEFORE, connection_id="another"))
+        START, STARTED, [INTENT, OURS], DEFERS, RunHistory(replace(BEFORE, connection_id="another"))
     ),
     "retry: the worker died, the job runs": Case(
-        (listed(job(8)),), ["GET /jobs"], [BEFORE], (Defer, 8, True), History(DIED)
+        (listed(job(8)),), ["GET /jobs"], [BEFORE], (Defer, 8, True), RunHistory(DIED)
     ),
     "retry: the worker died, there is no job": Case(
         (listed(), shown()),
         STARTED,
         [replace(INTENT, previous_job_id=7), replace(OURS, previous_job_id=7)],
         DEFERS,
-        History(DIED),
+        RunHistory(DIED),
     ),
     "retry: the worker died, the job appears only now": Case(
         (listed(), CONFLICT, listed(job(8))),
         [*STARTED, "GET /jobs"],
         [replace(INTENT, previous_job_id=7), replace(BEFORE, started_at=NOW)],
         (Defer, 8, True),
-        History(DIED),
+        RunHistory(DIED),
         {"on_running": "restart"},
     ),
     "retry: the worker died, and again the reply is lost": Case(
@@ -171,49 +179,49 @@ CASES = {
         STARTED,
         [replace(INTENT, previous_job_id=7)],
         exceptions.AirbyteBadRequestError,
-        History(DIED),
+        RunHistory(DIED),
     ),
     "retry: the worker died a day ago": Case(
         (listed(), *START),
         ["GET /jobs", *STARTED],
         [INTENT, OURS],
         DEFERS,
-        History(replace(DIED, started_at=NOW - 86400)),
+        RunHistory(replace(DIED, started_at=NOW - 86400)),
     ),
     "clear: the job runs": Case(
         (shown(8), shown(8), shown(8, "cancelled"), *START),
         ["GET /jobs/8", "GET /jobs/8", "DELETE /jobs/8", *STARTED],
         [INTENT, OURS],
         DEFERS,
-        History(BEFORE, is_cleared=True),
+        RunHistory(BEFORE, is_cleared=True),
     ),
     "clear: the job has succeeded": Case(
         (shown(8, "succeeded"), *START),
         ["GET /jobs/8", *STARTED],
         [INTENT, OURS],
         DEFERS,
-        History(BEFORE, is_cleared=True),
+        RunHistory(BEFORE, is_cleared=True),
     ),
     "clear: the other's job runs": Case(
         (shown(8), *START),
         ["GET /jobs/8", *STARTED],
         [INTENT, OURS],
         DEFERS,
-        History(replace(BEFORE, owned=False), is_cleared=True),
+        RunHistory(replace(BEFORE, owned=False), is_cleared=True),
     ),
     "no record: a job runs since the DAG run": Case(
         (listed(job(12, startTime="1970-01-01T00:16:00Z")),),
         ["GET /jobs"],
         [replace(OURS, owned=False)],
         (Defer, 12, False),
-        History(created_since=NOW - 60),
+        RunHistory(created_since=NOW - 60),
     ),
     "no record: a job of the DAG run has ended": Case(
         (listed(job(11, "succeeded", startTime="1970-01-01T00:16:00Z")), *START),
         ["GET /jobs", *STARTED],
         [INTENT, OURS],
         DEFERS,
-        History(created_since=NOW - 60),
+        RunHistory(created_since=NOW - 60),
     ),
     "inactive": Case((), [], [], exceptions.AirbyteConnectionInactiveError, connection=connection(status="inactive")),
     "scheduled by Airbyte": Case(
@@ -229,7 +237,7 @@ CASES = {
         STARTED,
         [INTENT, OURS],
         DEFERS,
-        History(has_waited=True),
+        RunHistory(waited_for_blocker=True),
         {"on_airbyte_schedule": "fail"},
         connection(schedule={"scheduleType": "cron"}),
     ),
@@ -240,7 +248,7 @@ def find_connection(retry: RetryPolicy) -> Flow[Connection]:
     return resources.get_connection(CONNECTION, retry)
 
 
-def run(driver: ScriptedDriver, history: History = FIRST, connection: Response = ACTIVE, **options: Any) -> Outcome:
+def run(driver: ScriptedDriver, history: RunHistory = FIRST, connection: Response = ACTIVE, **options: Any) -> Outcome:
     driver.answers.insert(0, connection)
     return driver.run(run_job(RunOptions(**{"deferrable": True, **options}), find_connection, history))
 
@@ -285,7 +293,7 @@ def test_a_schedule_in_airbyte_is_a_warning() -> None:
 def test_deadlines_count_from_the_start_of_the_job_but_execution_timeout_from_now(
     limits: dict[str, Any], deadline: float | None, queue_deadline: float | None
 ) -> None:
-    outcome = run(ScriptedDriver([shown(8)]), History(BEFORE), **limits)
+    outcome = run(ScriptedDriver([shown(8)]), RunHistory(BEFORE), **limits)
     assert isinstance(outcome, Defer)
     assert (outcome.options.deadline, outcome.options.queue_deadline) == (deadline, queue_deadline)
 
@@ -308,7 +316,7 @@ def test_out_of_time_only_an_owned_job_is_cancelled(
     assert driver.calls == requests
     in_worker = ScriptedDriver([shown(8), shown(8), *then])
     with pytest.raises(exceptions.AirbyteJobTimeoutError, match=message):
-        run(in_worker, History(replace(BEFORE, owned=owned)), deferrable=False, timeout=1.0)
+        run(in_worker, RunHistory(replace(BEFORE, owned=owned)), deferrable=False, timeout=1.0)
     assert in_worker.calls[3:] == requests
 
 

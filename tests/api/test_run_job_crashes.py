@@ -19,7 +19,7 @@ from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, SendRequest
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportFailure
 from airflow_provider_airbyte_api.api.job_record import JobRecord
 from airflow_provider_airbyte_api.api.models import Connection, Job
-from airflow_provider_airbyte_api.api.run_job import Completed, Defer, History, RunOptions, resume_job, run_job
+from airflow_provider_airbyte_api.api.run_job import Completed, Defer, RunHistory, RunOptions, resume_job, run_job
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.testing import responses
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
@@ -72,7 +72,7 @@ class World(ScriptedDriver):
         self, options: RunOptions, dies_after: int | None = None, created_since: float | None = None
     ) -> Completed | Defer:
         self.steps, self.dies_after = 0, dies_after
-        outcome = self.run(run_job(options, find_connection, History(self.record, created_since=created_since)))
+        outcome = self.run(run_job(options, find_connection, RunHistory(self.record, created_since=created_since)))
         assert isinstance(outcome, Completed | Defer)
         return outcome
 

@@ -352,7 +352,7 @@ def test_a_deleted_workflow_is_no_job_that_runs_and_is_not_retried() -> None:
 
 def patient(job_type: str = "sync") -> Flow[Started | Blocked | Skipped]:
     """As an operator starts."""
-    retry = while_unreachable(1800, is_known=True)
+    retry = while_unreachable(1800, airbyte_confirmed=True)
     return start_job.start_or_attach(Connection.from_json(ACTIVE), NEWEST, JobRequest(job_type, "fail"), retry)
 
 
@@ -648,7 +648,7 @@ def test_a_403_at_the_start_of_a_connection_that_could_be_read_does_not_say_that
     driver = ScriptedDriver([answer(responses.forbidden("WORKSPACE_RUNNER"))])
     with pytest.raises(exceptions.AirbytePermissionError) as raised:
         driver.run(start())
-    assert str(raised.value).endswith(start_job.MAY_ONLY_READ)
+    assert str(raised.value).endswith(start_job.START_FORBIDDEN_HINT)
     assert "do not exist" not in str(raised.value)
     assert posts(driver) == 1
 

@@ -61,7 +61,7 @@ def lines(step: Poll | Done) -> list[str]:
         pytest.param({"poll_interval": 1.0}, [rate_limited(90)], [90], id="Retry-After"),
         pytest.param({"poll_interval": 1.0}, [rate_limited(9_000)], [120], id="Retry-After is capped"),
         pytest.param({"unreachable_timeout": 10}, [DOWN], [10], id="outage: at the end of its timeout"),
-        pytest.param({"is_seen": True}, [not_found()], [NOT_FOUND_DELAY], id="not visible yet"),
+        pytest.param({"known_to_exist": True}, [not_found()], [NOT_FOUND_DELAY], id="not visible yet"),
     ],
 )
 def test_when_the_next_poll_is(options: dict[str, Any], results: list[Any], delays: list[float]) -> None:
@@ -77,7 +77,9 @@ def test_when_the_next_poll_is(options: dict[str, Any], results: list[Any], dela
     ("options", "results", "error", "message"),
     [
         pytest.param({}, [not_found()], exceptions.AirbyteNotFoundError, "no job", id="never seen"),
-        pytest.param({"is_seen": True}, [not_found()] * 2, exceptions.AirbyteNotFoundError, "no longer", id="twice"),
+        pytest.param(
+            {"known_to_exist": True}, [not_found()] * 2, exceptions.AirbyteNotFoundError, "no longer", id="twice"
+        ),
         pytest.param(
             {}, [job(), job(), not_found()], exceptions.AirbyteNotFoundError, "no longer", id="after the grace"
         ),
@@ -163,7 +165,7 @@ def test_the_last_status_is_unknown_before_the_first_poll_and_during_an_outage()
 
 
 def test_the_grace_for_a_job_that_is_not_shown_yet_ends() -> None:
-    wait = job_wait(is_seen=True)
+    wait = job_wait(known_to_exist=True)
     with pytest.raises(exceptions.AirbyteNotFoundError, match="no longer"):
         wait.on_poll(not_found(), START + NOT_FOUND_GRACE + 1)
 
@@ -202,12 +204,12 @@ def test_a_freshness_wait_ends_with_the_sync_that_matches() -> None:
 def test_a_limited_policy_logs_each_retry_and_raises_the_error_itself() -> None:
     outage = Outage(RetryPolicy(attempts=3, wait_initial=1.0))
     error = exceptions.AirbyteUnreachableError("no reply")
-    assert [outage.retry(error, START + each).warning for each in range(2)] == [
+    assert [outage.on_retryable_error(error, START + each).warning for each in range(2)] == [
         "no reply Retrying in 1 s.",
         "no reply Retrying in 2 s.",
     ]
     with pytest.raises(exceptions.AirbyteUnreachableError) as caught:
-        outage.retry(error, START + 2)
+        outage.on_retryable_error(error, START + 2)
     assert caught.value is error
     assert outage.on_success() is None
 
@@ -215,8 +217,8 @@ def test_a_limited_policy_logs_each_retry_and_raises_the_error_itself() -> None:
 def test_an_outage_without_a_limit_never_ends_by_itself() -> None:
     outage = Outage()
     assert outage.ends_at is None
-    assert outage.retry(DOWN, START).warning == "Airbyte is unreachable; retrying. no reply"
-    assert outage.retry(DOWN, START + 1e9).delay == 4
+    assert outage.on_retryable_error(DOWN, START).warning == "Airbyte is unreachable; retrying. no reply"
+    assert outage.on_retryable_error(DOWN, START + 1e9).delay == 4
     assert outage.ends_at is None
 
 

@@ -64,7 +64,7 @@ async def wait(url: str, count: int, settings: dict[str, float] | None = None, *
     async def wait_for(job_id: int) -> WaitResult:
         async with shared_polling_service(known) as service:
             return await service.wait_for_job(
-                job_id, WaitOptions(0.1, initial_delay=0.1, is_seen=True, **limits), WORKSPACE_ID, Lines()
+                job_id, WaitOptions(0.1, initial_delay=0.1, known_to_exist=True, **limits), WORKSPACE_ID, Lines()
             )
 
     waits = [wait_for(job_id) for job_id in range(1, count + 1)]
@@ -119,7 +119,7 @@ async def test_a_deadline_that_passes_while_a_poll_is_in_flight_holds() -> None:
 
         async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> WaitResult:
             async with shared_polling_service(settings) as service:
-                options = WaitOptions(poll_interval, deadline, initial_delay=0.1, is_seen=True)
+                options = WaitOptions(poll_interval, deadline, initial_delay=0.1, known_to_exist=True)
                 return await service.wait_for_job(job_id, options, WORKSPACE_ID, Lines())
 
         slow = asyncio.create_task(wait_for(1, 60.0, CLOCK.time() + 1.0))
@@ -159,7 +159,7 @@ async def test_a_job_that_has_finished_stays_finished_for_all_waiters() -> None:
         async def wait_for_it() -> WaitResult:
             async with shared_polling_service(settings) as service:
                 return await service.wait_for_job(
-                    1, WaitOptions(0.1, initial_delay=0.1, is_seen=True), WORKSPACE_ID, Lines()
+                    1, WaitOptions(0.1, initial_delay=0.1, known_to_exist=True), WORKSPACE_ID, Lines()
                 )
 
         outcomes = await asyncio.wait_for(asyncio.gather(*(wait_for_it() for _ in range(3))), timeout=20)
@@ -220,7 +220,7 @@ async def test_a_deadline_holds_for_a_freshness_wait(monkeypatch: pytest.MonkeyP
     )
     with HostileServer(dripping) as server:
         async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
-            with pytest.raises(AirbyteJobTimeoutError, match="no reply within"):
+            with pytest.raises(AirbyteJobTimeoutError, match="no response within"):
                 await asyncio.wait_for(service.run_waiting(waiting, Lines(), deadline=deadline), timeout=20)
 
 
@@ -229,7 +229,7 @@ def job(job_id: int, status: str = "running", **more: Any) -> dict[str, Any]:
 
 
 async def test_a_list_without_an_end_delays_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poll_plan, "MAX_PAGES", 3)
+    monkeypatch.setattr(poll_plan, "MAX_LIST_PAGES", 3)
     ids = itertools.count(1000)
     lists: list[str] = []
     polls: dict[str, int] = {}
@@ -250,7 +250,7 @@ async def test_a_list_without_an_end_delays_no_wait(monkeypatch: pytest.MonkeyPa
 async def test_a_stream_reads_a_list_without_an_end_up_to_its_limit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(completed_jobs, "MAX_PAGES", 3)
+    monkeypatch.setattr(completed_jobs, "MAX_BATCH_PAGES", 3)
     ids = itertools.count(1)
 
     def reply(_: str) -> Any:

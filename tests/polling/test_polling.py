@@ -67,7 +67,7 @@ class WaiterPool:
         self, job_id: int, poll_interval: float = 0.1, *, workspace_id: str | None = WORKSPACE_ID, **limits: Any
     ) -> asyncio.Task[WaitResult]:
         log = self.logs[job_id] = Lines()
-        given = WaitOptions(poll_interval, initial_delay=poll_interval, is_seen=True, **limits)
+        given = WaitOptions(poll_interval, initial_delay=poll_interval, known_to_exist=True, **limits)
         settings = self.settings
 
         async def wait() -> WaitResult:
