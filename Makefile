@@ -12,8 +12,8 @@ PYTEST := -m pytest -n 4 --dist worksteal -m "not running_airflow"
 ON_AIRFLOW := -m pytest -m running_airflow
 # `make test UNIT=coverage` takes longer, and says which branches no test reaches.
 UNIT   := unit
-# What has a target of its own.
-NOT_HERE := --ignore tests/chaos --ignore tests/installed --ignore tests/fidelity/test_clients.py
+# Tests that have their own target.
+EXCLUDED_TESTS := --ignore tests/chaos --ignore tests/installed --ignore tests/fidelity/test_clients.py
 
 # Each supported Airflow: its newest patch, and the day whose versions of all else it is tested with; the newest, with
 # the newest of all.
@@ -38,7 +38,7 @@ CLIENT_dagster   := dagster-airbyte
 help:  ## Show this list
 	@grep -E "^[a-z%-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
 
-demo: $(READY)  ## Run the example DAG to its end, on a real Airflow and a local Airbyte
+demo: $(READY)  ## Run the example DAG on a real Airflow and a local Airbyte
 	@$(PY) -m dev.demo
 
 airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
@@ -56,16 +56,16 @@ types: $(READY)  ## Types
 	$(VENV)/bin/mypy
 
 unit: $(READY)  ## Tests but those on a running Airflow; `make unit ARGS="tests/api -x"` for some of them
-	$(PY) $(PYTEST) $(NOT_HERE) $(ARGS)
+	$(PY) $(PYTEST) $(EXCLUDED_TESTS) $(ARGS)
 
-coverage: $(READY)  ## The same, and which branches of the package they reach (at least 95 %)
+coverage: $(READY)  ## Branch coverage of the unit tests (at least 95 %)
 	@rm -f .coverage .coverage.*
-	$(PY) -m coverage run $(PYTEST) $(NOT_HERE) $(ARGS)
+	$(PY) -m coverage run $(PYTEST) $(EXCLUDED_TESTS) $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
 stack: $(READY)  ## Tests on a running Airflow: scheduler, triggerer, API server, and a browser where there is one
-	$(PY) $(ON_AIRFLOW) $(NOT_HERE) $(ARGS)
+	$(PY) $(ON_AIRFLOW) $(EXCLUDED_TESTS) $(ARGS)
 
 test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (12 minutes)
 	$(PY) -m pytest tests/chaos $(ARGS)
@@ -73,8 +73,8 @@ test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airf
 matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow
 
 test-airflow-%: smoke-airflow-%  ## All tests that apply, on that Airflow: `make test-airflow-3.0`
-	.airflows/$*/bin/python $(PYTEST) $(NOT_HERE) --ignore tests/browser --ignore tests/fidelity $(ARGS)
-	$(if $(ARGS),,.airflows/$*/bin/python $(ON_AIRFLOW) $(NOT_HERE) --ignore tests/browser)
+	.airflows/$*/bin/python $(PYTEST) $(EXCLUDED_TESTS) --ignore tests/browser --ignore tests/fidelity $(ARGS)
+	$(if $(ARGS),,.airflows/$*/bin/python $(ON_AIRFLOW) $(EXCLUDED_TESTS) --ignore tests/browser)
 
 smoke-airflow-%: .airflows/%/.ready build  ## The built wheel on that Airflow: imports, form, commands, the example DAG
 	@$(UV) pip install --quiet --python .airflows/$*/bin/python --no-deps --reinstall dist/*.whl
@@ -140,7 +140,7 @@ define constrain
 	  $(wordlist 2,3,$(AIRFLOW_$(1)))
 endef
 
-clean:  ## Remove all that is made
+clean:  ## Remove all build output
 	rm -rf $(VENV) .airflow .airflows .bench .clients build dist .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): pyproject.toml constraints/airflow-3.3.txt

@@ -47,8 +47,8 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     """
     below, connection_id, *stream = _parts(uri.path)
     try:
-        root = parse_host(uri.netloc + below)
-        asset_uri = root.asset_uri(parse_uuid(connection_id, "its path"), *stream)
+        urls = parse_host(uri.netloc + below)
+        asset_uri = urls.asset_uri(parse_uuid(connection_id, "its path"), *stream)
     except AirbyteConfigError as error:
         raise ValueError(
             f"Asset {uri.geturl()!r} is not an Airbyte asset, expected {ASSET_SCHEME}://<host>/<UUID of a connection>, "

@@ -1,4 +1,4 @@
-"""Measure both providers in one run, and write ``docs/performance.md`` and its plot. About 15 minutes."""
+"""Measure both providers in one run, and write ``docs/performance.md`` and its plot."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def measure(environment: Environment, count: int, timeout: float = 180.0, *, bur
                 str(count),
                 f"--interval={INTERVAL}",
                 f"--intervals={INTERVALS}",
-                f"--patience={timeout}",
+                f"--timeout={timeout}",
                 *(["--burst"] if burst else []),
             ],
             stdout=subprocess.PIPE,

@@ -35,7 +35,7 @@ def official(job_id: int, interval: float) -> Any:
 
 
 class Ticker:
-    """Wakes every few milliseconds, and knows by how much it was held up at the worst."""
+    """Wakes every few milliseconds, and measures the longest stall of the event loop."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -45,17 +45,17 @@ class Ticker:
         self._last = time.perf_counter()
         while True:
             await asyncio.sleep(TICK)
-            self.lap()
+            self._record_stall()
 
-    def lap(self) -> None:
-        """Count what has passed since the last tick, should it not have come yet."""
+    def _record_stall(self) -> None:
+        """Record the time since the last tick, in case the next one is late."""
         now = time.perf_counter()
         self.longest = max(self.longest, now - self._last - TICK)
         self._last = now
 
-    def take(self) -> float:
-        """Return the longest stall since the last time that this was asked."""
-        self.lap()
+    def take_longest(self) -> float:
+        """Return the longest stall since the last call."""
+        self._record_stall()
         longest, self.longest = self.longest, 0.0
         return longest
 
@@ -93,7 +93,7 @@ async def measure(provider: str, count: int, interval: float, intervals: int, ti
     memory()
     gc.freeze()
     gc.disable()
-    warming_up, before = ticker.take(), memory()
+    warming_up, before = ticker.take_longest(), memory()
     emit(phase="starting", at=time.time())
     waiting = [first]
     for job_id in range(2, count + 1):
@@ -101,17 +101,17 @@ async def measure(provider: str, count: int, interval: float, intervals: int, ti
             await asyncio.sleep(0)  # as Airflow's triggerer does
         waiting.append(asyncio.create_task(wait(make(job_id, interval), events)))
     await asyncio.sleep(2 * interval)
-    starting = ticker.take()
+    starting = ticker.take_longest()
     emit(phase="steady", at=time.time())
     cpu, started_at = time.process_time(), time.time()
     await asyncio.sleep(intervals * interval)
-    steady_cpu, steady_seconds, steady = time.process_time() - cpu, time.time() - started_at, ticker.take()
+    steady_cpu, steady_seconds, steady = time.process_time() - cpu, time.time() - started_at, ticker.take_longest()
     after = memory()
-    ticker.take()  # collecting garbage is this benchmark's own doing
+    ticker.take_longest()  # collecting garbage is this benchmark's own doing
     emit(phase="ending", at=time.time())
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(asyncio.gather(*waiting), timeout)
-    ending = ticker.take()
+    ending = ticker.take_longest()
     ticking.cancel()
     emit(
         stall_warming_up=warming_up,
@@ -132,7 +132,7 @@ if __name__ == "__main__":
     parser.add_argument("--burst", action="store_true", help="start all in one turn of the event loop")
     parser.add_argument("--interval", type=float, default=10.0)
     parser.add_argument("--intervals", type=int, default=3)
-    parser.add_argument("--patience", type=float, default=120.0)
+    parser.add_argument("--timeout", type=float, default=120.0)
     given = parser.parse_args()
     asyncio.run(measure(given.provider, given.count, given.interval, given.intervals, given.timeout, burst=given.burst))
     sys.stdout.flush()

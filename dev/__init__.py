@@ -1,1 +1,1 @@
-"""For who works on this package: a whole Airflow on one machine, and what `make` runs on it."""
+"""Development tools: a complete Airflow on one machine, for `make demo`, `make airflow` and the tests."""

@@ -28,7 +28,7 @@ class StackError(RuntimeError):
 
 
 class AirflowStack:
-    """An Airflow of its own in ``home``, for the length of a ``with`` block.
+    """A separate Airflow in ``home``, for the duration of a ``with`` block.
 
     :param home: an empty folder; its database, logs and configuration go there.
     :param dags: the folder of DAG files.
@@ -122,7 +122,7 @@ class AirflowStack:
         return found
 
     def component(self, name: str) -> list[psutil.Process]:
-        """Return the processes of one part, such as the triggerer, each before its children."""
+        """Return the processes of one component, such as the triggerer, each before its children."""
         leaders = [each for each in self.processes() if _is_component(each, name)]
         return [each for leader in leaders[:1] for each in (leader, *leader.children(recursive=True))]
 
@@ -158,7 +158,7 @@ class AirflowStack:
         processes = self.processes()
         if self._process is None:
             return
-        # Standalone heeds an interrupt alone, and passes it on to its parts.
+        # `airflow standalone` reacts only to SIGINT, which it passes on to its components.
         for process in processes:
             _send(process, signal.SIGINT if process.pid == self._process.pid else signal.SIGTERM)
         alive = _still_running(processes, 15.0)
@@ -177,21 +177,21 @@ class AirflowStack:
 
     def get(self, path: str) -> Any:
         """Return the answer of Airflow's REST API to a GET."""
-        return self._ask("GET", path, None)
+        return self._request("GET", path, None)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer of Airflow's REST API to a POST."""
-        return self._ask("POST", path, body)
+        return self._request("POST", path, body)
 
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer of Airflow's REST API to a PATCH."""
-        return self._ask("PATCH", path, body)
+        return self._request("PATCH", path, body)
 
     def delete(self, path: str) -> None:
         """Delete something by the REST API."""
-        self._ask("DELETE", path, None)
+        self._request("DELETE", path, None)
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         request = urllib.request.Request(
             f"{self.url}/api/v2{path}",
             method=method,
@@ -262,7 +262,7 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _still_running(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Return those of ``processes`` that run on after ``seconds``. One that nobody has buried yet does not run."""
+    """Return those of ``processes`` that still run after ``seconds``. A zombie does not count as running."""
     until = time.monotonic() + seconds
     while True:
         alive = [each for each in processes if _is_alive(each)]

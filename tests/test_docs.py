@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_airbyte_api import __version__
 from airflow_provider_airbyte_api.api.diagnostics import Problem
 from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
-from airflow_provider_airbyte_api.hooks.extras import EXTRA_ALIASES
+from airflow_provider_airbyte_api.hooks._extras import EXTRA_ALIASES
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.conftest import REPOSITORY
 from tests.versions import since

@@ -74,7 +74,7 @@ def test_the_local_airbyte_starts_without_airflow() -> None:
 
 @since("3.0", "importing Airflow imports them")
 @pytest.mark.parametrize(
-    "imports", ["airflow_provider_airbyte_api.assets", "airflow_provider_airbyte_api.triggers.sync_events"]
+    "imports", ["airflow_provider_airbyte_api.assets", "airflow_provider_airbyte_api.triggers._sync_events"]
 )
 def test_a_dag_that_is_scheduled_on_syncs_loads_no_http_library(imports: str) -> None:
     assert loaded(f"import {imports}", ("requests", "aiohttp", "urllib3")) == []

@@ -102,39 +102,39 @@ class Diagnosis:
         return self.problem is None
 
 
-def failure(diagnosis: Problem, *sentences: str) -> Diagnosis:
+def failure(problem: Problem, *sentences: str) -> Diagnosis:
     """Return a diagnosis that begins with the heading of its problem."""
-    return Diagnosis(" ".join((f"{diagnosis.value}.", *filter(None, sentences))), diagnosis)
+    return Diagnosis(" ".join((f"{problem.value}.", *filter(None, sentences))), problem)
 
 
-def diagnose(root: AirbyteUrls, credentials: ClientCredentials | None, fixed: Token | None) -> Flow[Diagnosis]:
+def diagnose(urls: AirbyteUrls, credentials: ClientCredentials | None, static_token: Token | None) -> Flow[Diagnosis]:
     """Return what prevents requests to this Airbyte, or a success message."""
     started_at = yield from get_time()
     try:
-        token = fixed if credentials is None else (yield from fetch_token(credentials, NO_RETRY))
+        token = static_token if credentials is None else (yield from fetch_token(credentials, NO_RETRY))
     except AirbyteError as error:
-        return (yield from _explain_token_failure(root, error))
+        return (yield from _explain_token_failure(urls, error))
     request = endpoints.list_workspaces().with_query(limit=endpoints.PAGE_SIZE, offset=0)
-    outcome: Response | TransportFailure = yield SendRequest(request, token)
-    if not isinstance(outcome, Response) or not outcome.ok:
-        if_refused = "" if token is None else token.unauthorized_hint
-        refusal = to_error(request, outcome, had_token=token is not None, unauthorized_hint=if_refused)
-        if _is_airbytes(refusal, AirbytePermissionError) and (yield from _may_list_connections(token)):
-            instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
+    response: Response | TransportFailure = yield SendRequest(request, token)
+    if not isinstance(response, Response) or not response.ok:
+        unauthorized_hint = "" if token is None else token.unauthorized_hint
+        list_error = to_error(request, response, had_token=token is not None, unauthorized_hint=unauthorized_hint)
+        if _is_airbytes(list_error, AirbytePermissionError) and (yield from _may_list_connections(token)):
+            instance = yield from _fetch_instance_config(urls.web_url, is_cloud=urls.is_cloud)
             sees = "The application's user may list connections, but not workspaces: tasks can run."
-            return Diagnosis(f"Connected to {_instance_label(root, instance)} at {root.api_url}. {sees}")
-        return (yield from _explain_list_failure(root, refusal, token))
+            return Diagnosis(f"Connected to {_instance_label(urls, instance)} at {urls.api_url}. {sees}")
+        return (yield from _explain_list_failure(urls, list_error, token))
     try:
-        names = _names(request, outcome)
+        names = _names(request, response)
     except AirbyteUnexpectedResponseError as error:
-        return (yield from _explain_list_failure(root, error, token))
+        return (yield from _explain_list_failure(urls, error, token))
     if not names:
         return failure(
             Problem.NO_WORKSPACE,
-            f"{root.api_url} accepts the credentials. Give the user who created the application a role in a workspace.",
+            f"{urls.api_url} accepts the credentials. Give the user who created the application a role in a workspace.",
         )
-    instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
-    return Diagnosis(" ".join(filter(None, _success_message(root, names, instance, token, started_at, outcome))))
+    instance = yield from _fetch_instance_config(urls.web_url, is_cloud=urls.is_cloud)
+    return Diagnosis(" ".join(filter(None, _success_message(urls, names, instance, token, started_at, response))))
 
 
 def _may_list_connections(token: Token | None) -> Flow[bool]:
@@ -156,7 +156,7 @@ def _names(request: Request, response: Response) -> list[str]:
 
 
 def _success_message(
-    root: AirbyteUrls,
+    urls: AirbyteUrls,
     names: list[str],
     instance: Mapping[str, Any],
     token: Token | None,
@@ -166,7 +166,7 @@ def _success_message(
     shown = ", ".join(names[:MAX_WORKSPACES_SHOWN]) + (" …" if len(names) > MAX_WORKSPACES_SHOWN else "")
     more = "or more " if len(names) == endpoints.PAGE_SIZE else ""
     sentences = [
-        f"Connected to {_instance_label(root, instance)} at {root.api_url}.",
+        f"Connected to {_instance_label(urls, instance)} at {urls.api_url}.",
         f"The application's user sees {len(names)} {more}workspace{'s' if len(names) > 1 else ''}: {shown}.",
     ]
     if token is None:
@@ -184,8 +184,8 @@ def _success_message(
     return sentences
 
 
-def _instance_label(root: AirbyteUrls, instance: Mapping[str, Any]) -> str:
-    if root.is_cloud:
+def _instance_label(urls: AirbyteUrls, instance: Mapping[str, Any]) -> str:
+    if urls.is_cloud:
         return "Airbyte Cloud"
     version, edition = instance.get("version"), instance.get("edition")
     return " ".join(["Airbyte", *([str(version)] if version else []), *([f"({edition})"] if edition else [])])
@@ -202,11 +202,11 @@ def _format_duration(seconds: float) -> str:
     )
 
 
-def _fetch_instance_config(ui: str, *, is_cloud: bool = False) -> Flow[Mapping[str, Any]]:
-    """Return the public configuration of a self-managed Airbyte below ``ui``; empty if it has none."""
+def _fetch_instance_config(web_url: str, *, is_cloud: bool = False) -> Flow[Mapping[str, Any]]:
+    """Return the public configuration of a self-managed Airbyte below ``web_url``; empty if it has none."""
     if is_cloud:
         return {}
-    request = endpoints.instance_configuration(ui)
+    request = endpoints.instance_configuration(web_url)
     outcome: Response | TransportFailure = yield SendRequest(request, None)
     if not isinstance(outcome, Response) or not outcome.ok:
         return {}
@@ -222,12 +222,12 @@ def _is_switched_off(instance: Mapping[str, Any]) -> bool:
     return isinstance(auth, Mapping) and auth.get("mode") == "none"
 
 
-def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
-    common = _explain_transport_or_gateway(root, error)
+def _explain_token_failure(urls: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
+    common = _explain_transport_or_gateway(urls, error)
     # Either may result from a wrong secret, or from an address without a token endpoint.
     if common is not None and common.problem not in (Problem.SERVER, Problem.WEB_PAGE):
         return common
-    instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
+    instance = yield from _fetch_instance_config(urls.web_url, is_cloud=urls.is_cloud)
     if _is_switched_off(instance):
         return failure(
             Problem.AUTH_DISABLED,
@@ -237,10 +237,10 @@ def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagn
     status = error.status if isinstance(error, AirbyteResponseError) else 0
     if _is_airbytes(error, AirbyteBadRequestError) and OAUTH_HINT in str(error):
         return failure(Problem.WEB_PAGE, OAUTH_HINT, _response_detail(error))
-    if status == 401 and root.web_url != root.origin and not instance:  # noqa: PLR2004
-        return (yield from _wrong_path(root, error))
+    if status == 401 and urls.web_url != urls.origin and not instance:  # noqa: PLR2004
+        return (yield from _wrong_path(urls, error))
     if _is_airbytes(error, AirbyteAuthenticationError):
-        return _wrong_secret(root, error)
+        return _wrong_secret(urls, error)
     if status == 500 and _is_airbytes(error, AirbyteServerError) and instance:  # noqa: PLR2004
         return failure(
             Problem.INVALID_CREDENTIALS,
@@ -253,30 +253,30 @@ def _explain_token_failure(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagn
     return failure(
         Problem.WEB_PAGE,
         "The token endpoint did not return a valid Airbyte response. "
-        f"Check {_field_name(root, error)} in the Airflow connection, that this Airbyte is 0.64 or newer, "
+        f"Check {_field_name(urls, error)} in the Airflow connection, that this Airbyte is 0.64 or newer, "
         "and that no server in front of it rejects the request.",
         _response_detail(error),
     )
 
 
-def _wrong_path(root: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
+def _wrong_path(urls: AirbyteUrls, error: AirbyteError) -> Flow[Diagnosis]:
     """Return the diagnosis for a self-managed Airbyte whose token endpoint requires credentials.
 
     Airbyte answers 401 to each unknown path, and 400 to a wrong secret.
     """
-    path = root.web_url.removeprefix(root.origin)
-    at_origin = yield from _fetch_instance_config(root.origin)
+    path = urls.web_url.removeprefix(urls.origin)
+    at_origin = yield from _fetch_instance_config(urls.origin)
     hint = (
-        f"Airbyte is at {root.origin}, not below {path}. Set {FIELD_URL} to {root.origin}."
+        f"Airbyte is at {urls.origin}, not below {path}. Set {FIELD_URL} to {urls.origin}."
         if at_origin
-        else f"Check the path in {FIELD_URL}, which resolves to {root.api_url}. Airbyte returns 401 for an unknown "
+        else f"Check the path in {FIELD_URL}, which resolves to {urls.api_url}. Airbyte returns 401 for an unknown "
         "path, and 400 for a wrong client secret."
     )
     return failure(Problem.WEB_PAGE, hint, _response_detail(error))
 
 
-def _wrong_secret(root: AirbyteUrls, error: AirbyteError) -> Diagnosis:
-    own = f"{root.api_url}/applications/token"
+def _wrong_secret(urls: AirbyteUrls, error: AirbyteError) -> Diagnosis:
+    own = f"{urls.api_url}/applications/token"
     other_url = "If they are right, check the path in the extra auth_url: Airbyte returns 401 for an unknown path."
     return failure(
         Problem.INVALID_CREDENTIALS,
@@ -286,21 +286,21 @@ def _wrong_secret(root: AirbyteUrls, error: AirbyteError) -> Diagnosis:
     )
 
 
-def _explain_list_failure(root: AirbyteUrls, error: AirbyteError, token: Token | None) -> Flow[Diagnosis]:
+def _explain_list_failure(urls: AirbyteUrls, error: AirbyteError, token: Token | None) -> Flow[Diagnosis]:
     if token is not None and token.unauthorized_hint and getattr(error, "status", 0) == 401:  # noqa: PLR2004
         return failure(Problem.STATIC_TOKEN_REJECTED, token.unauthorized_hint, _response_detail(error))
-    common = _explain_transport_or_gateway(root, error)
+    common = _explain_transport_or_gateway(urls, error)
     if common is not None:
         return common
     if isinstance(error, AirbyteAuthenticationError):
         return _why_unauthenticated(error, token)
     if isinstance(error, AirbyteNotFoundError):
         return failure(
-            Problem.WEB_PAGE, f"Check {FIELD_URL}, which resolves to {root.api_url}.", _response_detail(error)
+            Problem.WEB_PAGE, f"Check {FIELD_URL}, which resolves to {urls.api_url}.", _response_detail(error)
         )
     if isinstance(error, AirbytePermissionError):
-        instance = yield from _fetch_instance_config(root.web_url, is_cloud=root.is_cloud)
-        if instance or root.is_cloud:
+        instance = yield from _fetch_instance_config(urls.web_url, is_cloud=urls.is_cloud)
+        if instance or urls.is_cloud:
             hint = "Give the user who created the application a role in a workspace."
             return failure(Problem.NO_ACCESS, hint, _response_detail(error))
         return failure(
@@ -323,10 +323,10 @@ def _why_unauthenticated(error: AirbyteAuthenticationError, token: Token | None)
     )
 
 
-def _explain_transport_or_gateway(root: AirbyteUrls, error: AirbyteError) -> Diagnosis | None:
+def _explain_transport_or_gateway(urls: AirbyteUrls, error: AirbyteError) -> Diagnosis | None:
     """Return a problem on the way to Airbyte, which affects any request, or None."""
     if isinstance(error, AirbyteUnreachableError):
-        return _unreachable(root, error)
+        return _unreachable(urls, error)
     if isinstance(error, AirbyteConfigError):
         return failure(Problem.INVALID_FIELD, str(error))
     if not isinstance(error, AirbyteResponseError):
@@ -334,7 +334,7 @@ def _explain_transport_or_gateway(root: AirbyteUrls, error: AirbyteError) -> Dia
     if re.search(r"https (port|server)", error.detail, re.IGNORECASE):
         return failure(Problem.HTTP_ON_HTTPS_PORT, f"Use https:// in {FIELD_URL}.", _response_detail(error))
     if isinstance(error, AirbyteUnexpectedResponseError):
-        return _not_airbytes(root, error)
+        return _not_airbytes(urls, error)
     if error.is_gateway_challenge:
         hint = (
             "If it accepts HTTP Basic, set the extra auth_type to basic, with user and password in "
@@ -349,7 +349,7 @@ def _explain_transport_or_gateway(root: AirbyteUrls, error: AirbyteError) -> Dia
     return None
 
 
-def _not_airbytes(root: AirbyteUrls, error: AirbyteResponseError) -> Diagnosis:
+def _not_airbytes(urls: AirbyteUrls, error: AirbyteResponseError) -> Diagnosis:
     """Return the diagnosis for a response that does not come from Airbyte."""
     if error.status == 401:  # noqa: PLR2004
         return failure(Problem.GATEWAY, IDENTITY_PROXY, _response_detail(error))
@@ -367,15 +367,15 @@ def _not_airbytes(root: AirbyteUrls, error: AirbyteResponseError) -> Diagnosis:
         return failure(Problem.REDIRECT, hint, _response_detail(error))
     return failure(
         Problem.WEB_PAGE,
-        f"Check {_field_name(root, error)}. {FIELD_URL} resolves to {root.api_url}. Expected "
+        f"Check {_field_name(urls, error)}. {FIELD_URL} resolves to {urls.api_url}. Expected "
         "https://api.airbyte.com/v1 for Cloud, or the address of a self-managed Airbyte's web app (0.64 or newer).",
         _response_detail(error),
     )
 
 
-def _unreachable(root: AirbyteUrls, error: AirbyteUnreachableError) -> Diagnosis:
-    field = _field_name(root, error)
-    diagnosis, hint = {
+def _unreachable(urls: AirbyteUrls, error: AirbyteUnreachableError) -> Diagnosis:
+    field = _field_name(urls, error)
+    problem, hint = {
         TransportErrorKind.DNS: (
             Problem.UNKNOWN_HOST,
             f"Check {field} in the Airflow connection, and DNS on this machine.",
@@ -409,20 +409,20 @@ def _unreachable(root: AirbyteUrls, error: AirbyteUnreachableError) -> Diagnosis
             f"Check {field}, its port, http or https, and whether it requires a client certificate (client_cert).",
         ),
     }[TransportErrorKind(error.kind)]
-    words = str(error).lower()
-    if diagnosis is Problem.TLS_VERIFICATION and ("wrong version" in words or "record layer" in words):
-        diagnosis = Problem.HTTPS_ON_HTTP_PORT
+    message = str(error).lower()
+    if problem is Problem.TLS_VERIFICATION and ("wrong version" in message or "record layer" in message):
+        problem = Problem.HTTPS_ON_HTTP_PORT
         hint = (
             f"Use http:// in {FIELD_URL} (which sends the secret unencrypted), or the port that expects https: "
-            f"{root.web_url}."
+            f"{urls.web_url}."
         )
-    return failure(diagnosis, hint, _response_detail(error))
+    return failure(problem, hint, _response_detail(error))
 
 
-def _field_name(root: AirbyteUrls, error: AirbyteError) -> str:
+def _field_name(urls: AirbyteUrls, error: AirbyteError) -> str:
     """Return the field of the Airflow connection that determined the URL of the request."""
-    asked = urlsplit(getattr(error, "url", "") or root.api_url)
-    return FIELD_URL if asked.netloc == urlsplit(root.api_url).netloc else "the extra auth_url"
+    url = urlsplit(getattr(error, "url", "") or urls.api_url)
+    return FIELD_URL if url.netloc == urlsplit(urls.api_url).netloc else "the extra auth_url"
 
 
 def _response_detail(error: AirbyteError) -> str:

@@ -29,14 +29,14 @@ class DatasetName:
     name: str
 
 
-def input_dataset(root: AirbyteUrls, source: Source, stream: Stream) -> DatasetName:
+def input_dataset(urls: AirbyteUrls, source: Source, stream: Stream) -> DatasetName:
     """Return the dataset that a stream is read from."""
     configuration = dict_or_empty(source.raw.get("configuration"))
     named = _named(source.source_type, configuration, stream.namespace, stream.name)
-    return named or _fallback_name(root, "sources", source.source_id, stream)
+    return named or _fallback_name(urls, "sources", source.source_id, stream)
 
 
-def output_dataset(root: AirbyteUrls, connection: Connection, destination: Destination, stream: Stream) -> DatasetName:
+def output_dataset(urls: AirbyteUrls, connection: Connection, destination: Destination, stream: Stream) -> DatasetName:
     """Return the dataset that a stream is written to."""
     configuration = dict_or_empty(destination.raw.get("configuration"))
     landed = Stream(f"{connection.raw.get('prefix') or ''}{stream.name}", _destination_namespace(connection, stream))
@@ -45,7 +45,7 @@ def output_dataset(root: AirbyteUrls, connection: Connection, destination: Desti
         # Airbyte writes schemas and tables in upper case in Snowflake.
         database, _, table = named.name.partition(".")
         return DatasetName(named.namespace, f"{database}.{table.upper()}")
-    return named or _fallback_name(root, "destinations", destination.destination_id, landed)
+    return named or _fallback_name(urls, "destinations", destination.destination_id, landed)
 
 
 def _destination_namespace(connection: Connection, stream: Stream) -> str:
@@ -58,8 +58,8 @@ def _destination_namespace(connection: Connection, stream: Stream) -> str:
     return ""
 
 
-def _fallback_name(root: AirbyteUrls, kind: str, its_id: str, stream: Stream) -> DatasetName:
-    return DatasetName(f"{ASSET_SCHEME}://{root.address}", "/".join((kind, its_id, *stream.path)))
+def _fallback_name(urls: AirbyteUrls, kind: str, its_id: str, stream: Stream) -> DatasetName:
+    return DatasetName(f"{ASSET_SCHEME}://{urls.address}", "/".join((kind, its_id, *stream.path)))
 
 
 def _named(kind: str, configuration: Configuration, schema: str, table: str) -> DatasetName | None:

@@ -5,7 +5,7 @@ integer of more than 64 bits, a lone surrogate, NUL or NaN cannot be encoded or 
 event ends the triggerer process. So the parser, :func:`parse_json`, removes them, and values for Airflow go through
 :func:`safe_json`, which limits their size.
 
-All functions here are total: they return a value for any input. Only :func:`parse_json` raises, and only ValueError.
+Functions return a value for any input, except :func:`parse_json`, which raises ValueError.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients._aiohttp_compat import disable_hidden_retries
 from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
-from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, no_complete_response
 from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_proxy
+from airflow_provider_airbyte_api.clients.settings import ClientSettings, LoggerLike, no_complete_response
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.clients.token_file import TokenFile
 
@@ -44,7 +44,7 @@ thread.
 class AsyncClient:
     """Runs flows against one Airbyte without blocking the event loop on which it was entered."""
 
-    def __init__(self, settings: ClientConfig, log: LoggerLike) -> None:
+    def __init__(self, settings: ClientSettings, log: LoggerLike) -> None:
         self.settings = settings
         self._log = log
         self._session: aiohttp.ClientSession | None = None

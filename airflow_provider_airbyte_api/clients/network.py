@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
-from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings, TlsSettings
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
 
-def get_proxy(settings: ClientConfig, url: str) -> str | None:
+def get_proxy(settings: ClientSettings, url: str) -> str | None:
     """Return the proxy for ``url``, from the settings or otherwise from the environment. It may contain a password.
 
     :raises AirbyteConfigError: if it is not an HTTP proxy.
@@ -41,18 +41,18 @@ def get_proxy(settings: ClientConfig, url: str) -> str | None:
     return proxy
 
 
-def get_ca_bundle(tls_config: TlsConfig) -> str:
+def get_ca_bundle(tls_config: TlsSettings) -> str:
     """Return the file or directory of the trusted CAs: from the settings, the environment, or requests."""
     environment = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     return tls_config.ca_bundle or environment or DEFAULT_CA_BUNDLE_PATH
 
 
-def uses_custom_files(tls_config: TlsConfig) -> bool:
+def uses_custom_files(tls_config: TlsSettings) -> bool:
     """Return True if the settings or the environment name a file. It may not be usable."""
     return bool((tls_config.verify and get_ca_bundle(tls_config) != DEFAULT_CA_BUNDLE_PATH) or tls_config.client_cert)
 
 
-def create_ssl_context(tls_config: TlsConfig) -> ssl.SSLContext:
+def create_ssl_context(tls_config: TlsSettings) -> ssl.SSLContext:
     """Return the TLS context. It is created once for the same files, because that takes many milliseconds.
 
     :raises AirbyteConfigError: with the name of the file that cannot be used.
@@ -71,7 +71,7 @@ def create_ssl_context(tls_config: TlsConfig) -> ssl.SSLContext:
         ) from None
 
 
-def _file_labels(tls_config: TlsConfig, chosen: str) -> list[tuple[str, str | None]]:
+def _file_labels(tls_config: TlsSettings, chosen: str) -> list[tuple[str, str | None]]:
     trusted = (
         "the extra ca_bundle" if tls_config.ca_bundle else "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE of the environment"
     )
@@ -83,7 +83,7 @@ def _file_labels(tls_config: TlsConfig, chosen: str) -> list[tuple[str, str | No
 
 
 @functools.lru_cache(maxsize=32)
-def _context(tls_config: TlsConfig, chosen: str, changed_at: tuple[float, ...]) -> ssl.SSLContext:  # noqa: ARG001 - part of the key
+def _context(tls_config: TlsSettings, chosen: str, changed_at: tuple[float, ...]) -> ssl.SSLContext:  # noqa: ARG001 - part of the key
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not tls_config.verify:
         context.check_hostname = False

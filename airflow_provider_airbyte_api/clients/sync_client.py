@@ -41,9 +41,9 @@ from airflow_provider_airbyte_api.api.http import Request, Response, TransportEr
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.body import CHUNK, Body, BodyError
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
-from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike, TlsConfig, no_complete_response
 from airflow_provider_airbyte_api.clients.deadline import DeadlineAdapter, deadline_in
 from airflow_provider_airbyte_api.clients.network import create_ssl_context, get_ca_bundle, get_proxy, uses_custom_files
+from airflow_provider_airbyte_api.clients.settings import ClientSettings, LoggerLike, TlsSettings, no_complete_response
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
 from airflow_provider_airbyte_api.clients.token_file import TokenFile
 from airflow_provider_airbyte_api.exceptions import AirbyteError
@@ -56,7 +56,7 @@ class Client:
 
     def __init__(
         self,
-        settings: ClientConfig,
+        settings: ClientSettings,
         log: LoggerLike,
         tokens: TokenCache = TOKENS,
         on_token: Callable[[str], None] = lambda _: None,
@@ -68,11 +68,11 @@ class Client:
         self._tokens = tokens
         self._log = log
         tls = settings.tls
-        if urlsplit(settings.root.api_url).scheme == "https" and uses_custom_files(tls):
+        if urlsplit(settings.urls.api_url).scheme == "https" and uses_custom_files(tls):
             create_ssl_context(tls)  # names the unusable file, where requests would only fail
         if not tls.verify:
             # The hook has logged a warning, once.
-            host = re.escape(urlsplit(settings.root.api_url).hostname or "")
+            host = re.escape(urlsplit(settings.urls.api_url).hostname or "")
             warnings.filterwarnings("ignore", f".*host '{host}'", InsecureRequestWarning)
         self._session = _session(tls)
         self._pid = os.getpid()
@@ -209,7 +209,7 @@ class Client:
             return TransportFailure(url, f"no response ({type(error).__name__})", request_sent=True)
 
 
-def _session(tls: TlsConfig) -> requests.Session:
+def _session(tls: TlsSettings) -> requests.Session:
     session = requests.Session()
     # The network module looks up proxies and CAs, the same for both clients. So .netrc is ignored, too.
     session.trust_env = False

@@ -25,12 +25,12 @@ from airflow_provider_airbyte_api.api.models import Connection, Destination, Job
 from airflow_provider_airbyte_api.api.outcome import raise_unless_succeeded
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
-from airflow_provider_airbyte_api.hooks.settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
+from airflow_provider_airbyte_api.hooks._settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Connection as AirflowConnection
     from airflow_provider_airbyte_api.api.diagnostics import Diagnosis
-    from airflow_provider_airbyte_api.clients.config import ClientConfig
+    from airflow_provider_airbyte_api.clients.settings import ClientSettings
     from airflow_provider_airbyte_api.clients.sync_client import Client
 
 T = TypeVar("T")
@@ -459,7 +459,7 @@ class AirbyteHook(BaseHook):
         :param connection_id: UUID of the Airbyte connection.
         :param job_id: ID of the job.
         """
-        return self._settings.root.job_url(workspace_id, connection_id, job_id)
+        return self._settings.urls.job_url(workspace_id, connection_id, job_id)
 
     def connection_url(self, workspace_id: str, connection_id: str) -> str | None:
         """Return the URL of an Airbyte connection's page in the web app, or None if its workspace is unknown.
@@ -467,7 +467,7 @@ class AirbyteHook(BaseHook):
         :param workspace_id: UUID of the workspace, or an empty string if it is unknown.
         :param connection_id: UUID of the Airbyte connection.
         """
-        return self._settings.root.connection_url(workspace_id, connection_id) if workspace_id else None
+        return self._settings.urls.connection_url(workspace_id, connection_id) if workspace_id else None
 
     def asset_uri(self, connection_id: str, *stream: str) -> str:
         """Return the URI of the Airflow asset for an Airbyte connection or one of its streams.
@@ -475,7 +475,7 @@ class AirbyteHook(BaseHook):
         :param connection_id: UUID of the Airbyte connection.
         :param stream: Namespace of the stream, if it has one, and its name. Omit both for the whole connection.
         """
-        return self._settings.root.asset_uri(connection_id, *stream)
+        return self._settings.urls.asset_uri(connection_id, *stream)
 
     def test_connection(self) -> tuple[bool, str]:
         """Return whether the Airflow connection works, and a message with a hint if it does not, within 15 s.
@@ -513,7 +513,7 @@ class AirbyteHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form fields of the extras, for Airflow before 3.2. Newer versions read the metadata."""
-        from airflow_provider_airbyte_api.hooks.form_widgets import form_widgets  # noqa: PLC0415 - it needs what few have
+        from airflow_provider_airbyte_api.hooks._form_widgets import form_widgets  # noqa: PLC0415 - it needs what few have
 
         return form_widgets()
 
@@ -528,7 +528,7 @@ class AirbyteHook(BaseHook):
         return self.get_connection(self.airbyte_conn_id)
 
     @functools.cached_property
-    def _settings(self) -> ClientConfig:
+    def _settings(self) -> ClientSettings:
         settings = parse_settings(self._connection)
         for secret in extract_secrets(self._connection, settings):
             mask_secret(secret)
@@ -566,7 +566,7 @@ def _checked(job: Job, *, check: bool) -> Job:
     return job
 
 
-def _diagnose_in_thread(settings: ClientConfig, deadline: float) -> Diagnosis:
+def _diagnose_in_thread(settings: ClientSettings, deadline: float) -> Diagnosis:
     """Diagnose the path to Airbyte in a separate thread, because a DNS lookup may take longer than the timeout."""
     from airflow_provider_airbyte_api.api import diagnostics  # noqa: PLC0415 - as above
 
@@ -584,7 +584,7 @@ def _diagnose_in_thread(settings: ClientConfig, deadline: float) -> Diagnosis:
         try:
             with Client(limited, logging.getLogger(__name__)) as client:
                 diagnoses.append(
-                    client.run(diagnostics.diagnose(limited.root, limited.credentials, limited.static_token))
+                    client.run(diagnostics.diagnose(limited.urls, limited.credentials, limited.static_token))
                 )
         except AirbyteError as error:
             diagnoses.append(diagnostics.failure(diagnostics.Problem.INVALID_FIELD, str(error)))
@@ -598,11 +598,11 @@ def _diagnose_in_thread(settings: ClientConfig, deadline: float) -> Diagnosis:
         return diagnoses[0]
     return diagnostics.failure(
         diagnostics.Problem.TIMEOUT,
-        f"{settings.root.api_url} did not respond in time. Check Airbyte URL (Host), DNS and proxies.",
+        f"{settings.urls.api_url} did not respond in time. Check Airbyte URL (Host), DNS and proxies.",
     )
 
 
-def _cancel_in_thread(settings: ClientConfig, job_id: int) -> None:
+def _cancel_in_thread(settings: ClientSettings, job_id: int) -> None:
     from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - as above
     from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache  # noqa: PLC0415 - as above
 

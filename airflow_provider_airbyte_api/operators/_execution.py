@@ -35,8 +35,8 @@ from airflow_provider_airbyte_api.api.run_job import Defer, RunHistory, RunOptio
 from airflow_provider_airbyte_api.api.start_job import CLEAR_JOB_TYPES, Skipped
 from airflow_provider_airbyte_api.exceptions import AirbyteError
 from airflow_provider_airbyte_api.links.airbyte import push_link_urls
+from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
 from airflow_provider_airbyte_api.operators._job_state import JobStateStore
-from airflow_provider_airbyte_api.operators.asset_events import AssetEvents
 from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.types import JobResult
 
@@ -222,7 +222,7 @@ class JobExecution:
     def _emit_asset_events(self, job: Job, job_context: JobContext, workspace_id: str | None, *, owned: bool) -> None:
         extra = build_asset_event_extra(job, job_context.job_url, job_context.name, workspace_id)
         of_connection = None if self._task.asset_events == "none" else self.hook.asset_uri(job.connection_id)
-        AssetEvents(self._task, self._context, extra, owned=owned).emit(of_connection, self._stream_uris(job))
+        AssetEventEmitter(self._task, self._context, extra, owned=owned).emit(of_connection, self._stream_uris(job))
 
     def _stream_uris(self, job: Job) -> Iterator[str]:
         """Yield the asset URIs of the streams. The connection is fetched only when the caller iterates."""

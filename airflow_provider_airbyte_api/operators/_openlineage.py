@@ -74,9 +74,9 @@ Names: TypeAlias = dict["Stream", tuple[DatasetName, DatasetName]]
 
 
 def _names(hook: AirbyteHook, connection: Connection, source: Source, destination: Destination) -> Names:
-    root = hook.get_conn().settings.root
+    urls = hook.get_conn().settings.urls
     return {
-        stream: (input_dataset(root, source, stream), output_dataset(root, connection, destination, stream))
+        stream: (input_dataset(urls, source, stream), output_dataset(urls, connection, destination, stream))
         for stream in connection.streams
     }
 

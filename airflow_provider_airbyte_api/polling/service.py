@@ -26,7 +26,7 @@ from airflow_provider_airbyte_api.api.flow import (
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.wait import Done, JobWait, Poll, WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
-from airflow_provider_airbyte_api.clients.config import ClientConfig, LoggerLike
+from airflow_provider_airbyte_api.clients.settings import ClientSettings, LoggerLike
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteNotFoundError,
     AirbytePermissionError,
@@ -57,7 +57,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def shared_polling_service(settings: ClientConfig) -> AsyncIterator[PollingService]:
+async def shared_polling_service(settings: ClientSettings) -> AsyncIterator[PollingService]:
     """Yield this event loop's polling service for one Airbyte. The last user closes its session."""
     services = _SERVICES.setdefault(asyncio.get_running_loop(), {})
     service = services.get(settings)
@@ -84,7 +84,7 @@ def _forget_closed_loops() -> None:
 class PollingService:
     """Shares one session, and at most ``settings.max_concurrent_requests`` requests at a time, among all waiters."""
 
-    def __init__(self, settings: ClientConfig) -> None:
+    def __init__(self, settings: ClientSettings) -> None:
         self.ref_count = 0
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.max_concurrent_requests)
@@ -95,9 +95,9 @@ class PollingService:
         self._opening: asyncio.Task[AsyncClient] | None = None
 
     @property
-    def root(self) -> AirbyteUrls:
+    def urls(self) -> AirbyteUrls:
         """The URLs of the polled Airbyte."""
-        return self._settings.root
+        return self._settings.urls
 
     async def run_limited(self, flow: Flow[T]) -> T:
         """Run a flow within the request limit. It holds a slot until its end, so it must not wait for a job."""
@@ -137,7 +137,7 @@ class PollingService:
                 return await within(left, send(step))
             except TimeoutError:
                 raise AirbyteUnreachableError(
-                    f"{self._settings.root.api_url}: no response within {waiters.LAST_POLL_TIMEOUT:.0f} s after the "
+                    f"{self._settings.urls.api_url}: no response within {waiters.LAST_POLL_TIMEOUT:.0f} s after the "
                     "deadline."
                 ) from None
 
@@ -230,7 +230,7 @@ class PollingService:
         """
         if not await acquired(self._slots, SLOT_TIMEOUT):
             raise AirbyteUnreachableError(
-                f"{self._settings.root.api_url}: the request was not sent, for "
+                f"{self._settings.urls.api_url}: the request was not sent, for "
                 f"{self._settings.max_concurrent_requests} earlier "
                 f"requests took up all of max_concurrent_requests for {SLOT_TIMEOUT:.0f} s.",
                 outcome_unknown=False,
@@ -262,4 +262,4 @@ def _handle_local_step(step: Step, log: LoggerLike) -> float | None:
     raise TypeError(step)
 
 
-_SERVICES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ClientConfig, PollingService]] = WeakKeyDictionary()
+_SERVICES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ClientSettings, PollingService]] = WeakKeyDictionary()

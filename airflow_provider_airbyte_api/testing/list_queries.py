@@ -25,26 +25,26 @@ MAX_PAGE_SIZE = 100
 INT32 = 2**31
 
 
-def refusal(asked: RecordedRequest, *names: str) -> FakeResponse | None:
+def refusal(request: RecordedRequest, *names: str) -> FakeResponse | None:
     """Return the 400 for a query with a value of the wrong type in ``names`` or in its paging, or None."""
     for name in (*names, "limit", "offset"):
-        wrong = next((value for value in asked.values(name) if not _TAKES[name](value)), None)
+        wrong = next((value for value in request.values(name) if not _TAKES[name](value)), None)
         if wrong is not None:
-            operation = f"publicList{asked.path.strip('/').capitalize()}"
+            operation = f"publicList{request.path.strip('/').capitalize()}"
             return responses.invalid_input(f"{operation}.{name}", wrong, _MESSAGES.get(name, "is not valid"))
     return None
 
 
 def page(
-    asked: RecordedRequest, rows: list[Any], show: Callable[[Any], dict[str, Any]], kept: tuple[str, ...]
+    request: RecordedRequest, rows: list[Any], show: Callable[[Any], dict[str, Any]], kept: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the requested page. As in the real API, its links keep only the filters in ``kept``."""
-    limit, offset = int(asked.value("limit") or 20), int(asked.value("offset") or 0)
+    limit, offset = int(request.value("limit") or 20), int(request.value("offset") or 0)
     shown = [show(row) for row in rows[offset : offset + limit]]
 
     def link(to: int) -> str:
-        query = [(name, value) for name, value in asked.query if name in kept]
-        return f"{NEXT_HOST}{asked.path}?{urlencode([*query, ('limit', limit), ('offset', to)])}"
+        query = [(name, value) for name, value in request.query if name in kept]
+        return f"{NEXT_HOST}{request.path}?{urlencode([*query, ('limit', limit), ('offset', to)])}"
 
     return {
         "previous": link(max(0, offset - limit)) if offset else "",
@@ -53,9 +53,9 @@ def page(
     }
 
 
-def bounds(asked: RecordedRequest, name: str) -> tuple[float, float]:
+def bounds(request: RecordedRequest, name: str) -> tuple[float, float]:
     """Return the bounds of a time in whole seconds, both inclusive; infinite where the query has none."""
-    start, end = (_epoch(asked.value(f"{name}{bound}")) for bound in ("Start", "End"))
+    start, end = (_epoch(request.value(f"{name}{bound}")) for bound in ("Start", "End"))
     return -math.inf if start is None else start, math.inf if end is None else end
 
 

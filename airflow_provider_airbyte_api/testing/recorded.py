@@ -67,10 +67,10 @@ class Fault:
     delay: float
     drop_connection: bool
 
-    def matches(self, asked: RecordedRequest) -> bool:
-        """Return True if the fault applies to ``asked``; ``path`` is a regular expression for the whole path."""
-        return (self.method in (None, asked.method)) and (
-            self.path is None or re.fullmatch(self.path, asked.path) is not None
+    def matches(self, request: RecordedRequest) -> bool:
+        """Return True if the fault applies to ``request``; ``path`` is a regular expression for the whole path."""
+        return (self.method in (None, request.method)) and (
+            self.path is None or re.fullmatch(self.path, request.path) is not None
         )
 
 

@@ -98,18 +98,18 @@ class AirbyteState:
         """Return the response to one request, and record the request."""
         with self.lock:
             path = raw_path[len(API) :] if raw_path.startswith(API + "/") else raw_path
-            asked = RecordedRequest(method, path, tuple(parse_qsl(query)), dict(headers), body, now)
-            self.requests.append(asked)
+            request = RecordedRequest(method, path, tuple(parse_qsl(query)), dict(headers), body, now)
+            self.requests.append(request)
             for job in self.jobs.values():
                 job.advance_to(now)
-            fault = next((each for each in self.faults if each.matches(asked)), None)
+            fault = next((each for each in self.faults if each.matches(request)), None)
             if fault is None:
-                return self._handle(asked, raw_path).as_of(self._version)
+                return self._handle(request, raw_path).as_of(self._version)
             fault.times -= 1
             if fault.times <= 0:
                 self.faults.remove(fault)
             handled = (
-                self._handle(asked, raw_path)
+                self._handle(request, raw_path)
                 if fault.apply_first or (fault.response is None and not fault.drop_connection)
                 else None
             )
@@ -123,57 +123,57 @@ class AirbyteState:
     def _is_before(self, *version: int) -> bool:
         return self._version < version
 
-    def _handle(self, asked: RecordedRequest, raw_path: str) -> FakeResponse:
-        public = self._public(asked, raw_path)
+    def _handle(self, request: RecordedRequest, raw_path: str) -> FakeResponse:
+        public = self._public(request, raw_path)
         if public is not None:
             return public
-        handler = self._handler(asked, raw_path)
+        handler = self._handler(request, raw_path)
         if self.edition == "cloud" and handler is None:
             return responses.not_defined()
         if not raw_path.startswith("/api"):
-            return responses.html() if asked.method == "GET" else responses.html(405, "<html>405</html>")
-        refused = self._auth_error(asked, raw_path)
-        if refused is not None:
-            return refused
+            return responses.html() if request.method == "GET" else responses.html(405, "<html>405</html>")
+        error = self._auth_error(request, raw_path)
+        if error is not None:
+            return error
         if handler is not None:
             return handler()
         return responses.no_access(raw_path) if self.auth else responses.no_route()
 
-    def _public(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
+    def _public(self, request: RecordedRequest, raw_path: str) -> FakeResponse | None:
         """Return the response of an endpoint that needs no token, or None."""
         public: dict[tuple[str, str], Callable[[], FakeResponse]] = {
             ("GET", API): lambda: FakeResponse(302, b"", {"Location": DOCS}),
             ("GET", f"{API}/health"): responses.healthy,
         }
         if self.auth:
-            public["POST", f"{API}/applications/token"] = lambda: self._give_token(asked, raw_path)
+            public["POST", f"{API}/applications/token"] = lambda: self._issue_token(request, raw_path)
         if self.edition != "cloud":
             public["GET", "/api/v1/health"] = lambda: responses.as_json({"available": True})
-            public["GET", "/api/v1/instance_configuration"] = lambda: self._instance_configuration(asked)
+            public["GET", "/api/v1/instance_configuration"] = lambda: self._instance_configuration(request)
         if self.edition != "cloud" and self.auth:
-            public["POST", "/api/v1/applications/token"] = lambda: self._give_internal_token(asked, raw_path)
+            public["POST", "/api/v1/applications/token"] = lambda: self._issue_internal_token(request, raw_path)
         if self.auth and self._is_before(0, 63, 9):
             public["POST", f"{API}/applications/token"] = lambda: responses.about_blank(404)  # from a public report
-        answer = public.get((asked.method, raw_path.rstrip("/") if raw_path == API + "/" else raw_path))
+        answer = public.get((request.method, raw_path.rstrip("/") if raw_path == API + "/" else raw_path))
         return None if answer is None else answer()
 
-    def _handler(self, asked: RecordedRequest, raw_path: str) -> Callable[[], FakeResponse] | None:
+    def _handler(self, request: RecordedRequest, raw_path: str) -> Callable[[], FakeResponse] | None:
         """Return the handler of a path of the public API, or None for another path."""
         if raw_path.startswith(API + "/"):
-            if asked.path == "/tags" and self._is_before(1, 6):
+            if request.path == "/tags" and self._is_before(1, 6):
                 return None
             for method, pattern, handler in self._routes:
-                match = re.fullmatch(pattern, asked.path)
-                if method == asked.method and match:
-                    return partial(handler, asked, *match.groups())
+                match = re.fullmatch(pattern, request.path)
+                if method == request.method and match:
+                    return partial(handler, request, *match.groups())
         return None
 
-    def _instance_configuration(self, asked: RecordedRequest) -> FakeResponse:
+    def _instance_configuration(self, request: RecordedRequest) -> FakeResponse:
         """Respond as the server's source does. Null values are omitted."""
         mode = "none" if not self.auth else "simple" if self.edition == "community" else "oidc"
         return responses.as_json(
             {
-                "airbyteUrl": _origin(asked),
+                "airbyteUrl": _origin(request),
                 "edition": "community" if self.edition == "community" else "pro",
                 "version": ".".join(map(str, (*self.version, 0)[:3])),
                 "auth": {"mode": mode},
@@ -191,19 +191,19 @@ class AirbyteState:
             ("POST", "/jobs", self._create_job),
             ("GET", "/jobs/([^/]+)", self._get_job),
             ("DELETE", "/jobs/([^/]+)", self._cancel_job),
-            ("GET", "/workspaces", lambda asked: self._list(asked, self.workspaces)),
+            ("GET", "/workspaces", lambda request: self._list(request, self.workspaces)),
             (
                 "GET",
                 "/workspaces/([^/]+)",
                 lambda _, key: self._one("WORKSPACE", self.workspaces, "workspaceId", key),
             ),
-            ("GET", "/sources", lambda asked: self._list(asked, self.sources)),
+            ("GET", "/sources", lambda request: self._list(request, self.sources)),
             (
                 "GET",
                 "/sources/([^/]+)",
                 lambda _, key: self._one("SOURCE_CONNECTION", self.sources, "sourceId", key),
             ),
-            ("GET", "/destinations", lambda asked: self._list(asked, self.destinations)),
+            ("GET", "/destinations", lambda request: self._list(request, self.destinations)),
             (
                 "GET",
                 "/destinations/([^/]+)",
@@ -229,30 +229,30 @@ class AirbyteState:
         lifetime = self.token_seconds or (180.0 if is_old else 900.0)
         return lifetime, self.jwt_seconds or (86_400.0 if is_old else lifetime)
 
-    def _new_token(self, asked: RecordedRequest) -> str:
+    def _new_token(self, request: RecordedRequest) -> str:
         keycloak = self.edition != "community"
-        return self.tokens.issue(self.client_id, asked.at + self._lifetimes[1], now=asked.at, keycloak=keycloak)
+        return self.tokens.issue(self.client_id, request.at + self._lifetimes[1], now=request.at, keycloak=keycloak)
 
-    def _give_token(self, asked: RecordedRequest, raw_path: str) -> FakeResponse:
-        if asked.is_form and self._is_before(1, 6, 3):  # from public reports
+    def _issue_token(self, request: RecordedRequest, raw_path: str) -> FakeResponse:
+        if request.is_form and self._is_before(1, 6, 3):  # from public reports
             return responses.unauthorized(raw_path)
-        refused = self._refuse_credentials(asked, raw_path)
-        if refused is not None:
-            return refused
+        error = self._refuse_credentials(request, raw_path)
+        if error is not None:
+            return error
         lifetime = int(self._lifetimes[0])
         return responses.as_json(
-            {"access_token": self._new_token(asked), "token_type": "Bearer", "expires_in": lifetime}
+            {"access_token": self._new_token(request), "token_type": "Bearer", "expires_in": lifetime}
         )
 
-    def _give_internal_token(self, asked: RecordedRequest, raw_path: str) -> FakeResponse:
+    def _issue_internal_token(self, request: RecordedRequest, raw_path: str) -> FakeResponse:
         """Respond as the internal API's endpoint: it accepts only JSON, and returns only a token (public reports)."""
-        if asked.is_form:
+        if request.is_form:
             return responses.unauthorized(raw_path)
-        refused = self._refuse_credentials(asked, raw_path)
-        return responses.as_json({"access_token": self._new_token(asked)}) if refused is None else refused
+        error = self._refuse_credentials(request, raw_path)
+        return responses.as_json({"access_token": self._new_token(request)}) if error is None else error
 
-    def _refuse_credentials(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
-        given = asked.json() or dict(parse_qsl(asked.body.decode("utf-8", "replace")))
+    def _refuse_credentials(self, request: RecordedRequest, raw_path: str) -> FakeResponse | None:
+        given = request.json() or dict(parse_qsl(request.body.decode("utf-8", "replace")))
         if (given.get("client_id"), given.get("client_secret")) == (self.client_id, self.client_secret):
             return None
         if self.edition == "community":
@@ -264,13 +264,13 @@ class AirbyteState:
         with self.lock:
             self.tokens.revoke_all()
 
-    def _auth_error(self, asked: RecordedRequest, raw_path: str) -> FakeResponse | None:
+    def _auth_error(self, request: RecordedRequest, raw_path: str) -> FakeResponse | None:
         """Return the 401 for a request without a valid token, or None."""
-        refusal = self.tokens.rejection(asked.token, asked.at) if self.auth else None
+        refusal = self.tokens.rejection(request.token, request.at) if self.auth else None
         if refusal is None:
             return None
         if self.edition == "cloud":
-            return responses.bad_jwt(f"{_origin(asked)}{raw_path}", _JWT[refusal])
+            return responses.bad_jwt(f"{_origin(request)}{raw_path}", _JWT[refusal])
         return responses.unauthorized(raw_path)
 
     # -- jobs --------------------------------------------------------------------------------------------------
@@ -291,8 +291,8 @@ class AirbyteState:
         running = [job for job in self.jobs.values() if job.connection_id == connection_id and not job.is_terminal]
         return max(running, key=lambda job: job.job_id, default=None)
 
-    def _create_job(self, asked: RecordedRequest) -> FakeResponse:
-        wanted = asked.json_object()
+    def _create_job(self, request: RecordedRequest) -> FakeResponse:
+        wanted = request.json_object()
         if wanted is None:
             return responses.unreadable_body()
         connection_id, job_type = wanted.get("connectionId"), wanted.get("jobType")
@@ -313,22 +313,22 @@ class AirbyteState:
                 return responses.as_json(running.as_json(with_stats=False))
             return responses.already_running(connection_id)
         if running is not None:
-            running.set_status("cancelled", asked.at)
+            running.set_status("cancelled", request.at)
         usual = "sync" if job_type == "sync" else "reset"
-        job = self.add_job(connection_id, at=asked.at, job_type=self.next_job_type or usual)
+        job = self.add_job(connection_id, at=request.at, job_type=self.next_job_type or usual)
         self.next_job_type = None
         if self._is_before(2, 1):  # it answers once the first attempt has started
-            job.set_status("running", asked.at)
+            job.set_status("running", request.at)
         return responses.as_json(job.as_json(with_stats=False))
 
-    def _get_job(self, asked: RecordedRequest, key: str) -> FakeResponse:
+    def _get_job(self, request: RecordedRequest, key: str) -> FakeResponse:
         job = self._job(key)
         if job is None:
             return self._unknown_job()
-        job.on_poll(asked.at)
+        job.on_poll(request.at)
         return responses.as_json(job.as_json(with_stats=True))
 
-    def _cancel_job(self, asked: RecordedRequest, key: str) -> FakeResponse:
+    def _cancel_job(self, request: RecordedRequest, key: str) -> FakeResponse:
         job = self._job(key)
         if job is None:
             return self._unknown_job()
@@ -339,7 +339,7 @@ class AirbyteState:
         if self.ignored_cancels:
             self.ignored_cancels -= 1
             return responses.as_json(job.as_json(with_stats=False))
-        running.set_status("cancelled", asked.at)
+        running.set_status("cancelled", request.at)
         self.cancelled.append(running.job_id)
         return responses.as_json(job.as_json(with_stats=False))
 
@@ -351,14 +351,14 @@ class AirbyteState:
             return responses.forbidden("WORKSPACE_READER")
         return responses.state_conflict("Job is not currently running")
 
-    def _list_jobs(self, asked: RecordedRequest) -> FakeResponse:
-        refused = self._query_error(asked, "connectionId", "workspaceIds", "status", "jobType", *list_queries.MOMENTS)
-        if refused is not None:
-            return refused
-        field_name, _, direction = (asked.value("orderBy") or "createdAt|ASC").partition("|")
+    def _list_jobs(self, request: RecordedRequest) -> FakeResponse:
+        error = self._query_error(request, "connectionId", "workspaceIds", "status", "jobType", *list_queries.MOMENTS)
+        if error is not None:
+            return error
+        field_name, _, direction = (request.value("orderBy") or "createdAt|ASC").partition("|")
         if field_name not in ("createdAt", "updatedAt") or direction not in ("ASC", "DESC"):
-            return responses.bad_request(f"Invalid order by clause provided: {asked.value('orderBy')}")
-        connection_id, workspace_ids = asked.value("connectionId"), asked.values("workspaceIds")
+            return responses.bad_request(f"Invalid order by clause provided: {request.value('orderBy')}")
+        connection_id, workspace_ids = request.value("connectionId"), request.values("workspaceIds")
         workspace_of = {each["connectionId"]: each["workspaceId"] for each in self.connections}
         fields: dict[str, Callable[[LocalJob], str | None]] = {
             "connectionId": lambda job: job.connection_id,
@@ -366,11 +366,11 @@ class AirbyteState:
             "jobType": lambda job: job.job_type,
         }
         # Computed once, as a benchmark lists thousands of jobs.
-        wanted = [(of, value) for name, of in fields.items() if (value := asked.value(name)) is not None]
+        wanted = [(of, value) for name, of in fields.items() if (value := request.value(name)) is not None]
         (created_start, created_end), (updated_start, updated_end) = (
-            list_queries.bounds(asked, name) for name in ("createdAt", "updatedAt")
+            list_queries.bounds(request, name) for name in ("createdAt", "updatedAt")
         )
-        listed = list_queries.JOB_TYPES if asked.value("jobType") or not self._is_before(2, 1) else ("sync", "reset")
+        listed = list_queries.JOB_TYPES if request.value("jobType") or not self._is_before(2, 1) else ("sync", "reset")
         found = [
             job
             for job in self.jobs.values()
@@ -390,48 +390,48 @@ class AirbyteState:
         def show(job: LocalJob) -> dict[str, Any]:
             return job.as_json(with_stats=self.list_shows_stats)
 
-        return responses.as_json(list_queries.page(asked, found, show, ("jobType", "connectionId", "workspaceIds")))
+        return responses.as_json(list_queries.page(request, found, show, ("jobType", "connectionId", "workspaceIds")))
 
     # -- other resources ---------------------------------------------------------------------------------------
 
-    def _list(self, asked: RecordedRequest, rows: list[dict[str, Any]], *filters: str) -> FakeResponse:
+    def _list(self, request: RecordedRequest, rows: list[dict[str, Any]], *filters: str) -> FakeResponse:
         """Return a page of the rows in the requested workspaces."""
-        refused = self._query_error(asked, "workspaceIds", "includeDeleted", *filters)
-        if refused is not None:
-            return refused
-        found = self._in_workspaces(asked, rows)
-        return responses.as_json(list_queries.page(asked, found, self._show, ("workspaceIds", "includeDeleted")))
+        error = self._query_error(request, "workspaceIds", "includeDeleted", *filters)
+        if error is not None:
+            return error
+        found = self._in_workspaces(request, rows)
+        return responses.as_json(list_queries.page(request, found, self._show, ("workspaceIds", "includeDeleted")))
 
     def _show(self, row: dict[str, Any]) -> dict[str, Any]:
         return row_as_of(self._version, row)
 
-    def _list_connections(self, asked: RecordedRequest) -> FakeResponse:
-        tag_ids = set(asked.values("tagIds"))
+    def _list_connections(self, request: RecordedRequest) -> FakeResponse:
+        tag_ids = set(request.values("tagIds"))
         rows = [
             row
             for row in self.connections
-            if (row["status"] != "deprecated" or asked.value("includeDeleted") == "true")
+            if (row["status"] != "deprecated" or request.value("includeDeleted") == "true")
             and (not tag_ids or tag_ids & {tag["tagId"] for tag in row.get("tags", ())})
         ]
-        return self._list(asked, rows, "tagIds")
+        return self._list(request, rows, "tagIds")
 
-    def _list_tags(self, asked: RecordedRequest) -> FakeResponse:
-        return self._query_error(asked, "workspaceIds") or responses.as_json(
-            {"data": self._in_workspaces(asked, self.tags)}
+    def _list_tags(self, request: RecordedRequest) -> FakeResponse:
+        return self._query_error(request, "workspaceIds") or responses.as_json(
+            {"data": self._in_workspaces(request, self.tags)}
         )
 
-    def _query_error(self, asked: RecordedRequest, *filters: str) -> FakeResponse | None:
+    def _query_error(self, request: RecordedRequest, *filters: str) -> FakeResponse | None:
         """Return the 400 for a query with a value of the wrong type, or the 403 for an unknown workspace.
 
         The server's source has that 403 for all users except instance administrators. A public report about Cloud shows
         an empty list, but not the request for it.
         """
         known = {each["workspaceId"] for each in self.workspaces}
-        if self.edition == "enterprise" and not known.issuperset(asked.values("workspaceIds")):
+        if self.edition == "enterprise" and not known.issuperset(request.values("workspaceIds")):
             return responses.forbidden("WORKSPACE_READER")
-        return list_queries.refusal(asked, *filters)
+        return list_queries.refusal(request, *filters)
 
-    def _patch_connection(self, asked: RecordedRequest, connection_id: str) -> FakeResponse:
+    def _patch_connection(self, request: RecordedRequest, connection_id: str) -> FakeResponse:
         connection = self._find(self.connections, "connectionId", connection_id)
         if connection is None:
             return self._not_found("STANDARD_SYNC", connection_id, "WORKSPACE_EDITOR")
@@ -447,7 +447,7 @@ class AirbyteState:
                 },
                 409,
             )
-        body = asked.json_object()
+        body = request.json_object()
         if body is None:
             return responses.unreadable_body()
         change = connection_patch.of_connection(body)
@@ -457,14 +457,14 @@ class AirbyteState:
         # As the real server: a queued job does not survive a change of the connection.
         for job in self.jobs.values():
             if job.connection_id == connection_id and job.status == "queued":
-                job.set_status("cancelled", asked.at)
+                job.set_status("cancelled", request.at)
         return responses.as_json(self._show(connection))
 
-    def _streams(self, asked: RecordedRequest) -> FakeResponse:
-        source_id = asked.value("sourceId")
-        refused = list_queries.refusal(asked, "sourceId", "destinationId")
-        if source_id is None or refused is not None:
-            return refused or responses.invalid_input("publicGetStreamProperties.sourceId", None, "must not be null")
+    def _streams(self, request: RecordedRequest) -> FakeResponse:
+        source_id = request.value("sourceId")
+        error = list_queries.refusal(request, "sourceId", "destinationId")
+        if source_id is None or error is not None:
+            return error or responses.invalid_input("publicGetStreamProperties.sourceId", None, "must not be null")
         if self._find(self.sources, "sourceId", source_id) is None:
             return self._not_found("SOURCE_CONNECTION", source_id, "WORKSPACE_READER")
         names = {
@@ -505,13 +505,13 @@ class AirbyteState:
             return responses.not_found(kind, key)
         return responses.error_id(500, f"Internal Server Error: Invalid UUID string: {key}", _ILLEGAL_ARGUMENT)
 
-    def _in_workspaces(self, asked: RecordedRequest, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        ids = asked.values("workspaceIds")
+    def _in_workspaces(self, request: RecordedRequest, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        ids = request.values("workspaceIds")
         found = [row for row in rows if not ids or row["workspaceId"] in ids]
         if self.is_unordered:
             random.shuffle(found)
         return found
 
 
-def _origin(asked: RecordedRequest) -> str:
-    return f"http://{asked.headers.get('host', 'localhost')}"
+def _origin(request: RecordedRequest) -> str:
+    return f"http://{request.headers.get('host', 'localhost')}"

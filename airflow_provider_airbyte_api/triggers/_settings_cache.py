@@ -8,15 +8,15 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_airbyte_api._airflow_compat import get_async_connection
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.config import ClientConfig
-from airflow_provider_airbyte_api.hooks.settings import parse_and_mask
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
+from airflow_provider_airbyte_api.hooks._settings import parse_and_mask
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
 
 SETTINGS_TTL = 60.0
 """Seconds for which a loaded connection is reused."""
 
 
-async def get_settings(airbyte_conn_id: str, *, rejected: ClientConfig | None = None) -> ClientConfig:
+async def get_settings(airbyte_conn_id: str, *, rejected: ClientSettings | None = None) -> ClientSettings:
     """Return the settings of the Airflow connection, loaded within the last minute.
 
     It never blocks the event loop. Triggers that start together share one lookup.
@@ -32,7 +32,7 @@ async def get_settings(airbyte_conn_id: str, *, rejected: ClientConfig | None = 
         lookup.task = create_background_task(_load(airbyte_conn_id, lookup))
     if lookup.settings is not None:
         return lookup.settings
-    found: ClientConfig = await asyncio.shield(lookup.task)
+    found: ClientSettings = await asyncio.shield(lookup.task)
     return found
 
 
@@ -41,16 +41,16 @@ class _Lookup:
 
     def __init__(self) -> None:
         self.started_at = CLOCK.time()
-        self.settings: ClientConfig | None = None
+        self.settings: ClientSettings | None = None
         self.task: Any = None
 
-    def is_stale(self, rejected: ClientConfig | None) -> bool:
+    def is_stale(self, rejected: ClientSettings | None) -> bool:
         if self.settings is None:
             return bool(self.task.done())  # it failed
         return self.settings == rejected or CLOCK.time() > self.started_at + SETTINGS_TTL
 
 
-async def _load(airbyte_conn_id: str, lookup: _Lookup) -> ClientConfig:
+async def _load(airbyte_conn_id: str, lookup: _Lookup) -> ClientSettings:
     settings = await parse_and_mask(await get_async_connection(airbyte_conn_id))
     lookup.settings, lookup.task = settings, None  # a task would keep its event loop alive
     return settings

@@ -24,7 +24,7 @@ from airflow_provider_airbyte_api.api.outcome import JobContext
 from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
     AirbyteConfigError,
@@ -33,12 +33,12 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
 from airflow_provider_airbyte_api.polling.service import PollingService, shared_polling_service
-from airflow_provider_airbyte_api.triggers import _payloads, rows
+from airflow_provider_airbyte_api.triggers import _payloads, _rows
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
 from airflow_provider_airbyte_api.types import OnFailed
 
 if TYPE_CHECKING:
-    from airflow_provider_airbyte_api.triggers.sync_events import AirbyteSyncEventTrigger
+    from airflow_provider_airbyte_api.triggers._sync_events import AirbyteSyncEventTrigger
 
 __all__ = ["AirbyteFreshnessTrigger", "AirbyteJobTrigger", "AirbyteSyncEventTrigger"]
 
@@ -50,12 +50,12 @@ def __getattr__(name: str) -> Any:
     if name != "AirbyteSyncEventTrigger":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from airflow_provider_airbyte_api.triggers import sync_events  # noqa: PLC0415 - see above
+        from airflow_provider_airbyte_api.triggers import _sync_events  # noqa: PLC0415 - see above
     except ImportError as error:
         raise ImportError(
             "AirbyteSyncEventTrigger is for asset watchers, which require Airflow 3.0 or newer."
         ) from error
-    return sync_events.AirbyteSyncEventTrigger
+    return _sync_events.AirbyteSyncEventTrigger
 
 
 class _AirbyteTrigger(BaseTrigger):
@@ -73,7 +73,7 @@ class _AirbyteTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that recreate this trigger."""
-        return rows.serialize(self)
+        return _rows.serialize(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event when the wait has finished or failed."""
@@ -104,21 +104,23 @@ class _AirbyteTrigger(BaseTrigger):
         raise NotImplementedError
 
     def _check_arguments(self, unknown: Mapping[str, Any], *, from_row: bool) -> None:
-        """Parse the arguments: see :func:`~.rows.check_arguments`."""
-        problem = rows.check_arguments(type(self).__name__, unknown, self._parse_arguments, self.log, from_row=from_row)
+        """Parse the arguments: see :func:`~._rows.check_arguments`."""
+        problem = _rows.check_arguments(
+            type(self).__name__, unknown, self._parse_arguments, self.log, from_row=from_row
+        )
         if problem is not None:
             self._argument_error = AirbyteConfigError(f"{problem} {self._recovery_hint()}")
 
     def _parse_arguments(self) -> None:
-        self.airbyte_conn_id = rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
-        self.poll_interval = rows.parse_interval(self.poll_interval)
-        self.deadline = rows.parse_optional_seconds(self.deadline, "deadline")
-        self.unreachable_timeout = rows.parse_seconds(self.unreachable_timeout, "unreachable_timeout")
+        self.airbyte_conn_id = _rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
+        self.poll_interval = _rows.parse_interval(self.poll_interval)
+        self.deadline = _rows.parse_optional_seconds(self.deadline, "deadline")
+        self.unreachable_timeout = _rows.parse_seconds(self.unreachable_timeout, "unreachable_timeout")
 
     def _parse_metadata(self, metadata: object) -> None:
         # Parsed first, so that an error event about the other arguments includes the metadata.
         self.metadata = {}
-        self.metadata = rows.parse_json_object(metadata, "metadata")
+        self.metadata = _rows.parse_json_object(metadata, "metadata")
 
     async def _with_service(self, use: Callable[[PollingService], Awaitable[T]]) -> T:
         """Return the result of ``use``, called with the shared polling service of this trigger's Airbyte."""
@@ -134,7 +136,7 @@ class _AirbyteTrigger(BaseTrigger):
                     raise
                 settings = renewed
 
-    async def _settings(self, *, rejected: ClientConfig | None = None) -> ClientConfig:
+    async def _settings(self, *, rejected: ClientSettings | None = None) -> ClientSettings:
         """Return the settings of the Airflow connection. Retry for ``unreachable_timeout`` if it cannot be loaded."""
         outage = Outage(
             while_unreachable(self.unreachable_timeout),
@@ -223,9 +225,9 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self._parse_metadata(self._raw_metadata)
         self.job_id = parse_job_id(given)
         super()._parse_arguments()
-        self.connection_id = rows.parse_optional_text(self.connection_id, "connection_id")
-        self.workspace_id = rows.parse_optional_text(self.workspace_id, "workspace_id")
-        self.queue_deadline = rows.parse_optional_seconds(self.queue_deadline, "queue_deadline")
+        self.connection_id = _rows.parse_optional_text(self.connection_id, "connection_id")
+        self.workspace_id = _rows.parse_optional_text(self.workspace_id, "workspace_id")
+        self.queue_deadline = _rows.parse_optional_seconds(self.queue_deadline, "queue_deadline")
 
     def _recovery_hint(self) -> str:
         which = f"Job {self.job_id}" if self.job_id else "The job"
@@ -343,9 +345,9 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
     def _parse_arguments(self) -> None:
         self._parse_metadata(self._raw_metadata)
         super()._parse_arguments()
-        self.connection_name = rows.parse_optional_text(self.connection_name, "connection_name")
-        self.max_age = rows.parse_optional_seconds(self.max_age, "max_age")
-        self.completed_after = rows.parse_optional_seconds(self.completed_after, "completed_after")
+        self.connection_name = _rows.parse_optional_text(self.connection_name, "connection_name")
+        self.max_age = _rows.parse_optional_seconds(self.max_age, "max_age")
+        self.completed_after = _rows.parse_optional_seconds(self.completed_after, "completed_after")
         if self.min_rows is not None and safe_int(self.min_rows, 0) is None:
             raise AirbyteConfigError(f"min_rows is {safe_repr(self.min_rows)}, expected a number of rows, such as 1.")
 

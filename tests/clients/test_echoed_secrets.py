@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 from airflow_provider_airbyte_api.api.base_url import parse_host
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, static_token
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.helpers.drivers import AsyncDriver, Driver, SyncDriver
 from tests.helpers.hostile_server import HostileServer
@@ -59,14 +59,14 @@ def test_nothing_that_a_server_echoes_is_in_an_error_or_a_log(
 ) -> None:
     with HostileServer(answer_with(status, body)) as server:  # type: ignore[arg-type]
         root = parse_host(server.url)
-        settings = ClientConfig(root, extra_headers=(("X-Gateway", HEADER),), read_timeout=5.0)
+        settings = ClientSettings(root, extra_headers=(("X-Gateway", HEADER),), read_timeout=5.0)
         if way == "credentials":
             settings = replace(settings, credentials=ClientCredentials(f"{root.api_url}/token", "me", CLIENT_SECRET))
         else:
             settings = replace(settings, static_token=static_token(PAIR, "Check it.", "Basic"))
         if way == "proxy":
             proxy = server.url.replace("http://", f"http://me:{PROXY_PASSWORD}@")
-            settings = replace(settings, root=parse_host("http://airbyte.example.com"), proxy=proxy)
+            settings = replace(settings, urls=parse_host("http://airbyte.example.com"), proxy=proxy)
         with caplog.at_level(logging.DEBUG, "tests.clients"), pytest.raises(exceptions.AirbyteError) as caught:
             driver.run(jobs.get_job(7, NO_RETRY), settings)
         assert server.requests

@@ -28,7 +28,7 @@ from airflow_provider_airbyte_api.api.safe import MAX_ITEMS
 from airflow_provider_airbyte_api.clients import sync_client
 from airflow_provider_airbyte_api.clients.async_client import MAX_PARSED_HERE
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings, TlsSettings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.helpers.certificates import Authority
@@ -47,7 +47,7 @@ def driver(request: pytest.FixtureRequest, airbyte: LocalAirbyte) -> Driver:
     return made
 
 
-def hasty(driver: Driver, url: str) -> ClientConfig:
+def hasty(driver: Driver, url: str) -> ClientSettings:
     """Return settings whose total is 0.7 s."""
     return replace(driver.settings(url=url, auth=False), connect_timeout=0.3, read_timeout=0.2)
 
@@ -93,7 +93,7 @@ def test_a_flood_of_100_continue_ends_at_the_total_time(driver: Driver) -> None:
 def test_a_reply_that_drips_through_tls_ends(driver: Driver, tmp_path: Path) -> None:
     authority = Authority.made_in(tmp_path)
     with HostileServer(DRIPPING["body"], authority.server_context("127.0.0.1")) as server:
-        settings = replace(hasty(driver, server.url), tls=TlsConfig(ca_bundle=str(authority.path)))
+        settings = replace(hasty(driver, server.url), tls=TlsSettings(ca_bundle=str(authority.path)))
         outcome = driver.run(exchange(GET_JOBS), settings)
     assert isinstance(outcome, TransportFailure)
     assert outcome.kind is TransportErrorKind.TIMEOUT

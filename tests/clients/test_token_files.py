@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.api import resources
 from airflow_provider_airbyte_api.api.base_url import parse_host
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token
 from airflow_provider_airbyte_api.clients import token_file
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.clients.token_file import TokenFile
 from airflow_provider_airbyte_api.testing import LocalAirbyte
@@ -246,7 +246,7 @@ def _list_sources(kind: type[Driver], url: str, start: float) -> None:
     driver = kind.__new__(kind)
     root = parse_host(url)
     credentials = ClientCredentials(f"{root.api_url}/applications/token", "local-client-id", "local-client-secret")
-    driver.run(resources.get_connection(CONNECTION), ClientConfig(root, credentials, use_disk_cache=True))
+    driver.run(resources.get_connection(CONNECTION), ClientSettings(root, credentials, use_disk_cache=True))
     os._exit(0)
 
 

@@ -29,13 +29,13 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 from airflow_provider_airbyte_api.api.http import TransportErrorKind as Kind
 from airflow_provider_airbyte_api.api.http import TransportFailure
 from airflow_provider_airbyte_api.clients import async_client, sync_client
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.helpers.certificates import Authority
 from tests.helpers.drivers import POST_JOBS, AsyncDriver, Driver, SyncDriver, exchange
 from tests.helpers.hostile_server import HostileServer
 
-Change = Callable[[ClientConfig], ClientConfig]
+Change = Callable[[ClientSettings], ClientSettings]
 Outcome = tuple[bool, Kind]
 
 

@@ -14,7 +14,7 @@ from airflow_provider_airbyte_api.api.flow import Flow, SendRequest
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportFailure
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials
 from airflow_provider_airbyte_api.clients.async_client import AsyncClient
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.clients.sync_client import Client
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 
@@ -28,14 +28,14 @@ class Driver(ABC):
     def __init__(self, airbyte: LocalAirbyte) -> None:
         self.airbyte = airbyte
 
-    def settings(self, *, url: str | None = None, auth: bool = True, read_timeout: float = 5.0) -> ClientConfig:
+    def settings(self, *, url: str | None = None, auth: bool = True, read_timeout: float = 5.0) -> ClientSettings:
         root = parse_host(url or self.airbyte.url)
         token_url = f"{root.api_url}/applications/token"
         credentials = ClientCredentials(token_url, self.airbyte.client_id, self.airbyte.client_secret) if auth else None
-        return ClientConfig(root, credentials, connect_timeout=2.0, read_timeout=read_timeout)
+        return ClientSettings(root, credentials, connect_timeout=2.0, read_timeout=read_timeout)
 
     @abstractmethod
-    def run(self, conversation: Flow[T], settings: ClientConfig | None = None) -> T:
+    def run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
         """Perform one conversation."""
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Driver(ABC):
 
 
 class SyncDriver(Driver):
-    def run(self, conversation: Flow[T], settings: ClientConfig | None = None) -> T:
+    def run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
         with Client(settings or self.settings(), LOG) as client:
             return client.run(conversation)
 
@@ -54,10 +54,10 @@ class SyncDriver(Driver):
 
 
 class AsyncDriver(Driver):
-    def run(self, conversation: Flow[T], settings: ClientConfig | None = None) -> T:
+    def run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
         return asyncio.run(self._run(conversation, settings))
 
-    async def _run(self, conversation: Flow[T], settings: ClientConfig | None = None) -> T:
+    async def _run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
         async with AsyncClient(settings or self.settings(), LOG) as client:
             return await client.run(conversation)
 

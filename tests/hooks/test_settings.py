@@ -14,9 +14,9 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook, redact
 
 from airflow_provider_airbyte_api import exceptions
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
+from airflow_provider_airbyte_api.hooks._settings import parse_settings
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.hooks.settings import parse_settings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
@@ -38,7 +38,7 @@ def declare(monkeypatch: pytest.MonkeyPatch, airbyte: LocalAirbyte, **fields: An
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(given))
 
 
-def settings(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> ClientConfig:
+def settings(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> ClientSettings:
     given = {"conn_type": "airbyte_api", "host": "https://airbyte.example.com", **fields}
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(given))
     return parse_settings(BaseHook.get_connection("MINE"))

@@ -81,8 +81,8 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 NOT_EVERYWHERE = {
     "airflow_provider_airbyte_api.__main__": (9, 9),  # a program
     "airflow_provider_airbyte_api.testing.__main__": (9, 9),
-    "airflow_provider_airbyte_api.triggers.sync_events": (3, 0),
-    "airflow_provider_airbyte_api.hooks.form_widgets": (3, 9),  # needs Flask-AppBuilder, where Airflow has it
+    "airflow_provider_airbyte_api.triggers._sync_events": (3, 0),
+    "airflow_provider_airbyte_api.hooks._form_widgets": (3, 9),  # needs Flask-AppBuilder, where Airflow has it
 }
 
 

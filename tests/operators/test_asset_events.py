@@ -17,7 +17,7 @@ from airflow_provider_airbyte_api._defaults import SYNCS_ASSET
 from airflow_provider_airbyte_api.api import jobs, start_job
 from airflow_provider_airbyte_api.assets import connection_asset, sanitize_uri
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.operators import asset_events
+from airflow_provider_airbyte_api.operators import _asset_events
 from airflow_provider_airbyte_api.operators.airbyte import (
     AirbyteClearOperator,
     AirbyteListConnectionsOperator,
@@ -55,7 +55,7 @@ def _others_come_first_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("POLL_INTERVAL", 0.02),
         ("CLAIM_SETTLE_TIME", 0.05),
     ):
-        monkeypatch.setattr(asset_events, name, seconds)
+        monkeypatch.setattr(_asset_events, name, seconds)
 
 
 def asset_of(airbyte: LocalAirbyte, connection_id: str = STRIPE_TO_BIGQUERY, *stream: str) -> str:
@@ -253,7 +253,7 @@ class Ending:
         task = SimpleNamespace(outlets=[], log=logging.getLogger("test"))
         facts = {"job_id": job_id, "connection_id": STRIPE_TO_BIGQUERY, "start_time": f"at {job_id}", "end_time": None}
         context: Any = {**self.context, "ti": ti}
-        ending = asset_events.AssetEvents(cast("Any", task), context, facts, owned=owned)
+        ending = _asset_events.AssetEventEmitter(cast("Any", task), context, facts, owned=owned)
         ending.emit(self.uri)
         return [asset.uri for asset in task.outlets] == [self.uri]
 
@@ -307,7 +307,7 @@ def test_of_two_tasks_that_claim_the_event_of_a_job_at_once_the_last_to_write_em
 
         def second_writes(seconds: float) -> None:
             """It had read that nobody has claimed the event before the first one wrote its claim."""
-            if seconds == asset_events.CLAIM_SETTLE_TIME:
+            if seconds == _asset_events.CLAIM_SETTLE_TIME:
                 job = store.get(key)["job"] if same_job else [8, "at 8"]
                 store.set(key, {"job": job, "task": f"{context['ti'].dag_id}/{context['ti'].run_id}/second/-1"})
             settle(seconds)

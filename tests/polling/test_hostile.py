@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.api.jobs import WaitResult
 from airflow_provider_airbyte_api.api.poll_plan import TrackedJob
 from airflow_provider_airbyte_api.api.wait import Poll, WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteJobTimeoutError,
     AirbytePermissionError,
@@ -59,7 +59,7 @@ def answering(reply: Callable[[str], Any]) -> Answer:
 
 async def wait(url: str, count: int, settings: dict[str, float] | None = None, **limits: Any) -> list[Any]:
     """Return the results of waiting for ``count`` jobs, within 20 s."""
-    known = replace(ClientConfig(parse_host(url), connect_timeout=1.0), **(settings or {}))  # type: ignore[arg-type]
+    known = replace(ClientSettings(parse_host(url), connect_timeout=1.0), **(settings or {}))  # type: ignore[arg-type]
 
     async def wait_for(job_id: int) -> WaitResult:
         async with shared_polling_service(known) as service:
@@ -115,7 +115,7 @@ async def test_a_deadline_that_passes_while_a_poll_is_in_flight_holds() -> None:
         return job(int(path.rsplit("/", 1)[1]))
 
     with HostileServer(answering(reply)) as server:
-        settings = ClientConfig(parse_host(server.url))
+        settings = ClientSettings(parse_host(server.url))
 
         async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> WaitResult:
             async with shared_polling_service(settings) as service:
@@ -154,7 +154,7 @@ async def test_a_replica_that_lags_behind_at_the_end_takes_no_end_back() -> None
 async def test_a_job_that_has_finished_stays_finished_for_all_waiters() -> None:
     ends = itertools.chain([job(1), job(1, "failed")], itertools.repeat(job(1)))
     with HostileServer(answering(lambda _: next(ends))) as server:
-        settings = ClientConfig(parse_host(server.url))
+        settings = ClientSettings(parse_host(server.url))
 
         async def wait_for_it() -> WaitResult:
             async with shared_polling_service(settings) as service:
@@ -219,7 +219,7 @@ async def test_a_deadline_holds_for_a_freshness_wait(monkeypatch: pytest.MonkeyP
         STRIPE_TO_BIGQUERY, freshness.FreshnessCriteria(60.0), WaitOptions(0.1, deadline)
     )
     with HostileServer(dripping) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+        async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with pytest.raises(AirbyteJobTimeoutError, match="no response within"):
                 await asyncio.wait_for(service.run_waiting(waiting, Lines(), deadline=deadline), timeout=20)
 
@@ -257,7 +257,7 @@ async def test_a_stream_reads_a_list_without_an_end_up_to_its_limit(
         return {"data": [job(next(ids), "succeeded") for _ in range(100)]}
 
     with HostileServer(answering(reply)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+        async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert len(batch.jobs) == 300
@@ -274,7 +274,7 @@ def row_by_row(path: str) -> Any:
 
 async def test_a_stream_reads_on_after_a_page_of_known_jobs() -> None:
     with HostileServer(answering(row_by_row)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+        async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert [each.job_id for each in batch.jobs] == list(range(1, 102))
@@ -301,7 +301,7 @@ async def test_a_server_that_ignores_the_offset_is_asked_for_two_pages() -> None
         return {"data": [job(each, "succeeded") for each in range(1, 101)]}
 
     with HostileServer(answering(reply)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+        async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
     assert len(batch.jobs) == 100
@@ -313,7 +313,7 @@ async def test_a_stream_omits_rows_that_cannot_be_parsed(caplog: pytest.LogCaptu
         return {"data": [job(1, "succeeded"), {"jobId": None}, "no job", job(4, "failed")]}
 
     with HostileServer(answering(reply)) as server:
-        async with shared_polling_service(ClientConfig(parse_host(server.url))) as service:
+        async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 0.05) as listener:
                 for _ in range(3):
                     batch = await asyncio.wait_for(listener.next(), timeout=20)

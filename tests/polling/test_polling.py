@@ -20,7 +20,7 @@ from airflow_provider_airbyte_api.api.jobs import WaitResult
 from airflow_provider_airbyte_api.api.timestamps import parse_timestamp
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials
 from airflow_provider_airbyte_api.api.wait import WaitOptions
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
     AirbyteError,
@@ -58,10 +58,10 @@ class WaiterPool:
         self.logs: dict[int, Lines] = {}
 
     @property
-    def settings(self) -> ClientConfig:
+    def settings(self) -> ClientSettings:
         root = parse_host(self.airbyte.url)
         token_url = f"{root.api_url}/applications/token"
-        return ClientConfig(root, ClientCredentials(token_url, self.airbyte.client_id, self.airbyte.client_secret))
+        return ClientSettings(root, ClientCredentials(token_url, self.airbyte.client_id, self.airbyte.client_secret))
 
     def wait_for(
         self, job_id: int, poll_interval: float = 0.1, *, workspace_id: str | None = WORKSPACE_ID, **limits: Any

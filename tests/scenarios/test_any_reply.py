@@ -27,7 +27,7 @@ from airflow_provider_airbyte_api.api.outcome import build_asset_event_extra, bu
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, static_token
 from airflow_provider_airbyte_api.clients.async_client import AsyncClient
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.clients.sync_client import Client
 from airflow_provider_airbyte_api.exceptions import AirbyteError, error_to_dict
 from airflow_provider_airbyte_api.triggers import _payloads
@@ -149,8 +149,8 @@ def _time_passes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CLOCK, "sleep_async", sleep_async)
 
 
-def settings_of(server: HostileAirbyte) -> ClientConfig:
-    return ClientConfig(parse_host(server.url), static_token=static_token("x", ""))
+def settings_of(server: HostileAirbyte) -> ClientSettings:
+    return ClientSettings(parse_host(server.url), static_token=static_token("x", ""))
 
 
 def conversations(server: HostileAirbyte) -> list[Callable[[], Flow[Any]]]:

@@ -15,7 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_airbyte_api import exceptions
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteCancelJobOperator, AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte, responses
@@ -446,9 +446,9 @@ def test_a_start_may_take_much_longer_than_any_other_reply(
     dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
     """As Airbyte answers a start after 70 s on a bad day, more than twice what is granted to other requests."""
-    make: Any = ClientConfig.__init__
+    make: Any = ClientSettings.__init__
     monkeypatch.setattr(
-        ClientConfig, "__init__", lambda self, *args, **more: make(self, *args, **{**more, "read_timeout": 0.5})
+        ClientSettings, "__init__", lambda self, *args, **more: make(self, *args, **{**more, "read_timeout": 0.5})
     )
     airbyte.respond_with(method="POST", path="/jobs", delay=1.5)
     AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=deferrable, poll_interval=0.02)

@@ -27,7 +27,7 @@ MADE: list[Any] = [
     AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.02, metadata={"name": "Mine"}),
 ]
 if AIRFLOW >= (3, 0):
-    from airflow_provider_airbyte_api.triggers.sync_events import AirbyteSyncEventTrigger
+    from airflow_provider_airbyte_api.triggers._sync_events import AirbyteSyncEventTrigger
 
     MADE.append(AirbyteSyncEventTrigger(connection_id=STRIPE_TO_BIGQUERY))
 

@@ -22,7 +22,7 @@ from airflow_provider_airbyte_api.testing.seed import (
     STRIPE_TO_BIGQUERY,
     WORKSPACE_ID,
 )
-from airflow_provider_airbyte_api.triggers import _event_store, sync_events
+from airflow_provider_airbyte_api.triggers import _event_store, _sync_events
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
 from tests.helpers.clock import until
 from tests.versions import AIRFLOW
@@ -442,7 +442,7 @@ async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(
     await settled(airbyte, 4)
     assert third.events == []
     await third.stop()
-    assert sync_events._STORES == {}
+    assert _sync_events._STORES == {}
 
 
 async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyte) -> None:
@@ -558,7 +558,7 @@ async def test_a_job_of_which_nobody_can_tell_more_holds_up_no_other(airbyte: Lo
 async def test_a_connection_that_was_made_anew_under_its_name_is_watched(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_events, "RESOLUTION_TTL", 0.2)
+    monkeypatch.setattr(_sync_events, "RESOLUTION_TTL", 0.2)
     heard = watcher(connection_name="Stripe → BigQuery")
     await settled(airbyte)
     row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
@@ -576,7 +576,7 @@ async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
     from airflow_provider_airbyte_api.triggers import _settings_cache
 
     monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
-    monkeypatch.setattr(sync_events, "RESOLUTION_TTL", 0.2)
+    monkeypatch.setattr(_sync_events, "RESOLUTION_TTL", 0.2)
     heard = watcher()
     await settled(airbyte)
     with LocalAirbyte() as other:

@@ -38,7 +38,7 @@ CLOCK_TOLERANCE = timedelta(hours=1)
 """Maximum difference between the clocks of Airbyte and Airflow."""
 
 
-class AssetEvents:
+class AssetEventEmitter:
     """The asset events of one successful job.
 
     :param task: The operator, whose ``outlets`` are extended.

@@ -21,7 +21,7 @@ from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Connectio
 from airflow_provider_airbyte_api.api.outcome import build_asset_event_extra
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_repr
 from airflow_provider_airbyte_api.clients.clock import CLOCK, jitter_factor
-from airflow_provider_airbyte_api.clients.config import ClientConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
     AirbyteConfigError,
@@ -30,7 +30,7 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 from airflow_provider_airbyte_api.polling.completed_jobs import CompletedBatch, Subscription
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
-from airflow_provider_airbyte_api.triggers import rows
+from airflow_provider_airbyte_api.triggers import _rows
 from airflow_provider_airbyte_api.triggers._event_store import MAX_BACKOFF, CursorStore, Producer
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
 from airflow_provider_airbyte_api.types import AssetEventExtra, JobType
@@ -72,7 +72,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     :raises AirbyteConfigError: if an argument is invalid, unless ``from_row`` is True.
     """
 
-    __module__ = rows.MODULE
+    __module__ = _rows.MODULE
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         self.airbyte_conn_id = airbyte_conn_id
         self.poll_interval = poll_interval
         self._tries: dict[int, int] = {}
-        problem = rows.check_arguments(type(self).__name__, unknown, self._validate, self.log, from_row=from_row)
+        problem = _rows.check_arguments(type(self).__name__, unknown, self._validate, self.log, from_row=from_row)
         if problem is not None:
             # Airflow restarts a watcher that ends at once, in a loop. So this one runs with the valid arguments.
             self.log.error("%s", problem)
@@ -121,12 +121,12 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             )
         if not self.job_types or not set(self.job_types) <= set(JobType):
             raise AirbyteConfigError(f"job_types is {self.job_types!r}, expected some of {', '.join(sorted(JobType))}.")
-        self.poll_interval = rows.parse_interval(self.poll_interval)
-        rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
+        self.poll_interval = _rows.parse_interval(self.poll_interval)
+        _rows.parse_text(self.airbyte_conn_id, "airbyte_conn_id")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that recreate this trigger. Airflow identifies watchers by them."""
-        return rows.serialize(self)
+        return _rows.serialize(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each sync that finishes, without end. For Airflow before 3.3, which keeps no cursor."""
@@ -200,7 +200,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                 await CLOCK.sleep_async(delay)
 
     async def _listen(
-        self, service: PollingService, settings: ClientConfig, cursor: Cursor | None
+        self, service: PollingService, settings: ClientSettings, cursor: Cursor | None
     ) -> AsyncGenerator[StreamItem, None]:
         """Yield stream items until the Airflow connection, or what a name resolves to, has changed."""
         connection, workspace_id = await self._resolve_scope(service)
@@ -229,7 +229,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
                     if self._resolves_names and await self._resolve_scope(service) != (connection, workspace_id):
                         return
 
-    async def _connection_changed(self, settings: ClientConfig) -> bool:
+    async def _connection_changed(self, settings: ClientSettings) -> bool:
         """Return True if the Airflow connection has changed."""
         try:
             return await get_settings(self.airbyte_conn_id) != settings
@@ -237,7 +237,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             self.log.info("Could not load the Airflow connection; using the previous one. %s", error)
             return False
 
-    async def _next(self, subscription: Subscription, settings: ClientConfig) -> CompletedBatch | None:
+    async def _next(self, subscription: Subscription, settings: ClientSettings) -> CompletedBatch | None:
         """Return the next batch, or None if the Airflow connection has changed.
 
         This method waits until an outage has ended: the stream of completed jobs decides when to poll again.
@@ -304,7 +304,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
             return None
         if connection is None or not connection.workspace_id:
             return build_asset_event_extra(job, None, "" if connection is None else connection.name, None)
-        url = service.root.job_url(connection.workspace_id, connection.connection_id, job.job_id)
+        url = service.urls.job_url(connection.workspace_id, connection.connection_id, job.job_id)
         return build_asset_event_extra(job, url, connection.name, connection.workspace_id)
 
     def _has_tag(self, connection: Connection | None) -> bool:

@@ -22,7 +22,7 @@ class LoggerLike(Protocol):
 
 
 @dataclass(frozen=True)
-class TlsConfig:
+class TlsSettings:
     """TLS settings, as paths of PEM files. ``ca_bundle`` may be a directory; None uses the CAs that requests trusts."""
 
     verify: bool = True
@@ -32,7 +32,7 @@ class TlsConfig:
 
 
 @dataclass(frozen=True)
-class ClientConfig:
+class ClientSettings:
     """The API root, the authentication, and the network settings. Timeouts are in seconds.
 
     ``credentials`` are exchanged for tokens. ``static_token`` is sent unchanged instead. If both are None, this Airbyte
@@ -44,13 +44,13 @@ class ClientConfig:
     self-managed servers answer with five threads.
     """
 
-    root: AirbyteUrls
+    urls: AirbyteUrls
     credentials: ClientCredentials | None = None
     static_token: Token | None = None
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     extra_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    tls: TlsConfig = TlsConfig()
+    tls: TlsSettings = TlsSettings()
     proxy: str | None = field(default=None, repr=False)
     use_disk_cache: bool = False
     max_concurrent_requests: int = 4
@@ -58,7 +58,7 @@ class ClientConfig:
     @property
     def token_key(self) -> TokenKey | None:
         """Return the key under which tokens for this Airbyte are cached."""
-        return None if self.credentials is None else self.credentials.cache_key(self.root.api_url)
+        return None if self.credentials is None else self.credentials.cache_key(self.urls.api_url)
 
     def total_timeout(self, request: Request) -> float:
         """Return the timeout in seconds for the whole exchange: to connect, to start the response, and to complete it.
@@ -70,7 +70,7 @@ class ClientConfig:
 
     def url(self, request: Request) -> str:
         """Return the complete URL of ``request``, without its query."""
-        return request.path if "://" in request.path else self.root.api_url + request.path
+        return request.path if "://" in request.path else self.urls.api_url + request.path
 
     def headers(self, url: str, token: Token | None) -> dict[str, str]:
         """Return the headers of a request to ``url`` with ``token``. Extra headers are only sent to Airbyte's host."""
@@ -80,7 +80,7 @@ class ClientConfig:
             "accept-encoding": ACCEPT_ENCODING,
             "user-agent": f"airflow-provider-airbyte-api/{__version__}",
         }
-        target, api = urlsplit(url), urlsplit(self.root.api_url)
+        target, api = urlsplit(url), urlsplit(self.urls.api_url)
         if (target.scheme, target.netloc) != (api.scheme, api.netloc):
             return {**base, **authorization}
         return {**base, **{name.lower(): value for name, value in self.extra_headers}, **authorization}

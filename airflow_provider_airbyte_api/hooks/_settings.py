@@ -9,10 +9,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 from airflow_provider_airbyte_api._airflow_compat import amask_secret
 from airflow_provider_airbyte_api.api.base_url import EXPECTED_ADDRESS, AirbyteUrls, parse_host
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, static_token
-from airflow_provider_airbyte_api.clients.config import ClientConfig, TlsConfig
+from airflow_provider_airbyte_api.clients.settings import ClientSettings, TlsSettings
 from airflow_provider_airbyte_api.connection_form import AUTH_TYPES, CONNECTION_TYPE
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
-from airflow_provider_airbyte_api.hooks.extras import Extras
+from airflow_provider_airbyte_api.hooks._extras import Extras
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Connection
@@ -26,7 +26,7 @@ The HTTP types are accepted because users without a provider call the API with A
 TOKEN_PATH = "/applications/token"  # noqa: S105 - a path
 
 
-def parse_settings(connection: Connection) -> ClientConfig:
+def parse_settings(connection: Connection) -> ClientSettings:
     """Return the client configuration from an Airflow connection.
 
     The connection may have the type ``airbyte``, filled in as the official provider documents.
@@ -38,23 +38,23 @@ def parse_settings(connection: Connection) -> ClientConfig:
     # The connection's own extra_dejson would block the event loop of a triggerer.
     extras = Extras(connection.conn_id, connection.extra)
     # The official provider hides the port field, so its value has no meaning.
-    root = parse_host(_host_with_scheme(connection), None if connection.conn_type == "airbyte" else connection.port)
-    credentials, fixed = _parse_auth(connection, extras, root)
-    return ClientConfig(
-        root,
+    urls = parse_host(_host_with_scheme(connection), None if connection.conn_type == "airbyte" else connection.port)
+    credentials, fixed = _parse_auth(connection, extras, urls)
+    return ClientSettings(
+        urls,
         credentials,
         fixed,
-        connect_timeout=extras.seconds("connect_timeout", ClientConfig.connect_timeout),
-        read_timeout=extras.seconds("read_timeout", extras.seconds("timeout", ClientConfig.read_timeout)),
+        connect_timeout=extras.seconds("connect_timeout", ClientSettings.connect_timeout),
+        read_timeout=extras.seconds("read_timeout", extras.seconds("timeout", ClientSettings.read_timeout)),
         extra_headers=_extra_headers(extras, has_token=credentials is not None or fixed is not None),
         tls=_tls(extras),
-        proxy=_proxy(extras, root),
+        proxy=_proxy(extras, urls),
         use_disk_cache=extras.boolean("disk_cache", default=extras.choice("token_cache", ("memory", "disk")) == "disk"),
-        max_concurrent_requests=extras.positive_int("max_concurrent_requests", ClientConfig.max_concurrent_requests),
+        max_concurrent_requests=extras.positive_int("max_concurrent_requests", ClientSettings.max_concurrent_requests),
     )
 
 
-async def parse_and_mask(connection: Connection) -> ClientConfig:
+async def parse_and_mask(connection: Connection) -> ClientSettings:
     """Return the settings of an Airflow connection, and mask its secrets, without blocking the event loop.
 
     :raises AirbyteConfigError: as :func:`parse_settings`.
@@ -65,7 +65,7 @@ async def parse_and_mask(connection: Connection) -> ClientConfig:
     return settings
 
 
-def extract_secrets(connection: Connection, settings: ClientConfig) -> list[str]:
+def extract_secrets(connection: Connection, settings: ClientSettings) -> list[str]:
     """Return the secrets that Airflow does not mask itself. It masks the password, and extras with a sensitive name.
 
     :param connection: The Airflow connection.
@@ -107,7 +107,7 @@ def _host_with_scheme(connection: Connection) -> str:
 
 
 def _parse_auth(
-    connection: Connection, extras: Extras, root: AirbyteUrls
+    connection: Connection, extras: Extras, urls: AirbyteUrls
 ) -> tuple[ClientCredentials | None, Token | None]:
     """Return the client credentials, or a static token, or neither."""
     # Values copied from a web page or a terminal often end in a space or a line break.
@@ -148,11 +148,11 @@ def _parse_auth(
             "auth_type is basic."
         )
         return None, static_token(encoded, hint, "Basic")
-    return ClientCredentials(_token_url(connection, extras, root), login, password), None
+    return ClientCredentials(_token_url(connection, extras, urls), login, password), None
 
 
-def _token_url(connection: Connection, extras: Extras, root: AirbyteUrls) -> str:
-    own = root.api_url + TOKEN_PATH
+def _token_url(connection: Connection, extras: Extras, urls: AirbyteUrls) -> str:
+    own = urls.api_url + TOKEN_PATH
     # The official provider stores the token URL in Schema, relative or absolute.
     given = extras.text("auth_url") or (connection.schema if connection.conn_type == "airbyte" else None)
     if not given or ("://" not in given and given.rstrip("/").endswith(TOKEN_PATH.lstrip("/"))):
@@ -176,8 +176,8 @@ def _extra_headers(extras: Extras, *, has_token: bool) -> tuple[tuple[str, str],
     return tuple(headers.items())
 
 
-def _tls(extras: Extras) -> TlsConfig:
-    tls = TlsConfig(
+def _tls(extras: Extras) -> TlsSettings:
+    tls = TlsSettings(
         extras.boolean("verify", default=True),
         extras.path("ca_bundle", or_folder=True),
         extras.path("client_cert"),
@@ -188,6 +188,6 @@ def _tls(extras: Extras) -> TlsConfig:
     return tls
 
 
-def _proxy(extras: Extras, root: AirbyteUrls) -> str | None:
-    scheme = urlsplit(root.api_url).scheme
+def _proxy(extras: Extras, urls: AirbyteUrls) -> str | None:
+    scheme = urlsplit(urls.api_url).scheme
     return extras.proxy("proxy", scheme) or extras.proxy("proxies", scheme)

@@ -48,22 +48,22 @@ def _parameters(trigger_class: type) -> list[str]:
 
 
 def check_arguments(
-    kind: str, unknown: Mapping[str, Any], read: Callable[[], None], log: Any, *, from_row: bool
+    class_name: str, unknown_kwargs: Mapping[str, Any], parse: Callable[[], None], log: Any, *, from_row: bool
 ) -> AirbyteConfigError | None:
     """Return the error in the arguments of a row, or None if they are valid.
 
-    :param kind: Name of the trigger's class.
-    :param unknown: Keywords that this version does not know. In a row they are ignored.
-    :param read: Sets the attributes, and raises ``AirbyteConfigError`` for an invalid value.
+    :param class_name: Name of the trigger's class.
+    :param unknown_kwargs: Keywords that this version does not know. In a row they are ignored.
+    :param parse: Sets the attributes, and raises ``AirbyteConfigError`` for an invalid value.
     :param log: The trigger's logger.
     :param from_row: Whether the arguments come from a row.
     :raises AirbyteConfigError: if an argument is invalid and does not come from a row. It is also a ``TypeError``.
     """
-    names = ", ".join(sorted(map(str, unknown)))
+    names = ", ".join(sorted(map(str, unknown_kwargs)))
     try:
-        if unknown and not from_row:
-            raise AirbyteConfigError(f"{kind} has no argument {names}.")  # noqa: TRY301 - one way out
-        read()
+        if unknown_kwargs and not from_row:
+            raise AirbyteConfigError(f"{class_name} has no argument {names}.")  # noqa: TRY301 - one way out
+        parse()
     except AirbyteConfigError as error:
         if not from_row:
             raise _ArgumentError(str(error)) from None
@@ -71,8 +71,8 @@ def check_arguments(
             f"Could not create the trigger from its row in Airflow's database: {error} The row was written by another "
             "version of airflow-provider-airbyte-api, or by hand. Install the same version on workers and triggerers."
         )
-    if unknown:
-        log.info("Ignoring arguments of %s that this version does not know: %s.", kind, names)
+    if unknown_kwargs:
+        log.info("Ignoring arguments of %s that this version does not know: %s.", class_name, names)
     return None
 
 
