@@ -52,12 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_tokens_from_before() -> None:
+def _clear_token_cache() -> None:
     TOKENS.clear()
 
 
 @pytest.fixture(autouse=True)
-def _polls_may_be_as_frequent_as_a_test_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_min_poll_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_defaults, "MIN_POLL_INTERVAL", 0.0)
 
 
@@ -68,7 +68,7 @@ def airbyte(local_airbyte: LocalAirbyte) -> LocalAirbyte:
 
 
 @pytest.fixture(scope="session")
-def airbyte_of_the_stack() -> Iterator[LocalAirbyte]:
+def stack_airbyte() -> Iterator[LocalAirbyte]:
     with LocalAirbyte(job_seconds=14.0) as local:
         yield local
 
@@ -78,11 +78,11 @@ LINEAGE = "lineage.jsonl"
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, airbyte_of_the_stack: LocalAirbyte) -> Iterator[AirflowStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, stack_airbyte: LocalAirbyte) -> Iterator[AirflowStack]:
     home: Path = tmp_path_factory.mktemp("airflow")
     environment = {
-        "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte_of_the_stack.airflow_connection,
-        "EXAMPLE_AIRBYTE_HOST": airbyte_of_the_stack.url,
+        "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": stack_airbyte.airflow_connection,
+        "EXAMPLE_AIRBYTE_HOST": stack_airbyte.url,
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
             {"type": "file", "log_file_path": str(home / LINEAGE), "append": True}
         ),

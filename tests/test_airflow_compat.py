@@ -22,29 +22,29 @@ from airflow_provider_airbyte_api.operators._execution import JobExecution
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
-from tests.helpers.assets import name_in_a_dag, name_in_no_dag
+from tests.helpers.assets import deactivate_asset, register_assets
 from tests.helpers.dags import run
-from tests.helpers.tasks import InATask
+from tests.helpers.tasks import CallbackOperator
 from tests.versions import AIRFLOW, since
 
 
-def in_a_task(dag: DAG, ask: Callable[[], Any]) -> Any:
-    """Return what ``ask`` returns in a running task."""
+def in_a_task(dag: DAG, callback: Callable[[], Any]) -> Any:
+    """Return what ``callback`` returns in a running task."""
     answers: list[Any] = []
-    InATask(ask=lambda _: answers.append(ask()), task_id="ask")
+    CallbackOperator(callback=lambda _: answers.append(callback()), task_id="ask")
     assert run(dag).succeeded
     return answers[0]
 
 
 def test_only_an_asset_that_a_dag_names_is_active(dag: DAG) -> None:
-    name_in_a_dag("s3://compat/named")
-    name_in_no_dag("s3://compat/forgotten")
+    register_assets("s3://compat/named")
+    deactivate_asset("s3://compat/forgotten")
 
-    def ask() -> list[Asset | None]:
+    def callback() -> list[Asset | None]:
         found = [_airflow_compat.active_asset(uri=f"s3://compat/{each}") for each in ("named", "forgotten", "unknown")]
         return [*found, _airflow_compat.active_asset(name="s3://compat/named")]
 
-    named, forgotten, unknown, by_name = in_a_task(dag, ask)
+    named, forgotten, unknown, by_name = in_a_task(dag, callback)
     assert named.uri == by_name.uri == "s3://compat/named"
     assert (forgotten, unknown) == (None, None)
 
@@ -61,7 +61,7 @@ def test_an_asset_that_nothing_has_happened_to_has_no_events(dag: DAG) -> None:
 
 def test_a_task_that_runs_for_the_first_time_was_not_rescheduled(dag: DAG) -> None:
     answers: list[bool] = []
-    InATask(ask=lambda context: answers.append(_airflow_compat.was_rescheduled(context)), task_id="ask")
+    CallbackOperator(callback=lambda context: answers.append(_airflow_compat.was_rescheduled(context)), task_id="ask")
     assert run(dag).succeeded
     assert answers == [False]
 
@@ -72,16 +72,16 @@ def test_events_can_be_limited_from_airflow_3_2_on_and_in_the_database_of_2() ->
 
 @since("3.3", "it keeps nothing for an asset")
 def test_what_is_kept_for_an_asset_can_be_read_again_and_the_last_writer_wins(dag: DAG) -> None:
-    name_in_a_dag("s3://compat/kept")
+    register_assets("s3://compat/kept")
 
-    def ask() -> list[Any]:
+    def callback() -> list[Any]:
         store = _airflow_compat.asset_state(Asset(uri="s3://compat/kept"))
         before = store.get("nothing")
         for value in ({"task": "first"}, {"task": "second"}):
             store.set("claim", value)
         return [before, store.get("claim")]
 
-    assert in_a_task(dag, ask) == [None, {"task": "second"}]
+    assert in_a_task(dag, callback) == [None, {"task": "second"}]
 
 
 @pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow 3.3 keeps something for an asset")
@@ -140,13 +140,13 @@ def test_a_clear_changes_max_tries_and_a_retry_does_not(dag: DAG) -> None:
 
     attempts: list[tuple[int, bool]] = []
 
-    def ask(context: Any) -> None:
+    def callback(context: Any) -> None:
         retries = context["ti"].task.retries
         attempts.append((_airflow_compat.max_tries(context), _airflow_compat.is_uncleared_retry(context, retries)))
         if len(attempts) == 1:
             raise AirflowException("the first attempt fails")
 
-    InATask(ask=ask, task_id="ask", retries=1, retry_delay=timedelta(0))
+    CallbackOperator(callback=callback, task_id="ask", retries=1, retry_delay=timedelta(0))
     done = run(dag)
     assert done.succeeded
     assert attempts == [(1, False), (1, True)]
@@ -175,7 +175,7 @@ def end_of_a_deferral(reason: str) -> Exception:
     raise AssertionError("it raises")
 
 
-def test_a_deferral_that_took_too_long_is_told_from_one_that_failed() -> None:
+def test_a_deferral_timeout_differs_from_a_failed_deferral() -> None:
     assert _airflow_compat.is_deferral_timeout(end_of_a_deferral(reason_of_a_timeout()))
     assert not _airflow_compat.is_deferral_timeout(end_of_a_deferral("Trigger failure"))
     assert not _airflow_compat.is_deferral_timeout(TimeoutError("timeout"))
@@ -185,7 +185,7 @@ def test_a_deferral_that_took_too_long_is_told_from_one_that_failed() -> None:
 def test_what_is_kept_for_a_task_can_be_read_again(dag: DAG) -> None:
     seen: list[Any] = []
 
-    def ask(context: Any) -> None:
+    def callback(context: Any) -> None:
         store = _airflow_compat.task_state_store(context)
         seen.append(store.get("job"))
         store.set("job", {"job_id": 7})
@@ -193,7 +193,7 @@ def test_what_is_kept_for_a_task_can_be_read_again(dag: DAG) -> None:
         store.delete("job")
         seen.append(store.get("job"))
 
-    InATask(ask=ask, task_id="ask")
+    CallbackOperator(callback=callback, task_id="ask")
     assert run(dag).succeeded
     assert seen == [None, {"job_id": 7}, None]
 
@@ -201,7 +201,7 @@ def test_what_is_kept_for_a_task_can_be_read_again(dag: DAG) -> None:
 @pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow 3.3 keeps something for a task")
 def test_before_3_3_nothing_is_kept_for_a_task(dag: DAG) -> None:
     seen: list[Any] = []
-    InATask(ask=lambda context: seen.append(_airflow_compat.task_state_store(context)), task_id="ask")
+    CallbackOperator(callback=lambda context: seen.append(_airflow_compat.task_state_store(context)), task_id="ask")
     assert run(dag).succeeded
     assert seen == [None]
 
@@ -215,13 +215,13 @@ def test_the_state_of_a_task_instance_can_be_read_on_an_event_loop(dag: DAG, is_
     """The XComs cannot be read in this process: tests/scenarios/test_whole_stack.py does so in a triggerer."""
     seen: dict[int, Any] = {}
 
-    def ask(context: Any) -> None:
+    def callback(context: Any) -> None:
         seen[context["ti"].map_index] = asyncio.run(_airflow_compat.task_state(context["ti"]))
 
     if is_mapped:
-        InATask.partial(task_id="ask").expand(ask=[ask, ask])
+        CallbackOperator.partial(task_id="ask").expand(callback=[callback, callback])
     else:
-        InATask(ask=ask, task_id="ask")
+        CallbackOperator(callback=callback, task_id="ask")
     assert run(dag).succeeded
     assert seen == dict.fromkeys([0, 1] if is_mapped else [-1], "running")
 
@@ -243,9 +243,9 @@ def test_airflow_has_shared_streams_from_3_3_on() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_trigger_of_several_assets_has_a_store_for_each(dag: DAG, count: int) -> None:
     uris = [f"s3://compat/watched_{number}" for number in range(count)]
-    name_in_a_dag(*uris)
+    register_assets(*uris)
 
-    def ask() -> list[Any]:
+    def callback() -> list[Any]:
         from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
         stores = _airflow_compat.asset_stores(AssetStateStoreAccessors([Asset(uri=uri, name=uri) for uri in uris]))
@@ -253,7 +253,7 @@ def test_a_trigger_of_several_assets_has_a_store_for_each(dag: DAG, count: int) 
             store.set("cursor", number)
         return [store.get("cursor") for store in stores]
 
-    assert in_a_task(dag, ask) == list(range(count))
+    assert in_a_task(dag, callback) == list(range(count))
 
 
 # -- anywhere ----------------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_a_hook_logs_to_the_logger_that_it_is_given() -> None:
 
 def test_a_dag_of_no_dag_folder_runs_since_it_is_registered(dag: DAG) -> None:
     """``run`` calls ``ensure_db`` and ``register_dag``, by way of ``run_dag``."""
-    InATask(ask=lambda _: None, task_id="ask")
+    CallbackOperator(callback=lambda _: None, task_id="ask")
     assert run(dag).succeeded
 
 

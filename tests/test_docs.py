@@ -123,7 +123,7 @@ def test_the_dag_in_the_readme_is_no_longer_than_twelve_lines() -> None:
     assert len([line for line in block[1].splitlines() if line.strip()]) <= 12
 
 
-def test_when_it_does_not_work_has_a_heading_for_each_diagnosis() -> None:
+def test_troubleshooting_has_a_heading_for_each_problem() -> None:
     headings = set(re.findall(r"^## (.+)$", (REPOSITORY / "docs" / "troubleshooting.md").read_text(), re.MULTILINE))
     assert {diagnosis.value for diagnosis in Problem} <= headings
 

@@ -92,6 +92,11 @@ def modules() -> list[Path]:
     return sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
 
 
+def modules_of_tests() -> list[Path]:
+    """Return the modules of which only the names of tests are checked."""
+    return sorted((ROOT / "tests").rglob("test_*.py"))
+
+
 def pages() -> list[Path]:
     return sorted(path for pattern in PAGES for path in ROOT.glob(pattern))
 
@@ -149,11 +154,12 @@ def test_a_text_has_no_word_outside_of_the_vocabulary(path: Path) -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*modules(), *modules_of_tests()], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_name_has_no_word_outside_of_the_vocabulary(path: Path) -> None:
     found = [
         f"{where(path, line)}: {name}, name it {NAMES[word.lower()]!r}"
         for line, name in names(path)
+        if path not in modules_of_tests() or name.startswith("test_")
         for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
         if word.lower() in NAMES
     ]

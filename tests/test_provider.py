@@ -46,7 +46,7 @@ def test_every_module_that_the_provider_info_names_can_be_imported() -> None:
         assert hook.hook_name == kind["hook-name"]
 
 
-def test_the_version_is_said_in_one_place() -> None:
+def test_the_version_is_stated_in_one_place() -> None:
     assert version("airflow-provider-airbyte-api") == airflow_provider_airbyte_api.__version__
 
 

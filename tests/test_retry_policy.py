@@ -14,7 +14,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger, AirbyteJobTrigger
 from tests.helpers.dags import run
-from tests.helpers.tasks import Context, Store, XComs, defer, execute, sync
+from tests.helpers.tasks import FakeContext, FakeTaskInstance, FakeTaskStateStore, defer, execute, sync
 from tests.test_exceptions import all_kinds
 from tests.versions import since
 
@@ -29,7 +29,7 @@ def decision(kind: type[exceptions.AirbyteError]) -> tuple[str, object]:
 
 @since("3.3", "it knows no retry policies")
 @pytest.mark.parametrize("kind", NON_RETRYABLE)
-def test_what_no_retry_heals_fails_at_once(kind: type[exceptions.AirbyteError]) -> None:
+def test_non_retryable_errors_fail_without_a_retry(kind: type[exceptions.AirbyteError]) -> None:
     assert decision(kind)[0] == "fail"
 
 
@@ -61,12 +61,12 @@ def assert_retried(error: exceptions.AirbyteUnreachableError) -> None:
 def test_a_gateway_that_refuses_for_too_long_is_no_reason_to_give_up_the_retries_of_a_sync(
     airbyte: LocalAirbyte, path: str, deferrable: bool
 ) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    defer(sync(deferrable=True), Context(store))
+    defer(sync(deferrable=True), FakeContext(store))
     airbyte.respond_with(401, path=path, **CHALLENGE)
     with pytest.raises(exceptions.AirbyteUnreachableError) as gave_up:
-        execute(sync(deferrable=deferrable), Context(store, try_number=2))
+        execute(sync(deferrable=deferrable), FakeContext(store, try_number=2))
     assert_retried(gave_up.value)
 
 
@@ -76,7 +76,7 @@ def test_nor_of_a_start_whose_connection_airbyte_has_shown(airbyte: LocalAirbyte
     airbyte.respond_with(401, method="POST", path="/jobs", **CHALLENGE)
     task = sync(deferrable=deferrable)
     with pytest.raises(exceptions.AirbyteUnreachableError) as gave_up:
-        execute(task, Context())
+        execute(task, FakeContext())
     assert_retried(gave_up.value)
 
 
@@ -84,7 +84,7 @@ def test_nor_of_a_start_whose_connection_airbyte_has_shown(airbyte: LocalAirbyte
 def test_nor_of_a_sensor_that_pokes(airbyte: LocalAirbyte, freshness: bool) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     more: Any = {"task_id": "wait", "unreachable_timeout": 0.01}
-    context: Any = {"ti": XComs()}
+    context: Any = {"ti": FakeTaskInstance()}
     sensor: Any = (
         AirbyteFreshnessSensor(connection_id=STRIPE_TO_BIGQUERY, max_age=60, **more)
         if freshness

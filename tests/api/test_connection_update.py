@@ -39,7 +39,7 @@ def connection(status: str = "active", schedule: dict[str, str] | None = None) -
         ),
     ],
 )
-def test_airbyte_is_told_what_is_different(now: dict[str, Any], wanted: dict[str, str], body: dict[str, Any]) -> None:
+def test_only_changed_fields_are_sent(now: dict[str, Any], wanted: dict[str, str], body: dict[str, Any]) -> None:
     driver = ScriptedDriver([reply(200, {**now, **body})])
     change = parse_update(wanted.get("status"), wanted.get("schedule"))
     driver.run(update_connection(Connection.from_json(now), change))
@@ -68,7 +68,7 @@ def test_a_lost_reply_is_no_reason_to_give_up() -> None:
 
 
 @pytest.mark.parametrize("status", ["locked", "deprecated"])
-def test_what_cannot_be_changed_is_said_before_anything_is_sent(status: str) -> None:
+def test_unsupported_changes_are_rejected_before_any_request(status: str) -> None:
     with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=f"is {status}, so it cannot be changed"):
         ScriptedDriver([]).run(
             update_connection(Connection.from_json(connection(status)), parse_update("active", None))

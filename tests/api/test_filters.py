@@ -91,7 +91,7 @@ def test_a_name_where_there_is_nothing_at_all() -> None:
         ScriptedDriver([page()]).run(resources.get_connection_by_name("mine"))
 
 
-def test_a_name_that_two_bear_is_an_error_with_their_ids() -> None:
+def test_ambiguous_name_lists_ids() -> None:
     rows = [connection(TWO, "twin"), connection(ONE, "twin")]
     with pytest.raises(
         exceptions.AirbyteResourceLookupError, match=f"There are 2 Airbyte connections named 'twin': {ONE}, {TWO}"

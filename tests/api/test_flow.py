@@ -45,7 +45,7 @@ def test_a_second_401_is_an_error_after_exactly_two_attempts(request_: Request) 
     assert (len(driver.sent), driver.tokens_fetched, driver.pauses) == (2, 2, [])
 
 
-def test_a_second_401_is_an_error_also_after_other_trouble() -> None:
+def test_a_second_401_is_an_error_also_after_other_errors() -> None:
     driver = ScriptedDriver([reply(401), reply(502), reply(401)])
     with pytest.raises(exceptions.AirbyteAuthenticationError):
         driver.run(send_with_retry(GET))
@@ -59,7 +59,7 @@ def test_without_credentials_a_401_is_an_error_at_once() -> None:
 
 
 @pytest.mark.parametrize("trouble", [reply(502), reply(500), reply(429), no_response(), no_response(sent=False)])
-def test_a_get_is_repeated_after_what_may_heal(trouble: Response | TransportFailure) -> None:
+def test_a_get_is_retried_after_retryable_errors(trouble: Response | TransportFailure) -> None:
     driver = ScriptedDriver([trouble, reply(200)])
     assert driver.run(send_with_retry(GET)).ok
     assert len(driver.pauses) == 1
@@ -72,7 +72,7 @@ def test_a_post_is_repeated_only_if_airbyte_surely_did_nothing(trouble: Response
 
 
 @pytest.mark.parametrize("trouble", [reply(500), reply(502), reply(504), reply(408), no_response()])
-def test_a_post_that_may_have_been_obeyed_is_never_repeated(trouble: Response | TransportFailure) -> None:
+def test_post_with_unknown_outcome_is_not_retried(trouble: Response | TransportFailure) -> None:
     driver = ScriptedDriver([trouble])
     with pytest.raises(exceptions.AirbyteError) as caught:
         driver.run(send_with_retry(POST))
@@ -81,32 +81,32 @@ def test_a_post_that_may_have_been_obeyed_is_never_repeated(trouble: Response | 
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 501, 302])
-def test_what_cannot_heal_is_not_repeated(status: int) -> None:
+def test_non_retryable_error_is_not_retried(status: int) -> None:
     driver = ScriptedDriver([reply(status)])
     with pytest.raises(exceptions.AirbyteResponseError):
         driver.run(send_with_retry(GET))
 
 
-def test_tries_end_after_so_many_and_the_pauses_double() -> None:
+def test_attempts_are_limited_and_backoff_doubles() -> None:
     driver = ScriptedDriver([reply(503)] * 4)
     with pytest.raises(exceptions.AirbyteServerError):
         driver.run(send_with_retry(GET, RetryPolicy(attempts=4, timeout=1000, wait_initial=1, wait_max=3)))
     assert driver.pauses == [1, 2, 3]
 
 
-def test_tries_end_after_so_long() -> None:
+def test_retries_end_at_timeout() -> None:
     driver = ScriptedDriver([reply(503)] * 4)
     with pytest.raises(exceptions.AirbyteServerError):
         driver.run(send_with_retry(GET, RetryPolicy(attempts=99, timeout=20, wait_initial=8, wait_max=8)))
     assert driver.pauses == [8, 8, 8]
 
 
-def test_once_is_once() -> None:
+def test_no_retry_sends_one_request() -> None:
     with pytest.raises(exceptions.AirbyteServerError):
         ScriptedDriver([reply(503)]).run(send_with_retry(GET, NO_RETRY))
 
 
-def test_retry_after_is_heeded_and_capped() -> None:
+def test_retry_after_is_capped() -> None:
     driver = ScriptedDriver([reply(429, retry_after="17"), reply(200)])
     driver.run(send_with_retry(GET))
     assert driver.pauses == [17]
@@ -115,20 +115,20 @@ def test_retry_after_is_heeded_and_capped() -> None:
     assert driver.pauses == [1, 120]
 
 
-def test_a_server_that_asks_for_no_pause_is_given_one() -> None:
+def test_retry_after_zero_keeps_the_minimum_delay() -> None:
     driver = ScriptedDriver([reply(429, retry_after="0"), reply(503, retry_after="0"), reply(200)])
     driver.run(send_with_retry(GET))
     assert all(pause >= 0.5 for pause in driver.pauses)
     assert len(driver.pauses) == 2
 
 
-def test_a_429_without_retry_after_is_waited_for_longer_than_other_trouble() -> None:
+def test_429_without_retry_after_has_a_longer_delay() -> None:
     driver = ScriptedDriver([reply(429), reply(429), reply(200)])
     driver.run(send_with_retry(GET))
     assert driver.pauses == [5, 10]
 
 
-def test_an_outage_is_ridden_out_for_its_time_alone_with_two_lines_in_the_log() -> None:
+def test_an_outage_is_retried_until_its_timeout_with_two_log_lines() -> None:
     driver = ScriptedDriver([*[reply(503)] * 30, reply(200)])
     driver.run(send_with_retry(GET, while_unreachable(1800)))
     assert driver.pauses[:6] == [2, 4, 8, 16, 32, 60]
@@ -161,7 +161,7 @@ def failed(trouble: TransportErrorKind) -> TransportFailure:
     "trouble",
     [each for each in TransportErrorKind if each not in (TransportErrorKind.CERTIFICATE, TransportErrorKind.TOO_LARGE)],
 )
-def test_trouble_on_the_way_is_ridden_out_from_the_first_request_on(trouble: TransportErrorKind) -> None:
+def test_network_errors_are_retried_from_the_first_request_on(trouble: TransportErrorKind) -> None:
     assert ScriptedDriver([*[failed(trouble)] * 30, reply(200)]).run(send_with_retry(GET, while_unreachable(1800))).ok
 
 
@@ -194,7 +194,7 @@ def test_a_second_401_in_a_row_is_an_error(before: list[Response]) -> None:
     assert len(driver.sent) == len(before) + 2
 
 
-def test_without_an_outage_to_ride_out_there_is_one_replay() -> None:
+def test_without_until_timeout_there_is_one_replay_after_a_401() -> None:
     driver = ScriptedDriver([reply(401), reply(503), reply(401)])
     with pytest.raises(exceptions.AirbyteAuthenticationError):
         driver.run(send_with_retry(GET))
@@ -218,7 +218,7 @@ TOKEN_AWAY = [
 
 @pytest.mark.parametrize("away", TOKEN_AWAY, ids=["refused", "no reply", "429", "500", "502", "503", "504"])
 @pytest.mark.parametrize("request_", [GET, POST])
-def test_an_outage_of_the_token_endpoint_is_ridden_out_as_any_other(
+def test_an_outage_of_the_token_endpoint_is_retried_as_any_other(
     away: Response | TransportFailure, request_: Request
 ) -> None:
     driver = ScriptedDriver([reply(200)])
@@ -256,7 +256,7 @@ def test_a_poll_that_gets_no_token_leaves_the_next_attempt_to_who_polls() -> Non
     assert driver.pauses == []
 
 
-def test_every_repetition_is_said_with_its_reason() -> None:
+def test_every_retry_is_logged_with_its_reason() -> None:
     driver = ScriptedDriver([reply(502, b"<title>Bad Gateway</title><html>"), reply(200)])
     driver.run(send_with_retry(GET))
     assert "returned 502" in driver.logs[0]
@@ -298,7 +298,7 @@ def test_a_500_of_the_token_endpoint_says_that_it_may_be_the_secret() -> None:
         driver.run(fetch_token(CREDENTIALS))
 
 
-def test_trouble_with_the_token_says_that_the_request_itself_was_not_sent() -> None:
+def test_a_token_error_has_a_known_outcome_of_the_request() -> None:
     for trouble in (reply(500), no_response(), reply(200, b"<html>")):
         driver = ScriptedDriver([trouble])
         with pytest.raises(exceptions.AirbyteError) as caught:
@@ -375,7 +375,7 @@ def test_a_list_that_never_shows_all_of_its_rows_is_warned_of() -> None:
     assert driver.logs == ["/sources reports 150 rows, but returned only 100 different ones: some may be missing."]
 
 
-def test_jobs_that_are_added_while_they_are_listed_do_not_make_it_begin_anew() -> None:
+def test_jobs_added_during_a_listing_do_not_restart_it() -> None:
     def jobs(*numbers: int) -> Response:
         return reply(200, {"data": [job(number) for number in numbers]})
 

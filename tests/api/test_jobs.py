@@ -47,15 +47,18 @@ def test_waiting_goes_on_until_a_job_cannot_change_any_more(end: str) -> None:
 
 
 @pytest.mark.parametrize("status", list(JobStatus))
-def test_every_known_status_is_said_plainly(status: JobStatus) -> None:
+def test_every_known_status_is_logged_without_a_warning(status: JobStatus) -> None:
     driver = ScriptedDriver(
-        [reply(200, job(7, status.value)), *([reply(200, job(7, "failed"))] if status.value not in jobs_ends else [])]
+        [
+            reply(200, job(7, status.value)),
+            *([reply(200, job(7, "failed"))] if status.value not in TERMINAL_STATUSES else []),
+        ]
     )
     driver.run(waiting(30))
     assert driver.logs[0] == f"Job 7 is {status.value}."
 
 
-def test_a_long_wait_says_every_ten_minutes_that_nothing_has_changed() -> None:
+def test_a_long_wait_logs_progress_every_ten_minutes() -> None:
     began = {"startTime": "1970-01-01T00:16:40Z"}
     driver = ScriptedDriver(
         [*(reply(200, job(7, **began)) for _ in range(50)), reply(200, job(7, "succeeded", **began))]
@@ -69,10 +72,10 @@ def test_a_long_wait_says_every_ten_minutes_that_nothing_has_changed() -> None:
     ]
 
 
-jobs_ends = {"succeeded", "failed", "cancelled"}
+TERMINAL_STATUSES = {"succeeded", "failed", "cancelled"}
 
 
-def test_each_change_of_status_is_said_once_and_an_unknown_one_explained() -> None:
+def test_each_status_change_is_logged_once_and_an_unknown_one_explained() -> None:
     statuses = ["running", "running", "mystery", "mystery", "succeeded"]
     driver = ScriptedDriver([reply(200, job(7, status)) for status in statuses])
     driver.run(waiting(30))
@@ -80,7 +83,7 @@ def test_each_change_of_status_is_said_once_and_an_unknown_one_explained() -> No
     assert "unknown status 'mystery'" in driver.logs[1]
 
 
-def test_trouble_is_ridden_out_with_one_line_when_it_begins_and_one_when_it_is_over() -> None:
+def test_outage_logs_start_and_end() -> None:
     running = reply(200, job(7))
     driver = ScriptedDriver(
         [running, no_response(), reply(502), reply(429), no_response(), running, reply(200, job(7, "succeeded"))]
@@ -94,19 +97,19 @@ def test_trouble_is_ridden_out_with_one_line_when_it_begins_and_one_when_it_is_o
     ]
 
 
-def test_trouble_that_does_not_end_is_an_error_after_the_budget_of_time() -> None:
+def test_outage_longer_than_unreachable_timeout_raises() -> None:
     driver = ScriptedDriver([reply(200, job(7)), *[no_response()] * 31])
     with pytest.raises(exceptions.AirbyteUnreachableError, match="unreachable for 1800 s"):
         driver.run(waiting(60, unreachable_timeout=1800))
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409])
-def test_what_cannot_heal_ends_the_wait_at_once(status: int) -> None:
+def test_non_retryable_error_ends_wait(status: int) -> None:
     with pytest.raises(exceptions.AirbyteResponseError):
         ScriptedDriver([reply(200, job(7)), reply(status)]).run(waiting(60))
 
 
-def test_a_deadline_ends_the_wait_and_the_last_pause_ends_at_it() -> None:
+def test_a_deadline_ends_the_wait_and_limits_the_last_delay() -> None:
     driver = ScriptedDriver([reply(200, job(7))] * 3)
     with pytest.raises(exceptions.AirbyteJobTimeoutError, match="status: running") as caught:
         driver.run(waiting(60, deadline=1_000 + 90))
@@ -114,18 +117,18 @@ def test_a_deadline_ends_the_wait_and_the_last_pause_ends_at_it() -> None:
     assert driver.pauses == [60, 30]
 
 
-def test_the_first_look_may_come_later() -> None:
+def test_initial_delay_precedes_first_poll() -> None:
     driver = ScriptedDriver([reply(200, job(7, "succeeded"))])
     driver.run(waiting(60, initial_delay=8))
     assert driver.pauses == [8]
 
 
-def test_the_status_is_looked_at_before_the_clock() -> None:
+def test_the_status_takes_precedence_over_the_deadline() -> None:
     driver = ScriptedDriver([reply(200, job(7, "succeeded"))])
     assert driver.run(waiting(60, deadline=500.0)).job.status == "succeeded"
 
 
-def test_a_rate_limit_while_polling_is_heeded() -> None:
+def test_a_rate_limit_delays_the_next_poll() -> None:
     driver = ScriptedDriver(
         [reply(200, job(7)), reply(429, retry_after="90"), reply(200, job(7)), reply(200, job(7, "succeeded"))]
     )
@@ -133,7 +136,7 @@ def test_a_rate_limit_while_polling_is_heeded() -> None:
     assert driver.pauses == [5, 90, 5]
 
 
-def test_the_page_of_a_proxy_is_ridden_out_once_the_job_was_seen() -> None:
+def test_a_gateway_page_is_retried_for_a_known_job() -> None:
     page = reply(404, b"default backend - 404")
     driver = ScriptedDriver([reply(200, job(7)), page, reply(200, job(7, "succeeded"))])
     assert driver.run(waiting(5)).job.status == "succeeded"
@@ -143,13 +146,13 @@ def test_the_page_of_a_proxy_is_ridden_out_once_the_job_was_seen() -> None:
     assert driver.run(waiting(5, known_to_exist=True)).poll_count == 2
 
 
-def test_pauses_grow_while_airbyte_is_away() -> None:
+def test_backoff_grows_during_an_outage() -> None:
     driver = ScriptedDriver([*[no_response()] * 7, reply(200, job(7, "succeeded"))])
     driver.run(waiting(5))
     assert driver.pauses == [5, 5, 8, 16, 32, 60, 60]
 
 
-def test_the_number_of_looks_is_told() -> None:
+def test_result_has_poll_count() -> None:
     driver = ScriptedDriver([reply(200, job(7)), no_response(), reply(200, job(7, "succeeded"))])
     assert driver.run(waiting(30)).poll_count == 3
 
@@ -168,7 +171,7 @@ def test_a_job_that_has_begun_has_left_the_queue_for_good() -> None:
     assert driver.run(waiting(60, queue_deadline=1_000 + 90)).job.status == "succeeded"
 
 
-def test_the_time_in_the_queue_counts_also_while_airbyte_is_away() -> None:
+def test_queue_timeout_counts_during_an_outage() -> None:
     driver = ScriptedDriver([no_response()] * 2)
     with pytest.raises(exceptions.AirbyteJobTimeoutError):
         driver.run(waiting(60, deadline=1_000 + 30))
@@ -201,7 +204,7 @@ def test_a_job_that_is_gone_is_no_longer_visible(unknown: Response, before: list
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN, ids=["403", "404", "409"])
-def test_a_job_that_nobody_has_seen_is_not_found_at_once(unknown: Response) -> None:
+def test_an_unknown_job_raises_not_found_without_a_retry(unknown: Response) -> None:
     with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 7 does not exist"):
         ScriptedDriver([unknown]).run(waiting(30))
 
@@ -229,7 +232,7 @@ def test_a_job_that_ended_just_before_counts_as_cancelled() -> None:
 
 
 @pytest.mark.parametrize("refusal", [reply(429), no_response(sent=False)], ids=["429", "refused"])
-def test_before_a_cancel_is_tried_again_the_job_is_looked_at_again(refusal: Any) -> None:
+def test_cancel_retry_polls_job_first(refusal: Any) -> None:
     """It may have ended meanwhile, and a newer job of its connection would be hit."""
     driver = ScriptedDriver([reply(200, job(7)), refusal, reply(200, job(7, "succeeded"))])
     assert driver.run(jobs.cancel_job(7)).status == "succeeded"
@@ -263,7 +266,7 @@ NOT_OBEYED = [
 
 
 @pytest.mark.parametrize(("trouble", "looks_at_once"), NOT_OBEYED)
-def test_a_cancel_that_was_not_obeyed_is_repeated_after_another_look(trouble: Any, looks_at_once: bool) -> None:
+def test_ineffective_cancel_is_repeated_after_poll(trouble: Any, looks_at_once: bool) -> None:
     still = reply(200, job(7))
     looks = 2 if looks_at_once else 1
     driver = ScriptedDriver([still, trouble, *[still] * looks, reply(200, job(7, "cancelled"))])
@@ -273,13 +276,13 @@ def test_a_cancel_that_was_not_obeyed_is_repeated_after_another_look(trouble: An
     assert all(driver.calls[number - 1] == "GET /jobs/7" for number in deletes)
 
 
-def test_a_cancel_that_was_not_obeyed_spares_the_job_that_came_after() -> None:
+def test_repeated_cancel_spares_a_newer_job() -> None:
     driver = ScriptedDriver([reply(200, job(7)), reply(502), reply(200, job(7)), reply(200, job(7, "failed"))])
     assert driver.run(jobs.cancel_job(7)).status == "failed"
     assert driver.calls.count("DELETE /jobs/7") == 1
 
 
-def test_the_looks_of_a_cancel_ride_out_what_the_request_does() -> None:
+def test_polls_of_a_cancel_use_the_same_retry_policy() -> None:
     driver = ScriptedDriver(
         [reply(503), reply(200, job(7)), reply(502), reply(503), reply(200, job(7)), reply(200, job(7, "cancelled"))]
     )
@@ -296,7 +299,7 @@ def test_a_cancel_that_airbyte_refuses_is_an_error_at_once(refusal: Response) ->
     assert driver.pauses == []
 
 
-def test_a_page_at_the_first_look_is_ridden_out_for_a_job_that_was_seen() -> None:
+def test_a_gateway_page_at_the_first_poll_is_retried_for_a_known_job() -> None:
     page = reply(404, b"<html>")
     driver = ScriptedDriver([page, reply(200, job(7)), reply(200, job(7, "cancelled"))])
     assert driver.run(jobs.cancel_and_wait(7)).status == "cancelled"
@@ -346,6 +349,6 @@ def test_another_jobs_success_does_not_end_a_wait() -> None:
     assert driver.run(waiting(30)).job.status == "failed"
 
 
-def test_a_cancel_that_is_answered_with_another_job_is_looked_at_again() -> None:
+def test_a_cancel_whose_response_shows_another_job_is_polled_again() -> None:
     driver = ScriptedDriver([reply(200, job(7)), reply(200, job(999, "cancelled")), reply(200, job(7, "cancelled"))])
     assert driver.run(jobs.cancel_job(7)).job_id == 7

@@ -124,7 +124,7 @@ def test_without_a_namespace_of_its_own_a_stream_lands_where_the_destination_say
         ({}, "shop.public.users"),
     ],
 )
-def test_the_connection_says_under_which_name_a_stream_lands(connection: dict[str, str], name: str) -> None:
+def test_the_connection_determines_the_destination_name_of_a_stream(connection: dict[str, str], name: str) -> None:
     assert written("postgres", DATABASE, USERS, **connection).name == name
 
 

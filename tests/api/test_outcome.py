@@ -49,7 +49,7 @@ def test_every_status_has_a_verdict_and_only_one_is_success(status: str) -> None
     assert text.splitlines()[-1] == URL, "a line of its own"
 
 
-def test_a_result_is_json_with_none_for_what_airbyte_does_not_say() -> None:
+def test_a_result_is_json_with_none_for_missing_fields() -> None:
     result = build_result(Job.from_json(job(7, "succeeded")), URL)
     assert json.loads(json.dumps(result)) == {
         "job_id": 7,

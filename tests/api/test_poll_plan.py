@@ -303,7 +303,7 @@ def test_jobs_that_no_list_contains_are_swept_for_twice_and_then_polled_by_id() 
             driver.apply(each, job(each.job_id), now)
 
 
-def test_a_sweep_looks_for_the_last_known_status_too() -> None:
+def test_a_sweep_includes_the_last_known_status() -> None:
     driver = Driver(MANY)
     driver.plan._lists_disabled_until = T0 + 1
     for each in driver.due(T0):
@@ -504,7 +504,7 @@ def test_when_a_probe_fails_too_all_waiters_get_the_error_and_only_lists_are_tri
     assert not any(map(driver.plan.is_unreachable, driver.tracked.values()))
 
 
-def test_jobs_that_have_not_changed_are_told_that_airbyte_answers_again() -> None:
+def test_waiters_of_unchanged_jobs_are_notified_that_airbyte_is_reachable_again() -> None:
     driver = Driver(MANY)
     driver.cover()
     (request,) = driver.due(T0 + 10)
@@ -524,7 +524,7 @@ def test_rejected_credentials_end_the_waits_of_all_at_once() -> None:
     assert driver.due(T0) == []
 
 
-def test_a_list_error_that_no_wait_can_heal_disables_lists_though_the_probe_fails_too() -> None:
+def test_a_non_retryable_list_error_disables_lists_even_if_the_probe_fails() -> None:
     driver = Driver(MANY)
     (request,) = driver.due(T0)
     driver.fail(request, FORBIDDEN, T0)
@@ -677,7 +677,7 @@ class World:
 
 @settings(max_examples=150, deadline=None)
 @given(plans)
-def test_each_job_is_asked_for_within_its_interval_and_its_end_is_told_once(jobs: list[dict[str, Any]]) -> None:
+def test_each_job_is_polled_within_its_interval_and_its_end_is_one_update(jobs: list[dict[str, Any]]) -> None:
     world = World(jobs, set())
     world.run()
     slack = LATENCY * (len(jobs) + 20)

@@ -267,7 +267,7 @@ def test_a_task_run(case: Case) -> None:
     assert driver.records == case.records
 
 
-def test_an_inactive_connection_skips_the_task_if_told_so() -> None:
+def test_on_inactive_skip() -> None:
     driver = ScriptedDriver([])
     outcome = run(driver, connection=connection(status="inactive"), on_inactive="skip")
     assert isinstance(outcome, Skipped)

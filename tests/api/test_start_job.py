@@ -47,7 +47,7 @@ def started(driver: ScriptedDriver, on_running: str = "attach") -> Started:
 # -- the request -----------------------------------------------------------------------------------------------
 
 
-def test_a_sync_is_started_with_one_patient_request() -> None:
+def test_start_sends_one_request_with_a_long_timeout() -> None:
     driver = ScriptedDriver([reply(200, job(12, "pending"))])
     outcome = started(driver)
     assert (outcome.job.job_id, outcome.owned) == (12, True)
@@ -60,7 +60,7 @@ def test_a_sync_is_started_with_one_patient_request() -> None:
     ("on_running", "outcome"),
     [("attach", Started), ("wait", Blocked), ("skip", Skipped), ("fail", exceptions.AirbyteAlreadyRunningError)],
 )
-def test_a_200_with_a_job_of_before_is_no_start_but_what_is_in_the_queue(on_running: str, outcome: type) -> None:
+def test_200_with_an_older_job_is_the_queued_job(on_running: str, outcome: type) -> None:
     """As Airbyte answers since 2026 while a job of the connection waits in its queue, whoever started that."""
     driver = ScriptedDriver([reply(200, job(NEWEST, "pending"))])
     if issubclass(outcome, Exception):
@@ -73,7 +73,7 @@ def test_a_200_with_a_job_of_before_is_no_start_but_what_is_in_the_queue(on_runn
     assert posts(driver) == 1
 
 
-def test_a_job_in_the_queue_is_cancelled_for_a_new_one_if_told_so() -> None:
+def test_on_running_restart_cancels_a_queued_job() -> None:
     old = job(NEWEST, "pending")
     driver = ScriptedDriver(
         [reply(200, old), reply(200, old), reply(200, {}), reply(200, job(NEWEST, "cancelled")), reply(200, job(12))]
@@ -110,7 +110,7 @@ def test_a_200_with_a_job_of_another_kind_is_no_start(
     assert not any("DELETE" in each for each in driver.calls)
 
 
-def test_a_pending_reset_is_cancelled_for_a_sync_only_if_told_so() -> None:
+def test_on_running_restart_cancels_a_pending_reset() -> None:
     pending = {**job(12, "pending"), "jobType": "reset"}
     stopping = [reply(200, pending), reply(200, {**pending, "status": "cancelled"})]
     driver = ScriptedDriver([reply(200, pending), *stopping, reply(200, job(13))])
@@ -148,7 +148,7 @@ def test_what_airbyte_surely_did_not_process_is_sent_again(harmless: Response | 
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
-def test_what_cannot_heal_is_an_error_at_once(status: int) -> None:
+def test_non_retryable_error_is_raised(status: int) -> None:
     driver = ScriptedDriver([reply(status)])
     with pytest.raises(exceptions.AirbyteResponseError):
         driver.run(start())
@@ -180,7 +180,7 @@ def test_after_a_lost_reply_the_job_may_be_long_in_coming() -> None:
     assert posts(driver) == 1
 
 
-def test_after_a_lost_reply_a_reset_of_somebody_else_is_not_taken_for_our_sync() -> None:
+def test_after_a_lost_response_a_reset_of_another_user_is_not_our_sync() -> None:
     reset = {**job(12), "jobType": "reset"}
     driver = ScriptedDriver([no_response(), listed(reset), listed(job(13), reset)])
     assert started(driver).job.job_id == 13
@@ -222,7 +222,7 @@ def test_the_newest_of_two_that_are_listed_as_running_counts() -> None:
 
 
 @pytest.mark.parametrize("policy", ["attach", "wait"])
-def test_what_is_no_sync_has_to_end_first(policy: str) -> None:
+def test_attach_waits_for_a_job_of_another_type(policy: str) -> None:
     driver = ScriptedDriver([RUNNING, listed({**job(11), "jobType": "reset"})])
     assert driver.run(start(policy)) == Blocked(Job.from_json({**job(11), "jobType": "reset"}))
 
@@ -281,7 +281,7 @@ def test_a_409_without_any_job_is_an_error_after_a_while() -> None:
 @pytest.mark.parametrize(
     ("status", "words"), [("inactive", "Enable it"), ("locked", "locked"), ("deprecated", "deleted")]
 )
-def test_a_connection_that_turned_out_not_to_be_active_is_told_apart(status: str, words: str) -> None:
+def test_a_conflict_of_an_inactive_connection_is_an_inactive_error(status: str, words: str) -> None:
     driver = ScriptedDriver([CONFLICT, reply(200, {**ACTIVE, "status": status})])
     with pytest.raises(exceptions.AirbyteConnectionInactiveError, match=words) as caught:
         driver.run(start())
@@ -329,7 +329,7 @@ def test_a_conflict_that_hides_its_reason_or_is_not_airbytes_leaves_the_outcome_
 
 
 @pytest.mark.parametrize("trouble", [no_response(sent=False), reply(503)])
-def test_a_hidden_conflict_is_remembered_though_the_look_that_follows_fails(
+def test_outcome_of_a_reasonless_conflict_stays_unknown_if_the_next_request_fails(
     trouble: Response | TransportFailure,
 ) -> None:
     with pytest.raises(exceptions.AirbyteError) as caught:
@@ -362,7 +362,7 @@ def patient(job_type: str = "sync") -> Flow[Started | Blocked | Skipped]:
     ids=["refused", "429", "redirect", "a page"],
 )
 @pytest.mark.parametrize(("job_type", "before"), [("sync", 0), ("clear", 3)])
-def test_what_surely_started_nothing_is_repeated_for_as_long_as_airbyte_may_be_away(
+def test_rejected_start_is_retried_for_unreachable_timeout(
     away: Response | TransportFailure, job_type: str, before: int
 ) -> None:
     quiet = [NOTHING] * before
@@ -456,7 +456,7 @@ def test_a_job_that_was_created_long_after_the_start_is_not_ours(start_time: str
     assert (found is not None) == is_ours
 
 
-def test_when_a_job_was_created_is_told_by_the_servers_clock() -> None:
+def test_job_creation_times_use_the_servers_clock() -> None:
     a_day_ahead = reply(200, {"data": [job(12, startTime="2026-11-24T10:00Z")]}, date="Tue, 24 Nov 2026 12:00:00 GMT")
     assert after(ScriptedDriver([a_day_ahead])) is not None
 
@@ -530,7 +530,7 @@ QUIET = [OLD, NOTHING, NOTHING]
 
 
 @pytest.mark.parametrize("job_type", ["clear", "reset"])
-def test_a_clear_is_started_only_after_a_look_at_what_runs(job_type: str) -> None:
+def test_a_clear_lists_running_jobs_before_it_starts(job_type: str) -> None:
     driver = ScriptedDriver([*QUIET, reply(200, reset(12, "pending"))])
     outcome = driver.run(clear(job_type=job_type))
     assert isinstance(outcome, Started)
@@ -582,7 +582,7 @@ def test_a_clear_of_ours_that_shows_up_late_is_not_started_twice() -> None:
 
 
 @pytest.mark.parametrize("harmless", [no_response(sent=False), reply(429)])
-def test_what_runs_is_looked_at_again_before_a_second_try_to_clear(harmless: Response | TransportFailure) -> None:
+def test_running_jobs_are_listed_again_before_a_second_attempt_to_clear(harmless: Response | TransportFailure) -> None:
     driver = ScriptedDriver([*QUIET, harmless, listed(job(12))])
     with pytest.raises(exceptions.AirbyteConnectionBusyError):
         driver.run(clear())
@@ -608,7 +608,7 @@ def test_what_may_have_been_started_is_not_forgotten_for_a_refusal_that_follows(
     assert caught.value.outcome_unknown
 
 
-def test_a_refusal_after_a_long_look_up_is_waited_out_as_any_other() -> None:
+def test_an_error_after_a_long_search_is_retried() -> None:
     nothing_for_long = [OLD] * 19
     driver = ScriptedDriver(
         [*QUIET, no_response(), *nothing_for_long, *QUIET, reply(429), *QUIET, reply(200, reset(13))]
@@ -616,7 +616,7 @@ def test_a_refusal_after_a_long_look_up_is_waited_out_as_any_other() -> None:
     assert isinstance(driver.run(clear()), Started)
 
 
-def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
+def test_a_conflict_of_a_deleted_connection_is_an_inactive_error() -> None:
     deleted = answer(
         responses.as_json({"title": "try-again-later", "data": {"message": "The connection manager is deleted."}}, 409)
     )
@@ -630,7 +630,7 @@ def test_a_deleted_connection_is_told_apart_after_a_conflict() -> None:
         assert posts(driver) == 1
 
 
-def test_an_inactive_connection_is_told_apart_only_if_airbyte_refuses_to_clear_it() -> None:
+def test_a_clear_of_an_inactive_connection_fails_only_if_airbyte_rejects_it() -> None:
     inactive = reply(200, {**ACTIVE, "status": "inactive"})
     with pytest.raises(exceptions.AirbyteConnectionInactiveError, match="Enable it in Airbyte"):
         ScriptedDriver([inactive, OLD, *QUIET, CONFLICT, inactive]).run(start_job.start_job(CONNECTION, "clear"))
@@ -644,7 +644,7 @@ def test_a_start_that_is_answered_with_a_job_of_another_connection_is_unclear_an
     assert (started.job.job_id, posts(driver)) == (13, 1)
 
 
-def test_a_403_at_the_start_of_a_connection_that_could_be_read_does_not_say_that_it_does_not_exist() -> None:
+def test_the_error_of_a_forbidden_start_does_not_claim_that_the_connection_is_missing() -> None:
     driver = ScriptedDriver([answer(responses.forbidden("WORKSPACE_RUNNER"))])
     with pytest.raises(exceptions.AirbytePermissionError) as raised:
         driver.run(start())

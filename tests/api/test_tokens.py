@@ -48,7 +48,7 @@ def lifetime(response: Response, now: float = NOW) -> float:
         (jwt(exp=NOW + 300), -1, 300),
     ],
 )
-def test_a_token_lives_as_long_as_the_shorter_of_what_is_said(value: str, expires_in: object, believed: float) -> None:
+def test_a_token_expires_at_the_shorter_of_its_lifetimes(value: str, expires_in: object, believed: float) -> None:
     assert lifetime(token_reply(value, expires_in)) == pytest.approx(believed)
 
 
@@ -97,7 +97,7 @@ def test_no_secret_is_in_any_repr() -> None:
     assert CREDENTIALS.cache_key("a").secret_digest not in shown
 
 
-def test_the_cache_key_tells_hosts_and_secrets_apart() -> None:
+def test_the_cache_key_differs_by_host_and_secret() -> None:
     other_secret = ClientCredentials(CREDENTIALS.token_url, "me", "changed")
     assert (
         len(

@@ -89,9 +89,9 @@ def fill_in(browser: Browser, stack: AirflowStack, conn_id: str, airbyte: LocalA
 
 
 def test_a_connection_is_filled_in_saved_and_tested(
-    browser: Browser, stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+    browser: Browser, stack: AirflowStack, stack_airbyte: LocalAirbyte
 ) -> None:
-    fill_in(browser, stack, "by_hand", airbyte_of_the_stack, airbyte_of_the_stack.client_secret)
+    fill_in(browser, stack, "by_hand", stack_airbyte, stack_airbyte.client_secret)
     assert browser.field("Client secret").get_attribute("type") == "password"
     browser.picture("connection-form.png")
     browser.button("Extra Fields").click()
@@ -104,16 +104,14 @@ def test_a_connection_is_filled_in_saved_and_tested(
     text = browser.wait_for("Connected to Airbyte 2.1.0 (community)")
     browser.picture("connection-test.png")
     assert "The application's user sees 1 workspace: Local." in text
-    assert airbyte_of_the_stack.client_secret not in text
+    assert stack_airbyte.client_secret not in text
     saved = stack.get("/connections/by_hand")
     assert json.loads(saved["extra"]).keys() == CONN_FIELDS.keys()
     stack.delete("/connections/by_hand")
 
 
-def test_a_wrong_secret_is_called_that(
-    browser: Browser, stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
-) -> None:
-    fill_in(browser, stack, "mistyped", airbyte_of_the_stack, "mistyped-secret")
+def test_a_wrong_secret_is_called_that(browser: Browser, stack: AirflowStack, stack_airbyte: LocalAirbyte) -> None:
+    fill_in(browser, stack, "mistyped", stack_airbyte, "mistyped-secret")
     browser.button("Save").click()
     browser.button("Test Connection").click()
     text = browser.wait_for("The client id or the client secret is wrong. Copy both again")
@@ -122,9 +120,9 @@ def test_a_wrong_secret_is_called_that(
 
 
 def test_authentication_offers_its_ways_and_no_null(
-    browser: Browser, stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+    browser: Browser, stack: AirflowStack, stack_airbyte: LocalAirbyte
 ) -> None:
-    fill_in(browser, stack, "choosing", airbyte_of_the_stack, airbyte_of_the_stack.client_secret)
+    fill_in(browser, stack, "choosing", stack_airbyte, stack_airbyte.client_secret)
     browser.button("Extra Fields").click()
     choice = browser.find("#element_auth_type")
     assert "null" not in choice.text

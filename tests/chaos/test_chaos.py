@@ -18,7 +18,7 @@ DAGS = Path(__file__).parent / "dags"
 FINISHED = ("success", "failed")
 
 
-class Chaos:
+class ChaosStack:
     """A running Airflow, an Airbyte whose jobs run until they are ended, and a run of one DAG."""
 
     def __init__(self, stack: AirflowStack, airbyte: LocalAirbyte) -> None:
@@ -98,15 +98,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AirflowS
 
 
 @pytest.fixture
-def chaos(running: tuple[AirflowStack, LocalAirbyte]) -> Iterator[Chaos]:
+def chaos(running: tuple[AirflowStack, LocalAirbyte]) -> Iterator[ChaosStack]:
     """Everything as it was at the start, but for the jobs of before, which are over."""
     stack, airbyte = running
-    yield Chaos(stack, airbyte)
+    yield ChaosStack(stack, airbyte)
     for job in airbyte.jobs:
         airbyte.finish_job(job.job_id)
 
 
-def processes_of_the_task(chaos: Chaos) -> list[psutil.Process]:
+def processes_of_the_task(chaos: ChaosStack) -> list[psutil.Process]:
     """The process that executes the task, and the worker that watches it."""
     for process in chaos.stack.component("scheduler"):
         parent = process.parent()
@@ -116,7 +116,7 @@ def processes_of_the_task(chaos: Chaos) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("who", ["the task's process", "its worker too"])
-def test_a_worker_that_is_killed_costs_no_second_sync(chaos: Chaos, who: str) -> None:
+def test_a_worker_that_is_killed_costs_no_second_sync(chaos: ChaosStack, who: str) -> None:
     chaos.start("in_worker", "running")
     (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     made = len(chaos.airbyte.jobs)
@@ -136,7 +136,7 @@ def test_a_worker_that_is_killed_costs_no_second_sync(chaos: Chaos, who: str) ->
     [("triggerer", signal.SIGKILL), ("triggerer", signal.SIGTERM), ("scheduler", signal.SIGKILL)],
     ids=["triggerer killed", "triggerer restarted", "scheduler killed"],
 )
-def test_a_part_that_is_gone_for_a_while_costs_no_sync(chaos: Chaos, part: str, number: signal.Signals) -> None:
+def test_a_part_that_is_gone_for_a_while_costs_no_sync(chaos: ChaosStack, part: str, number: signal.Signals) -> None:
     chaos.start("deferred", "deferred")
     (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     made, cancelled = len(chaos.airbyte.jobs), chaos.airbyte.cancelled
@@ -151,7 +151,7 @@ def test_a_part_that_is_gone_for_a_while_costs_no_sync(chaos: Chaos, part: str, 
 
 
 @pytest.mark.parametrize("act", ["mark the task failed", "mark the task success", "mark the run failed"])
-def test_a_deferred_task_that_is_marked_has_its_sync_cancelled_once(chaos: Chaos, act: str) -> None:
+def test_a_deferred_task_that_is_marked_has_its_sync_cancelled_once(chaos: ChaosStack, act: str) -> None:
     chaos.start("deferred", "deferred")
     (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     if act == "mark the run failed":
@@ -163,7 +163,7 @@ def test_a_deferred_task_that_is_marked_has_its_sync_cancelled_once(chaos: Chaos
     assert chaos.airbyte.cancelled.count(job.job_id) == 1
 
 
-def test_a_deferred_task_that_is_cleared_has_its_sync_cancelled_and_gets_a_new_one(chaos: Chaos) -> None:
+def test_a_deferred_task_that_is_cleared_has_its_sync_cancelled_and_gets_a_new_one(chaos: ChaosStack) -> None:
     chaos.start("deferred", "deferred")
     (old,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     made = len(chaos.airbyte.jobs)
@@ -177,7 +177,7 @@ def test_a_deferred_task_that_is_cleared_has_its_sync_cancelled_and_gets_a_new_o
     assert len(chaos.airbyte.jobs) == made + 1
 
 
-def test_a_task_that_is_marked_failed_while_it_waits_in_a_worker_has_its_sync_cancelled(chaos: Chaos) -> None:
+def test_a_task_that_is_marked_failed_while_it_waits_in_a_worker_has_its_sync_cancelled(chaos: ChaosStack) -> None:
     chaos.start("in_worker", "running")
     (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     chaos.until(lambda: len(chaos.airbyte.requests_to("GET", f"/jobs/{job.job_id}")) > 0, "look at the job")
@@ -187,7 +187,7 @@ def test_a_task_that_is_marked_failed_while_it_waits_in_a_worker_has_its_sync_ca
     assert chaos.airbyte.cancelled.count(job.job_id) == 1
 
 
-def test_clearing_a_task_that_succeeded_runs_a_new_sync(chaos: Chaos) -> None:
+def test_clearing_a_task_that_succeeded_runs_a_new_sync(chaos: ChaosStack) -> None:
     chaos.start("deferred", "deferred")
     first = chaos.airbyte.jobs[-1]
     chaos.succeed(first.job_id)
@@ -197,7 +197,7 @@ def test_clearing_a_task_that_succeeded_runs_a_new_sync(chaos: Chaos) -> None:
     chaos.succeed(chaos.airbyte.jobs[-1].job_id)
 
 
-def test_of_mapped_tasks_only_the_one_that_is_marked_has_its_sync_cancelled(chaos: Chaos) -> None:
+def test_of_mapped_tasks_only_the_one_that_is_marked_has_its_sync_cancelled(chaos: ChaosStack) -> None:
     chaos.airbyte.script_jobs("running")
     chaos.dag_id, chaos.run_id = "mapped", chaos.stack.trigger("mapped")
 

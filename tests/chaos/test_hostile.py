@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
-from tests.helpers.hostile_airbyte import TOKEN, Answer, HostileAirbyte, json_answer
+from tests.helpers.scripted_http_server import TOKEN, Answer, ScriptedHttpServer, json_answer
 from tests.versions import since
 
 pytestmark = since("3.0", "its REST API is another one")
@@ -81,7 +81,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     hostility = Hostility()
-    with LocalAirbyte(job_seconds=25.0) as good, HostileAirbyte(hostility.answer) as hostile:
+    with LocalAirbyte(job_seconds=25.0) as good, ScriptedHttpServer(hostility.answer) as hostile:
         environment = {
             "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": good.airflow_connection,
             "AIRFLOW_CONN_HOSTILE": hostile.airflow_connection,

@@ -1,4 +1,4 @@
-"""The triggerer is killed while fifty watchers watch: is each finished sync told of exactly once?"""
+"""The triggerer is killed while fifty watchers run: each finished sync emits exactly one event."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WATCHERS = 50
 POLL_INTERVAL = 3.0
 
 
-class Watching:
+class WatcherStack:
     """A running Airflow with fifty watchers, each of a connection of its own."""
 
     def __init__(self, stack: AirflowStack, airbyte: LocalAirbyte, connection_ids: list[str]) -> None:
@@ -35,8 +35,8 @@ class Watching:
         before = self.polls()
         self.until(lambda: self.polls() >= before + count, f"{count} polls")
 
-    def told(self) -> Counter[int]:
-        """Return how often each job was told of, over all assets, as Airflow has stored it."""
+    def event_counts(self) -> Counter[int]:
+        """Return the number of stored events for each job, over all assets."""
         found: list[int] = []
         while True:
             try:
@@ -48,8 +48,8 @@ class Watching:
             if len(found) >= page["total_entries"]:
                 return Counter(found)
 
-    def arrived(self) -> Counter[int]:
-        """Return how often a run was started by each job of the first connection."""
+    def run_counts(self) -> Counter[int]:
+        """Return the number of runs that each job of the first connection has triggered."""
         runs = self.stack.get("/dags/watching/dagRuns?limit=100")["dag_runs"]
         done = [run["dag_run_id"] for run in runs if run["state"] == "success"]
         return Counter(job_id for run in done for job_id in self.stack.xcom("watching", run, "what_arrived"))
@@ -66,7 +66,7 @@ def _job_id(event: dict[str, Any]) -> int:
 
 
 @pytest.fixture(scope="module")
-def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watching]:
+def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatcherStack]:
     home: Path = tmp_path_factory.mktemp("airflow")
     with LocalAirbyte() as airbyte:
         template = airbyte.connections[0]
@@ -80,16 +80,16 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watching]:
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
         }
         with AirflowStack(home, DAGS, environment) as stack:
-            made = Watching(stack, airbyte, ids)
+            made = WatcherStack(stack, airbyte, ids)
             made.until(
                 lambda: len(airbyte.requests_to("GET", "/connections/.*")) >= WATCHERS, "watcher for each", 180.0
             )
             made.wait_for_polls(3)
             yield made
-            assert made.told()[old.job_id] == 0, "what had finished before anybody watched is no news"
+            assert made.event_counts()[old.job_id] == 0, "jobs finished before the first start emit no event"
 
 
-def test_fifty_watchers_share_the_polling(watching: Watching) -> None:
+def test_fifty_watchers_share_the_polling(watching: WatcherStack) -> None:
     before, began = watching.polls(), time.monotonic()
     time.sleep(6 * POLL_INTERVAL)
     polls = watching.polls() - before
@@ -97,12 +97,12 @@ def test_fifty_watchers_share_the_polling(watching: Watching) -> None:
     assert len(watching.airbyte.requests_to("POST", "/applications/token")) == 1
 
 
-def kill_and_restart(watching: Watching) -> None:
+def kill_and_restart(watching: WatcherStack) -> None:
     watching.stack.kill_component("triggerer")
     watching.stack.start_component("triggerer")
 
 
-def end_a_sync_of_each(watching: Watching) -> set[int]:
+def end_a_sync_of_each(watching: WatcherStack) -> set[int]:
     """Let a sync of each connection end, and return the jobs."""
     job = watching.airbyte.add_job(watching.connection_ids[0], "running")
     watching.wait_for_polls(1)
@@ -111,44 +111,46 @@ def end_a_sync_of_each(watching: Watching) -> set[int]:
     return {job.job_id, *(each.job_id for each in others)}
 
 
-def times_told(watching: Watching, job_ids: set[int]) -> set[int]:
-    """Return how often these jobs were told of, once each was and nothing more comes."""
-    watching.until(lambda: job_ids <= watching.told().keys(), "event for each")
+def times_emitted(watching: WatcherStack, job_ids: set[int]) -> set[int]:
+    """Return the numbers of events for these jobs, after each has one and no more arrive."""
+    watching.until(lambda: job_ids <= watching.event_counts().keys(), "event for each")
     watching.wait_for_polls(4)
-    told = watching.told()
-    return {told[job_id] for job_id in job_ids}
+    event_counts = watching.event_counts()
+    return {event_counts[job_id] for job_id in job_ids}
 
 
-def test_a_triggerer_that_is_killed_between_a_jobs_end_and_the_next_poll_tells_of_it_once(watching: Watching) -> None:
+def test_a_triggerer_killed_before_the_poll_of_a_finished_job_emits_one_event(
+    watching: WatcherStack,
+) -> None:
     job_ids = end_a_sync_of_each(watching)
     kill_and_restart(watching)
-    assert times_told(watching, job_ids) == {1}
+    assert times_emitted(watching, job_ids) == {1}
     first = min(job_ids)
-    watching.until(lambda: first in watching.arrived(), "run")
-    assert watching.arrived()[first] == 1
+    watching.until(lambda: first in watching.run_counts(), "run")
+    assert watching.run_counts()[first] == 1
 
 
-def test_what_ends_while_nobody_watches_is_told_of_once(watching: Watching) -> None:
+def test_job_finished_during_downtime_is_emitted_once(watching: WatcherStack) -> None:
     watching.stack.kill_component("triggerer")
     job_ids = {watching.airbyte.add_job(each, "succeeded").job_id for each in watching.connection_ids}
     watching.stack.start_component("triggerer")
-    assert times_told(watching, job_ids) == {1}
+    assert times_emitted(watching, job_ids) == {1}
 
 
-def test_what_was_told_of_is_not_told_of_again_after_a_restart(watching: Watching) -> None:
+def test_no_duplicate_event_after_restart(watching: WatcherStack) -> None:
     job_ids = end_a_sync_of_each(watching)
-    watching.until(lambda: job_ids <= watching.told().keys(), "event for each")
+    watching.until(lambda: job_ids <= watching.event_counts().keys(), "event for each")
     time.sleep(5.0)  # Airflow confirms within about two seconds that it has stored them
     kill_and_restart(watching)
-    assert times_told(watching, job_ids) == {1}
+    assert times_emitted(watching, job_ids) == {1}
 
 
-def test_nothing_is_lost_whenever_the_triggerer_is_killed(watching: Watching) -> None:
-    """In the two seconds in which Airflow has stored an event, and has not said so, it is told of twice at the most."""
+def test_nothing_is_lost_whenever_the_triggerer_is_killed(watching: WatcherStack) -> None:
+    """An event that Airflow has stored but not yet confirmed may be emitted twice: for about two seconds."""
     job_ids: set[int] = set()
     for moment in (0.5, 1.5, 2.5, 3.5):
         job_ids |= end_a_sync_of_each(watching)
         time.sleep(moment)
         kill_and_restart(watching)
         watching.wait_for_polls(2)
-    assert times_told(watching, job_ids) <= {1, 2}
+    assert times_emitted(watching, job_ids) <= {1, 2}

@@ -55,9 +55,7 @@ def plain(text: str) -> str:
         pytest.param(MODULE, id="python -m"),
     ],
 )
-def test_the_doctor_says_what_it_found_and_tells_it_by_its_exit_status(
-    airbyte: LocalAirbyte, program: list[str]
-) -> None:
+def test_the_doctor_prints_the_diagnosis_and_sets_the_exit_status(airbyte: LocalAirbyte, program: list[str]) -> None:
     well = subprocess.run([*program, "doctor"], capture_output=True, text=True, timeout=60, check=False)
     assert well.returncode == 0, well.stderr
     assert "Connected to Airbyte 2.1.0 (community)" in well.stdout
@@ -126,7 +124,7 @@ def test_a_sync_is_waited_for_with_a_line_for_each_change(
     ("status", "connection_id", "message"),
     [("failed", STRIPE_TO_BIGQUERY, "failed"), ("succeeded", STRIPE_TO_POSTGRES, "inactive")],
 )
-def test_a_sync_that_does_not_succeed_is_told_by_the_exit_status(
+def test_an_unsuccessful_sync_has_a_nonzero_exit_status(
     airbyte: LocalAirbyte, status: str, connection_id: str, message: str
 ) -> None:
     airbyte.script_jobs("running", status)
@@ -213,7 +211,7 @@ def test_an_argument_that_cannot_be_used_is_named(arguments: list[str], capsys: 
     assert "invalid number" in capsys.readouterr().err
 
 
-def test_a_sync_that_runs_already_is_said_and_none_started(airbyte: LocalAirbyte) -> None:
+def test_an_already_running_sync_is_reported_and_no_job_started(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(SystemExit) as ended:
         main(["sync", STRIPE_TO_BIGQUERY])
@@ -342,7 +340,7 @@ def test_a_stream_that_is_closed_is_no_traceback_of_airflows_command_either(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="This system has no /dev/full")
-def test_a_disk_that_is_full_is_said(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_message(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     done = shell(f"{' '.join(MODULE)} connections -o json > /dev/full", monkeypatch)
     assert done.returncode == 1
     assert "Could not write the result: [Errno 28]" in done.stderr

@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 
 from airflow_provider_airbyte_api.clients._aiohttp_compat import disable_hidden_retries
-from tests.helpers.hostile_server import HostileServer
+from tests.helpers.raw_socket_server import RawSocketServer
 
 
-async def requests_of(server: HostileServer, method: str, *, disabled: bool) -> int:
+async def requests_of(server: RawSocketServer, method: str, *, disabled: bool) -> int:
     """Return how often aiohttp sends one request to a server that closes each connection."""
     async with aiohttp.ClientSession() as session:
         if disabled:
@@ -22,7 +22,7 @@ async def requests_of(server: HostileServer, method: str, *, disabled: bool) -> 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize(("disabled", "count"), [(False, 2), (True, 1)], ids=["aiohttp repeats it", "disabled"])
 async def test_a_request_without_a_reply_is_sent_once(method: str, disabled: bool, count: int) -> None:
-    with HostileServer(lambda sock, _: sock.close()) as server:
+    with RawSocketServer(lambda sock, _: sock.close()) as server:
         assert await requests_of(server, method, disabled=disabled) == count
 
 

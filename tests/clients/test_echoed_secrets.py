@@ -19,7 +19,7 @@ from airflow_provider_airbyte_api.api.tokens import ClientCredentials, static_to
 from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.helpers.drivers import AsyncDriver, Driver, SyncDriver
-from tests.helpers.hostile_server import HostileServer
+from tests.helpers.raw_socket_server import RawSocketServer
 
 CLIENT_SECRET = "the/client&secret"
 HEADER = "the-gateways-key"
@@ -57,7 +57,7 @@ def answer_with(status: str, body: str) -> object:
 def test_nothing_that_a_server_echoes_is_in_an_error_or_a_log(
     driver: Driver, status: str, body: str, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with HostileServer(answer_with(status, body)) as server:  # type: ignore[arg-type]
+    with RawSocketServer(answer_with(status, body)) as server:  # type: ignore[arg-type]
         root = parse_host(server.url)
         settings = ClientSettings(root, extra_headers=(("X-Gateway", HEADER),), read_timeout=5.0)
         if way == "credentials":

@@ -33,7 +33,7 @@ from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.helpers.certificates import Authority
 from tests.helpers.drivers import POST_JOBS, AsyncDriver, Driver, SyncDriver, exchange
-from tests.helpers.hostile_server import HostileServer
+from tests.helpers.raw_socket_server import RawSocketServer
 
 Change = Callable[[ClientSettings], ClientSettings]
 Outcome = tuple[bool, Kind]
@@ -115,7 +115,7 @@ def server(
     context: Callable[[Path], ssl.SSLContext] | None = None,
 ) -> Callable[[ExitStack, Path], str]:
     def enter(stack: ExitStack, tmp_path: Path) -> str:
-        made = HostileServer(answer, None if context is None else context(tmp_path))
+        made = RawSocketServer(answer, None if context is None else context(tmp_path))
         return stack.enter_context(made).url
 
     return enter

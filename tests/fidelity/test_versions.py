@@ -261,7 +261,7 @@ def test_a_job_that_has_not_begun_has_moved_zero_rows_by_its_id(status: str) -> 
         assert (shown["bytesSynced"], shown["rowsSynced"]) == (0, 0)
 
 
-def test_a_failed_job_has_moved_nothing_unless_told_so() -> None:
+def test_a_failed_job_has_moved_nothing_unless_its_share_is_set() -> None:
     with client() as curl:
         job = curl.airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
         shown = curl("GET", "/jobs/1").json()
@@ -516,7 +516,7 @@ def test_an_outage_may_cut_every_connection() -> None:
         assert curl("GET", "/jobs").status_code == 200
 
 
-def test_a_cancel_request_that_is_not_obeyed_is_answered_as_if_it_were() -> None:
+def test_an_ineffective_cancel_gets_a_normal_response() -> None:
     with client() as curl:
         job = curl.airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
         curl.airbyte.ignore_cancels()
@@ -536,7 +536,7 @@ def test_a_success_may_have_moved_nothing_or_be_without_statistics(rows: int | N
         assert "rowsSynced" not in shown or rows is not None
 
 
-def test_two_tokens_of_one_second_can_be_told_apart() -> None:
+def test_two_tokens_of_one_second_differ() -> None:
     with client(login=False) as curl:
         assert len({curl.log_in().json()["access_token"] for _ in range(3)}) == 3
 

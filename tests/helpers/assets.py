@@ -7,7 +7,7 @@ from typing import Any
 from tests.versions import AIRFLOW
 
 
-def kind_of_event() -> Any:
+def asset_event_model() -> Any:
     """Return the class of Airflow's that an event is a row of."""
     try:
         from airflow.models.asset import AssetEvent
@@ -20,7 +20,7 @@ def events() -> dict[str, list[dict[str, Any]]]:
     """Return what Airflow's database has of events, by the asset's URI; a test begins with none."""
     from airflow.utils.session import create_session
 
-    kind = kind_of_event()
+    kind = asset_event_model()
     found: dict[str, list[dict[str, Any]]] = {}
     with create_session() as session:
         for event in session.query(kind).order_by(kind.id):
@@ -28,7 +28,7 @@ def events() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def name_in_a_dag(*assets: str) -> None:
+def register_assets(*assets: str) -> None:
     """Write what Airflow's database has of assets that a DAG names in its schedule."""
     from airflow.utils.session import create_session
 
@@ -52,7 +52,7 @@ def name_in_a_dag(*assets: str) -> None:
                 session.add(AssetActive.for_asset(row))
 
 
-def name_in_no_dag(uri: str) -> None:
+def deactivate_asset(uri: str) -> None:
     from airflow.utils.session import create_session
 
     with create_session() as session:

@@ -35,35 +35,35 @@ class Driver(ABC):
         return ClientSettings(root, credentials, connect_timeout=2.0, read_timeout=read_timeout)
 
     @abstractmethod
-    def run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
-        """Perform one conversation."""
+    def run(self, flow: Flow[T], settings: ClientSettings | None = None) -> T:
+        """Run one flow."""
 
     @abstractmethod
-    def run_together(self, conversations: list[Callable[[], Flow[Any]]]) -> list[Any]:
+    def run_together(self, flows: list[Callable[[], Flow[Any]]]) -> list[Any]:
         """Perform many at once, each with a client of its own."""
 
 
 class SyncDriver(Driver):
-    def run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
+    def run(self, flow: Flow[T], settings: ClientSettings | None = None) -> T:
         with Client(settings or self.settings(), LOG) as client:
-            return client.run(conversation)
+            return client.run(flow)
 
-    def run_together(self, conversations: list[Callable[[], Flow[Any]]]) -> list[Any]:
-        with ThreadPoolExecutor(len(conversations)) as threads:
-            return list(threads.map(lambda make: self.run(make()), conversations))
+    def run_together(self, flows: list[Callable[[], Flow[Any]]]) -> list[Any]:
+        with ThreadPoolExecutor(len(flows)) as threads:
+            return list(threads.map(lambda make: self.run(make()), flows))
 
 
 class AsyncDriver(Driver):
-    def run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
-        return asyncio.run(self._run(conversation, settings))
+    def run(self, flow: Flow[T], settings: ClientSettings | None = None) -> T:
+        return asyncio.run(self._run(flow, settings))
 
-    async def _run(self, conversation: Flow[T], settings: ClientSettings | None = None) -> T:
+    async def _run(self, flow: Flow[T], settings: ClientSettings | None = None) -> T:
         async with AsyncClient(settings or self.settings(), LOG) as client:
-            return await client.run(conversation)
+            return await client.run(flow)
 
-    def run_together(self, conversations: list[Callable[[], Flow[Any]]]) -> list[Any]:
+    def run_together(self, flows: list[Callable[[], Flow[Any]]]) -> list[Any]:
         async def together() -> list[Any]:
-            return await asyncio.gather(*(self._run(make()) for make in conversations))
+            return await asyncio.gather(*(self._run(make()) for make in flows))
 
         return asyncio.run(together())
 

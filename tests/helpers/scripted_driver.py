@@ -31,7 +31,7 @@ TOKEN_URL = f"{ROOT}/applications/token"
 
 
 class ScriptedDriver:
-    """Performs a conversation against ``answers`` and remembers what happened."""
+    """Runs a flow against scripted ``answers``, and records its requests, delays and logs."""
 
     def __init__(self, answers: Iterable[Response | TransportFailure], *, credentials: bool = True) -> None:
         self.answers = list(answers)
@@ -47,11 +47,11 @@ class ScriptedDriver:
         self.rows: list[Any] = []
         self.records: list[JobRecord | None] = []
 
-    def run(self, conversation: Flow[T]) -> T:
+    def run(self, flow: Flow[T]) -> T:
         outcome: Any = None
         while True:
             try:
-                step = advance(conversation, outcome)
+                step = advance(flow, outcome)
             except StopIteration as end:
                 assert not self.answers, f"{len(self.answers)} answers were never asked for"
                 result: T = end.value

@@ -1,4 +1,4 @@
-"""What a task that runs without Airflow around it is given, and a task that does what a test wants."""
+"""Test doubles for a task that runs without Airflow, and an operator that runs a callback."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 from airflow_provider_airbyte_api.types import JobResult
 
 
-class XComs:
-    """What a task instance is to an operator that is executed without Airflow around it."""
+class FakeTaskInstance:
+    """A double of the task instance, for an operator that is executed without Airflow."""
 
     map_index = -1
 
@@ -30,8 +30,8 @@ class XComs:
         return self.pushed.get(key)
 
 
-class Store(dict[str, Any]):
-    """What ``context["task_state_store"]`` is to an operator."""
+class FakeTaskStateStore(dict[str, Any]):
+    """A double of ``context["task_state_store"]``."""
 
     def set(self, key: str, value: Any) -> None:
         self[key] = value
@@ -40,11 +40,11 @@ class Store(dict[str, Any]):
         self.pop(key, None)
 
 
-class Context(dict[str, Any]):
-    """One task run: what outlives a try is the store."""
+class FakeContext(dict[str, Any]):
+    """A double of a task's context. Only the store outlives an attempt."""
 
-    def __init__(self, store: Store | None = None, *, try_number: int = 1, max_tries: int = 1) -> None:
-        super().__init__(ti=XComs(try_number, max_tries), task_state_store=store)
+    def __init__(self, store: FakeTaskStateStore | None = None, *, try_number: int = 1, max_tries: int = 1) -> None:
+        super().__init__(ti=FakeTaskInstance(try_number, max_tries), task_state_store=store)
 
 
 def sync(**more: Any) -> AirbyteSyncOperator:
@@ -53,11 +53,11 @@ def sync(**more: Any) -> AirbyteSyncOperator:
     )
 
 
-def execute(task: AirbyteSyncOperator, context: Context) -> JobResult:
+def execute(task: AirbyteSyncOperator, context: FakeContext) -> JobResult:
     return task.execute(cast("Any", context))
 
 
-def defer(task: AirbyteSyncOperator, context: Context) -> AirbyteJobTrigger:
+def defer(task: AirbyteSyncOperator, context: FakeContext) -> AirbyteJobTrigger:
     with pytest.raises(TaskDeferred) as deferred:
         execute(task, context)
     trigger = deferred.value.trigger
@@ -65,12 +65,12 @@ def defer(task: AirbyteSyncOperator, context: Context) -> AirbyteJobTrigger:
     return trigger
 
 
-class InATask(BaseOperator):
-    """A task that does what a test wants to do in a task."""
+class CallbackOperator(BaseOperator):
+    """An operator that calls ``callback`` with the context of its task."""
 
-    def __init__(self, *, ask: Any, **more: Any) -> None:
+    def __init__(self, *, callback: Any, **more: Any) -> None:
         super().__init__(**more)
-        self.ask = ask
+        self.callback = callback
 
     def execute(self, context: Any) -> None:
-        self.ask(context)
+        self.callback(context)

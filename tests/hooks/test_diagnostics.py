@@ -22,7 +22,7 @@ from airflow_provider_airbyte_api.hooks import airbyte as hooks
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.helpers.certificates import Authority
-from tests.helpers.hostile_server import HostileServer, drip
+from tests.helpers.raw_socket_server import RawSocketServer, drip
 
 TOKEN = "/applications/token"
 SECRET = "a-secret-that-nobody-may-read"
@@ -361,7 +361,7 @@ def test_it_takes_15_seconds_at_the_most_whatever_hangs(airbyte: LocalAirbyte, m
 def test_the_time_of_the_doctor_counts_from_the_call(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     """An Airflow that is slow to tell its connection takes it from the time of a server that drips."""
     monkeypatch.setattr(hooks, "TEST_CONNECTION_TIMEOUT", 4.0)
-    with HostileServer(lambda sock, _: drip(sock, itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n", 100))) as server:
+    with RawSocketServer(lambda sock, _: drip(sock, itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n", 100))) as server:
         hook = connect(monkeypatch, airbyte, {"host": server.url})
         found = hook.get_connection("patient")
 

@@ -160,7 +160,7 @@ def test_what_cannot_be_used_is_named_and_no_secret_is_repeated(
 
 
 @both
-def test_headers_for_a_gateway_do_not_go_to_whoever_gives_tokens(
+def test_gateway_headers_are_not_sent_to_another_token_endpoint(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     with LocalAirbyte() as elsewhere:

@@ -14,7 +14,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
 from airflow_provider_airbyte_api.types import JobResult
 from tests.helpers.dags import Run, run
-from tests.helpers.tasks import XComs
+from tests.helpers.tasks import FakeTaskInstance
 
 JOB_URL = (
     "{url}/workspaces/6b0f2c1e-2f6c-4a57-9d1b-3b8f5d1f7a10/connections/{connection}/timeline?jobId={job}&openLogs=true"
@@ -26,9 +26,9 @@ def sync(connection_id: str = STRIPE_TO_BIGQUERY, **more: Any) -> AirbyteSyncOpe
     return AirbyteSyncOperator(task_id="sync", connection_id=connection_id, **{"poll_interval": 0.02, **more})
 
 
-def execute(task: AirbyteSyncOperator, xcoms: XComs | None = None) -> JobResult:
+def execute(task: AirbyteSyncOperator, xcoms: FakeTaskInstance | None = None) -> JobResult:
     """Run a task that does not defer, or only its first slice, without Airflow around it."""
-    return task.execute(cast("Any", {"ti": xcoms or XComs()}))
+    return task.execute(cast("Any", {"ti": xcoms or FakeTaskInstance()}))
 
 
 # -- listing ---------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_a_job_that_does_not_succeed_fails_the_task(
 
 
 @BOTH_MODES
-def test_a_server_that_is_away_for_a_moment_fails_nothing(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+def test_short_outage_fails_no_task(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     airbyte.script_jobs("running", "running", "succeeded")
     airbyte.respond_with(502, method="GET", path=r"/jobs/\d+")
     sync(deferrable=deferrable)
@@ -127,7 +127,7 @@ def test_a_server_that_is_away_for_a_moment_fails_nothing(dag: DAG, airbyte: Loc
 
 
 def test_job_id_and_job_url_are_there_before_it_waits(airbyte: LocalAirbyte) -> None:
-    xcoms = XComs()
+    xcoms = FakeTaskInstance()
     with pytest.raises(TaskDeferred):
         execute(sync(deferrable=True), xcoms)
     assert xcoms.pushed["job_id"] == 1
@@ -191,7 +191,7 @@ def test_a_connection_that_cannot_be_synced_is_refused(
     assert not airbyte.requests_to("POST", "/jobs")
 
 
-def test_a_connection_that_runs_already_is_told_as_such(airbyte: LocalAirbyte) -> None:
+def test_a_sync_that_is_already_running_has_a_specific_error(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(exceptions.AirbyteAlreadyRunningError, match=r"Wait for job 1 \(sync\)"):
         execute(sync(on_running="fail"))
@@ -286,30 +286,30 @@ def test_a_mapped_task_syncs_each_connection_once(dag: DAG, airbyte: LocalAirbyt
     assert sorted(job.connection_id for job in airbyte.jobs) == sorted([STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES])
 
 
-def test_a_retry_that_is_handed_the_event_of_the_try_before_begins_anew(airbyte: LocalAirbyte) -> None:
+def test_a_retry_ignores_the_event_of_the_previous_attempt(airbyte: LocalAirbyte) -> None:
     """As Airflow 3.0 does with a task that failed after it was deferred."""
     failed = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
     raw = dict(AirbyteHook().get_job(failed.job_id).raw)
     event = {"status": "failed", "job_id": failed.job_id, "job": raw, "metadata": {"try_number": 1}}
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02)
     with pytest.raises(exceptions.AirbyteJobFailedError):
-        task.execute_complete(cast("Any", {"ti": XComs(1)}), dict(event))
+        task.execute_complete(cast("Any", {"ti": FakeTaskInstance(1)}), dict(event))
     assert len(airbyte.jobs) == 1
-    assert task.execute_complete(cast("Any", {"ti": XComs(2)}), dict(event))["job_id"] == 2
+    assert task.execute_complete(cast("Any", {"ti": FakeTaskInstance(2)}), dict(event))["job_id"] == 2
 
 
-def test_a_job_that_succeeded_is_a_success_for_any_try(airbyte: LocalAirbyte) -> None:
+def test_a_succeeded_job_is_a_success_for_any_attempt(airbyte: LocalAirbyte) -> None:
     """A task that was queued again, because it was lost on its way to a worker, has another number."""
     done = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     raw = dict(AirbyteHook().get_job(done.job_id).raw)
     event = {"status": "succeeded", "job_id": done.job_id, "job": raw, "metadata": {"try_number": 1}}
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, asset_events="none")
-    assert task.execute_complete(cast("Any", {"ti": XComs(2)}), event)["job_id"] == 1
+    assert task.execute_complete(cast("Any", {"ti": FakeTaskInstance(2)}), event)["job_id"] == 1
     assert len(airbyte.jobs) == 1
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
-def test_a_job_that_somebody_else_started_is_waited_for_and_never_cancelled(airbyte: LocalAirbyte, status: str) -> None:
+def test_an_attached_job_is_never_cancelled(airbyte: LocalAirbyte, status: str) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, status)
     with pytest.raises(exceptions.AirbyteJobTimeoutError):
         execute(sync(timeout=0.2))

@@ -26,9 +26,9 @@ from airflow_provider_airbyte_api.operators.airbyte import (
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor, AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.helpers.assets import events, is_known, kind_of_event, name_in_a_dag, name_in_no_dag
+from tests.helpers.assets import asset_event_model, deactivate_asset, events, is_known, register_assets
 from tests.helpers.dags import run
-from tests.helpers.tasks import InATask, XComs
+from tests.helpers.tasks import CallbackOperator, FakeTaskInstance
 from tests.versions import since
 
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -43,12 +43,12 @@ def _no_events_yet(dag: DAG) -> None:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        session.query(kind_of_event()).delete()
-    name_in_no_dag(SYNCS_ASSET)
+        session.query(asset_event_model()).delete()
+    deactivate_asset(SYNCS_ASSET)
 
 
 @pytest.fixture(autouse=True)
-def _others_come_first_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_owner_head_start(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (
         ("OWNER_HEAD_START", 0.05),
         ("MAX_JITTER", 0.0),
@@ -64,7 +64,7 @@ def asset_of(airbyte: LocalAirbyte, connection_id: str = STRIPE_TO_BIGQUERY, *st
 
 @BOTH_MODES
 def test_a_finished_sync_is_one_event_with_what_it_moved(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
-    name_in_a_dag(asset_of(airbyte))
+    register_assets(asset_of(airbyte))
     sync(deferrable=deferrable)
     done = run(dag)
     assert done.succeeded
@@ -98,7 +98,7 @@ def test_each_stream_is_an_asset_if_asked_for(dag: DAG, airbyte: LocalAirbyte, d
     row["configurations"]["streams"][0].update(namespace="billing/eu", name="Rechnungen 1")
     base = asset_of(airbyte)
     expected = {base, f"{base}/billing%2Feu/Rechnungen%201", f"{base}/customers"}
-    name_in_a_dag(*expected)
+    register_assets(*expected)
     sync(deferrable=deferrable, asset_events="streams")
     assert run(dag).succeeded
     assert set(events()) == expected
@@ -107,7 +107,7 @@ def test_each_stream_is_an_asset_if_asked_for(dag: DAG, airbyte: LocalAirbyte, d
 
 @BOTH_MODES
 def test_streams_that_cannot_be_listed_fail_no_sync(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
-    name_in_a_dag(asset_of(airbyte))
+    register_assets(asset_of(airbyte))
     before = AirbyteHook.get_airbyte_connection
     with pytest.MonkeyPatch.context() as patch:
 
@@ -137,7 +137,7 @@ def test_the_row_of_a_trigger_holds_none_of_a_thousand_streams(airbyte: LocalAir
     row["configurations"]["streams"] = [{**stream, "name": f"stream_{number:04d}"} for number in range(1000)]
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(TaskDeferred) as deferred:
-        make(job.job_id).execute({"ti": XComs()})
+        make(job.job_id).execute({"ti": FakeTaskInstance()})
     kept = json.dumps([deferred.value.trigger.serialize(), deferred.value.kwargs])
     assert "stream_" not in kept
     assert len(kept) < 2000
@@ -156,7 +156,7 @@ def test_an_asset_that_no_dag_names_costs_no_event_and_is_not_created(
 
 @BOTH_MODES
 def test_a_dag_may_wait_for_any_sync(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
-    name_in_a_dag(SYNCS_ASSET)
+    register_assets(SYNCS_ASSET)
     sync(deferrable=deferrable)
     assert run(dag).succeeded
     ((uri, (facts,)),) = events().items()
@@ -168,7 +168,7 @@ def test_tasks_that_attached_to_a_sync_of_nobody_here_are_one_event(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airbyte's own schedule started it, say. The DAGs that wait for it are to start, once."""
-    name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
+    register_assets(asset_of(airbyte), SYNCS_ASSET)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: adopted(job.job_id))
     first, second = sync(deferrable=deferrable), sync(deferrable=deferrable, task_id="second")
@@ -183,7 +183,7 @@ def test_a_task_that_attached_leaves_the_event_of_its_own_outlet_too_to_who_emit
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Asset("s3://lake/stripe")
-    name_in_a_dag(own.uri)
+    register_assets(own.uri)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: adopted(job.job_id))
     first = sync(deferrable=deferrable, outlets=[own])
@@ -194,7 +194,7 @@ def test_a_task_that_attached_leaves_the_event_of_its_own_outlet_too_to_who_emit
 
 @BOTH_MODES
 def test_each_sync_is_an_event(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
-    name_in_a_dag(asset_of(airbyte))
+    register_assets(asset_of(airbyte))
     sync(deferrable=deferrable) >> sync(deferrable=deferrable, task_id="second")
     assert run(dag).succeeded
     assert [facts["job_id"] for facts in events()[asset_of(airbyte)]] == [1, 2]
@@ -211,7 +211,7 @@ def adopted(job_id: int, *, owned: bool = False) -> Any:
 def test_a_task_that_started_a_sync_and_two_that_attached_are_one_event(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, owner: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name_in_a_dag(asset_of(airbyte), SYNCS_ASSET)
+    register_assets(asset_of(airbyte), SYNCS_ASSET)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     starts = iter([adopted(job.job_id, owned=index == owner) for index in range(3)])
     monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: next(starts))
@@ -226,7 +226,7 @@ def test_a_task_that_attached_emits_the_streams_that_the_task_that_started_the_s
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = asset_of(airbyte, STRIPE_TO_BIGQUERY, "customers")
-    name_in_a_dag(asset_of(airbyte), SYNCS_ASSET, stream)
+    register_assets(asset_of(airbyte), SYNCS_ASSET, stream)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     starts = iter([adopted(job.job_id, owned=index == 0) for index in range(3)])
     monkeypatch.setattr(start_job, "start_or_attach", lambda *_, **__: next(starts))
@@ -265,10 +265,10 @@ KEPT_FOR_AN_ASSET = since("3.3", "it keeps nothing for an asset")
 @pytest.mark.parametrize("owned", [True, False], ids=["started it", "attached"])
 def test_who_comes_after_a_task_that_has_claimed_the_event_leaves_it_to_that_one(dag: DAG, owned: bool) -> None:
     uri = f"airbyte://{'owner' if owned else 'attached'}.example/{STRIPE_TO_BIGQUERY}"
-    name_in_a_dag(uri)
+    register_assets(uri)
     emitted: list[bool] = []
 
-    def ask(context: Any) -> None:
+    def callback(context: Any) -> None:
         ending = Ending(context, uri)
         emitted.extend(
             [
@@ -280,7 +280,7 @@ def test_who_comes_after_a_task_that_has_claimed_the_event_leaves_it_to_that_one
             ]
         )
 
-    InATask(task_id="ask", ask=ask)
+    CallbackOperator(task_id="ask", callback=callback)
     assert run(dag).succeeded
     assert emitted == [True, False, False, True, True]
 
@@ -296,10 +296,10 @@ def test_of_two_tasks_that_claim_the_event_of_a_job_at_once_the_last_to_write_em
     The events of two jobs are both emitted.
     """
     uri = f"airbyte://at-once-{owned}-{same_job}.example/{STRIPE_TO_BIGQUERY}".lower()
-    name_in_a_dag(uri)
+    register_assets(uri)
     emitted: list[tuple[str, bool]] = []
 
-    def ask(context: Any) -> None:
+    def callback(context: Any) -> None:
         ending = Ending(context, uri)
         store = _airflow_compat.asset_state(Asset(uri=uri))
         key = f"airbyte_events_{STRIPE_TO_BIGQUERY}"
@@ -317,7 +317,7 @@ def test_of_two_tasks_that_claim_the_event_of_a_job_at_once_the_last_to_write_em
             emitted.append(("first", ending.emits("first", owned=owned)))
         emitted.append(("second", ending.emits("second", owned=owned, job_id=7 if same_job else 8)))
 
-    InATask(task_id="ask", ask=ask)
+    CallbackOperator(task_id="ask", callback=callback)
     assert run(dag).succeeded
     assert emitted == [("first", not same_job), ("second", True)]
 
@@ -339,7 +339,7 @@ def test_a_stream_whose_name_is_too_long_fails_no_sync(dag: DAG, airbyte: LocalA
     row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
     row["configurations"]["streams"][0]["name"] = "ü" * 400
     base = asset_of(airbyte)
-    name_in_a_dag(base, f"{base}/customers")
+    register_assets(base, f"{base}/customers")
     sync(asset_events="streams")
     assert run(dag).succeeded
     assert set(events()) == {base, f"{base}/customers"}
@@ -369,7 +369,7 @@ def test_there_is_no_event_where_none_is_wanted_or_nothing_is_known(
     assert events() == {}
 
 
-def test_a_clear_is_no_news_of_data(dag: DAG, airbyte: LocalAirbyte) -> None:
+def test_a_clear_emits_no_asset_event(dag: DAG, airbyte: LocalAirbyte) -> None:
     AirbyteClearOperator(task_id="clear", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02)
     assert run(dag).succeeded
     assert events() == {}
@@ -377,7 +377,7 @@ def test_a_clear_is_no_news_of_data(dag: DAG, airbyte: LocalAirbyte) -> None:
 
 def test_a_reset_that_ran_first_emits_no_event_and_the_sync_after_it_one(dag: DAG, airbyte: LocalAirbyte) -> None:
     expected = connection_asset(airbyte.url, STRIPE_TO_BIGQUERY).uri
-    name_in_a_dag(expected)
+    register_assets(expected)
     reset = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset")
     airbyte.respond_with(200, method="POST", path="/jobs", body=json.dumps(reset.as_json(with_stats=False)))
     sync()
@@ -389,7 +389,7 @@ def test_a_reset_that_ran_first_emits_no_event_and_the_sync_after_it_one(dag: DA
 @BOTH_MODES
 def test_mapped_syncs_are_an_event_each(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     expected = {connection_asset(airbyte.url, each).uri for each in (STRIPE_TO_BIGQUERY, SNOWFLAKE_TO_POSTGRES)}
-    name_in_a_dag(*expected)
+    register_assets(*expected)
     found = AirbyteListConnectionsOperator(task_id="list")
     AirbyteSyncOperator.partial(task_id="sync", poll_interval=0.02, deferrable=deferrable).expand(
         connection_id=found.output.map(lambda each: each["connectionId"])

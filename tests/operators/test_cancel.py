@@ -50,7 +50,7 @@ def test_a_finished_job_is_left_alone_and_so_is_a_newer_one(airbyte: LocalAirbyt
     ids=["502", "lost", "accepted and not obeyed"],
 )
 @pytest.mark.parametrize("which", [{"job_id": 1}, {"connection_id": STRIPE_TO_BIGQUERY}], ids=["job", "connection"])
-def test_a_cancel_that_was_not_obeyed_is_repeated(
+def test_ineffective_cancel_is_repeated(
     airbyte: LocalAirbyte, fast_clock: None, trouble: dict[str, Any], which: dict[str, Any]
 ) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")

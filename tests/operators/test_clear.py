@@ -17,13 +17,13 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.helpers.dags import run
-from tests.helpers.tasks import Context, Store, XComs
+from tests.helpers.tasks import FakeContext, FakeTaskInstance, FakeTaskStateStore
 from tests.versions import not_on, since
 
 
 def execute(task: Any) -> dict[str, Any]:
     """Run a task that does not defer, without Airflow around it."""
-    return cast("dict[str, Any]", task.execute({"ti": XComs()}))
+    return cast("dict[str, Any]", task.execute({"ti": FakeTaskInstance()}))
 
 
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -63,7 +63,7 @@ def test_a_running_sync_is_left_alone_by_default(dag: DAG, airbyte: LocalAirbyte
 
 
 @BOTH_MODES
-def test_it_cancels_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+def test_on_running_restart_cancels_sync(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     sync = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     clear(deferrable=deferrable, on_running="restart")
     assert run(dag).succeeded
@@ -72,7 +72,7 @@ def test_it_cancels_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferra
 
 
 @BOTH_MODES
-def test_it_waits_for_the_end_of_the_sync_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+def test_on_running_wait_waits_for_sync(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     sync = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     threading.Timer(0.5, airbyte.finish_job, [sync.job_id]).start()
     clear(deferrable=deferrable, on_running="wait")
@@ -81,7 +81,7 @@ def test_it_waits_for_the_end_of_the_sync_if_told_so(dag: DAG, airbyte: LocalAir
     assert airbyte.cancelled == []
 
 
-def test_the_task_is_skipped_if_told_so(dag: DAG, airbyte: LocalAirbyte) -> None:
+def test_on_running_skip(dag: DAG, airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     clear(on_running="skip")
     assert run(dag).states == {"clear": "skipped"}
@@ -90,7 +90,7 @@ def test_the_task_is_skipped_if_told_so(dag: DAG, airbyte: LocalAirbyte) -> None
 
 @since("3.3", "a try does not know which job is that of the try before")
 @BOTH_MODES
-def test_a_retry_follows_the_clear_of_the_try_before(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+def test_a_retry_follows_the_clear_of_the_previous_attempt(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     airbyte.script_jobs("pending", "running", "running", "succeeded")
     airbyte.respond_with(403, method="GET", path=r"/jobs/\d+")  # ends the first try, with its clear left running
     clear(deferrable=deferrable, retries=1, retry_delay=0)
@@ -163,7 +163,7 @@ def test_a_task_that_is_killed_while_it_waits_for_its_turn_clears_nothing(airbyt
 
 @not_on("3.0", "DAG.test calls no callback")
 @BOTH_MODES
-def test_out_of_time_in_the_queue_says_that_nothing_was_cleared(
+def test_the_error_of_a_timed_out_wait_for_a_blocker_says_nothing_was_cleared(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool
 ) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
@@ -179,22 +179,22 @@ def test_out_of_time_in_the_queue_says_that_nothing_was_cleared(
     assert "It has to finish before this task starts a clear, so no job was started. Raise timeout" in str(said[0])
 
 
-def test_a_start_that_a_dead_try_left_unclear_is_waited_for(
+def test_unfinished_start_of_a_dead_attempt_is_recovered(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airbyte may hold a clear for minutes before there is a job; a second one would cancel the first."""
-    store = Store()
+    store = FakeTaskStateStore()
     late = clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start_job, "start_or_attach", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            late.execute(cast("Any", Context(store)))
+            late.execute(cast("Any", FakeContext(store)))
 
     def it_shows_up_at_last(seconds: float) -> None:
         airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset")
 
     monkeypatch.setattr(CLOCK, "sleep", it_shows_up_at_last)
-    assert clear(task_id="next").execute(cast("Any", Context(store, try_number=2)))["job_id"] == 1
+    assert clear(task_id="next").execute(cast("Any", FakeContext(store, try_number=2)))["job_id"] == 1
     assert airbyte.requests_to("POST", "/jobs") == []
 
 

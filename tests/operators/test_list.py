@@ -204,7 +204,7 @@ def test_a_sync_is_run_by_name(dag: DAG, airbyte: LocalAirbyte, deferrable: bool
     assert done.xcom("sync")["connection_id"] == STRIPE_TO_BIGQUERY
 
 
-def test_a_name_that_two_connections_bear_is_refused_and_nothing_started(airbyte: LocalAirbyte) -> None:
+def test_an_ambiguous_name_is_rejected_and_nothing_started(airbyte: LocalAirbyte) -> None:
     add_connections(airbyte, 1, name="Stripe → BigQuery")
     sync = AirbyteSyncOperator(task_id="sync", connection_name="Stripe → BigQuery")
     with pytest.raises(AirflowException, match="There are 2 Airbyte connections named 'Stripe → BigQuery'"):
@@ -220,9 +220,7 @@ def test_id_or_name_has_to_be_given(given: dict[str, str]) -> None:
         AirbyteSyncOperator(task_id="sync", **given)  # type: ignore[arg-type]
 
 
-def test_twenty_connections_are_synced_by_one_line_each_once_and_bear_their_names(
-    dag: DAG, airbyte: LocalAirbyte
-) -> None:
+def test_sync_connections_maps_each_connection_once(dag: DAG, airbyte: LocalAirbyte) -> None:
     tag = {"tagId": str(uuid.uuid4()), "name": "crowd", "workspaceId": WORKSPACE_ID}
     made = add_connections(airbyte, 20, tags=[tag])
     add_connections(airbyte, 1, tags=[tag], status="inactive")
@@ -300,7 +298,7 @@ def test_a_name_that_two_workspaces_have_is_looked_for_in_one(airbyte: LocalAirb
     ids=["connection_id", "workspace_name", "workspace_id"],
 )
 @pytest.mark.parametrize("task", [AirbyteCancelJobOperator, AirbyteFreshnessSensor, AirbyteSyncOperator])
-def test_what_another_task_came_to_must_not_be_nothing(airbyte: LocalAirbyte, task: Any, given: dict[str, str]) -> None:
+def test_empty_upstream_result_is_rejected(airbyte: LocalAirbyte, task: Any, given: dict[str, str]) -> None:
     """An XComArg is replaced by what that task has returned: None must not widen the search."""
     made = task(task_id="t", **given)
     for name, value in given.items():
@@ -332,7 +330,7 @@ def test_a_workspace_beside_an_id_is_a_guard(airbyte: LocalAirbyte) -> None:
         AirbyteCancelJobOperator(task_id="cancel", job_id=1, workspace_name="Local")
 
 
-def test_what_a_policy_sets_later_counts(airbyte: LocalAirbyte) -> None:
+def test_cluster_policy_applies(airbyte: LocalAirbyte) -> None:
     made = AirbyteSyncOperator(task_id="t", connection_name="Stripe → BigQuery")
     made.workspace_name = "Nowhere"
     with pytest.raises(exceptions.AirbyteResourceLookupError, match="There is no workspace named 'Nowhere'"):
@@ -346,7 +344,7 @@ def test_a_name_that_looks_like_a_number_may_be_one(airbyte: LocalAirbyte) -> No
     assert AirbyteHook().run(resolve_task_connection(made)).connection_id == number
 
 
-def test_a_name_is_looked_up_as_patiently_as_an_id(airbyte: LocalAirbyte) -> None:
+def test_lookup_by_name_is_retried_during_outage(airbyte: LocalAirbyte) -> None:
     airbyte.respond_with(503, path="/connections", times=9)
     sensor = AirbyteFreshnessSensor(task_id="t", connection_name="Stripe → BigQuery", max_age=60)
     assert sensor.poke({}).is_done is False

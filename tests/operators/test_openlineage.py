@@ -15,7 +15,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE, STRIPE_TO_BIGQUERY
 from dev.stack import AirflowStack
 from tests.conftest import LINEAGE
-from tests.helpers.tasks import XComs
+from tests.helpers.tasks import FakeTaskInstance
 from tests.versions import since
 
 
@@ -42,9 +42,7 @@ def finish(stack: AirflowStack, dag_id: str) -> tuple[str, str]:
 
 
 @since("3.0", "its REST API is another one")
-def test_a_sync_on_a_running_airflow_tells_what_it_read_and_wrote(
-    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
-) -> None:
+def test_a_sync_on_a_running_airflow_emits_its_datasets(stack: AirflowStack, stack_airbyte: LocalAirbyte) -> None:
     run_id, state = finish(stack, "example_airbyte_lineage")
     assert state == "success"
     job = stack.xcom("example_airbyte_lineage", run_id, "sync")
@@ -66,27 +64,27 @@ def test_a_sync_on_a_running_airflow_tells_what_it_read_and_wrote(
         "succeeded",
         "Snowflake → Postgres",
     )
-    assert airbyte_of_the_stack.client_secret not in (stack.home / LINEAGE).read_text()
+    assert stack_airbyte.client_secret not in (stack.home / LINEAGE).read_text()
 
 
 @since("3.0", "its REST API is another one")
-def test_a_failed_sync_tells_why(stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte) -> None:
-    airbyte_of_the_stack.script_jobs("running", "failed")
+def test_a_failed_sync_has_an_error_facet(stack: AirflowStack, stack_airbyte: LocalAirbyte) -> None:
+    stack_airbyte.script_jobs("running", "failed")
     try:
         run_id, state = finish(stack, "example_airbyte_lineage")
     finally:
-        airbyte_of_the_stack._state.script = None
+        stack_airbyte._state.script = None
     assert state == "failed"
     event = told(stack, "example_airbyte_lineage.sync", "FAIL", run_id)
     assert event["run"]["facets"]["airbyte_job"]["status"] == "failed"
     assert "Snowflake → Postgres" in event["run"]["facets"]["errorMessage"]["message"]
-    assert event["run"]["facets"]["externalQuery"]["source"].startswith(airbyte_of_the_stack.url)
+    assert event["run"]["facets"]["externalQuery"]["source"].startswith(stack_airbyte.url)
     assert [each["name"] for each in event["outputs"]] == ["raw.public.orders"]
 
 
 def execute(**more: Any) -> AirbyteSyncOperator:
     task = AirbyteSyncOperator(task_id="sync", **{"poll_interval": 0.02, **more})
-    task.execute(cast("Any", {"ti": XComs()}))
+    task.execute(cast("Any", {"ti": FakeTaskInstance()}))
     return task
 
 
@@ -138,10 +136,10 @@ import sys
 import airflow.configuration
 sys.modules["openlineage"] = sys.modules["airflow.providers.openlineage"] = None
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
-class TI:
+class FakeTaskInstance:
     map_index, try_number, max_tries = -1, 1, 0
     def xcom_push(self, key, value): pass
-AirbyteSyncOperator(task_id="sync", connection_id=sys.argv[1], poll_interval=0.02).execute({"ti": TI()})
+AirbyteSyncOperator(task_id="sync", connection_id=sys.argv[1], poll_interval=0.02).execute({"ti": FakeTaskInstance()})
 assert not any(name.startswith("openlineage.") for name in sys.modules)
 assert "airflow_provider_airbyte_api.operators._openlineage" not in sys.modules
 print("synced")

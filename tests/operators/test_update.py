@@ -15,12 +15,12 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator, 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
 from tests.helpers.dags import run
-from tests.helpers.tasks import XComs
+from tests.helpers.tasks import FakeTaskInstance
 
 
 def execute(task: Any) -> dict[str, Any]:
     """Run a task that does not defer, without Airflow around it."""
-    return cast("dict[str, Any]", task.execute({"ti": XComs()}))
+    return cast("dict[str, Any]", task.execute({"ti": FakeTaskInstance()}))
 
 
 CRON = {"scheduleType": "cron", "cronExpression": "0 0 5 * * ? UTC"}
@@ -127,7 +127,7 @@ def test_a_missing_role_is_named(airbyte: LocalAirbyte) -> None:
         AirbyteHook().update_connection(STRIPE_TO_BIGQUERY, status="inactive")
 
 
-def test_mapped_updates_bear_the_names_of_their_connections(dag: DAG, airbyte: LocalAirbyte) -> None:
+def test_mapped_updates_are_named_by_their_connections(dag: DAG, airbyte: LocalAirbyte) -> None:
     AirbyteUpdateConnectionOperator.partial(
         task_id="own", status="inactive", map_index_template="{{ airbyte_connection_name }}"
     ).expand(connection_id=[STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES])
@@ -137,7 +137,7 @@ def test_mapped_updates_bear_the_names_of_their_connections(dag: DAG, airbyte: L
     assert labels == {"Stripe → BigQuery", "Stripe → Postgres"}
 
 
-def test_it_is_refused_if_told_so(airbyte: LocalAirbyte) -> None:
+def test_on_airbyte_schedule_fail(airbyte: LocalAirbyte) -> None:
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, on_airbyte_schedule="fail")
     connection(airbyte)["schedule"] = {"scheduleType": "basic", "basicTiming": "Every 24 HOURS"}
     with pytest.raises(

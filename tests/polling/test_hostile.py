@@ -32,8 +32,8 @@ from airflow_provider_airbyte_api.polling import completed_jobs, waiters
 from airflow_provider_airbyte_api.polling import service as polling_service
 from airflow_provider_airbyte_api.polling.service import shared_polling_service
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
-from tests.helpers.hostile_server import HostileServer, drip
-from tests.polling.test_polling import Lines
+from tests.helpers.raw_socket_server import RawSocketServer, drip
+from tests.polling.test_polling import ListLogger
 
 Answer = Callable[[socket.socket, bytes], None]
 
@@ -64,7 +64,7 @@ async def wait(url: str, count: int, settings: dict[str, float] | None = None, *
     async def wait_for(job_id: int) -> WaitResult:
         async with shared_polling_service(known) as service:
             return await service.wait_for_job(
-                job_id, WaitOptions(0.1, initial_delay=0.1, known_to_exist=True, **limits), WORKSPACE_ID, Lines()
+                job_id, WaitOptions(0.1, initial_delay=0.1, known_to_exist=True, **limits), WORKSPACE_ID, ListLogger()
             )
 
     waits = [wait_for(job_id) for job_id in range(1, count + 1)]
@@ -75,7 +75,7 @@ async def wait(url: str, count: int, settings: dict[str, float] | None = None, *
 async def test_a_deadline_holds_though_every_request_hangs(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Four dripping responses take all slots, and none of them times out soon."""
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
-    with HostileServer(dripping) as server:
+    with RawSocketServer(dripping) as server:
         outcomes = await wait(server.url, count, deadline=CLOCK.time() + 1.0)
     assert {type(outcome) for outcome in outcomes} == {AirbyteJobTimeoutError}
     assert len(server.requests) <= 4
@@ -91,7 +91,7 @@ async def test_a_poll_that_hangs_does_not_delay_the_deadlines_of_other_jobs(monk
         return job(int(path.rsplit("/", 1)[1]))
 
     deadline = CLOCK.time() + 1.0
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         outcomes = await wait(server.url, 3, deadline=deadline)
         took = CLOCK.time() - deadline
         released.set()
@@ -114,13 +114,13 @@ async def test_a_deadline_that_passes_while_a_poll_is_in_flight_holds() -> None:
             released.wait(20)
         return job(int(path.rsplit("/", 1)[1]))
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         settings = ClientSettings(parse_host(server.url))
 
         async def wait_for(job_id: int, poll_interval: float, deadline: float | None = None) -> WaitResult:
             async with shared_polling_service(settings) as service:
                 options = WaitOptions(poll_interval, deadline, initial_delay=0.1, known_to_exist=True)
-                return await service.wait_for_job(job_id, options, WORKSPACE_ID, Lines())
+                return await service.wait_for_job(job_id, options, WORKSPACE_ID, ListLogger())
 
         slow = asyncio.create_task(wait_for(1, 60.0, CLOCK.time() + 1.0))
         others = [asyncio.create_task(wait_for(1, 0.3)), asyncio.create_task(wait_for(2, 30.0))]
@@ -146,20 +146,20 @@ async def test_a_replica_that_lags_behind_at_the_end_takes_no_end_back() -> None
         assert path == "/jobs/1"
         return job(1, "succeeded", rowsSynced=5) if asked.count(path) > 1 else job(1)
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         outcomes = await wait(server.url, 20)
     assert [(each.job.status, each.job.rows_synced) for each in outcomes] == [("succeeded", 5)] * 20
 
 
 async def test_a_job_that_has_finished_stays_finished_for_all_waiters() -> None:
     ends = itertools.chain([job(1), job(1, "failed")], itertools.repeat(job(1)))
-    with HostileServer(answering(lambda _: next(ends))) as server:
+    with RawSocketServer(answering(lambda _: next(ends))) as server:
         settings = ClientSettings(parse_host(server.url))
 
         async def wait_for_it() -> WaitResult:
             async with shared_polling_service(settings) as service:
                 return await service.wait_for_job(
-                    1, WaitOptions(0.1, initial_delay=0.1, known_to_exist=True), WORKSPACE_ID, Lines()
+                    1, WaitOptions(0.1, initial_delay=0.1, known_to_exist=True), WORKSPACE_ID, ListLogger()
                 )
 
         outcomes = await asyncio.wait_for(asyncio.gather(*(wait_for_it() for _ in range(3))), timeout=20)
@@ -198,14 +198,14 @@ async def test_unreachable_timeout_holds_though_every_request_hangs(
 ) -> None:
     monkeypatch.setattr(waiters, "LAST_POLL_TIMEOUT", 0.3)
     monkeypatch.setattr(polling_service, "SLOT_TIMEOUT", 0.5)
-    with HostileServer(dripping) as server:
+    with RawSocketServer(dripping) as server:
         outcomes = await wait(server.url, count, {"connect_timeout": 0.3, "read_timeout": 0.5}, unreachable_timeout=1.0)
     assert {type(outcome) for outcome in outcomes} == {AirbyteUnreachableError}
 
 
 async def test_a_request_that_gets_no_slot_counts_as_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling_service, "SLOT_TIMEOUT", 0.2)
-    with HostileServer(dripping) as server:
+    with RawSocketServer(dripping) as server:
         outcomes = await wait(server.url, 5, {"read_timeout": 1.5}, unreachable_timeout=1.0)
     rejected = [outcome for outcome in outcomes if "max_concurrent_requests" in str(outcome)]
     assert len(rejected) == 1
@@ -218,10 +218,10 @@ async def test_a_deadline_holds_for_a_freshness_wait(monkeypatch: pytest.MonkeyP
     waiting = freshness.wait_until_fresh(
         STRIPE_TO_BIGQUERY, freshness.FreshnessCriteria(60.0), WaitOptions(0.1, deadline)
     )
-    with HostileServer(dripping) as server:
+    with RawSocketServer(dripping) as server:
         async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with pytest.raises(AirbyteJobTimeoutError, match="no response within"):
-                await asyncio.wait_for(service.run_waiting(waiting, Lines(), deadline=deadline), timeout=20)
+                await asyncio.wait_for(service.run_waiting(waiting, ListLogger(), deadline=deadline), timeout=20)
 
 
 def job(job_id: int, status: str = "running", **more: Any) -> dict[str, Any]:
@@ -241,7 +241,7 @@ async def test_a_list_without_an_end_delays_no_wait(monkeypatch: pytest.MonkeyPa
         polls[path] = polls.get(path, 0) + 1
         return job(int(path.rsplit("/", 1)[1]), "succeeded" if polls[path] > 5 else "running")
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         outcomes = await wait(server.url, 8)
     assert [outcome.job.status for outcome in outcomes] == ["succeeded"] * 8
     assert len(lists) <= 2 * 2 * 3, "a poll, its scan, and perhaps one more after a while"
@@ -256,7 +256,7 @@ async def test_a_stream_reads_a_list_without_an_end_up_to_its_limit(
     def reply(_: str) -> Any:
         return {"data": [job(next(ids), "succeeded") for _ in range(100)]}
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
@@ -273,7 +273,7 @@ def row_by_row(path: str) -> Any:
 
 
 async def test_a_stream_reads_on_after_a_page_of_known_jobs() -> None:
-    with HostileServer(answering(row_by_row)) as server:
+    with RawSocketServer(answering(row_by_row)) as server:
         async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
@@ -287,7 +287,7 @@ async def test_a_round_reads_on_after_a_page_of_known_jobs() -> None:
         asked.append(path)
         return row_by_row(path) if path.startswith("/jobs?") else job(101)
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         outcomes = await wait(server.url, 101)
     assert {outcome.job.status for outcome in outcomes} == {"succeeded"}
     assert "/jobs/101" not in asked
@@ -300,7 +300,7 @@ async def test_a_server_that_ignores_the_offset_is_asked_for_two_pages() -> None
         asked.append(path)
         return {"data": [job(each, "succeeded") for each in range(1, 101)]}
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 60.0) as listener:
                 batch = await asyncio.wait_for(listener.next(), timeout=20)
@@ -312,7 +312,7 @@ async def test_a_stream_omits_rows_that_cannot_be_parsed(caplog: pytest.LogCaptu
     def reply(_: str) -> Any:
         return {"data": [job(1, "succeeded"), {"jobId": None}, "no job", job(4, "failed")]}
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         async with shared_polling_service(ClientSettings(parse_host(server.url))) as service:
             with service.subscribe_completed_jobs(None, 0.0, 0.05) as listener:
                 for _ in range(3):
@@ -338,7 +338,7 @@ async def test_a_response_that_cannot_be_parsed_affects_only_its_job(
         job_id = int(path.rsplit("/", 1)[1])
         return {"jobId": 2} if job_id == 2 else job(job_id, "succeeded", rowsSynced=1)
 
-    with HostileServer(answering(reply)) as server:
+    with RawSocketServer(answering(reply)) as server:
         first, second, *others = await wait(server.url, count, unreachable_timeout=1.0)
     assert isinstance(second, AirbyteUnreachableError)
     assert {each.job.status for each in (first, *others)} == {"succeeded"}

@@ -32,7 +32,7 @@ from airflow_provider_airbyte_api.clients.sync_client import Client
 from airflow_provider_airbyte_api.exceptions import AirbyteError, error_to_dict
 from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
-from tests.helpers.hostile_airbyte import TOKEN, Answer, HostileAirbyte
+from tests.helpers.scripted_http_server import TOKEN, Answer, ScriptedHttpServer
 
 LOG = logging.getLogger("tests.hostile")
 CONNECTION = "9924bcd0-99be-453d-ba47-c2c9766f7da5"
@@ -123,8 +123,8 @@ TOKENS = some.fixed_dictionaries({"access_token": some.just("x.eyJleHAiOiAxZTk5O
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[HostileAirbyte]:
-    with HostileAirbyte(lambda _method, _path: TOKEN) as running:
+def server() -> Iterator[ScriptedHttpServer]:
+    with ScriptedHttpServer(lambda _method, _path: TOKEN) as running:
         yield running
 
 
@@ -149,11 +149,11 @@ def _time_passes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CLOCK, "sleep_async", sleep_async)
 
 
-def settings_of(server: HostileAirbyte) -> ClientSettings:
+def settings_of(server: ScriptedHttpServer) -> ClientSettings:
     return ClientSettings(parse_host(server.url), static_token=static_token("x", ""))
 
 
-def conversations(server: HostileAirbyte) -> list[Callable[[], Flow[Any]]]:
+def flows(server: ScriptedHttpServer) -> list[Callable[[], Flow[Any]]]:
     credentials = ClientCredentials(f"{parse_host(server.url).api_url}/applications/token", "id", "a-secret")
     return [
         lambda: jobs.get_job(1, NO_RETRY),
@@ -226,11 +226,11 @@ def claim_all_is_well(outcome: Any) -> None:
 
 @pytest.mark.usefixtures("_time_passes_at_once")
 @pytest.mark.parametrize("driver", ["requests", "aiohttp"])
-def test_any_reply_is_a_value_or_an_error_of_ours(server: HostileAirbyte, driver: str) -> None:
+def test_any_reply_is_a_value_or_an_error_of_ours(server: ScriptedHttpServer, driver: str) -> None:
     def in_a_worker() -> list[Any]:
         outcomes: list[Any] = []
         with Client(settings_of(server), LOG) as client:
-            for make in conversations(server):
+            for make in flows(server):
                 try:
                     outcomes.append(client.run(make()))
                 except AirbyteError as error:
@@ -240,7 +240,7 @@ def test_any_reply_is_a_value_or_an_error_of_ours(server: HostileAirbyte, driver
     async def in_a_triggerer() -> list[Any]:
         outcomes: list[Any] = []
         async with AsyncClient(settings_of(server), LOG) as client:
-            for make in conversations(server):
+            for make in flows(server):
                 try:
                     outcomes.append(await client.run(make()))
                 except AirbyteError as error:
@@ -258,7 +258,7 @@ def test_any_reply_is_a_value_or_an_error_of_ours(server: HostileAirbyte, driver
 
 
 def test_any_reply_to_a_trigger_is_an_event_that_airflow_can_encode(
-    server: HostileAirbyte, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedHttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_HOSTILE", server.airflow_connection)
 

@@ -33,15 +33,13 @@ def wait_for_arrival(stack: AirflowStack, dag_id: str, job_id: int, seconds: flo
     raise AssertionError(f"job {job_id} has started no run of {dag_id}\n{stack.log_tail()}")
 
 
-def test_a_sync_that_was_started_elsewhere_starts_a_dag_once(
-    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
-) -> None:
+def test_a_sync_that_was_started_elsewhere_starts_a_dag_once(stack: AirflowStack, stack_airbyte: LocalAirbyte) -> None:
     stack.trigger("example_airbyte_events")  # it is parsed by now, and so are its watchers
-    polls = len(airbyte_of_the_stack.requests_to("GET", "/jobs"))
+    polls = len(stack_airbyte.requests_to("GET", "/jobs"))
     until = time.monotonic() + 60
-    while len(airbyte_of_the_stack.requests_to("GET", "/jobs")) < polls + 2 and time.monotonic() < until:
+    while len(stack_airbyte.requests_to("GET", "/jobs")) < polls + 2 and time.monotonic() < until:
         time.sleep(0.5)
-    job = airbyte_of_the_stack.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    job = stack_airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     wait_for_arrival(stack, "example_airbyte_events", job.job_id)
     time.sleep(15.0)  # more polls, and more loops of the scheduler
     assert len(arrivals(stack, "example_airbyte_events", job.job_id)) == 1

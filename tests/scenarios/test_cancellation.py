@@ -29,7 +29,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 from tests.helpers.clock import wait_until
-from tests.helpers.tasks import Context, Store, defer, execute, sync
+from tests.helpers.tasks import FakeContext, FakeTaskStateStore, defer, execute, sync
 from tests.versions import AIRFLOW, since
 
 ON_AIRFLOW_2 = pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 resumes a task whatever time has passed")
@@ -39,17 +39,17 @@ ON_AIRFLOW_2 = pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 resumes a
 
 
 def test_what_is_remembered_is_small_json_without_a_secret(airbyte: LocalAirbyte) -> None:
-    store = Store()
-    execute(sync(), Context(store))
+    store = FakeTaskStateStore()
+    execute(sync(), FakeContext(store))
     assert store[STATE_KEY].keys() == {"connection_id", "previous_job_id", "started_at", "max_tries", "job_id", "owned"}
     assert store[STATE_KEY]["job_id"] == 1
 
 
-def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_needs(airbyte: LocalAirbyte) -> None:
+def test_the_next_attempt_finds_the_sync_of_a_worker_that_died_during_its_start(airbyte: LocalAirbyte) -> None:
     """The record is there before the request, so the job is found although nobody ever heard of it."""
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running", "succeeded")
-    first = Context(store)
+    first = FakeContext(store)
     task = sync()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JobExecution, "_follow", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -57,23 +57,23 @@ def test_a_worker_that_died_while_it_started_the_sync_left_what_the_next_try_nee
             execute(task, first)
     store[STATE_KEY]["job_id"] = None  # it died before it could write that down
     airbyte.finish_job(1)
-    assert execute(sync(), Context(store, try_number=2))["job_id"] == 1
+    assert execute(sync(), FakeContext(store, try_number=2))["job_id"] == 1
     assert len(airbyte.jobs) == 1
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 @pytest.mark.parametrize(("hours_ago", "job_id", "owned"), [(0, 1, True), (5, 2, False)], ids=["just died", "long ago"])
-def test_a_job_that_others_started_later_is_not_taken_for_that_of_a_try_that_died(
+def test_a_later_job_of_another_user_is_not_the_job_of_a_dead_attempt(
     airbyte: LocalAirbyte, hours_ago: int, job_id: int, owned: bool, deferrable: bool
 ) -> None:
     """Both jobs are of now. For a try of five hours ago neither is its own, and the one that runs is attached to."""
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running").script = ["running", "succeeded"]
     began = time.time() - hours_ago * 3600
-    store = Store(
+    store = FakeTaskStateStore(
         {STATE_KEY: {"connection_id": STRIPE_TO_BIGQUERY, "previous_job_id": 0, "started_at": began, "max_tries": 1}}
     )
-    context = Context(store, try_number=2)
+    context = FakeContext(store, try_number=2)
     if deferrable and job_id == 2:  # else there is nothing to wait for
         assert defer(sync(deferrable=True), context).job_id == job_id
     else:
@@ -84,11 +84,11 @@ def test_a_job_that_others_started_later_is_not_taken_for_that_of_a_try_that_die
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_clear_starts_a_new_sync_and_first_cancels_the_old_one(airbyte: LocalAirbyte, deferrable: bool) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    defer(sync(deferrable=True), Context(store))
+    defer(sync(deferrable=True), FakeContext(store))
     airbyte.script_jobs("succeeded")
-    cleared = Context(store, try_number=2, max_tries=2)
+    cleared = FakeContext(store, try_number=2, max_tries=2)
     if deferrable:
         assert defer(sync(deferrable=True), cleared).job_id == 2
     else:
@@ -96,13 +96,15 @@ def test_a_clear_starts_a_new_sync_and_first_cancels_the_old_one(airbyte: LocalA
     assert airbyte.cancelled == [1]
 
 
-def test_a_clear_repeats_the_cancel_of_the_old_sync_until_it_is_obeyed(airbyte: LocalAirbyte, fast_clock: None) -> None:
-    store = Store()
+def test_a_cleared_task_repeats_the_cancel_of_its_old_sync_until_it_stops(
+    airbyte: LocalAirbyte, fast_clock: None
+) -> None:
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    defer(sync(deferrable=True), Context(store))
+    defer(sync(deferrable=True), FakeContext(store))
     airbyte.script_jobs("succeeded")
     airbyte.respond_with(502, method="DELETE", path=".*", times=2)
-    assert execute(sync(), Context(store, try_number=2, max_tries=2))["job_id"] == 2
+    assert execute(sync(), FakeContext(store, try_number=2, max_tries=2))["job_id"] == 2
     assert airbyte.cancelled == [1]
 
 
@@ -110,12 +112,12 @@ def test_a_clear_repeats_the_cancel_of_the_old_sync_until_it_is_obeyed(airbyte: 
 def test_a_clear_whose_old_sync_does_not_stop_starts_nothing(
     airbyte: LocalAirbyte, fast_clock: None, deferrable: bool
 ) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    defer(sync(deferrable=True), Context(store))
+    defer(sync(deferrable=True), FakeContext(store))
     airbyte.respond_with(method="DELETE", path=".*", times=999, **ACCEPTED)
     with pytest.raises(exceptions.AirbyteConnectionBusyError, match="still running after it was cancelled"):
-        execute(sync(deferrable=deferrable), Context(store, try_number=2, max_tries=2))
+        execute(sync(deferrable=deferrable), FakeContext(store, try_number=2, max_tries=2))
     assert len(airbyte.jobs) == 1
 
 
@@ -123,11 +125,11 @@ def test_a_clear_whose_old_sync_does_not_stop_starts_nothing(
 def test_after_a_clear_the_timeout_counts_from_the_start_of_the_new_sync(
     airbyte: LocalAirbyte, deferrable: bool
 ) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    defer(sync(deferrable=True, timeout=3600), Context(store))
+    defer(sync(deferrable=True, timeout=3600), FakeContext(store))
     store[STATE_KEY]["started_at"] -= 7200
-    cleared = Context(store, try_number=2, max_tries=2)
+    cleared = FakeContext(store, try_number=2, max_tries=2)
     if deferrable:
         assert defer(sync(deferrable=True, timeout=3600), cleared).deadline == pytest.approx(time.time() + 3600, abs=60)
     else:
@@ -139,11 +141,11 @@ def test_after_a_clear_the_timeout_counts_from_the_start_of_the_new_sync(
 def test_after_a_clear_the_new_sync_is_cancelled_once_it_is_out_of_time(
     airbyte: LocalAirbyte, fast_clock: None
 ) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    defer(sync(deferrable=True), Context(store))
+    defer(sync(deferrable=True), FakeContext(store))
     with pytest.raises(exceptions.AirbyteJobTimeoutError, match="The job was cancelled"):
-        execute(sync(timeout=60), Context(store, try_number=2, max_tries=2))
+        execute(sync(timeout=60), FakeContext(store, try_number=2, max_tries=2))
     assert airbyte.cancelled == [1, 2]
 
 
@@ -151,77 +153,77 @@ def test_after_a_clear_the_new_sync_is_cancelled_once_it_is_out_of_time(
 def test_an_outage_at_a_retry_leaves_the_record_of_the_job_as_it_is(
     airbyte: LocalAirbyte, fast_clock: None, path: str
 ) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    defer(sync(deferrable=True), Context(store))
+    defer(sync(deferrable=True), FakeContext(store))
     before = dict(store[STATE_KEY])
     TOKENS.clear()
     airbyte.respond_with(503, path=path, times=999)
     with pytest.raises(exceptions.AirbyteUnreachableError):
-        execute(sync(), Context(store, try_number=2))
+        execute(sync(), FakeContext(store, try_number=2))
     assert store[STATE_KEY] == before
     assert len(airbyte.jobs) == 1
 
 
 def test_a_clear_of_a_task_that_succeeded_starts_a_new_sync(airbyte: LocalAirbyte) -> None:
-    store = Store()
-    assert execute(sync(), Context(store))["job_id"] == 1
-    assert execute(sync(), Context(store, try_number=2, max_tries=2))["job_id"] == 2
+    store = FakeTaskStateStore()
+    assert execute(sync(), FakeContext(store))["job_id"] == 1
+    assert execute(sync(), FakeContext(store, try_number=2, max_tries=2))["job_id"] == 2
     assert airbyte.cancelled == []
 
 
 def test_a_clear_leaves_a_sync_alone_that_the_task_only_attached_to(airbyte: LocalAirbyte) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    defer(sync(deferrable=True), Context(store))
-    assert defer(sync(deferrable=True), Context(store, try_number=2, max_tries=2)).job_id == other.job_id
+    defer(sync(deferrable=True), FakeContext(store))
+    assert defer(sync(deferrable=True), FakeContext(store, try_number=2, max_tries=2)).job_id == other.job_id
     assert airbyte.cancelled == []
 
 
 def test_a_task_that_now_names_another_connection_starts_its_sync(airbyte: LocalAirbyte) -> None:
-    store = Store()
-    execute(sync(), Context(store))
-    result = execute(sync(connection_id=SNOWFLAKE_TO_POSTGRES), Context(store, try_number=2))
+    store = FakeTaskStateStore()
+    execute(sync(), FakeContext(store))
+    result = execute(sync(connection_id=SNOWFLAKE_TO_POSTGRES), FakeContext(store, try_number=2))
     assert result["connection_id"] == SNOWFLAKE_TO_POSTGRES
 
 
 def test_a_remembered_job_that_is_gone_is_replaced(airbyte: LocalAirbyte) -> None:
-    store = Store()
-    execute(sync(), Context(store))
+    store = FakeTaskStateStore()
+    execute(sync(), FakeContext(store))
     store[STATE_KEY]["job_id"] = 999
-    assert execute(sync(), Context(store, try_number=2))["job_id"] == 2
+    assert execute(sync(), FakeContext(store, try_number=2))["job_id"] == 2
 
 
 def test_a_start_that_surely_failed_is_not_remembered(airbyte: LocalAirbyte) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     airbyte.respond_with(403, method="POST", path="/jobs")
     with pytest.raises(exceptions.AirbytePermissionError):
-        execute(sync(), Context(store))
+        execute(sync(), FakeContext(store))
     assert STATE_KEY not in store
     airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    assert execute(sync(), Context(store, try_number=2))["job_id"] == 2
+    assert execute(sync(), FakeContext(store, try_number=2))["job_id"] == 2
 
 
 @pytest.mark.parametrize("arguments", [{"on_running": "skip"}, {"on_running": "wait", "deferrable": True}])
-def test_what_somebody_else_runs_is_not_remembered_as_ours(airbyte: LocalAirbyte, arguments: dict[str, Any]) -> None:
-    store = Store()
+def test_an_attached_job_is_not_stored_as_owned(airbyte: LocalAirbyte, arguments: dict[str, Any]) -> None:
+    store = FakeTaskStateStore()
     other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises((AirflowSkipException, TaskDeferred)):
-        execute(sync(**arguments), Context(store))
+        execute(sync(**arguments), FakeContext(store))
     assert STATE_KEY not in store
     assert other.status == "running"
 
 
 def test_the_record_of_another_version_is_no_obstacle(airbyte: LocalAirbyte) -> None:
-    assert execute(sync(), Context(Store({STATE_KEY: {"job": 1}})))["job_id"] == 1
+    assert execute(sync(), FakeContext(FakeTaskStateStore({STATE_KEY: {"job": 1}})))["job_id"] == 1
 
 
-def test_the_deadline_counts_from_the_start_of_the_sync_and_not_of_the_try(airbyte: LocalAirbyte) -> None:
-    store = Store()
+def test_the_deadline_counts_from_the_start_of_the_sync_and_not_of_the_attempt(airbyte: LocalAirbyte) -> None:
+    store = FakeTaskStateStore()
     airbyte.script_jobs("running")
-    first = defer(sync(deferrable=True, timeout=3600), Context(store))
+    first = defer(sync(deferrable=True, timeout=3600), FakeContext(store))
     time.sleep(0.05)
-    second = defer(sync(deferrable=True, timeout=3600), Context(store, try_number=2))
+    second = defer(sync(deferrable=True, timeout=3600), FakeContext(store, try_number=2))
     assert (second.job_id, second.deadline) == (first.job_id, first.deadline)
 
 
@@ -240,11 +242,11 @@ class DagRun:
     ],
     ids=["retry", "clear", "before the DAG run", "finished: perhaps another task's"],
 )
-def test_on_an_older_airflow_a_retry_asks_airbyte_for_a_sync_that_runs_since_the_dag_run(
+def test_on_older_airflow_a_retry_finds_the_running_sync_of_the_dag_run(
     airbyte: LocalAirbyte, status: str, age: int, max_tries: int, followed: bool
 ) -> None:
     other = airbyte.add_job(STRIPE_TO_BIGQUERY, status, age=age)
-    context = Context(None, try_number=2, max_tries=max_tries)
+    context = FakeContext(None, try_number=2, max_tries=max_tries)
     context["dag_run"] = DagRun(time.time() - 60)
     task = sync(deferrable=True, on_running="restart")  # which cancels whatever it does not follow
     trigger = defer(task, context)
@@ -278,7 +280,7 @@ def killed_while_it_waits(airbyte: LocalAirbyte, task: AirbyteSyncOperator) -> N
     killer.start()
     try:
         with pytest.raises(exceptions.AirbyteJobError):
-            execute(task, Context(Store()))
+            execute(task, FakeContext(FakeTaskStateStore()))
     finally:
         killer.join()
         signal.signal(signal.SIGUSR1, before)
@@ -290,13 +292,13 @@ def test_a_kill_cancels_the_job_that_is_waited_for(airbyte: LocalAirbyte) -> Non
     assert airbyte.cancelled == [1]
 
 
-def test_a_kill_cancels_nothing_if_told_so(airbyte: LocalAirbyte) -> None:
+def test_cancel_on_kill_false(airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("running")
     killed_while_it_waits(airbyte, sync(cancel_on_kill=False))
     assert airbyte.cancelled == []
 
 
-def test_a_kill_spares_a_sync_that_somebody_else_started(airbyte: LocalAirbyte) -> None:
+def test_a_kill_does_not_cancel_an_attached_sync(airbyte: LocalAirbyte) -> None:
     airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     killed_while_it_waits(airbyte, sync())
     assert airbyte.cancelled == []
@@ -319,7 +321,7 @@ def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: Local
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(exceptions.AirbyteJobCancelledError):
-        execute(task, Context(Store()))
+        execute(task, FakeContext(FakeTaskStateStore()))
     killer.join()
     assert airbyte.cancelled == [1]
 
@@ -328,7 +330,7 @@ def test_a_kill_before_the_start_starts_nothing(airbyte: LocalAirbyte) -> None:
     task = sync()
     task.on_kill()
     with pytest.raises(AirflowException, match="killed before it started a job"):
-        execute(task, Context(Store()))
+        execute(task, FakeContext(FakeTaskStateStore()))
     assert airbyte.jobs == []
 
 
@@ -357,7 +359,7 @@ ACCEPTED: dict[str, Any] = {"status": 200, "body": '{"jobId": 1, "status": "runn
 @pytest.mark.parametrize(
     "trouble", [{"status": 502}, {"drop_connection": True}, ACCEPTED], ids=["502", "lost", "accepted"]
 )
-def test_a_kill_repeats_a_cancel_that_was_not_obeyed(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
+def test_a_kill_repeats_an_ineffective_cancel(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     airbyte.respond_with(method="DELETE", path=".*", times=2, **trouble)
     AirbyteHook().cancel_job_on_kill(job.job_id)
@@ -368,7 +370,7 @@ def test_a_kill_repeats_a_cancel_that_was_not_obeyed(airbyte: LocalAirbyte, trou
     "trouble", [{"status": 502}, {"drop_connection": True}, ACCEPTED], ids=["502", "lost", "accepted"]
 )
 @pytest.mark.parametrize("way", ["hook", "operator by job", "operator by connection", "restart"])
-def test_a_cancel_that_was_not_obeyed_is_repeated(
+def test_ineffective_cancel_is_repeated(
     airbyte: LocalAirbyte, fast_clock: None, way: str, trouble: dict[str, Any]
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
@@ -377,16 +379,18 @@ def test_a_cancel_that_was_not_obeyed_is_repeated(
         case "hook":
             assert AirbyteHook().cancel_job(job.job_id).status == "cancelled"
         case "operator by job":
-            AirbyteCancelJobOperator(task_id="cancel", job_id=job.job_id).execute(cast("Any", Context()))
+            AirbyteCancelJobOperator(task_id="cancel", job_id=job.job_id).execute(cast("Any", FakeContext()))
         case "operator by connection":
-            AirbyteCancelJobOperator(task_id="cancel", connection_id=STRIPE_TO_BIGQUERY).execute(cast("Any", Context()))
+            AirbyteCancelJobOperator(task_id="cancel", connection_id=STRIPE_TO_BIGQUERY).execute(
+                cast("Any", FakeContext())
+            )
         case "restart":
-            assert execute(sync(on_running="restart"), Context())["job_id"] == 2
+            assert execute(sync(on_running="restart"), FakeContext())["job_id"] == 2
     assert airbyte.cancelled == [job.job_id]
 
 
 @pytest.mark.parametrize("trouble", [{"status": 502}, {"drop_connection": True}])
-def test_a_kill_repeats_the_look_before_a_cancel(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
+def test_a_kill_retries_the_poll_before_its_cancel(airbyte: LocalAirbyte, trouble: dict[str, Any]) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     airbyte.respond_with(method="GET", path=".*", times=2, **trouble)
     AirbyteHook().cancel_job_on_kill(job.job_id)
@@ -456,7 +460,7 @@ async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
     [{"status": 502, "times": 2}, {"drop_connection": True, "times": 2}, ACCEPTED],
     ids=["502", "lost", "accepted and not obeyed"],
 )
-async def test_a_trigger_repeats_a_cancel_that_was_not_obeyed(
+async def test_a_trigger_repeats_an_ineffective_cancel(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, fast_clock: None, trouble: dict[str, Any]
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
@@ -471,7 +475,7 @@ async def test_a_trigger_repeats_a_cancel_that_was_not_obeyed(
     assert airbyte.cancelled == [job.job_id]
 
 
-async def test_a_cancel_goes_on_though_airflow_cancels_the_trigger_anew(
+async def test_a_cancel_continues_if_airflow_cancels_the_trigger_again(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
@@ -508,10 +512,10 @@ async def test_without_a_task_instance_a_trigger_cancels_nothing(airbyte: LocalA
 # -- a deferral that Airflow ends ------------------------------------------------------------------------------
 
 
-MEMORIES = pytest.mark.parametrize("store", [Store, lambda: None], ids=["remembered", "without a memory"])
+MEMORIES = pytest.mark.parametrize("store", [FakeTaskStateStore, lambda: None], ids=["remembered", "without a memory"])
 
 
-def end_of_deferral(context: Context, **more: Any) -> AirflowException:
+def end_of_deferral(context: FakeContext, **more: Any) -> AirflowException:
     """Resume a task as Airflow 3 does once the timeout of its deferral has passed."""
     with pytest.raises(AirflowException) as caught:
         sync(deferrable=True, **more).resume_execution("__fail__", {"error": "Trigger timeout"}, cast("Any", context))
@@ -521,10 +525,10 @@ def end_of_deferral(context: Context, **more: Any) -> AirflowException:
 @since("3.0", "Airflow 2 is tested below through its own scheduler")
 @MEMORIES
 def test_a_deferral_that_runs_out_of_time_cancels_the_job(
-    airbyte: LocalAirbyte, store: Callable[[], Store | None]
+    airbyte: LocalAirbyte, store: Callable[[], FakeTaskStateStore | None]
 ) -> None:
     airbyte.script_jobs("running")
-    context = Context(store())
+    context = FakeContext(store())
     defer(sync(deferrable=True), context)
     assert type(end_of_deferral(context)).__name__ == "TaskDeferralTimeout"
     assert airbyte.cancelled == [1]
@@ -533,10 +537,10 @@ def test_a_deferral_that_runs_out_of_time_cancels_the_job(
 @since("3.0", "as above")
 @MEMORIES
 def test_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_the_task_only_attached_to(
-    airbyte: LocalAirbyte, store: Callable[[], Store | None]
+    airbyte: LocalAirbyte, store: Callable[[], FakeTaskStateStore | None]
 ) -> None:
     other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    context = Context(store())
+    context = FakeContext(store())
     assert defer(sync(deferrable=True), context).job_id == other.job_id
     end_of_deferral(context)
     assert not airbyte.requests_to("DELETE", ".*")
@@ -544,7 +548,7 @@ def test_a_deferral_that_runs_out_of_time_leaves_a_job_alone_that_the_task_only_
 
 def test_a_cancel_that_fails_leaves_airflows_own_error_as_it_is(airbyte: LocalAirbyte, fast_clock: None) -> None:
     airbyte.script_jobs("running")
-    context = Context(Store())
+    context = FakeContext(FakeTaskStateStore())
     defer(sync(deferrable=True), context)
     airbyte.respond_with(502, method="DELETE", path=".*", times=999)
     assert type(end_of_deferral(context)).__name__ in ("TaskDeferralTimeout", "TaskDeferralError")
@@ -634,24 +638,24 @@ def test_on_airflow_2_execution_timeout_of_a_deferral_fails_the_task_whatever_be
     assert airbyte.cancelled == []
 
 
-def test_a_timeout_that_does_not_say_whose_job_it_is_leaves_it_alone(airbyte: LocalAirbyte) -> None:
+def test_a_timeout_without_an_owner_cancels_nothing(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": job.job_id}}
     with pytest.raises(exceptions.AirbyteJobTimeoutError, match="This task did not start the job"):
-        sync().execute_complete(cast("Any", Context()), {"job_id": job.job_id, "status": "timeout", "error": late})
+        sync().execute_complete(cast("Any", FakeContext()), {"job_id": job.job_id, "status": "timeout", "error": late})
     assert not airbyte.requests_to("DELETE", ".*")
 
 
 def test_a_trigger_that_crashed_leaves_the_sync_to_the_retry(airbyte: LocalAirbyte) -> None:
     airbyte.script_jobs("running")
-    store = Store()
-    context = Context(store)
+    store = FakeTaskStateStore()
+    context = FakeContext(store)
     defer(sync(deferrable=True), context)
     with pytest.raises(AirflowException) as caught:
         sync(deferrable=True).resume_execution("__fail__", {"error": "Trigger failure"}, cast("Any", context))
     assert type(caught.value).__name__ == "TaskDeferralError"
     assert airbyte.cancelled == []
-    assert defer(sync(deferrable=True), Context(store, try_number=2)).job_id == 1
+    assert defer(sync(deferrable=True), FakeContext(store, try_number=2)).job_id == 1
 
 
 def test_a_job_that_has_succeeded_by_the_time_the_worker_hears_of_the_time_out_is_a_success(
@@ -660,11 +664,11 @@ def test_a_job_that_has_succeeded_by_the_time_the_worker_hears_of_the_time_out_i
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     late = {"type": "AirbyteJobTimeoutError", "message": "late", "fields": {"job_id": job.job_id}}
     event = {"job_id": job.job_id, "status": "timeout", "error": late}
-    assert sync().execute_complete(cast("Any", Context()), event)["status"] == "succeeded"
+    assert sync().execute_complete(cast("Any", FakeContext()), event)["status"] == "succeeded"
 
 
 def test_execution_timeout_is_a_deadline_of_the_deferral_too(airbyte: LocalAirbyte) -> None:
-    trigger = defer(sync(deferrable=True, execution_timeout=timedelta(minutes=5)), Context(Store()))
+    trigger = defer(sync(deferrable=True, execution_timeout=timedelta(minutes=5)), FakeContext(FakeTaskStateStore()))
     assert trigger.deadline == pytest.approx(time.time() + 300, abs=5)
 
 
@@ -675,8 +679,8 @@ def test_execution_timeout_is_a_deadline_of_the_deferral_too(airbyte: LocalAirby
 def test_a_newer_job_survives_every_way_of_cancelling(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    store = Store()
-    context = Context(store)
+    store = FakeTaskStateStore()
+    context = FakeContext(store)
     airbyte.script_jobs("running")
     defer(sync(deferrable=True), context)
     airbyte.finish_job(1, "succeeded" if way == "clear" else "failed")
@@ -702,6 +706,6 @@ def test_a_newer_job_survives_every_way_of_cancelling(
             with pytest.raises(AirflowException):
                 sync().resume_execution("__fail__", {"error": "Trigger timeout"}, cast("Any", context))
         case "clear":
-            defer(sync(deferrable=True), Context(store, try_number=2, max_tries=2))
+            defer(sync(deferrable=True), FakeContext(store, try_number=2, max_tries=2))
     assert newer.status == "running"
     assert not airbyte.requests_to("DELETE", ".*")

@@ -23,7 +23,7 @@ from airflow_provider_airbyte_api.testing.responses import Gateway
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
 from airflow_provider_airbyte_api.types import CancelResult, JobResult
 from tests.helpers.dags import run
-from tests.helpers.tasks import Context, XComs, execute, sync
+from tests.helpers.tasks import FakeContext, FakeTaskInstance, execute, sync
 from tests.versions import since
 
 POLL = r"/jobs/\d+"
@@ -298,11 +298,11 @@ REFUSED_BY_AIRBYTE: dict[int, type[exceptions.AirbyteResponseError]] = {
 
 
 def sync_task() -> JobResult:
-    return execute(sync(), Context())
+    return execute(sync(), FakeContext())
 
 
 def cancel_task(job_id: int) -> CancelResult:
-    context: Any = {"ti": XComs()}
+    context: Any = {"ti": FakeTaskInstance()}
     return AirbyteCancelJobOperator(task_id="cancel", job_id=job_id).execute(context)
 
 
@@ -345,7 +345,7 @@ def test_only_airbyte_can_refuse_a_cancel(airbyte: LocalAirbyte, status: int, sh
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("path", ["/connections/.*", POLL])
-def test_before_airbyte_has_shown_anything_only_an_outage_is_ridden_out(
+def test_before_the_first_airbyte_response_only_an_outage_is_retried(
     airbyte: LocalAirbyte, path: str, status: int, shape: str
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running" if path == POLL else "succeeded")
@@ -390,7 +390,7 @@ def tries(airbyte: LocalAirbyte) -> int:
     [(["running", "running", "succeeded"], 1), (["succeeded"], 1), (["failed"], 2), (["cancelled"], 2)],
     ids=["still runs", "has succeeded", "has failed", "was cancelled"],
 )
-def test_a_retry_follows_the_sync_of_the_try_before_unless_it_failed(
+def test_a_retry_follows_the_sync_of_the_previous_attempt_unless_it_failed(
     dag: DAG, airbyte: LocalAirbyte, deferrable: bool, statuses: list[str], made: int
 ) -> None:
     airbyte.script_jobs(*statuses)
@@ -408,7 +408,7 @@ def test_a_retry_follows_the_sync_of_the_try_before_unless_it_failed(
     assert done.states == {"sync": "success"}
     assert (len(airbyte.jobs), tries(airbyte)) == (made, 2)
     assert done.xcom("sync")["job_id"] == made
-    assert done.xcom("sync", "job_id") == made, "XComs are pushed again by the try that follows"
+    assert done.xcom("sync", "job_id") == made, "FakeTaskInstance are pushed again by the try that follows"
 
 
 def test_without_durable_a_retry_knows_nothing(dag: DAG, airbyte: LocalAirbyte) -> None:
@@ -428,9 +428,7 @@ def test_without_durable_a_retry_knows_nothing(dag: DAG, airbyte: LocalAirbyte) 
     assert (len(airbyte.jobs), tries(airbyte)) == (2, 2)
 
 
-def test_the_token_endpoint_may_be_away_while_a_sync_is_waited_for(
-    dag: DAG, airbyte: LocalAirbyte, fast_clock: None
-) -> None:
+def test_token_endpoint_outage_during_wait(dag: DAG, airbyte: LocalAirbyte, fast_clock: None) -> None:
     airbyte.script_jobs("running", "running", "succeeded")
     airbyte.respond_with(401, method="GET", path=POLL)
     AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=True)
@@ -475,5 +473,5 @@ def test_a_server_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.Monkey
         late.stop()
 
 
-def test_an_inactive_connection_of_the_seed_is_told_apart(airbyte: LocalAirbyte) -> None:
+def test_an_inactive_connection_of_the_seed_is_an_inactive_error(airbyte: LocalAirbyte) -> None:
     assert AirbyteHook().get_airbyte_connection(STRIPE_TO_POSTGRES).status == "inactive"

@@ -23,9 +23,9 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
-    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+    stack: AirflowStack, stack_airbyte: LocalAirbyte
 ) -> None:
-    before = len(airbyte_of_the_stack.jobs)
+    before = len(stack_airbyte.jobs)
     run_id = stack.trigger(DAG_ID)
     seen: set[str] = set()
     links: dict[str, str] = {}
@@ -41,12 +41,12 @@ def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
     result = stack.xcom(DAG_ID, run_id, "sync")
     assert (result["status"], result["rows_synced"]) == ("succeeded", 250_000)
     assert stack.xcom(DAG_ID, run_id, "sync", "job_url") == result["job_url"]
-    page = f"{airbyte_of_the_stack.url}/workspaces/{WORKSPACE_ID}/connections/{STRIPE_TO_BIGQUERY}"
+    page = f"{stack_airbyte.url}/workspaces/{WORKSPACE_ID}/connections/{STRIPE_TO_BIGQUERY}"
     assert links == {"Airbyte job": result["job_url"], "Airbyte connection": page}, "they are there while it waits"
     assert stack.links(DAG_ID, run_id, "sync") == links
     waited = stack.links(DAG_ID, run_id, "wait_for_second")
     assert waited["Airbyte job"] == stack.xcom(DAG_ID, run_id, "wait_for_second")["job_url"] != ""
-    assert len(airbyte_of_the_stack.jobs) == before + 2
+    assert len(stack_airbyte.jobs) == before + 2
     for words in (
         "Started sync: job",
         "is running",
@@ -56,23 +56,21 @@ def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
         ": 250,000 rows",
     ):
         assert words in log
-    assert airbyte_of_the_stack.client_secret not in log
+    assert stack_airbyte.client_secret not in log
 
 
 @since("3.3", "its triggers have no on_kill")
-def test_a_deferred_sync_that_is_marked_failed_is_cancelled(
-    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
-) -> None:
+def test_a_deferred_sync_that_is_marked_failed_is_cancelled(stack: AirflowStack, stack_airbyte: LocalAirbyte) -> None:
     """The trigger reads the state and the XCom of its task in a real triggerer: nothing else has Airflow's answers."""
     run_id = stack.trigger(DAG_ID)
     try:
         wait_until(lambda: stack.states(DAG_ID, run_id)["sync"] == "deferred")
         job_id = stack.xcom(DAG_ID, run_id, "sync", "job_id")
-        (job,) = (each for each in airbyte_of_the_stack.jobs if each.job_id == job_id)
+        (job,) = (each for each in stack_airbyte.jobs if each.job_id == job_id)
         job.seconds = 600.0  # however slow this machine is
         time.sleep(5.0)  # until the triggerer has it
         stack.patch(f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/sync", {"new_state": "failed"})
-        wait_until(lambda: job_id in airbyte_of_the_stack.cancelled)
+        wait_until(lambda: job_id in stack_airbyte.cancelled)
     finally:
         wait_until(lambda: stack.run_state(DAG_ID, run_id) in ("success", "failed"))
 
@@ -82,18 +80,18 @@ def test_the_provider_and_its_connection_form_are_known_to_the_ui(stack: Airflow
     assert providers["airflow-provider-airbyte-api"]["version"]
 
 
-def test_the_test_button_tells_a_good_connection_from_a_bad_one(
-    stack: AirflowStack, airbyte_of_the_stack: LocalAirbyte
+def test_the_test_button_reports_a_valid_and_an_invalid_connection(
+    stack: AirflowStack, stack_airbyte: LocalAirbyte
 ) -> None:
     body = {
         "connection_id": "tried",
         "conn_type": "airbyte_api",
-        "host": airbyte_of_the_stack.url,
-        "login": airbyte_of_the_stack.client_id,
-        "password": airbyte_of_the_stack.client_secret,
+        "host": stack_airbyte.url,
+        "login": stack_airbyte.client_id,
+        "password": stack_airbyte.client_secret,
     }
     good = stack.post("/connections/test", body)
     assert good["status"] is True
-    assert f"Connected to Airbyte 2.1.0 (community) at {airbyte_of_the_stack.api_url}" in good["message"]
+    assert f"Connected to Airbyte 2.1.0 (community) at {stack_airbyte.api_url}" in good["message"]
     bad = stack.post("/connections/test", {**body, "password": "wrong"})
     assert (bad["status"], "The client id or the client secret is wrong" in bad["message"]) == (False, True)

@@ -13,7 +13,7 @@ from airflow_provider_airbyte_api.sensors.airbyte import AirbyteFreshnessSensor,
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.helpers.dags import run
-from tests.helpers.tasks import XComs
+from tests.helpers.tasks import FakeTaskInstance
 from tests.versions import not_on
 
 MODES: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ def test_a_deferred_sensor_out_of_time_raises_what_a_poking_one_does(airbyte: Lo
 
 def test_a_job_that_is_finished_already_needs_no_triggerer(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    ti = XComs()
+    ti = FakeTaskInstance()
     result = wait_for(job, "deferred").execute({"ti": ti})  # type: ignore[typeddict-item]
     assert (result["job_id"], result["job_url"]) == (job.job_id, ti.pushed["job_url"])
 
@@ -128,7 +128,7 @@ def test_an_unknown_job_fails_at_once(dag: DAG, airbyte: LocalAirbyte, mode: str
 
 
 @pytest.mark.parametrize("path", ["/applications/token", r"/jobs/\d+"])
-def test_an_outage_at_the_first_poll_of_a_deferred_sensor_is_ridden_out(
+def test_an_outage_at_the_first_poll_of_a_deferred_sensor_is_retried(
     dag: DAG, airbyte: LocalAirbyte, fast_clock: None, path: str
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
@@ -138,15 +138,13 @@ def test_an_outage_at_the_first_poll_of_a_deferred_sensor_is_ridden_out(
     assert run(dag).states == {"wait": "success"}
 
 
-def test_an_outage_of_a_poking_sensor_is_said_when_it_begins_and_when_it_is_over(
-    airbyte: LocalAirbyte, mocker: MockerFixture
-) -> None:
+def test_an_outage_of_a_poking_sensor_logs_start_and_end(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     task = wait_for(job, "poke")
     airbyte.respond_with(502, path=r"/jobs/\d+", times=3)
     log = mocker.patch.object(AirbyteJobSensor, "log")
     for _ in range(4):
-        task.poke({"ti": XComs()})  # type: ignore[typeddict-item]
+        task.poke({"ti": FakeTaskInstance()})  # type: ignore[typeddict-item]
     lines = [call.args[1] % call.args[2:] for call in log.log.call_args_list]
     assert [line.split(";")[0] for line in lines] == [
         f"Could not get the status of job {job.job_id}",
@@ -155,7 +153,7 @@ def test_an_outage_of_a_poking_sensor_is_said_when_it_begins_and_when_it_is_over
     ]
 
 
-def test_an_unknown_job_is_told_with_what_to_do(airbyte: LocalAirbyte) -> None:
+def test_an_unknown_job_is_an_error_with_a_hint(airbyte: LocalAirbyte) -> None:
     with pytest.raises(exceptions.AirbyteNotFoundError, match="Job 999 does not exist"):
         AirbyteJobSensor(task_id="wait", job_id="999").poke({})
 
@@ -172,7 +170,7 @@ def test_what_the_trigger_is_built_of_is_json_without_a_secret(airbyte: LocalAir
 
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     with pytest.raises(TaskDeferred) as deferred:
-        wait_for(job, "deferred").execute({"ti": XComs()})  # type: ignore[typeddict-item]
+        wait_for(job, "deferred").execute({"ti": FakeTaskInstance()})  # type: ignore[typeddict-item]
     kwargs = deferred.value.trigger.serialize()[1]
     assert (kwargs["job_id"], kwargs["connection_id"]) == (job.job_id, STRIPE_TO_BIGQUERY)
     assert airbyte.client_secret not in json.dumps(kwargs)
@@ -186,7 +184,7 @@ def test_a_web_page_in_the_midst_of_the_wait_is_waited_out(airbyte: LocalAirbyte
         "body": "<html><title>Maintenance</title></html>",
         "path": f"/jobs/{job.job_id}",
     }
-    sensor, context = wait_for(job, "poke"), cast("Any", {"ti": XComs()})
+    sensor, context = wait_for(job, "poke"), cast("Any", {"ti": FakeTaskInstance()})
     airbyte.respond_with(**page)
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError):
         sensor.poke(context)
@@ -226,11 +224,11 @@ def test_a_job_that_is_deleted_during_the_wait_fails_the_sensor(dag: DAG, airbyt
     assert run(dag).states == {"wait": "failed"}
 
 
-def test_a_retry_that_is_handed_the_event_of_the_try_before_looks_anew(airbyte: LocalAirbyte) -> None:
+def test_a_retry_ignores_the_event_of_the_previous_attempt(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     away = exceptions.error_to_dict(exceptions.AirbyteUnreachableError("away"))
     event = {"job_id": job.job_id, "status": "error", "error": away, "metadata": {"try_number": 1}}
     sensor = wait_for(job, "deferred")
     with pytest.raises(exceptions.AirbyteUnreachableError):
-        sensor.execute_complete(cast("Any", {"ti": XComs(1)}), dict(event))
-    assert sensor.execute_complete(cast("Any", {"ti": XComs(2)}), dict(event))["job_id"] == job.job_id
+        sensor.execute_complete(cast("Any", {"ti": FakeTaskInstance(1)}), dict(event))
+    assert sensor.execute_complete(cast("Any", {"ti": FakeTaskInstance(2)}), dict(event))["job_id"] == job.job_id

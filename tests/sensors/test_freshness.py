@@ -22,7 +22,7 @@ from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STR
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteFreshnessTrigger
 from tests.helpers.clock import until
 from tests.helpers.dags import run
-from tests.helpers.tasks import XComs
+from tests.helpers.tasks import FakeTaskInstance
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ def sensor(**more: Any) -> AirbyteFreshnessSensor:
 
 
 def poke(**more: Any) -> Any:
-    return sensor(**more).poke({"ti": XComs()})  # type: ignore[typeddict-item]
+    return sensor(**more).poke({"ti": FakeTaskInstance()})  # type: ignore[typeddict-item]
 
 
 def add_sync(airbyte: LocalAirbyte, status: str = "succeeded", *, age: float, rows: int = 250_000) -> int:
@@ -90,7 +90,7 @@ def test_young_late_and_large_enough(airbyte: LocalAirbyte, age: float, demand: 
 
 
 def test_the_link_to_the_connection_is_there_while_it_pokes(airbyte: LocalAirbyte) -> None:
-    xcoms = XComs()
+    xcoms = FakeTaskInstance()
     waiting = sensor()
     for _ in range(2):
         assert waiting.poke({"ti": xcoms}).is_done is False  # type: ignore[typeddict-item]
@@ -109,15 +109,15 @@ def test_by_default_it_waits_for_a_sync_after_the_data_interval(airbyte: LocalAi
     add_sync(airbyte, age=7200.0)
     now = datetime.now(timezone.utc)
     task = sensor(max_age=None)
-    assert not task.poke({"ti": XComs(), "data_interval_end": now - HOUR}).is_done  # type: ignore[typeddict-item]
-    earlier: Any = {"ti": XComs(), "data_interval_end": now - 3 * HOUR}
+    assert not task.poke({"ti": FakeTaskInstance(), "data_interval_end": now - HOUR}).is_done  # type: ignore[typeddict-item]
+    earlier: Any = {"ti": FakeTaskInstance(), "data_interval_end": now - 3 * HOUR}
     assert task.poke(earlier).is_done
     with pytest.raises(exceptions.AirbyteConfigError, match="no data interval: set max_age or completed_after"):
         poke(max_age=None)
 
 
 @MODES
-def test_a_failed_sync_ends_the_wait_if_told_so(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+def test_fail_on_failed_sync_ends_the_wait(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     add_sync(airbyte, age=7200.0)
     running = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     sensor(deferrable=deferrable, on_failed="fail")
@@ -149,7 +149,7 @@ def test_a_success_before_many_failures_is_found(airbyte: LocalAirbyte) -> None:
     assert poke().xcom_value["job_id"] == job_id
 
 
-def test_an_airbyte_that_is_away_fails_no_new_process(airbyte: LocalAirbyte) -> None:
+def test_outage_fails_no_rescheduled_sensor(airbyte: LocalAirbyte) -> None:
     """As with reschedule, where each look is a process of its own."""
     airbyte.respond_with(503, path="/connections/.*", times=9)
     assert not poke().is_done
@@ -159,7 +159,7 @@ def test_an_airbyte_that_is_away_fails_no_new_process(airbyte: LocalAirbyte) -> 
 def test_an_event_that_is_no_success_is_never_fresh(airbyte: LocalAirbyte) -> None:
     job_id = add_sync(airbyte, "failed", age=1.0)
     with pytest.raises(exceptions.AirbyteJobFailedError):
-        sensor().execute_complete({"ti": XComs()}, {"status": "failed", "job_id": job_id})  # type: ignore[typeddict-item]
+        sensor().execute_complete({"ti": FakeTaskInstance()}, {"status": "failed", "job_id": job_id})  # type: ignore[typeddict-item]
 
 
 def test_an_old_failure_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
@@ -200,7 +200,7 @@ def test_what_cannot_be_used_is_named_when_the_dag_is_parsed(given: dict[str, An
         sensor(**given)
 
 
-async def test_the_trigger_rides_out_trouble_and_shares_token_and_session(
+async def test_the_trigger_retries_errors_and_shares_token_and_session(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -217,7 +217,7 @@ async def test_the_trigger_rides_out_trouble_and_shares_token_and_session(
     assert airbyte.peak_in_flight <= 4
 
 
-async def test_one_session_and_one_token_serve_all_looks_of_a_lone_trigger(
+async def test_one_session_and_one_token_serve_all_polls_of_one_trigger(
     airbyte: LocalAirbyte, mocker: MockerFixture
 ) -> None:
     opened = mocker.spy(aiohttp, "ClientSession")
@@ -229,7 +229,7 @@ async def test_one_session_and_one_token_serve_all_looks_of_a_lone_trigger(
     assert len(airbyte.requests_to("POST", "/applications/token")) == 1
 
 
-async def test_the_trigger_says_what_it_waits_for_once_in_a_while(
+async def test_the_trigger_logs_its_criteria_at_intervals(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_airbyte_api.api import freshness
@@ -302,11 +302,11 @@ def test_a_replica_that_lags_does_not_make_a_fresh_job_one_that_runs(airbyte: Lo
     body = {"jobId": job_id, "status": "running", "jobType": "sync", "connectionId": STRIPE_TO_BIGQUERY}
     airbyte.respond_with(200, path=f"/jobs/{job_id}", body=json.dumps({**body, "rowsSynced": 5}))
     waiting = sensor(min_rows=5)
-    assert not waiting.poke({"ti": XComs()}).is_done  # type: ignore[typeddict-item]
-    assert waiting.poke({"ti": XComs()}).is_done  # type: ignore[typeddict-item]
+    assert not waiting.poke({"ti": FakeTaskInstance()}).is_done  # type: ignore[typeddict-item]
+    assert waiting.poke({"ti": FakeTaskInstance()}).is_done  # type: ignore[typeddict-item]
 
 
 def test_a_moment_without_airbyte_fails_no_sensor_that_defers(airbyte: LocalAirbyte, fast_clock: None) -> None:
     airbyte.respond_with(503, path=f"/connections/{STRIPE_TO_BIGQUERY}", times=3)
     with pytest.raises(TaskDeferred):
-        sensor(deferrable=True).execute({"ti": XComs()})  # type: ignore[typeddict-item]
+        sensor(deferrable=True).execute({"ti": FakeTaskInstance()})  # type: ignore[typeddict-item]

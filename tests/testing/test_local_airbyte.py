@@ -361,9 +361,7 @@ def test_timestamps_lack_seconds_that_are_zero_and_durations_have_no_days() -> N
 
 
 @pytest.mark.parametrize("status", ["pending", "queued"])
-def test_who_asks_for_a_sync_that_has_not_begun_is_told_of_it_again(
-    airbyte: LocalAirbyte, curl: Curl, status: str
-) -> None:
+def test_a_start_during_a_queued_job_returns_that_job(airbyte: LocalAirbyte, curl: Curl, status: str) -> None:
     airbyte.script_jobs("running")
     waiting = airbyte.add_job(STRIPE_TO_BIGQUERY, status)
     reply = curl.start()

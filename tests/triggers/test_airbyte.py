@@ -36,7 +36,7 @@ async def events(waiting: AirbyteJobTrigger) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
-async def test_one_event_tells_how_the_job_ended(airbyte: LocalAirbyte, end: str) -> None:
+async def test_one_event_has_the_final_status(airbyte: LocalAirbyte, end: str) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
     job.script = ["queued", "running", "incomplete", "a word nobody knows", end]
     (event,) = await events(trigger(job.job_id, metadata={"name": "Mine"}))
@@ -53,7 +53,7 @@ async def test_a_deadline_is_an_event_too_and_cancels_nothing(airbyte: LocalAirb
     assert job.status == "running"
 
 
-async def test_what_cannot_heal_is_an_event_with_the_error(airbyte: LocalAirbyte) -> None:
+async def test_non_retryable_error_is_an_error_event(airbyte: LocalAirbyte) -> None:
     (event,) = await events(trigger(999))
     assert (event["status"], event["error"]["type"]) == ("error", "AirbyteNotFoundError")
     assert "Job 999 is no longer visible" in event["error"]["message"]
@@ -66,7 +66,7 @@ async def test_a_wrong_secret_is_an_event_without_the_secret(airbyte: LocalAirby
     assert secret not in json.dumps(event)
 
 
-async def test_trouble_on_the_way_is_ridden_out(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_network_errors_are_retried(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY)
@@ -139,14 +139,14 @@ async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: Lo
     assert job.status == "running"
 
 
-async def test_a_crowd_looks_the_airflow_connection_up_once(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
+async def test_many_triggers_load_the_airflow_connection_once(airbyte: LocalAirbyte, mocker: MockerFixture) -> None:
     looked_up = mocker.spy(_settings_cache, "get_async_connection")
     made = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded").job_id for _ in range(20)]
     assert len(await asyncio.gather(*(events(trigger(job_id)) for job_id in made))) == 20
     assert looked_up.call_count == 1
 
 
-async def test_a_secrets_backend_that_is_away_fails_no_trigger(
+async def test_a_secrets_backend_outage_fails_no_trigger(
     airbyte: LocalAirbyte, mocker: MockerFixture, fast_clock: None
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
@@ -162,7 +162,7 @@ async def test_a_secrets_backend_that_is_away_fails_no_trigger(
     assert event["status"] == "succeeded"
 
 
-async def test_a_secrets_backend_that_stays_away_is_an_event_that_says_so(
+async def test_a_long_secrets_backend_outage_is_an_error_event(
     airbyte: LocalAirbyte, mocker: MockerFixture, fast_clock: None
 ) -> None:
     mocker.patch.object(_settings_cache, "get_async_connection", side_effect=RuntimeError("the vault is sealed"))
@@ -200,7 +200,7 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
     assert looked_up.call_count == 1
 
 
-async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for_that(
+async def test_progress_is_logged_at_intervals_without_requests(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wait, "PROGRESS_LOG_INTERVAL", 0.1)
@@ -220,7 +220,7 @@ async def test_it_says_now_and_then_that_nothing_has_changed_and_asks_nobody_for
     assert len(airbyte.requests_to("GET", f"/jobs/{job.job_id}")) <= 7
 
 
-async def test_it_does_not_say_that_a_job_runs_while_nobody_knows(
+async def test_no_progress_is_logged_during_an_outage(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wait, "PROGRESS_LOG_INTERVAL", 0.1)

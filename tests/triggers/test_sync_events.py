@@ -38,7 +38,7 @@ def manager_of_shared_streams() -> Any:
     return SharedStreamManager(log=structlog.get_logger())
 
 
-class Accessor:
+class FakeAssetStateStore:
     """What Airflow 3.3 gives a trigger to keep things with an asset."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class WatcherHarness:
             self.task.result()
 
 
-def watcher(store: Accessor | None = None, *, stores: bool = True, **which: Any) -> WatcherHarness:
+def watcher(store: FakeAssetStateStore | None = None, *, stores: bool = True, **which: Any) -> WatcherHarness:
     trigger = AirbyteSyncEventTrigger(**{"poll_interval": 0.05, **which})
     trigger.asset_state_store = store  # type: ignore[assignment]
     heard = WatcherHarness(trigger)
@@ -141,7 +141,7 @@ async def test_a_sync_that_anybody_ran_is_one_event_with_what_it_moved(airbyte: 
     await heard.stop()
 
 
-async def test_what_had_finished_before_the_first_start_is_no_news(airbyte: LocalAirbyte) -> None:
+async def test_jobs_finished_before_first_start_emit_nothing(airbyte: LocalAirbyte) -> None:
     for _ in range(250):
         airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     heard = watcher()
@@ -171,9 +171,7 @@ async def test_what_had_finished_before_the_first_start_is_no_news(airbyte: Loca
     ],
     ids=str,
 )
-async def test_it_tells_only_of_what_it_is_asked_for(
-    airbyte: LocalAirbyte, which: dict[str, Any], expected: list[str]
-) -> None:
+async def test_filters_limit_events(airbyte: LocalAirbyte, which: dict[str, Any], expected: list[str]) -> None:
     row = next(each for each in airbyte.connections if each["connectionId"] == SNOWFLAKE_TO_POSTGRES)
     row["tags"] = [{"tagId": str(uuid.uuid4()), "name": "special", "workspaceId": WORKSPACE_ID}]
     heard = watcher(**which)
@@ -215,7 +213,7 @@ async def test_fifty_watchers_share_one_poll_one_session_and_one_token(
 
 
 async def test_after_a_restart_it_goes_on_where_it_was(airbyte: LocalAirbyte) -> None:
-    store = Accessor()
+    store = FakeAssetStateStore()
     first = watcher(store)
     await settled(airbyte)
     told = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
@@ -231,8 +229,8 @@ async def test_after_a_restart_it_goes_on_where_it_was(airbyte: LocalAirbyte) ->
     await second.stop()
 
 
-async def test_what_finished_long_ago_while_nobody_watched_is_told_of(airbyte: LocalAirbyte) -> None:
-    store = Accessor()
+async def test_job_finished_during_a_long_downtime_is_emitted(airbyte: LocalAirbyte) -> None:
+    store = FakeAssetStateStore()
     first = watcher(store)
     await settled(airbyte)
     await first.stop()
@@ -245,9 +243,7 @@ async def test_what_finished_long_ago_while_nobody_watched_is_told_of(airbyte: L
     await second.stop()
 
 
-async def test_trouble_costs_no_event_and_ends_no_watcher(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_errors_lose_no_event_and_end_no_watcher(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     heard = watcher()
     await settled(airbyte)
@@ -321,7 +317,7 @@ async def test_a_connection_that_was_deleted_since_is_no_reason_to_stop(airbyte:
 async def test_a_store_that_cannot_be_read_is_waited_for(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Accessor()
+    store = FakeAssetStateStore()
     first = watcher(store)
     await settled(airbyte)
     await first.stop()
@@ -334,7 +330,7 @@ async def test_a_store_that_cannot_be_read_is_waited_for(
 
 
 async def test_two_watchers_of_one_asset_keep_apart(airbyte: LocalAirbyte) -> None:
-    store = Accessor()
+    store = FakeAssetStateStore()
     both = [watcher(store, statuses=status) for status in ("succeeded", "failed")]
     await settled(airbyte, 3)
     assert len(store.kept) == 2
@@ -344,13 +340,13 @@ async def test_two_watchers_of_one_asset_keep_apart(airbyte: LocalAirbyte) -> No
 
 async def test_one_trigger_of_several_assets_keeps_it_with_each(airbyte: LocalAirbyte) -> None:
     class Several:
-        def __init__(self, *places: Accessor) -> None:
+        def __init__(self, *places: FakeAssetStateStore) -> None:
             self._by_name = {str(number): place for number, place in enumerate(places)}
 
         async def aget(self, key: str) -> Any:
             raise ValueError("Task has 2 concrete inlets and outlets")
 
-    old, new = Accessor(), Accessor()
+    old, new = FakeAssetStateStore(), FakeAssetStateStore()
     first = watcher(old)
     await settled(airbyte)
     await first.stop()
@@ -413,7 +409,7 @@ def test_it_is_rebuilt_from_what_it_serializes() -> None:
 # -- what Airflow 3.3 makes of it ------------------------------------------------------------------------------------
 
 
-def kept(store: Accessor) -> dict[str, float]:
+def kept(store: FakeAssetStateStore) -> dict[str, float]:
     (value,) = store.kept.values()
     told: dict[str, float] = value["emitted"]
     return told
@@ -423,7 +419,7 @@ async def test_the_cursor_moves_only_once_airflow_has_stored_the_event(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_event_store, "CHECKPOINT_INTERVAL", 0.0)
-    store = Accessor()
+    store = FakeAssetStateStore()
     first = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
     jobs = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded") for _ in range(3)]
@@ -451,7 +447,7 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
             self.broker_payload = cursor
             self.outcome = type("Outcome", (), {"is_clean": is_clean})
 
-    store = Accessor()
+    store = FakeAssetStateStore()
     producer = _event_store.Producer(AirbyteSyncEventTrigger(), _event_store.CursorStore(store, "key"))
     await producer.advance([Item(Cursor(1.0), is_clean=True), Item(Cursor(2.0), is_clean=True)])
     assert store.kept == {"key": Cursor(2.0).dump()}
@@ -461,9 +457,9 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
     assert store.kept == {"key": Cursor(3.0).dump()}, "the fourth is to be told of again"
 
 
-async def test_no_more_is_told_than_airflow_stores(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pending_events_are_limited(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_event_store, "MAX_PENDING_EVENTS", 5)
-    store = Accessor()
+    store = FakeAssetStateStore()
     heard = watcher(store, stores=False)
     await until(lambda: bool(store.kept))
     for _ in range(12):
@@ -478,7 +474,7 @@ async def test_no_more_is_told_than_airflow_stores(airbyte: LocalAirbyte, monkey
 
 
 async def test_another_poll_interval_is_no_new_beginning(airbyte: LocalAirbyte) -> None:
-    store = Accessor()
+    store = FakeAssetStateStore()
     first = watcher(store)
     await until(lambda: bool(store.kept))
     await first.stop()
@@ -491,15 +487,15 @@ async def test_another_poll_interval_is_no_new_beginning(airbyte: LocalAirbyte) 
 
 
 async def test_an_asset_that_is_gone_keeps_no_other_from_being_kept(airbyte: LocalAirbyte) -> None:
-    class Gone(Accessor):
+    class Gone(FakeAssetStateStore):
         async def aset(self, key: str, value: Any) -> None:
             raise ConnectionError("404")
 
     class Both:
-        def __init__(self, *places: Accessor) -> None:
+        def __init__(self, *places: FakeAssetStateStore) -> None:
             self._by_name = {str(number): place for number, place in enumerate(places)}
 
-    there = Accessor()
+    there = FakeAssetStateStore()
     heard = watcher(Both(Gone(), there))  # type: ignore[arg-type]
     await until(lambda: bool(there.kept))
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
@@ -555,7 +551,7 @@ async def test_a_job_of_which_nobody_can_tell_more_holds_up_no_other(airbyte: Lo
     await heard.stop()
 
 
-async def test_a_connection_that_was_made_anew_under_its_name_is_watched(
+async def test_a_connection_recreated_under_the_same_name_is_watched(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_sync_events, "RESOLUTION_TTL", 0.2)
@@ -657,7 +653,7 @@ async def test_a_mistake_of_ours_in_one_poll_ends_no_watcher(
         await each.stop()
 
 
-async def test_fifty_watchers_ride_out_an_outage_as_one(airbyte: LocalAirbyte) -> None:
+async def test_fifty_watchers_share_the_retries_of_an_outage(airbyte: LocalAirbyte) -> None:
     crowd = [watcher(poll_interval=0.1 + number / 1000) for number in range(50)]
     await settled(airbyte, 3)
     airbyte.respond_with(429, path="/jobs", headers={"Retry-After": "2"})
@@ -687,7 +683,7 @@ async def test_a_clock_that_differs_from_airbytes_makes_no_storm(airbyte: LocalA
     await heard.stop()
 
 
-async def test_a_clear_is_told_of_by_either_of_its_names(airbyte: LocalAirbyte) -> None:
+async def test_a_clear_matches_both_of_its_job_types(airbyte: LocalAirbyte) -> None:
     crowd = [watcher(job_types=job_type) for job_type in ("clear", "reset")]
     await settled(airbyte)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded", job_type="reset")

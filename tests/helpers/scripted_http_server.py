@@ -26,7 +26,7 @@ def json_answer(value: Any, status: int = 200) -> Answer:
 TOKEN = json_answer({"access_token": "a-token", "expires_in": 900})
 
 
-class HostileAirbyte:
+class ScriptedHttpServer:
     """Listens on 127.0.0.1 for the length of a ``with`` block.
 
     :param answer: from a request's method and its path, below the API root and without its query, to a reply.
@@ -73,7 +73,7 @@ class HostileAirbyte:
     def airflow_connection(self) -> str:
         return json.dumps({"conn_type": "airbyte_api", "host": self.url, "login": "id", "password": "a-secret"})
 
-    def __enter__(self) -> HostileAirbyte:
+    def __enter__(self) -> ScriptedHttpServer:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 

@@ -1,4 +1,4 @@
-"""What the largest replies that are parsed take, in CPU time and memory: ``python -m benchmarks.replies``."""
+"""CPU time and memory of parsing the largest accepted responses: ``python -m benchmarks.bench_parsing_limits``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def main() -> None:
         print(measure(sys.argv[1]))
         return
     for name in REPLIES:  # each in a process of its own, for its memory
-        subprocess.run([sys.executable, "-m", "benchmarks.replies", name], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.bench_parsing_limits", name], check=True)
 
 
 if __name__ == "__main__":

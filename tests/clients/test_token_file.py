@@ -74,13 +74,13 @@ def test_a_token_that_is_not_fresh_any_more_is_not_used(file: TokenFile, lifetim
     assert file.get(None, lambda: token("new")).value == "new"
 
 
-def test_nobody_else_may_look_in(file: TokenFile) -> None:
+def test_the_token_folder_is_private(file: TokenFile) -> None:
     file.get(None, token)
     assert file.directory.stat().st_mode & 0o777 == 0o700
     assert {each.stat().st_mode & 0o777 for each in file.directory.iterdir()} == {0o600}
 
 
-def test_the_file_tells_nothing_without_the_secret(file: TokenFile) -> None:
+def test_the_file_is_unreadable_without_the_secret(file: TokenFile) -> None:
     file.get(None, token)
     content = file.path.read_bytes()
     for known in (b"t0ken", SECRET.encode(), b"https://a", b'me"'):
@@ -121,7 +121,7 @@ def test_a_link_is_not_followed(file: TokenFile, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["a folder that others may look into", "a file in its place", "no folder"])
-def test_where_nothing_can_be_kept_everybody_fetches_and_it_is_said(
+def test_without_a_usable_folder_each_process_fetches_a_token_and_logs_it(
     file: TokenFile, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if trouble == "a folder that others may look into":

@@ -215,7 +215,7 @@ def test_a_token_has_its_shape_and_its_expiry_is_in_whole_seconds(airbyte: Local
         ("cloud", Answers(401, schemas.ERROR_ID), Answers(401, schemas.GATEWAY)),
     ],
 )
-def test_who_is_not_let_in_is_told_so_in_the_editions_own_shape(
+def test_unauthorized_responses_have_the_shape_of_the_edition(
     wanted: Edition, wrong_secret: Answers, no_token: Answers
 ) -> None:
     with LocalAirbyte(edition=wanted) as airbyte:

@@ -1,4 +1,4 @@
-"""Who said it decides: a table of every status, form of the reply and place in a conversation."""
+"""Errors depend on whether Airbyte or a gateway sent the response: by status, body and step of a flow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.scripted_driver import CONNECTION, ScriptedDriver, job, reply
 
 GET = Request("GET", "/jobs/7", idempotent=True)
 
-FOREIGN: dict[str, bytes] = {
+FROM_GATEWAY: dict[str, bytes] = {
     "gateway JSON": b'{"message": "no Route matched with those values"}',
     "Cloud's gateway": b'{"message": "The current request is not defined by this API.", "code": 404}',
     "only type and status": b'{"type": "about:blank", "status": 404}',
@@ -35,7 +35,7 @@ FOREIGN: dict[str, bytes] = {
 }
 REFUSALS = (400, 401, 403, 404, 405, 409, 410, 422)
 
-AIRBYTES: list[tuple[int, Any]] = [
+FROM_AIRBYTE: list[tuple[int, Any]] = [
     (401, responses.hateoas(401, "Unauthorized", "/x", "Unauthorized").body),
     (401, responses.gateway(401, "Jwt issuer is not configured").body),
     (401, responses.error_id(401).body),
@@ -52,7 +52,7 @@ AIRBYTES: list[tuple[int, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body"), AIRBYTES, ids=map(str, range(len(AIRBYTES))))
+@pytest.mark.parametrize(("status", "body"), FROM_AIRBYTE, ids=map(str, range(len(FROM_AIRBYTE))))
 def test_errors_of_every_version_of_airbyte_are_known_as_its_own(status: int, body: Any) -> None:
     error = to_error(GET, reply(status, body))
     assert isinstance(error, exceptions.AirbyteResponseError)
@@ -62,8 +62,8 @@ def test_errors_of_every_version_of_airbyte_are_known_as_its_own(status: int, bo
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
-def test_a_refusal_that_airbyte_did_not_write_is_unexpected_and_heals(status: int, body: bytes) -> None:
+@pytest.mark.parametrize("body", FROM_GATEWAY.values(), ids=FROM_GATEWAY)
+def test_gateway_error_is_unexpected_and_retryable(status: int, body: bytes) -> None:
     error = to_error(GET, reply(status, body))
     assert type(error) is exceptions.AirbyteUnexpectedResponseError
     assert not error.from_airbyte
@@ -74,7 +74,7 @@ def test_a_refusal_that_airbyte_did_not_write_is_unexpected_and_heals(status: in
     )
 
 
-# -- each place in a conversation --------------------------------------------------------------------------------
+# -- each step of a flow ---------------------------------------------------------------------------------
 
 
 def first_poll(status: int, body: bytes) -> ScriptedDriver:
@@ -120,8 +120,8 @@ PLACES = [first_poll, start, cancel, list_, token]
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("status", REFUSALS)
-@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
-def test_at_first_sight_a_foreign_refusal_ends_a_conversation_at_once_as_unexpected(
+@pytest.mark.parametrize("body", FROM_GATEWAY.values(), ids=FROM_GATEWAY)
+def test_gateway_error_fails_first_request(
     place: Callable[[int, bytes], ScriptedDriver], status: int, body: bytes
 ) -> None:
     with pytest.raises(exceptions.AirbyteUnexpectedResponseError) as caught:
@@ -131,14 +131,14 @@ def test_at_first_sight_a_foreign_refusal_ends_a_conversation_at_once_as_unexpec
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
-def test_while_waiting_for_a_job_that_was_seen_a_foreign_refusal_is_ridden_out(status: int, body: bytes) -> None:
-    said = " ".join(later_poll(status, body).logs)
-    assert "does not exist" not in said
-    assert "Airbyte is reachable again." in said
+@pytest.mark.parametrize("body", FROM_GATEWAY.values(), ids=FROM_GATEWAY)
+def test_gateway_errors_are_retried_during_a_wait_for_a_known_job(status: int, body: bytes) -> None:
+    logs = " ".join(later_poll(status, body).logs)
+    assert "does not exist" not in logs
+    assert "Airbyte is reachable again." in logs
 
 
-def test_a_basic_challenge_is_an_authentication_error_at_once_and_ridden_out_later() -> None:
+def test_a_basic_challenge_is_an_authentication_error_at_first_and_retried_later() -> None:
     challenge = reply(401, b"<html>no", www_authenticate='Basic realm="nginx"')
     with pytest.raises(exceptions.AirbyteAuthenticationError, match="auth_type to basic"):
         ScriptedDriver([challenge] * 2).run(jobs.wait_for_job(7, WaitOptions(30)))
@@ -146,9 +146,9 @@ def test_a_basic_challenge_is_an_authentication_error_at_once_and_ridden_out_lat
     assert driver.run(jobs.wait_for_job(7, WaitOptions(30))).job.status == "succeeded"
 
 
-@pytest.mark.parametrize("body", [each for key, each in FOREIGN.items() if key != "IAP"])
+@pytest.mark.parametrize("body", [each for key, each in FROM_GATEWAY.items() if key != "IAP"])
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504])
-def test_trouble_stays_trouble_whoever_says_it(status: int, body: bytes) -> None:
+def test_server_errors_are_retryable_from_any_sender(status: int, body: bytes) -> None:
     kind = exceptions.AirbyteRateLimitError if status == 429 else exceptions.AirbyteServerError
     assert type(to_error(GET, reply(status, body))) is kind
 
@@ -160,14 +160,14 @@ def test_trouble_stays_trouble_whoever_says_it(status: int, body: bytes) -> None
     ("status", "body", "headers", "words"),
     [
         (403, b"RBAC: access denied", {"server": "istio-envoy"}, "(Server: istio-envoy) rejected the GET"),
-        (401, FOREIGN["IAP"], {}, "Google's Identity-Aware Proxy (IAP) rejected the GET"),
-        (401, FOREIGN["IAP"], {}, "Proxy-Authorization"),
-        (403, FOREIGN["web page"], {}, "An identity proxy in front of Airbyte requires a sign-in"),
-        (404, FOREIGN["only type and status"], {}, "0.64 or newer is required"),
+        (401, FROM_GATEWAY["IAP"], {}, "Google's Identity-Aware Proxy (IAP) rejected the GET"),
+        (401, FROM_GATEWAY["IAP"], {}, "Proxy-Authorization"),
+        (403, FROM_GATEWAY["web page"], {}, "An identity proxy in front of Airbyte requires a sign-in"),
+        (404, FROM_GATEWAY["only type and status"], {}, "0.64 or newer is required"),
         (405, b"", {}, "Check Airbyte URL (Host)"),
     ],
 )
-def test_a_foreign_refusal_names_what_answered_and_what_to_do(
+def test_gateway_errors_name_the_sender_and_a_hint(
     status: int, body: bytes, headers: dict[str, str], words: str
 ) -> None:
     assert words in str(to_error(GET, reply(status, body, **headers)))
@@ -199,12 +199,12 @@ def test_a_foreign_refusal_names_what_answered_and_what_to_do(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_nothing_that_tells_the_cause_is_dropped(body: Any, words: str) -> None:
+def test_error_keeps_all_details(body: Any, words: str) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     assert words in ErrorBody(500, {}, content).message()
 
 
-def test_a_token_endpoint_of_oauth_is_told_from_a_wrong_secret() -> None:
+def test_an_oauth_token_endpoint_differs_from_a_wrong_secret() -> None:
     with pytest.raises(exceptions.AirbyteBadRequestError, match="Remove the extra auth_url"):
         token(400, b'{"error": "invalid_request", "error_description": "Missing form parameter: grant_type"}')
     with pytest.raises(exceptions.AirbyteAuthenticationError, match="Client secret"):
@@ -214,9 +214,7 @@ def test_a_token_endpoint_of_oauth_is_told_from_a_wrong_secret() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "blames"), [(500, b'{"errorId": "1"}', True), (500, b"", False), (502, b"<html>", False)]
 )
-def test_a_token_endpoint_in_trouble_blames_the_secret_only_in_airbytes_words(
-    status: int, body: bytes, blames: bool
-) -> None:
+def test_a_token_error_blames_the_secret_only_if_it_is_from_airbyte(status: int, body: bytes, blames: bool) -> None:
     with pytest.raises(exceptions.AirbyteServerError) as caught:
         token(status, body)
     assert ("wrong client id or secret" in str(caught.value)) == blames

@@ -15,7 +15,7 @@ DRIP = 0.1
 """Seconds between two drops."""
 
 
-class HostileServer:
+class RawSocketServer:
     """Listens on 127.0.0.1. ``answer`` gets the socket and each request."""
 
     def __init__(self, answer: Callable[[socket.socket, bytes], None], context: ssl.SSLContext | None = None) -> None:
@@ -30,7 +30,7 @@ class HostileServer:
     def url(self) -> str:
         return f"{'https' if self._context else 'http'}://127.0.0.1:{self._port}"
 
-    def __enter__(self) -> HostileServer:
+    def __enter__(self) -> RawSocketServer:
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 

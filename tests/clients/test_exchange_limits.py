@@ -33,7 +33,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from tests.helpers.certificates import Authority
 from tests.helpers.drivers import GET_JOBS, LOG, AsyncDriver, Driver, SyncDriver, exchange
-from tests.helpers.hostile_server import HostileServer, drip
+from tests.helpers.raw_socket_server import RawSocketServer, drip
 
 DROPS = 60
 """So many that a reply takes 6 s, and ends at last, where the time that a test gives it is below 1 s."""
@@ -70,7 +70,7 @@ DRIPPING = {
 
 @pytest.mark.parametrize("where", DRIPPING)
 def test_a_reply_that_drips_ends_at_the_total_time(driver: Driver, where: str) -> None:
-    with HostileServer(DRIPPING[where]) as server:
+    with RawSocketServer(DRIPPING[where]) as server:
         outcome = driver.run(exchange(GET_JOBS), hasty(driver, server.url))
     assert outcome == TransportFailure(
         f"{server.url}/api/public/v1/jobs", "no complete response within 0.7 s", request_sent=True
@@ -84,7 +84,7 @@ def test_a_flood_of_100_continue_ends_at_the_total_time(driver: Driver) -> None:
         while time.monotonic() < ends:
             sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 
-    with HostileServer(flood) as server:
+    with RawSocketServer(flood) as server:
         outcome = driver.run(exchange(GET_JOBS), hasty(driver, server.url))
     assert isinstance(outcome, TransportFailure)
     assert outcome.kind is TransportErrorKind.TIMEOUT
@@ -92,7 +92,7 @@ def test_a_flood_of_100_continue_ends_at_the_total_time(driver: Driver) -> None:
 
 def test_a_reply_that_drips_through_tls_ends(driver: Driver, tmp_path: Path) -> None:
     authority = Authority.made_in(tmp_path)
-    with HostileServer(DRIPPING["body"], authority.server_context("127.0.0.1")) as server:
+    with RawSocketServer(DRIPPING["body"], authority.server_context("127.0.0.1")) as server:
         settings = replace(hasty(driver, server.url), tls=TlsSettings(ca_bundle=str(authority.path)))
         outcome = driver.run(exchange(GET_JOBS), settings)
     assert isinstance(outcome, TransportFailure)
@@ -102,7 +102,7 @@ def test_a_reply_that_drips_through_tls_ends(driver: Driver, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_drips_ends(driver: Driver, scheme: str) -> None:
-    with HostileServer(DRIPPING["a header"]) as proxy:
+    with RawSocketServer(DRIPPING["a header"]) as proxy:
         settings = replace(hasty(driver, f"{scheme}://airbyte.example.com"), proxy=proxy.url)
         outcome = driver.run(exchange(GET_JOBS), settings)
     assert isinstance(outcome, TransportFailure)
@@ -110,7 +110,7 @@ def test_a_proxy_that_drips_ends(driver: Driver, scheme: str) -> None:
 
 
 def test_a_token_endpoint_that_drips_ends(driver: Driver) -> None:
-    with HostileServer(DRIPPING["body"]) as server:
+    with RawSocketServer(DRIPPING["body"]) as server:
         settings = hasty(driver, driver.airbyte.url)
         credentials = driver.settings().credentials
         assert credentials is not None
@@ -121,7 +121,7 @@ def test_a_token_endpoint_that_drips_ends(driver: Driver) -> None:
 
 def test_a_request_with_a_longer_time_of_its_own_has_a_longer_total(driver: Driver) -> None:
     patient = Request("GET", "/jobs", read_timeout=20.0)
-    with HostileServer(DRIPPING["body"]) as server:
+    with RawSocketServer(DRIPPING["body"]) as server:
         assert isinstance(driver.run(exchange(patient), hasty(driver, server.url)), Response)
 
 
@@ -166,7 +166,7 @@ TOO_LARGE = {
 
 @pytest.mark.parametrize("kind", TOO_LARGE)
 def test_a_reply_that_is_too_large_is_not_read_on(driver: Driver, kind: str) -> None:
-    with HostileServer(TOO_LARGE[kind]) as server:
+    with RawSocketServer(TOO_LARGE[kind]) as server:
         tracemalloc.start()
         try:
             outcome = driver.run(exchange(replace(GET_JOBS, max_bytes=MIB)), driver.settings(url=server.url))
@@ -182,7 +182,7 @@ def test_a_reply_that_is_too_large_is_not_read_on(driver: Driver, kind: str) -> 
 
 def test_a_reply_of_too_many_items_is_too_large(driver: Driver) -> None:
     job = b'{"jobId": 1, "x": [' + b"{}," * MAX_ITEMS + b"{}]}"
-    with HostileServer(whole(job)) as server:
+    with RawSocketServer(whole(job)) as server:
         settings = driver.settings(url=server.url, auth=False)
         with pytest.raises(exceptions.AirbyteUnreachableError, match=r"has more than 500,000 JSON items") as caught:
             driver.run(resources.get_connection(STRIPE_TO_BIGQUERY), settings)
@@ -202,7 +202,7 @@ def test_a_large_reply_is_parsed_in_a_thread_and_not_on_the_event_loop(
         return loads(*arguments, **options)
 
     body = b'{"workspaceId": "%s", "name": "%s"' % (WORKSPACE_ID.encode(), b"x" * MAX_PARSED_HERE) + end.encode()
-    with HostileServer(whole(body)) as server:
+    with RawSocketServer(whole(body)) as server:
         settings = driver.settings(url=server.url, auth=False)
         monkeypatch.setattr(json, "loads", watched)
         if end == "}":
@@ -216,7 +216,7 @@ def test_a_large_reply_is_parsed_in_a_thread_and_not_on_the_event_loop(
 
 
 def test_of_an_error_that_is_too_large_the_beginning_is_kept(driver: Driver) -> None:
-    with HostileServer(whole(b"<html><title>Bad Gateway</title>" + b" " * MIB, status=b"502 Bad Gateway")) as server:
+    with RawSocketServer(whole(b"<html><title>Bad Gateway</title>" + b" " * MIB, status=b"502 Bad Gateway")) as server:
         outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
     assert isinstance(outcome, Response)
     assert outcome.status == 502
@@ -246,7 +246,7 @@ TEXT = json.dumps({"data": [{"name": f"näme {number}"} for number in range(20_0
     ids=["gzip", "two members", "padding", "deflate", "raw deflate", "identity", "none"],
 )
 def test_what_is_compressed_comes_out_as_it_was(driver: Driver, encoding: str, body: bytes) -> None:
-    with HostileServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
+    with RawSocketServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
         outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
     assert isinstance(outcome, Response)
     assert outcome.body == TEXT
@@ -264,13 +264,13 @@ def test_what_is_compressed_comes_out_as_it_was(driver: Driver, encoding: str, b
     ids=["no gzip", "no deflate", "cut off", "brotli", "twice"],
 )
 def test_what_cannot_be_decoded_is_no_reply(driver: Driver, encoding: str, body: bytes, reason: str) -> None:
-    with HostileServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
+    with RawSocketServer(whole(body, b"Content-Encoding: " + encoding.encode())) as server:
         outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
     assert outcome == TransportFailure(f"{server.url}/api/public/v1/jobs", reason, request_sent=True)
 
 
 def test_an_empty_body_needs_no_gzip(driver: Driver) -> None:
-    with HostileServer(whole(b"", b"Content-Encoding: gzip")) as server:
+    with RawSocketServer(whole(b"", b"Content-Encoding: gzip")) as server:
         outcome = driver.run(exchange(GET_JOBS), driver.settings(url=server.url))
     assert isinstance(outcome, Response)
     assert outcome.body == b""
@@ -294,14 +294,14 @@ def test_a_reply_cut_at_any_byte_of_its_headers_is_no_reply(driver: Driver, meth
 
     outcomes: list[Response | TransportFailure] = []
 
-    def talk() -> Flow[None]:
+    def flow() -> Flow[None]:
         request = Request(method, "/jobs", json={} if method in ("POST", "PATCH") else None)
         for _ in HEAD:
             outcome = yield from exchange(request)
             outcomes.append(outcome)
 
-    with HostileServer(cut) as server:
-        driver.run(talk(), driver.settings(url=server.url))
+    with RawSocketServer(cut) as server:
+        driver.run(flow(), driver.settings(url=server.url))
     assert len(outcomes) == len(server.requests) == len(HEAD)
     assert [outcome for outcome in outcomes if not isinstance(outcome, TransportFailure)] == []
     assert all(isinstance(outcome, TransportFailure) and outcome.request_sent for outcome in outcomes)
@@ -334,16 +334,16 @@ def test_wherever_the_headers_are_cut_there_is_one_job_and_it_is_found(
     proxy = CuttingProxy(driver.airbyte)
     driver.airbyte._state.job_seconds = 600.0
 
-    def talk() -> Flow[str]:
+    def flow() -> Flow[str]:
         job = yield from start_job.start_job(STRIPE_TO_BIGQUERY)
         job = yield from jobs.cancel_job(job.job_id)
         return job.status
 
-    with HostileServer(proxy.answer) as server:
+    with RawSocketServer(proxy.answer) as server:
         settings = driver.settings(url=server.url)
         for count, cut_at in enumerate(range(0, 140, 7), start=1):
             proxy.cut_method, proxy.cut_at = method.encode(), cut_at
-            assert driver.run(talk(), settings) == "cancelled"
+            assert driver.run(flow(), settings) == "cancelled"
             assert proxy.cut_method == b"none"
             assert len(driver.airbyte.jobs) == count
 

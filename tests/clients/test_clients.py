@@ -218,7 +218,7 @@ def test_a_proxys_502_is_retried(driver: Driver) -> None:
     assert len(driver.airbyte.requests_to("GET", "/jobs/.*")) == 2
 
 
-def test_a_reply_that_is_lost_may_have_been_obeyed(driver: Driver) -> None:
+def test_the_outcome_of_a_lost_response_is_unknown(driver: Driver) -> None:
     driver.airbyte._state.auth = False
     driver.airbyte.drop_next_response("GET", "/jobs")
     outcome = driver.run(exchange(GET_JOBS))
@@ -235,19 +235,19 @@ def test_a_request_whose_reply_is_lost_is_sent_once(driver: Driver, method: str,
     path = f"/jobs/{job.job_id}"
     driver.airbyte.drop_next_response(method, path)
 
-    def talk() -> Flow[Response | TransportFailure]:
+    def flow() -> Flow[Response | TransportFailure]:
         if is_reused:
             yield from exchange(GET_JOBS)
         return (yield from exchange(Request(method, path, idempotent=method == "GET")))
 
-    outcome = driver.run(talk())
+    outcome = driver.run(flow())
     assert isinstance(outcome, TransportFailure)
     assert outcome.request_sent
     assert len(driver.airbyte.requests_to(method, path)) == 1
     assert driver.airbyte.cancelled == ([job.job_id] if method == "DELETE" else [])
 
 
-def test_a_reply_that_is_late_may_have_been_obeyed(driver: Driver) -> None:
+def test_the_outcome_of_a_late_response_is_unknown(driver: Driver) -> None:
     driver.airbyte.respond_with(path="/jobs", delay=1.0)
     outcome = driver.run(exchange(GET_JOBS), driver.settings(read_timeout=0.1))
     assert outcome == TransportFailure(
@@ -255,7 +255,7 @@ def test_a_reply_that_is_late_may_have_been_obeyed(driver: Driver) -> None:
     )
 
 
-def test_a_request_may_have_more_patience_than_the_client(driver: Driver) -> None:
+def test_a_request_may_have_a_longer_timeout_than_the_client(driver: Driver) -> None:
     driver.airbyte._state.auth = False
     driver.airbyte.respond_with(path="/jobs", delay=0.3)
     patient = Request("GET", "/jobs", read_timeout=5.0)
@@ -286,7 +286,7 @@ def test_a_proxy_that_opens_no_tunnel_was_surely_before_airbyte(driver: Driver) 
     assert (outcome.request_sent, outcome.kind) == (False, TransportErrorKind.PROXY)
 
 
-def test_a_reply_that_is_lost_behind_a_proxy_may_have_been_obeyed(driver: Driver) -> None:
+def test_the_outcome_of_a_lost_response_behind_a_proxy_is_unknown(driver: Driver) -> None:
     driver.airbyte._state.auth = False
     driver.airbyte.drop_next_response("POST", ".*")
     settings = replace(driver.settings(url="http://airbyte.example.com"), proxy=driver.airbyte.url)
@@ -296,7 +296,7 @@ def test_a_reply_that_is_lost_behind_a_proxy_may_have_been_obeyed(driver: Driver
 
 
 @pytest.mark.parametrize("exempt", ["127.0.0.0/8", "localhost,127.0.0.1", "*"])
-def test_no_proxy_is_heeded(driver: Driver, monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+def test_no_proxy_applies(driver: Driver, monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", exempt)
     monkeypatch.setenv("NO_PROXY", exempt)
@@ -337,26 +337,26 @@ def test_cookies_are_not_kept(driver: Driver) -> None:
     assert "cookie" not in driver.airbyte.requests[-1].headers
 
 
-def test_a_line_to_say_goes_to_the_log(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
-    def talk() -> Flow[None]:
+def test_a_log_step_goes_to_the_log(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    def flow() -> Flow[None]:
         yield Log("job %d is %s", (7, "fine"), logging.WARNING)
 
     with caplog.at_level(logging.INFO, LOG.name):
-        driver.run(talk())
+        driver.run(flow())
     assert ("tests.clients", logging.WARNING, "job 7 is fine") in caplog.record_tuples
 
 
-def test_a_conversation_is_closed_whatever_happens(driver: Driver) -> None:
+def test_flow_is_closed_after_any_error(driver: Driver) -> None:
     closed = []
 
-    def talk() -> Flow[None]:
+    def flow() -> Flow[None]:
         try:
             yield "no step"  # type: ignore[misc]
         finally:
             closed.append(True)
 
     with pytest.raises(TypeError):
-        driver.run(talk())
+        driver.run(flow())
     assert closed
 
 

@@ -1,4 +1,4 @@
-"""What a task says of a sync that has ended, and what it makes of one that moved too little."""
+"""The outcome of a finished sync in its task: result, log, and the errors of min_rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator,
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.types import JobResult
-from tests.helpers.tasks import Store, XComs
+from tests.helpers.tasks import FakeTaskInstance, FakeTaskStateStore
 
 BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
@@ -25,15 +25,15 @@ def sync(**more: Any) -> AirbyteSyncOperator:
     return AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, **{"poll_interval": 0.02, **more})
 
 
-def context(store: Store | None = None, attempt: int = 1) -> Any:
-    return cast("Any", {"ti": XComs(attempt, 1), "task_state_store": store})
+def context(store: FakeTaskStateStore | None = None, attempt: int = 1) -> Any:
+    return cast("Any", {"ti": FakeTaskInstance(attempt, 1), "task_state_store": store})
 
 
-def end(task: AirbyteSyncOperator, job: LocalJob, deferrable: bool) -> JobResult:
-    """Let a task that follows ``job``, which has ended, come to its own end: in the worker, or woken by a trigger."""
+def finish_task(task: AirbyteSyncOperator, job: LocalJob, deferrable: bool) -> JobResult:
+    """Finish a task that follows ``job``, which has finished: in the worker, or resumed by a trigger."""
     job.created_at = job.updated_at = time.time()
     if not deferrable:
-        return task.execute(context(memory_of(job)))
+        return task.execute(context(stored_record(job)))
     event = {
         "status": job.status,
         "job_id": job.job_id,
@@ -43,7 +43,7 @@ def end(task: AirbyteSyncOperator, job: LocalJob, deferrable: bool) -> JobResult
     return task.execute_complete(context(), event)
 
 
-def memory_of(job: LocalJob) -> Store:
+def stored_record(job: LocalJob) -> FakeTaskStateStore:
     record = {
         "connection_id": job.connection_id,
         "previous_job_id": 0,
@@ -51,7 +51,7 @@ def memory_of(job: LocalJob) -> Store:
         "max_tries": 1,
         "job_id": job.job_id,
     }
-    return Store(airbyte_job=record)
+    return FakeTaskStateStore(airbyte_job=record)
 
 
 def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
@@ -60,7 +60,7 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _logs_are_caught(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def _capture_logs(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's own loggers do not hand on to pytest's."""
     for each in (AirbyteJobOperator, AirbyteHook):
         monkeypatch.setattr(each, "log", logging.getLogger("task"))
@@ -73,7 +73,7 @@ def test_a_sync_that_moved_nothing_is_green_with_a_warning(
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     job.rows = job.size = 0
-    assert end(sync(), job, deferrable)["rows_synced"] == 0
+    assert finish_task(sync(), job, deferrable)["rows_synced"] == 0
     (warning,) = messages(caplog, logging.WARNING)
     assert warning.startswith("Check job 1: Airbyte reports success with 0 rows and 0 bytes")
     assert warning.splitlines()[1].startswith("http"), "a line of its own"
@@ -83,7 +83,7 @@ def test_a_sync_that_moved_nothing_is_green_with_a_warning(
 def test_a_sync_that_moved_something_has_no_warning(
     airbyte: LocalAirbyte, deferrable: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    end(sync(min_rows=1), airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded"), deferrable)
+    finish_task(sync(min_rows=1), airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded"), deferrable)
     assert messages(caplog, logging.WARNING) == []
 
 
@@ -94,11 +94,11 @@ def test_fewer_rows_than_min_rows_fail_the_task_though_the_sync_succeeded(
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     job.rows = 9
     with pytest.raises(exceptions.AirbyteJobError, match=r"^Too few rows: .* The sync itself succeeded"):
-        _ = end(sync(min_rows=10), job, True) if deferrable else sync(min_rows=10**9).execute(context())
+        _ = finish_task(sync(min_rows=10), job, True) if deferrable else sync(min_rows=10**9).execute(context())
 
 
 def test_a_retry_after_too_few_rows_starts_a_new_sync(airbyte: LocalAirbyte) -> None:
-    store = Store()
+    store = FakeTaskStateStore()
     with pytest.raises(exceptions.AirbyteJobError, match="Too few rows"):
         sync(min_rows=10**9).execute(context(store))
     with pytest.raises(exceptions.AirbyteJobError, match="Too few rows: job 2"):
@@ -126,7 +126,7 @@ def test_a_failed_sync_is_a_short_traceback_with_the_reason_first(airbyte: Local
     airbyte.script_jobs("failed")
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
     with pytest.raises(exceptions.AirbyteJobFailedError) as caught:
-        _ = end(sync(), job, deferrable) if deferrable else sync().execute(context())
+        _ = finish_task(sync(), job, deferrable) if deferrable else sync().execute(context())
     assert str(caught.value).startswith("Sync failed: job ")
     frames = [each for each in traceback.extract_tb(caught.value.__traceback__) if "airflow_provider" in each.filename]
     assert len(frames) == 1, frames
@@ -137,9 +137,9 @@ def test_a_log_line_has_the_verb_first_and_the_address_on_a_line_of_its_own(
     airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture
 ) -> None:
     sync().execute(context())
-    sync().execute(context(memory_of(airbyte.jobs[0]), attempt=2))
+    sync().execute(context(stored_record(airbyte.jobs[0]), attempt=2))
     AirbyteClearOperator(task_id="clear", connection_id=STRIPE_TO_BIGQUERY, poll_interval=0.02).execute(context())
-    said = messages(caplog, logging.INFO)
+    lines = messages(caplog, logging.INFO)
     for start in (
         "Started sync: job 1 of Airbyte connection 'Stripe → BigQuery'",
         "Resuming job 1 of an earlier attempt",
@@ -147,5 +147,5 @@ def test_a_log_line_has_the_verb_first_and_the_address_on_a_line_of_its_own(
         "Started reset: job 2 of",
         "Reset succeeded: job 2 of",
     ):
-        assert any(each.startswith(start) for each in said), (start, said)
-    assert all(each.startswith("http") for each in said if "http" in each)
+        assert any(each.startswith(start) for each in lines), (start, lines)
+    assert all(each.startswith("http") for each in lines if "http" in each)
