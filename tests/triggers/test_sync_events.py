@@ -115,6 +115,11 @@ async def settled(airbyte: LocalAirbyte, polls: int = 2) -> None:
     await until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= before + polls)
 
 
+async def first_cursor(store: FakeAssetStateStore, number: int = 1) -> None:
+    """Let watchers store where they begin: what ends after that is theirs."""
+    await until(lambda: len(store.kept) == number)
+
+
 async def test_a_sync_that_anybody_ran_is_one_event_with_what_it_moved(airbyte: LocalAirbyte) -> None:
     heard = watcher()
     await settled(airbyte)
@@ -215,7 +220,7 @@ async def test_fifty_watchers_share_one_poll_one_session_and_one_token(
 async def test_after_a_restart_it_goes_on_where_it_was(airbyte: LocalAirbyte) -> None:
     store = FakeAssetStateStore()
     first = watcher(store)
-    await settled(airbyte)
+    await first_cursor(store)
     told = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     await until(lambda: bool(first.events))
     await settled(airbyte)
@@ -232,7 +237,7 @@ async def test_after_a_restart_it_goes_on_where_it_was(airbyte: LocalAirbyte) ->
 async def test_job_finished_during_a_long_downtime_is_emitted(airbyte: LocalAirbyte) -> None:
     store = FakeAssetStateStore()
     first = watcher(store)
-    await settled(airbyte)
+    await first_cursor(store)
     await first.stop()
     airbyte.clock_skew = 6 * 3600.0
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
@@ -319,7 +324,7 @@ async def test_a_store_that_cannot_be_read_is_waited_for(
 ) -> None:
     store = FakeAssetStateStore()
     first = watcher(store)
-    await settled(airbyte)
+    await first_cursor(store)
     await first.stop()
     missed = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     store.fails = 1
@@ -332,8 +337,7 @@ async def test_a_store_that_cannot_be_read_is_waited_for(
 async def test_two_watchers_of_one_asset_keep_apart(airbyte: LocalAirbyte) -> None:
     store = FakeAssetStateStore()
     both = [watcher(store, statuses=status) for status in ("succeeded", "failed")]
-    await settled(airbyte, 3)
-    assert len(store.kept) == 2
+    await first_cursor(store, 2)
     for each in both:
         await each.stop()
 
@@ -348,7 +352,7 @@ async def test_one_trigger_of_several_assets_keeps_it_with_each(airbyte: LocalAi
 
     old, new = FakeAssetStateStore(), FakeAssetStateStore()
     first = watcher(old)
-    await settled(airbyte)
+    await first_cursor(old)
     await first.stop()
     missed = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     second = watcher(Several(old, new))  # type: ignore[arg-type]
