@@ -278,6 +278,43 @@ def shared_stream_producer() -> type | None:
     return SharedStreamProducer
 
 
+def has_variables() -> bool:
+    """Return True in a triggerer that can ask for Airflow's Variables on its event loop: Airflow 3.0.5 and newer."""
+    try:
+        from airflow.jobs.triggerer_job_runner import PutVariable  # type: ignore[attr-defined] # noqa: F401, PLC0415 - 3.0.5 on
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists at run time only
+    except ImportError:
+        return False
+    return hasattr(SUPERVISOR_COMMS, "asend")  # another process than a triggerer may have none
+
+
+async def get_variable(key: str) -> str | None:
+    """Return the value of a Variable, or None if there is none. Only where :func:`has_variables` is True.
+
+    ``airflow.sdk.Variable`` would block the event loop; called in a thread, it can end a triggerer before 3.2.2. This
+    function must not be cancelled: before 3.2.2, an answer that nobody awaits ends the triggerer.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415 - Airflow 3
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable  # noqa: PLC0415 - as above
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists at run time only
+
+    answer: Any = await SUPERVISOR_COMMS.asend(GetVariable(key=key))
+    if not isinstance(answer, ErrorResponse):
+        value: str | None = answer.value
+        return value
+    if answer.error != ErrorType.VARIABLE_NOT_FOUND:
+        raise AirflowRuntimeError(answer)
+    return None
+
+
+async def put_variable(key: str, value: str, description: str) -> None:
+    """Write a Variable. The same applies as to :func:`get_variable`."""
+    from airflow.sdk.execution_time.comms import PutVariable  # noqa: PLC0415 - Airflow 3
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists at run time only
+
+    await SUPERVISOR_COMMS.asend(PutVariable(key=key, value=value, description=description))
+
+
 def asset_stores(accessors: Any) -> list[Any]:
     """Return the state store of each asset that a trigger watches. For Airflow 3.3 and newer.
 

@@ -39,7 +39,7 @@ from airflow_provider_airbyte_api.clients.token_cache import TOKENS  # noqa: E40
 from airflow_provider_airbyte_api.testing import LocalAirbyte  # noqa: E402
 from dev.stack import AirflowStack  # noqa: E402
 
-pytest_plugins = ["tests.helpers.clock", "tests.helpers.dags"]
+pytest_plugins = ["tests.helpers.clock", "tests.helpers.dags", "tests.helpers.supervisor"]
 pytest.register_assert_rewrite("tests.helpers")
 
 

@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from tests.helpers.assets import deactivate_asset, register_assets
 from tests.helpers.dags import run
+from tests.helpers.supervisor import FakeSupervisor
 from tests.helpers.tasks import CallbackOperator
 from tests.versions import AIRFLOW, since
 
@@ -224,6 +225,26 @@ def test_the_state_of_a_task_instance_can_be_read_on_an_event_loop(dag: DAG, is_
         CallbackOperator(callback=callback, task_id="ask")
     assert run(dag).succeeded
     assert seen == dict.fromkeys([0, 1] if is_mapped else [-1], "running")
+
+
+def test_outside_a_triggerer_there_are_no_variables_for_a_trigger() -> None:
+    assert not _airflow_compat.has_variables()
+
+
+@since("3.0", "a triggerer reads its database")
+async def test_a_trigger_reads_and_writes_variables_by_its_own_channel(supervisor: FakeSupervisor) -> None:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    assert _airflow_compat.has_variables()
+    assert await _airflow_compat.get_variable("compat") is None
+    await _airflow_compat.put_variable("compat", "value", "what it is")
+    assert await _airflow_compat.get_variable("compat") == "value"
+    assert supervisor.descriptions == {"compat": "what it is"}
+    supervisor.failing = {"GetVariable", "PutVariable"}
+    with pytest.raises(AirflowRuntimeError):
+        await _airflow_compat.get_variable("compat")
+    with pytest.raises(AirflowRuntimeError):
+        await _airflow_compat.put_variable("compat", "value", "what it is")
 
 
 def test_airflow_has_shared_streams_from_3_3_on() -> None:

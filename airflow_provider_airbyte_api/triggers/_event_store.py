@@ -1,17 +1,24 @@
-"""How a watcher keeps its position in Airflow, so that each event is emitted at least once (Airflow 3.3 and newer)."""
+"""How a watcher keeps its position in Airflow, so that each event is emitted at least once.
+
+Airflow 3.3 keeps it with the asset and reports when it has stored an event. Before, from 3.0.5 on, a Variable keeps it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 from airflow_provider_airbyte_api.api.cursor import Cursor
+from airflow_provider_airbyte_api.api.safe import parse_json
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
 from airflow_provider_airbyte_api.types import AssetEventExtra
 
 CHECKPOINT_INTERVAL = 300.0
@@ -22,6 +29,9 @@ MAX_BACKOFF = 300.0
 
 MAX_PENDING_EVENTS = 200
 """Maximum number of emitted events that Airflow has not yet stored."""
+
+STORE_DELAY = 3.0
+"""Seconds within which Airflow before 3.3 stores an event: the triggerer passes events on each second."""
 
 
 class EventStream(Protocol):
@@ -35,11 +45,44 @@ class EventStream(Protocol):
         """Yield payloads, each with the cursor after it."""
 
 
-class CursorStore:
-    """Stores a cursor with the watched assets. One trigger may have several."""
+class Accessor(Protocol):
+    """A place for values, such as Airflow 3.3 has for each asset."""
 
-    def __init__(self, accessors: Any, key: str) -> None:
-        self._accessors = _airflow_compat.asset_stores(accessors)
+    async def aget(self, key: str) -> Any:
+        """Return the value of a key, or None."""
+
+    async def aset(self, key: str, value: Any) -> None:
+        """Store a value."""
+
+
+@dataclass(frozen=True)
+class VariableAccessor:
+    """Keeps values in Airflow's Variables.
+
+    A message to Airflow is never cancelled, even if the trigger is: see :func:`_airflow_compat.get_variable`.
+    """
+
+    description: str
+
+    async def aget(self, key: str) -> Any:
+        """Return the value of a Variable, or None if there is none or somebody has broken it."""
+        value = await asyncio.shield(create_background_task(_airflow_compat.get_variable(key)))
+        try:
+            return None if value is None else parse_json(value)
+        except ValueError:
+            return None
+
+    async def aset(self, key: str, value: Any) -> None:
+        """Write a Variable."""
+        writing = _airflow_compat.put_variable(key, json.dumps(value), self.description)
+        await asyncio.shield(create_background_task(writing))
+
+
+class CursorStore:
+    """Stores a cursor in each of some places: one trigger may watch for several assets."""
+
+    def __init__(self, accessors: Sequence[Accessor], key: str) -> None:
+        self._accessors = accessors
         self._key = key
 
     async def load(self, log: Any) -> Cursor | None:
@@ -58,12 +101,31 @@ class CursorStore:
                 return max(cursors, key=lambda cursor: (cursor.position, len(cursor.emitted)), default=None)
 
     async def save(self, cursor: Cursor, log: Any) -> None:
-        """Store ``cursor`` with each asset."""
+        """Store ``cursor`` in each place."""
         for place in self._accessors:
             try:
                 await place.aset(self._key, cursor.dump())
             except Exception as error:  # noqa: BLE001 - one asset may be deleted while the others exist
-                log.warning("Could not store this watcher's cursor with %r. %s", place, error)
+                log.warning("Could not store this watcher's cursor in %r. %s", place, error)
+
+
+async def emit_payloads(trigger: EventStream, store: CursorStore | None) -> AsyncGenerator[AssetEventExtra, None]:
+    """Yield each payload, and save the cursor once Airflow has stored the events. For Airflow before 3.3."""
+    saved_at, has_emitted = 0.0, False
+    cursor = None if store is None else await store.load(trigger.log)
+    async with aclosing(trigger.stream(cursor)) as stream_items:
+        async for payload, position in stream_items:
+            if payload is not None:
+                has_emitted = True
+                yield payload
+            elif store is not None and (has_emitted or CLOCK.time() >= saved_at + CHECKPOINT_INTERVAL):
+                if has_emitted:
+                    # Airflow answers in order. After this answer, the triggerer passes the events on within a second,
+                    # and Airflow stores them before it handles the next message.
+                    await store.load(trigger.log)
+                    await CLOCK.sleep_async(STORE_DELAY)
+                await store.save(position, trigger.log)
+                saved_at, has_emitted = CLOCK.time(), False
 
 
 class Producer(_airflow_compat.shared_stream_producer() or object):  # type: ignore[misc]

@@ -31,7 +31,13 @@ from airflow_provider_airbyte_api.exceptions import (
 from airflow_provider_airbyte_api.polling.completed_jobs import CompletedBatch, Subscription
 from airflow_provider_airbyte_api.polling.service import CONNECTION_TTL, PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import _rows
-from airflow_provider_airbyte_api.triggers._event_store import MAX_BACKOFF, CursorStore, Producer
+from airflow_provider_airbyte_api.triggers._event_store import (
+    MAX_BACKOFF,
+    CursorStore,
+    Producer,
+    VariableAccessor,
+    emit_payloads,
+)
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
 from airflow_provider_airbyte_api.types import AssetEventExtra, JobType
 
@@ -51,8 +57,9 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     Use it in Airflow's ``AssetWatcher`` (3.0 and newer). A sync has to match all filters that are given. All triggers
     for the same Airbyte share one poll. The event is a dict: see the documentation of the events.
 
-    On Airflow 3.3 and newer, the trigger continues after a restart where it stopped: Airflow keeps its cursor with the
-    asset once it has stored an event. On older versions, only syncs that finish after the restart get an event.
+    After a restart, the trigger continues where it stopped. Airflow 3.3 and newer keep its cursor with the asset; on
+    3.0.5 to 3.2 it is in an Airflow Variable, ``airbyte_cursor.<digest>``. Before 3.0.5, only syncs that finish after
+    the restart get an event.
 
     :param connection_id: Only syncs of the Airbyte connection with this UUID. Mutually exclusive with
         ``connection_name``. Default: None, any connection.
@@ -129,11 +136,21 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         return _rows.serialize(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each sync that finishes, without end. For Airflow before 3.3, which keeps no cursor."""
-        async with aclosing(self.stream(None)) as stream_items:
-            async for payload, _ in stream_items:
-                if payload is not None:
-                    yield TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow's
+        """Yield an event for each sync that finishes, without end. For Airflow before 3.3."""
+        async with aclosing(emit_payloads(self, self._variable_store)) as payloads:
+            async for payload in payloads:
+                yield TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow's
+
+    @property
+    def _variable_store(self) -> CursorStore | None:
+        """A Variable for the cursor of this watcher; None where Airflow does not let a trigger use Variables."""
+        if not _airflow_compat.has_variables():
+            return None
+        description = (
+            f"Position of a watcher of Airbyte syncs, {json.dumps(self._identity, ensure_ascii=False)}. The triggerer "
+            "writes it. Delete it if the watcher no longer exists."
+        )
+        return CursorStore([VariableAccessor(description)], f"airbyte_cursor.{_digest(self._identity)}")
 
     # -- Airflow 3.3 and newer, instead of run() -----------------------------------------------------------------
 
@@ -145,7 +162,8 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         if self.asset_state_store is None or _airflow_compat.shared_stream_producer() is None:
             return None
         # The producer is created from the arguments alone, and needs the store of the cursor.
-        _STORES[self._stream_key] = CursorStore(self.asset_state_store, self._cursor_key)
+        accessors = _airflow_compat.asset_stores(self.asset_state_store)
+        _STORES[self._stream_key] = CursorStore(accessors, f"airbyte_sync_events_{_digest(self._identity)}")
         return self._stream_key
 
     @classmethod
@@ -164,9 +182,9 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         return _digest(self.serialize()[1])
 
     @property
-    def _cursor_key(self) -> str:
-        """The key of the cursor. It does not depend on ``poll_interval``, which may change."""
-        return _digest({name: value for name, value in self.serialize()[1].items() if name != "poll_interval"})
+    def _identity(self) -> dict[str, Any]:
+        """The arguments that identify the cursor. ``poll_interval`` may change."""
+        return {name: value for name, value in self.serialize()[1].items() if name != "poll_interval"}
 
     @property
     def _interval(self) -> float:
@@ -320,7 +338,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
 
 def _digest(arguments: Mapping[str, Any]) -> str:
     encoded = json.dumps(arguments, sort_keys=True).encode()
-    return f"airbyte_sync_events_{hashlib.sha256(encoded).hexdigest()[:16]}"
+    return hashlib.sha256(encoded).hexdigest()[:16]
 
 
 def _sorted_strings(value: object) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import time
 import uuid
 from typing import Any
@@ -11,10 +13,11 @@ import aiohttp
 import pytest
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api import _airflow_compat, exceptions
 from airflow_provider_airbyte_api.api import backoff, resources
 from airflow_provider_airbyte_api.api.cursor import Cursor
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import (
     NIGHTLY,
@@ -25,6 +28,7 @@ from airflow_provider_airbyte_api.testing.seed import (
 from airflow_provider_airbyte_api.triggers import _event_store, _sync_events
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
 from tests.helpers.clock import until
+from tests.helpers.supervisor import FakeSupervisor
 from tests.versions import AIRFLOW
 
 
@@ -452,7 +456,7 @@ async def test_what_airflow_could_not_store_moves_no_cursor(airbyte: LocalAirbyt
             self.outcome = type("Outcome", (), {"is_clean": is_clean})
 
     store = FakeAssetStateStore()
-    producer = _event_store.Producer(AirbyteSyncEventTrigger(), _event_store.CursorStore(store, "key"))
+    producer = _event_store.Producer(AirbyteSyncEventTrigger(), _event_store.CursorStore([store], "key"))
     await producer.advance([Item(Cursor(1.0), is_clean=True), Item(Cursor(2.0), is_clean=True)])
     assert store.kept == {"key": Cursor(2.0).dump()}
     await producer.advance([Item(Cursor(3.0), is_clean=True), Item(Cursor(4.0), is_clean=False)])
@@ -505,6 +509,164 @@ async def test_an_asset_that_is_gone_keeps_no_other_from_being_kept(airbyte: Loc
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     await until(lambda: str(job.job_id) in kept(there))
     await heard.stop()
+
+
+# -- before Airflow 3.3: a Variable ----------------------------------------------------------------------------------
+
+
+def cursor_in_variable(supervisor: FakeSupervisor) -> dict[str, Any]:
+    (text,) = supervisor.variables.values()
+    cursor: dict[str, Any] = json.loads(text)
+    return cursor
+
+
+async def until_saved(supervisor: FakeSupervisor, *jobs: Any) -> None:
+    """Wait until the Variable has the events of these jobs and no other."""
+    job_ids = {str(job.job_id) for job in jobs}
+    await until(lambda: bool(supervisor.variables) and set(cursor_in_variable(supervisor)["emitted"]) == job_ids)
+
+
+async def test_a_variable_keeps_the_position_across_a_restart(
+    airbyte: LocalAirbyte, supervisor: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_event_store, "STORE_DELAY", 0.01)
+    first = watcher()
+    await until_saved(supervisor)
+    emitted = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until_saved(supervisor, emitted)
+    await first.stop()
+    missed = [airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded") for _ in range(150)]
+    second = watcher(poll_interval=0.07)
+    await until(lambda: len(second.events) >= 150)
+    await until_saved(supervisor, emitted, *missed)
+    await settled(airbyte, 4)
+    assert first.job_ids == [emitted.job_id]
+    assert sorted(second.job_ids) == [job.job_id for job in missed]
+    await second.stop()
+    (key,) = supervisor.variables
+    assert re.fullmatch(r"airbyte_cursor\.[0-9a-f]{16}", key)
+    assert supervisor.descriptions[key].startswith("Position of a watcher of Airbyte syncs")
+
+
+async def test_an_event_that_airflow_may_not_have_stored_is_emitted_again(
+    airbyte: LocalAirbyte, supervisor: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_event_store, "STORE_DELAY", 3600.0)
+    first = watcher()
+    await until_saved(supervisor)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(first.events))
+    await settled(airbyte, 4)
+    await first.stop()
+    assert cursor_in_variable(supervisor)["emitted"] == {}
+    monkeypatch.setattr(_event_store, "STORE_DELAY", 0.01)
+    second = watcher()
+    await until_saved(supervisor, job)
+    assert second.job_ids == [job.job_id]
+    await second.stop()
+
+
+async def test_the_delay_starts_when_airflow_has_answered_what_was_sent_before_the_event(
+    airbyte: LocalAirbyte, supervisor: FakeSupervisor, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_event_store, "STORE_DELAY", 0.0123)
+    pauses = mocker.spy(CLOCK, "sleep_async")
+    heard = watcher()
+    await until_saved(supervisor)
+    assert supervisor.messages == ["GetVariable", "PutVariable"]
+    supervisor.answers.clear()
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    await until(lambda: bool(heard.events))
+    await settled(airbyte, 4)
+    assert mocker.call(0.0123) not in pauses.call_args_list
+    supervisor.answers.set()
+    await until_saved(supervisor, job)
+    assert mocker.call(0.0123) in pauses.call_args_list
+    assert supervisor.messages == ["GetVariable", "PutVariable"] * 2
+    await heard.stop()
+
+
+async def test_the_cursor_is_also_saved_without_an_event(
+    airbyte: LocalAirbyte, supervisor: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_event_store, "CHECKPOINT_INTERVAL", 0.0)
+    heard = watcher()
+    await until_saved(supervisor)
+    before = cursor_in_variable(supervisor)["position"]
+    airbyte.clock_skew = 60.0
+    await until(lambda: cursor_in_variable(supervisor)["position"] >= before + 60.0)
+    await heard.stop()
+
+
+async def test_watchers_of_different_syncs_have_different_variables(
+    airbyte: LocalAirbyte, supervisor: FakeSupervisor
+) -> None:
+    both = [watcher(statuses=status) for status in ("succeeded", "failed")]
+    await until(lambda: len(supervisor.variables) == 2)
+    for each in both:
+        await each.stop()
+
+
+async def test_a_cancelled_watcher_leaves_no_unread_answer(airbyte: LocalAirbyte, supervisor: FakeSupervisor) -> None:
+    supervisor.variables["other"] = "its value"
+    supervisor.answers.clear()
+    heard = watcher()
+    await until(lambda: supervisor.messages == ["GetVariable"])
+    await heard.stop()
+    supervisor.answers.set()
+    assert await _airflow_compat.get_variable("other") == "its value"
+
+
+async def test_a_variable_that_cannot_be_read_is_waited_for(
+    airbyte: LocalAirbyte, supervisor: FakeSupervisor, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = watcher()
+    await until_saved(supervisor)
+    await first.stop()
+    missed = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    supervisor.failing = {"GetVariable"}
+    second = watcher()
+    await until(lambda: "Could not load this watcher's cursor; retrying" in caplog.text)
+    supervisor.failing = set()
+    await until(lambda: bool(second.events))
+    assert second.job_ids == [missed.job_id]
+    await second.stop()
+
+
+async def test_a_variable_that_cannot_be_written_ends_no_watcher(
+    airbyte: LocalAirbyte,
+    supervisor: FakeSupervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(_event_store, "STORE_DELAY", 0.01)
+    supervisor.failing = {"PutVariable"}
+    heard = watcher()
+    await settled(airbyte)
+    jobs = []
+    for number in range(1, 3):
+        jobs.append(airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded"))
+        await until(lambda number=number: len(heard.events) == number)  # type: ignore[misc]
+    assert heard.job_ids == [job.job_id for job in jobs]
+    assert "Could not store this watcher's cursor" in caplog.text
+    supervisor.failing = set()
+    jobs.append(airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded"))
+    await until_saved(supervisor, *jobs)
+    await heard.stop()
+
+
+async def test_a_broken_variable_is_replaced(airbyte: LocalAirbyte, supervisor: FakeSupervisor) -> None:
+    first = watcher()
+    await until_saved(supervisor)
+    await first.stop()
+    (key,) = supervisor.variables
+    supervisor.variables[key] = '{"position":'
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    second = watcher()
+    await until(lambda: supervisor.variables[key].endswith("}"))
+    await settled(airbyte)
+    assert second.events == []
+    await second.stop()
 
 
 # -- what else may go wrong ------------------------------------------------------------------------------------------
