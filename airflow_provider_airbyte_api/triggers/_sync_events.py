@@ -146,10 +146,10 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
         """A Variable for the cursor of this watcher; None where Airflow does not let a trigger use Variables."""
         if not _airflow_compat.has_variables():
             return None
-        description = (
-            f"Position of a watcher of Airbyte syncs, {json.dumps(self._identity, ensure_ascii=False)}. The triggerer "
-            "writes it. Delete it if the watcher no longer exists."
+        arguments = ", ".join(
+            f"{name}={value!r}" for name, value in self._identity.items() if value and name != "from_row"
         )
+        description = f"Position of a watcher of Airbyte syncs ({arguments}), written by the triggerer."
         return CursorStore([VariableAccessor(description)], f"airbyte_cursor.{_digest(self._identity)}")
 
     # -- Airflow 3.3 and newer, instead of run() -----------------------------------------------------------------

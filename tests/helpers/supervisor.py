@@ -15,8 +15,8 @@ class FakeSupervisor:
     """Keeps Variables in memory, and answers the messages of a trigger in their order."""
 
     def __init__(self) -> None:
-        self.variables: dict[str, str] = {}
-        self.descriptions: dict[str, str] = {}
+        self.variables: dict[str, Any] = {}
+        self.descriptions: dict[str, Any] = {}
         self.messages: list[str] = []
         self.failing: set[str] = set()
         self.answers = asyncio.Event()
