@@ -7,10 +7,11 @@ parsed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -243,30 +244,52 @@ def is_deferral_timeout(error: Exception) -> bool:
 # -- in a triggerer ----------------------------------------------------------------------------------------------
 
 
-async def task_state(ti: Any) -> str | None:
-    """Return the state of a trigger's task instance in Airflow's database. For Airflow 3.3 and newer.
+def has_trigger_on_kill() -> bool:
+    """Return True if Airflow calls a trigger's ``on_kill`` when a user acts on the deferred task: 3.3 and newer."""
+    from airflow.triggers.base import BaseTrigger  # noqa: PLC0415 - see the module
 
-    A trigger has no public way to ask. Airflow's API names a mapped task instance by its task and its index.
+    return hasattr(BaseTrigger, "on_kill")
+
+
+def deferral_deadline(trigger: Any) -> float | None:
+    """Return the time at which Airflow ends a trigger's deferral, in seconds since the epoch; None for no limit.
+
+    Airflow 3 sets an undocumented attribute. On Airflow 2, the task instance has it.
     """
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - Airflow 3
-    from asgiref.sync import sync_to_async  # noqa: PLC0415 - as above
+    if AIRFLOW_V_3_0_PLUS:
+        timeout: datetime | None = getattr(trigger, "timeout_after", None)
+    else:
+        timeout = getattr(trigger.task_instance, "trigger_timeout", None)
+    if timeout is None:
+        return None
+    return (timeout if timeout.tzinfo else timeout.replace(tzinfo=timezone.utc)).timestamp()
 
-    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-    )
+
+async def task_status(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
+    """Return the state of a trigger's task instance, and one of its XComs or None, without blocking the event loop.
+
+    A trigger has no public way to ask. On Airflow 3, the triggerer's supervisor answers. The SDK's own functions would
+    ask it from a thread, which can crash the triggerer before 3.2.2; before 3.0.3, there is no other way. Do not cancel
+    this coroutine: before 3.2, an answer that is no longer expected crashes the triggerer. On Airflow 2, a triggerer
+    reads the database.
+
+    An XCom that a custom backend stores elsewhere is returned as its reference.
+
+    :raises RuntimeError: on Airflow 3.0.0 to 3.0.2.
+    """
+    if not AIRFLOW_V_3_0_PLUS:
+        return await asyncio.to_thread(_task_status_in_database, ti, xcom_key)
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - Airflow 3
+    from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom  # noqa: PLC0415 - as above
+
+    supervisor: Any = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if not hasattr(supervisor, "asend"):
+        raise RuntimeError("Triggers can ask for the state of a task from Airflow 3.0.3 on.")
+    which = {"dag_id": ti.dag_id, "map_index": ti.map_index}
+    found = await supervisor.asend(GetTaskStates(**which, task_ids=[ti.task_id], run_ids=[ti.run_id]))
+    xcom = await supervisor.asend(GetXCom(**which, task_id=ti.task_id, run_id=ti.run_id, key=xcom_key))
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-    state: str | None = states.get(ti.run_id, {}).get(name)
-    return state
-
-
-async def task_xcom(ti: Any, key: str) -> Any:
-    """Return an XCom of a trigger's task instance, or None. For Airflow 3.3 and newer.
-
-    ``airflow.sdk`` exports the class, but documents no method of it that an event loop may call.
-    """
-    from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - 3.3 and newer
-
-    return await XCom.aget_one(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+    return found.task_states.get(ti.run_id, {}).get(name), xcom.value
 
 
 def shared_stream_producer() -> type | None:
@@ -429,6 +452,18 @@ def register_dag(dag: DAG) -> None:
 
 
 # -- the database of Airflow 2 -----------------------------------------------------------------------------------
+
+
+def _task_status_in_database(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
+    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415 - Airflow 2
+    from airflow.models.xcom import XCom  # noqa: PLC0415 - as above
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+
+    which = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    with create_session() as session:
+        state = session.query(TaskInstance.state).filter_by(**which).scalar()
+        xcom = session.query(XCom).filter_by(**which, key=xcom_key).first()
+        return state, None if xcom is None else xcom.orm_deserialize_value()
 
 
 def _active_dataset(uri: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import asyncio
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -210,21 +210,53 @@ def test_before_3_3_nothing_is_kept_for_a_task(dag: DAG) -> None:
 # -- triggers ----------------------------------------------------------------------------------------------------
 
 
-@since("3.3", "its triggers have no on_kill")
-@pytest.mark.parametrize("is_mapped", [False, True], ids=["a task", "a mapped task"])
-def test_the_state_of_a_task_instance_can_be_read_on_an_event_loop(dag: DAG, is_mapped: bool) -> None:
-    """The XComs cannot be read in this process: tests/scenarios/test_whole_stack.py does so in a triggerer."""
-    seen: dict[int, Any] = {}
+def test_airflow_calls_on_kill_of_a_trigger_from_3_3_on() -> None:
+    assert _airflow_compat.has_trigger_on_kill() == (AIRFLOW >= (3, 3))
 
-    def callback(context: Any) -> None:
-        seen[context["ti"].map_index] = asyncio.run(_airflow_compat.task_state(context["ti"]))
+
+def test_a_trigger_has_the_timeout_of_its_deferral() -> None:
+    if AIRFLOW < (3, 0):
+        from airflow.models.taskinstance import TaskInstance
+
+        assert hasattr(TaskInstance, "trigger_timeout")
+    else:
+        from airflow.jobs.triggerer_job_runner import TriggerRunner
+
+        assert "trigger_instance.timeout_after = " in inspect.getsource(TriggerRunner.create_triggers)
+    timeout = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    for value in (timeout, timeout.replace(tzinfo=None)):
+        trigger = SimpleNamespace(timeout_after=value, task_instance=SimpleNamespace(trigger_timeout=value))
+        assert _airflow_compat.deferral_deadline(trigger) == timeout.timestamp()
+    assert _airflow_compat.deferral_deadline(SimpleNamespace(task_instance=None)) is None
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 0), reason="a process of Airflow 3 has no supervisor: see test_triggerer.py")
+@pytest.mark.parametrize("is_mapped", [False, True], ids=["a task", "a mapped task"])
+async def test_on_airflow_2_the_status_of_a_task_is_in_the_database(dag: DAG, is_mapped: bool) -> None:
+    def push(job_id: int) -> Any:
+        return lambda context: context["ti"].xcom_push(key="job_id", value=job_id)
 
     if is_mapped:
-        CallbackOperator.partial(task_id="ask").expand(callback=[callback, callback])
+        CallbackOperator.partial(task_id="ask").expand(callback=[push(7), push(8)])
     else:
-        CallbackOperator(callback=callback, task_id="ask")
-    assert run(dag).succeeded
-    assert seen == dict.fromkeys([0, 1] if is_mapped else [-1], "running")
+        CallbackOperator(callback=push(7), task_id="ask")
+    done = run(dag)
+    instances = {ti.map_index: ti for ti in done.dag_run.get_task_instances()}
+    for index, job_id in {0: 7, 1: 8}.items() if is_mapped else {-1: 7}.items():
+        assert await _airflow_compat.task_status(instances[index], "job_id") == ("success", job_id)
+        assert await _airflow_compat.task_status(instances[index], "unknown") == ("success", None)
+    gone = SimpleNamespace(dag_id=dag.dag_id, run_id="deleted", task_id="ask", map_index=-1)
+    assert await _airflow_compat.task_status(gone, "job_id") == (None, None)
+
+
+@since("3.0", "a triggerer has no supervisor")
+async def test_without_a_supervisor_that_answers_a_trigger_cannot_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
+    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="ask", map_index=-1)
+    with pytest.raises(RuntimeError, match=r"3\.0\.3"):
+        await _airflow_compat.task_status(ti, "job_id")
 
 
 def test_outside_a_triggerer_there_are_no_variables_for_a_trigger() -> None:

@@ -59,8 +59,8 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         event is emitted then, and a retry starts a new sync. Default: None, no minimum.
     :param emit_schema_facet: Also send the columns to OpenLineage. Airbyte may query the source for them, which can
         take minutes. Without OpenLineage it has no effect. Default: False.
-    :param cancel_on_kill: Cancel the job if the task is killed, marked or cleared while it runs. A job that the task
-        only attached to is never cancelled. Default: True.
+    :param cancel_on_kill: Cancel the job if the task is killed, marked or cleared while it runs or is deferred, or if
+        its DAG run fails. A job that the task only attached to is never cancelled. Default: True.
     :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer store it; on
         older versions a retry asks Airbyte for a running job that was started since the DAG run began. Default: True.
     :raises AirbyteConfigError: if a parameter is invalid.

@@ -13,9 +13,15 @@ YIELD_EVERY = 20
 """Number of waiters that are woken before the event loop can run other tasks."""
 
 
-def create_background_task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run a coroutine as a detached task: it does not log in its creator's context and is not cancelled with it."""
-    task = contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
+def create_background_task(
+    coroutine: Coroutine[Any, Any, T], context: contextvars.Context | None = None
+) -> asyncio.Task[T]:
+    """Run a coroutine as a detached task, which is not cancelled with its creator.
+
+    :param coroutine: The coroutine.
+    :param context: The context in which it logs. Default: None, an empty one, and not that of its creator.
+    """
+    task = (context or contextvars.Context()).run(asyncio.get_running_loop().create_task, coroutine)
     _BACKGROUND_TASKS.add(task)
     task.add_done_callback(_BACKGROUND_TASKS.discard)
     return task

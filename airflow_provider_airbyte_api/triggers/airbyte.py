@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,7 @@ from airflow_provider_airbyte_api.exceptions import (
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
 from airflow_provider_airbyte_api.polling.service import PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import _payloads, _rows
+from airflow_provider_airbyte_api.triggers._abandonment import is_abandoned
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
 from airflow_provider_airbyte_api.types import OnFailed
 
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["AirbyteFreshnessTrigger", "AirbyteJobTrigger", "AirbyteSyncEventTrigger"]
 
 T = TypeVar("T")
+
+ABANDONMENT_WAIT = 3.0
+"""Maximum seconds for which a cancelled trigger waits for the check of its task. It delays a stop of the triggerer."""
 
 
 def __getattr__(name: str) -> Any:
@@ -181,8 +186,8 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     :param queue_deadline: Time until which the job must have left the queue, in seconds since the epoch. Default: None,
         no limit.
     :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
-    :param cancel_on_kill: Cancel the job if the task is marked failed or succeeded, or cleared, while it is deferred
-        (Airflow 3.3 and newer). Default: False.
+    :param cancel_on_kill: Cancel the job if, while the task is deferred, it is marked failed or succeeded, or cleared,
+        or its DAG run fails. Default: False.
     :param workspace_id: UUID of the workspace of that connection. Triggers with the same workspace share one list of
         jobs per poll; without it, the list is of all workspaces. Default: None.
     :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
@@ -244,48 +249,57 @@ class AirbyteJobTrigger(_AirbyteTrigger):
             initial_delay=self.poll_interval,
             known_to_exist=True,
         )
-        return await self._with_service(
-            lambda service: service.wait_for_job(self.job_id, options, self.workspace_id, self.log)
-        )
+        try:
+            return await self._with_service(
+                lambda service: service.wait_for_job(self.job_id, options, self.workspace_id, self.log)
+            )
+        except asyncio.CancelledError:
+            if not _airflow_compat.has_trigger_on_kill():
+                await self._cancel_if_abandoned()
+            raise
 
     async def on_kill(self) -> None:
-        """Cancel the job if the task no longer waits for it.
+        """Cancel the job if the task no longer waits for it, which :mod:`._abandonment` decides.
 
-        Airflow calls this when a user acts on the deferred task. It also calls it when another triggerer has taken over
-        the trigger, and when the trigger still exists after its event. So this method first checks whether the task
-        still waits for this job.
-
-        Airflow 3.3.2 cancels a trigger, including its ``on_kill``, every second until the trigger has ended. So the
-        cancel request runs in a separate asyncio task.
+        Airflow 3.3 and newer call this when a user acts on the deferred task. Older versions only cancel :meth:`run`.
         """
-        if not self.cancel_on_kill or self._fired or self._argument_error is not None:
-            return
-        await asyncio.shield(create_background_task(self._cancel_if_abandoned()))
+        if not self._fired:
+            await self._cancel_if_abandoned()
 
     async def _cancel_if_abandoned(self) -> None:
+        """Cancel the job in a separate asyncio task, since Airflow cancels a trigger each second until it has ended.
+
+        Wait a moment, because Airflow closes the task's log when the trigger ends.
+        """
+        deadlines = (self.deadline, _airflow_compat.deferral_deadline(self))
+        is_late = any(each is not None and each <= CLOCK.time() for each in deadlines)  # the task handles its timeout
+        if not self.cancel_on_kill or is_late or self._argument_error is not None or self.task_instance is None:
+            return
+        task = create_background_task(self._cancel_abandoned_job(), contextvars.copy_context())
+        await asyncio.wait({task}, timeout=ABANDONMENT_WAIT)
+
+    async def _cancel_abandoned_job(self) -> None:
         try:
-            if await self._task_still_waiting():
+            if not await is_abandoned(self.task_instance, self.job_id):
                 return
+        except Exception as error:  # noqa: BLE001 - Airflow raises anything
+            self.log.warning(
+                "Job %d was left running: could not check whether the task still waits for it. %s: %s",
+                self.job_id,
+                type(error).__name__,
+                error,
+            )
+            return
+        self.log.info("The task no longer waits for job %d, so the job is cancelled.", self.job_id)
+        try:
             job = await self._with_service(lambda service: service.cancel_job(self.job_id, self.log))
+        except Exception as error:  # noqa: BLE001 - the job continues, whatever the error is
+            self.log.warning("Could not cancel job %d; cancel it in Airbyte. %s", self.job_id, error)
+        else:
             if not job.is_terminal:
                 self.log.warning(
                     "Job %d is still %s after it was cancelled; check it in Airbyte.", job.job_id, job.status
                 )
-        except Exception as error:  # noqa: BLE001 - the job continues, whatever the error is
-            self.log.warning("Could not cancel job %d; cancel it in Airbyte. %s", self.job_id, error)
-
-    async def _task_still_waiting(self) -> bool:
-        """Return True if the task is deferred and its XCom ``job_id`` is still this job.
-
-        The state alone is not enough: after a clear, the task may already be deferred again for another job. Airflow
-        deletes the XComs when a new attempt starts.
-        """
-        ti: Any = self.task_instance
-        if ti is None:
-            return True
-        if await _airflow_compat.task_state(ti) != "deferred":
-            return False
-        return bool(await _airflow_compat.task_xcom(ti, "job_id") == self.job_id)
 
 
 class AirbyteFreshnessTrigger(_AirbyteTrigger):

@@ -28,6 +28,7 @@ from airflow_provider_airbyte_api.operators.airbyte import (
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
+from tests.helpers.cancelled_trigger import set_task_status, with_task
 from tests.helpers.clock import wait_until
 from tests.helpers.tasks import FakeContext, FakeTaskStateStore, defer, execute, sync
 from tests.versions import AIRFLOW, since
@@ -424,91 +425,6 @@ def test_a_kill_takes_no_longer_than_airflow_allows(airbyte: LocalAirbyte, troub
     assert time.monotonic() - began < 4.5
 
 
-# -- on_kill of the trigger ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "waited_for", "cancelled"),
-    [
-        ({"cancel_on_kill": True}, False, [1]),
-        ({"cancel_on_kill": True}, True, []),
-        ({"cancel_on_kill": False}, False, []),
-        ({}, False, []),
-    ],
-    ids=["the task has moved on", "redistribution", "told not to", "a sensor's"],
-)
-async def test_a_trigger_cancels_only_what_nobody_waits_for_any_more(
-    airbyte: LocalAirbyte,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: dict[str, Any],
-    waited_for: bool,
-    cancelled: list[int],
-) -> None:
-    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, **arguments)
-
-    async def answer(_: object) -> bool:
-        return waited_for
-
-    monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", answer)
-    await trigger.on_kill()
-    assert airbyte.cancelled == cancelled
-
-
-@pytest.mark.parametrize(
-    "trouble",
-    [{"status": 502, "times": 2}, {"drop_connection": True, "times": 2}, ACCEPTED],
-    ids=["502", "lost", "accepted and not obeyed"],
-)
-async def test_a_trigger_repeats_an_ineffective_cancel(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, fast_clock: None, trouble: dict[str, Any]
-) -> None:
-    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    airbyte.respond_with(method="DELETE", path=".*", **trouble)
-    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True)
-
-    async def moved_on(_: object) -> bool:
-        return False
-
-    monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", moved_on)
-    await trigger.on_kill()
-    assert airbyte.cancelled == [job.job_id]
-
-
-async def test_a_cancel_continues_if_airflow_cancels_the_trigger_again(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True)
-
-    async def moved_on(_: object) -> bool:
-        await asyncio.sleep(0.2)
-        return False
-
-    monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", moved_on)
-    killing = asyncio.create_task(trigger.on_kill())
-    await asyncio.sleep(0.05)
-    killing.cancel()
-    await asyncio.sleep(1.0)
-    assert killing.cancelled()
-    assert airbyte.cancelled == [job.job_id]
-
-
-async def test_a_trigger_that_has_fired_cancels_nothing(airbyte: LocalAirbyte) -> None:
-    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
-    trigger = AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, poll_interval=0.02, cancel_on_kill=True)
-    async for _ in trigger.run():
-        await trigger.on_kill()
-    assert not airbyte.requests_to("DELETE", ".*")
-
-
-@since("3.0", "its triggers have no on_kill")
-async def test_without_a_task_instance_a_trigger_cancels_nothing(airbyte: LocalAirbyte) -> None:
-    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    await AirbyteJobTrigger(job.job_id, STRIPE_TO_BIGQUERY, cancel_on_kill=True).on_kill()
-    assert job.status == "running"
-
-
 # -- a deferral that Airflow ends ------------------------------------------------------------------------------
 
 
@@ -692,13 +608,8 @@ def test_a_newer_job_survives_every_way_of_cancelling(
         case "on_kill":
             AirbyteHook().cancel_job_on_kill(1)
         case "trigger":
-            trigger = AirbyteJobTrigger(1, STRIPE_TO_BIGQUERY, cancel_on_kill=True)
-
-            async def moved_on(_: object) -> bool:
-                return False
-
-            monkeypatch.setattr(AirbyteJobTrigger, "_task_still_waiting", moved_on)
-            asyncio.run(trigger.on_kill())
+            set_task_status(monkeypatch, ("failed", 1))
+            asyncio.run(with_task(AirbyteJobTrigger(1, STRIPE_TO_BIGQUERY, cancel_on_kill=True)).on_kill())
         case "out of time":
             with pytest.raises(exceptions.AirbyteJobTimeoutError):
                 sync().execute_complete(cast("Any", context), {"job_id": 1, "status": "timeout", "error": late})
