@@ -456,14 +456,14 @@ def register_dag(dag: DAG) -> None:
 
 def _task_status_in_database(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
     from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415 - Airflow 2
-    from airflow.models.xcom import XCom  # noqa: PLC0415 - as above
+    from airflow.models.xcom import BaseXCom  # noqa: PLC0415 - as above
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
 
     which = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
     with create_session() as session:
         state = session.query(TaskInstance.state).filter_by(**which).scalar()
-        xcom = session.query(XCom).filter_by(**which, key=xcom_key).first()
-        return state, None if xcom is None else xcom.orm_deserialize_value()
+        xcom = session.query(BaseXCom).filter_by(**which, key=xcom_key).first()
+        return state, None if xcom is None else xcom.value
 
 
 def _active_dataset(uri: str) -> Any:
