@@ -1,4 +1,4 @@
-"""A whole Airflow on this machine: scheduler, triggerer, DAG processor and API server, by ``airflow standalone``."""
+"""A whole Airflow on this machine, that of the interpreter in use, by ``airflow standalone``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from typing import Any
 
 import psutil
 
+from dev.airflow_api import AIRFLOW
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 BOOT_SECONDS = 180.0
-HEALTHY_PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class StackError(RuntimeError):
@@ -32,7 +33,8 @@ class AirflowStack:
 
     :param home: an empty folder; its database, logs and configuration go there.
     :param dags: the folder of DAG files.
-    :param environment: environment variables on top, such as ``AIRFLOW_CONN_…``.
+    :param environment: environment variables on top, such as ``AIRFLOW_CONN_…``. Airflow 2 needs the address of a
+        Postgres, ``AIRFLOW__DATABASE__SQL_ALCHEMY_CONN``: it has no LocalExecutor on SQLite.
     :param port: of the UI and the REST API; 0 for any that is free.
     """
 
@@ -43,6 +45,7 @@ class AirflowStack:
         # Nothing of the user's own Airflow: least of all its database.
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         self._environment = {**foreign, **self._settings(dags), **environment}
+        self._token: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._components: list[subprocess.Popen[bytes]] = []
 
@@ -54,19 +57,13 @@ class AirflowStack:
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__CORE__PARALLELISM": "4",  # LocalExecutor starts that many processes at once
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            # Workers find the execution API by base_url, so both have to say the same.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
             # Everybody is an administrator, so nobody but this machine may come in.
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": self.url.rpartition(":")[2],
-            "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__WORKERS": "1",
+            **AIRFLOW.settings(self.home, self.url),
             "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",  # off by default until 3.1
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "PYTHONUNBUFFERED": "1",
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
@@ -84,7 +81,10 @@ class AirflowStack:
 
     def start(self) -> AirflowStack:
         """Start it, and wait until all its parts say that they are healthy."""
+        if AIRFLOW.needs_postgres and "sqlite" in self._environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]:
+            raise StackError("This Airflow needs Postgres: set AIRFLOW__DATABASE__SQL_ALCHEMY_CONN.")
         self.home.mkdir(parents=True, exist_ok=True)
+        AIRFLOW.prepare(self.home)
         self._process = self._airflow("standalone")
         try:
             self.wait_until_healthy()
@@ -105,10 +105,10 @@ class AirflowStack:
 
     def _healthy(self) -> bool:
         try:
-            parts = self.get("/monitor/health")
+            parts = self._request("GET", AIRFLOW.health_path, None, authorized=False)
         except (OSError, ValueError):
             return False
-        return all(parts[part]["status"] == "healthy" for part in HEALTHY_PARTS)
+        return all(parts[part]["status"] == "healthy" for part in AIRFLOW.healthy_parts)
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes of this Airflow, the first one first."""
@@ -177,26 +177,28 @@ class AirflowStack:
 
     def get(self, path: str) -> Any:
         """Return the answer of Airflow's REST API to a GET."""
-        return self._request("GET", path, None)
+        return self._request("GET", AIRFLOW.api + path, None)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer of Airflow's REST API to a POST."""
-        return self._request("POST", path, body)
+        return self._request("POST", AIRFLOW.api + path, body)
 
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer of Airflow's REST API to a PATCH."""
-        return self._request("PATCH", path, body)
+        return self._request("PATCH", AIRFLOW.api + path, body)
 
     def delete(self, path: str) -> None:
         """Delete something by the REST API."""
-        self._request("DELETE", path, None)
+        self._request("DELETE", AIRFLOW.api + path, None)
 
-    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+    def _request(self, method: str, path: str, body: dict[str, Any] | None, *, authorized: bool = True) -> Any:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if authorized and AIRFLOW.token_path is not None:
+            if self._token is None:
+                self._token = self._request("GET", AIRFLOW.token_path, None, authorized=False)["access_token"]
+            headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(
-            f"{self.url}/api/v2{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            self.url + path, method=method, data=None if body is None else json.dumps(body).encode(), headers=headers
         )
         # Whatever proxy this machine has, localhost is not behind it.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -216,9 +218,32 @@ class AirflowStack:
                 if errors or time.monotonic() > until:
                     raise StackError(f"Airflow has no DAG {dag_id!r}: {errors or error}") from error
                 time.sleep(0.5)
-        body = {"logical_date": None, "conf": params or {}}
-        run_id: str = self.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
+        run_id: str = self.post(f"/dags/{dag_id}/dagRuns", AIRFLOW.dag_run(params or {}))["dag_run_id"]
         return run_id
+
+    def task(self, dag_id: str, run_id: str, task_id: str, map_index: int | None = None) -> dict[str, Any]:
+        """Return a task instance."""
+        row: dict[str, Any] = self.get(_task_path(dag_id, run_id, task_id, map_index))
+        return row
+
+    def mark_task(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int | None = None) -> None:
+        """Mark a task as ``success`` or ``failed``."""
+        self.patch(_task_path(dag_id, run_id, task_id, map_index), AIRFLOW.mark(state))
+
+    def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run as ``success`` or ``failed``."""
+        self.patch(f"/dags/{dag_id}/dagRuns/{run_id}", {"state": state})
+
+    def clear_task(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task, whatever its state."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "reset_dag_runs": True,
+            "only_failed": False,
+        }
+        self.post(f"/dags/{dag_id}/clearTaskInstances", body)
 
     def states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """Return the state of each task of a run."""
@@ -244,7 +269,12 @@ class AirflowStack:
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """Return the log of one try of a task, a line an event."""
         answer = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}?full_content=true")
-        return "\n".join(_log_message(line) for line in answer["content"])
+        return AIRFLOW.log_text(answer["content"])
+
+
+def _task_path(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str:
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+    return path if map_index is None else f"{path}/{map_index}"
 
 
 def interrupt_on_sigterm() -> None:
@@ -276,12 +306,6 @@ def _is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:  # it has ended between the two questions
         return False
-
-
-def _log_message(line: dict[str, Any]) -> str:
-    """Return a line of a task's log, with the message of the exception that it tells of."""
-    errors = line.get("error_detail") or []
-    return " ".join([str(line.get("event", line)), *(f"{each['exc_type']}: {each['exc_value']}" for each in errors)])
 
 
 def _is_component(process: psutil.Process, name: str) -> bool:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import time
 import urllib.error
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +16,11 @@ import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
+from dev.postgres import missing_for_postgres, postgres
 from dev.stack import AirflowStack
 
 DAGS = Path(__file__).parent / "assets"
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))
-DRIVERS = ("psycopg2", "asyncpg")
 
 
 def connection_id(purpose: str, number: int, index: int = 0) -> str:
@@ -95,49 +89,10 @@ class Syncing:
         )
 
 
-def postgres_programs() -> Path | None:
-    """Return the folder of Postgres' own programs; Debian's is on no PATH."""
-    found = shutil.which("initdb")
-    if found is not None:
-        return Path(found).resolve().parent
-    folders = [each.parent for each in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    return max(folders, key=lambda each: float(each.parent.name), default=None)
-
-
-@contextmanager
-def postgres(programs: Path) -> Iterator[str]:
-    """A Postgres of its own on a free port, run by a user without rights; gives its address for SQLAlchemy."""
-    with tempfile.TemporaryDirectory() as folder:
-        who: dict[str, Any] = {}
-        if os.getuid() == 0:
-            who = {"user": "postgres"}
-            shutil.chown(folder, "postgres")
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        data = f"{folder}/data"
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": folder, **who}
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "airflow", "-A", "trust", "-E", "UTF8"], check=True, **quiet
-        )
-        arguments = ["-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        server = subprocess.Popen([programs / "postgres", *arguments, "-c", "max_connections=300"], **quiet)
-        asking: list[str | Path] = [programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
-        try:
-            end = time.monotonic() + 30
-            while subprocess.run(asking, check=False, **quiet).returncode:
-                assert time.monotonic() < end, "Postgres does not start"
-                time.sleep(0.2)
-            yield f"postgresql+psycopg2://airflow@127.0.0.1:{port}/postgres"
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def syncing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syncing]:
-    programs = postgres_programs()
-    if request.param == "postgres" and not (programs and all(map(importlib.util.find_spec, DRIVERS))):
-        pytest.skip(f"needs Postgres, and {' and '.join(DRIVERS)} for Python")
+    if request.param == "postgres" and missing_for_postgres():
+        pytest.skip(f"needs {missing_for_postgres()}")
     with LocalAirbyte() as airbyte:
         environment = {
             "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection,
@@ -146,11 +101,11 @@ def syncing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             "CHAOS_AIRBYTE": airbyte.url,
             "CHAOS_ROUNDS": str(ROUNDS),
         }
-        if request.param == "sqlite" or programs is None:
+        if request.param == "sqlite":
             with AirflowStack(tmp_path_factory.mktemp("airflow"), DAGS, environment) as stack:
                 yield Syncing(stack, airbyte)
             return
-        with postgres(programs) as address:
+        with postgres() as address:
             environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = address
             with AirflowStack(tmp_path_factory.mktemp("airflow"), DAGS, environment) as stack:
                 yield Syncing(stack, airbyte)

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY
+from dev.airflow_api import AIRFLOW
 from dev.stack import AirflowStack
 
 DAGS = Path(__file__).parent / "dags"
@@ -41,23 +42,12 @@ class ChaosStack:
         return self.stack.states(self.dag_id, self.run_id)["sync"]
 
     @property
-    def task_path(self) -> str:
-        return f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/sync"
-
-    @property
     def attempt(self) -> int:
-        number: int = self.stack.get(self.task_path)["try_number"]
+        number: int = self.stack.task(self.dag_id, self.run_id, "sync")["try_number"]
         return number
 
     def clear(self) -> None:
-        body = {
-            "dry_run": False,
-            "dag_run_id": self.run_id,
-            "task_ids": ["sync"],
-            "reset_dag_runs": True,
-            "only_failed": False,
-        }
-        self.stack.post(f"/dags/{self.dag_id}/clearTaskInstances", body)
+        self.stack.clear_task(self.dag_id, self.run_id, "sync")
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
         end = time.monotonic() + seconds
@@ -84,14 +74,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AirflowS
     with LocalAirbyte() as airbyte:
         environment = {
             "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection,
-            # Notice soon who is dead.
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "5",
-            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+            **AIRFLOW.fast_detection,
         }
         with AirflowStack(home, DAGS, environment) as stack:
             yield stack, airbyte
@@ -155,9 +138,9 @@ def test_a_deferred_task_that_is_marked_has_its_sync_cancelled_once(chaos: Chaos
     chaos.start("deferred", "deferred")
     (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     if act == "mark the run failed":
-        chaos.stack.patch(f"/dags/{chaos.dag_id}/dagRuns/{chaos.run_id}", {"state": "failed"})
+        chaos.stack.mark_run(chaos.dag_id, chaos.run_id, "failed")
     else:
-        chaos.stack.patch(chaos.task_path, {"new_state": act.rsplit(maxsplit=1)[-1]})
+        chaos.stack.mark_task(chaos.dag_id, chaos.run_id, "sync", act.rsplit(maxsplit=1)[-1])
     chaos.until(lambda: job.is_terminal, "cancelled job", 30)
     assert job.status == "cancelled"
     assert chaos.airbyte.cancelled.count(job.job_id) == 1
@@ -181,7 +164,7 @@ def test_a_task_that_is_marked_failed_while_it_waits_in_a_worker_has_its_sync_ca
     chaos.start("in_worker", "running")
     (job,) = [job for job in chaos.airbyte.jobs if not job.is_terminal]
     chaos.until(lambda: len(chaos.airbyte.requests_to("GET", f"/jobs/{job.job_id}")) > 0, "look at the job")
-    chaos.stack.patch(chaos.task_path, {"new_state": "failed"})
+    chaos.stack.mark_task(chaos.dag_id, chaos.run_id, "sync", "failed")
     chaos.until(lambda: job.is_terminal, "cancelled job", 60)
     assert job.status == "cancelled"
     assert chaos.airbyte.cancelled.count(job.job_id) == 1
@@ -205,14 +188,14 @@ def test_of_mapped_tasks_only_the_one_that_is_marked_has_its_sync_cancelled(chao
         return {job.connection_id: job for job in chaos.airbyte.jobs if not job.is_terminal}
 
     def waiting(index: int) -> bool:
-        row = chaos.stack.get(f"{chaos.task_path}/{index}")
+        row = chaos.stack.task(chaos.dag_id, chaos.run_id, "sync", index)
         return row["state"] == "deferred" and row["trigger"] is not None and row["triggerer_job"] is not None
 
     chaos.until(lambda: len(running()) == 2, "two jobs")
     chaos.until(lambda: waiting(0) and waiting(1), "two triggers that run")
     time.sleep(3.0)
     jobs = running()
-    chaos.stack.patch(f"{chaos.task_path}/0", {"new_state": "failed"})
+    chaos.stack.mark_task(chaos.dag_id, chaos.run_id, "sync", "failed", map_index=0)
     chaos.until(lambda: jobs[STRIPE_TO_BIGQUERY].is_terminal, "cancelled job", 30)
     time.sleep(3.0)
     assert jobs[STRIPE_TO_BIGQUERY].status == "cancelled"
