@@ -126,12 +126,15 @@ class AirflowStack:
         leaders = [each for each in self.processes() if _is_component(each, name)]
         return [each for leader in leaders[:1] for each in (leader, *leader.children(recursive=True))]
 
-    def kill_component(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to all processes of one part, and wait until they are gone."""
+    def kill_component(self, name: str, number: signal.Signals = signal.SIGKILL, *, group: bool = False) -> None:
+        """Send a signal to one component, and wait until its processes are gone.
+
+        SIGKILL is sent to all of its processes. With ``group``, so is any other signal.
+        """
         processes = self.component(name)
         if not processes:
             raise StackError(f"There is no {name} to kill.")
-        for process in processes if number == signal.SIGKILL else processes[:1]:
+        for process in processes if group or number == signal.SIGKILL else processes[:1]:
             _send(process, number)
         alive = _still_running(processes, 30.0)
         if alive:
@@ -202,7 +205,7 @@ class AirflowStack:
         )
         # Whatever proxy this machine has, localhost is not behind it.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as reply:
+        with opener.open(request, timeout=60) as reply:
             content = reply.read()
             return json.loads(content) if content else None
 
