@@ -70,6 +70,9 @@ stack: $(READY)  ## Tests on a running Airflow: scheduler, triggerer, API server
 test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (12 minutes)
 	$(PY) -m pytest tests/chaos $(ARGS)
 
+test-chaos-%: smoke-airflow-%  ## The same for the syncs of tasks on an older Airflow: `make test-chaos-2.11`
+	.airflows/$*/bin/python -m pytest tests/chaos/test_cases.py $(ARGS)
+
 matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow
 
 test-airflow-%: smoke-airflow-%  ## All tests that apply, on that Airflow: `make test-airflow-3.0`

@@ -21,7 +21,7 @@ import psutil
 from dev.airflow_api import AIRFLOW
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-BOOT_SECONDS = 180.0
+BOOT_SECONDS = 300.0
 
 
 class StackError(RuntimeError):

@@ -1,0 +1,675 @@
+"""Each task run is one sync, whatever fails: what is killed, marked, cleared or restarted, on each supported Airflow.
+
+A case ends with the number of jobs made, the number of jobs that were cancelled, and the states of its tasks, such as
+``2/1 success``. The cases run at the same time, each with a DAG and an Airbyte of its own; those that disturb all
+others (they restart the triggerer, for example) come after them, one by one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
+from dev.airflow_api import AIRFLOW
+from dev.postgres import missing_for_postgres, postgres
+from dev.stack import REPOSITORY, AirflowStack
+from tests.versions import AIRFLOW as MINOR
+from tests.versions import since
+
+LOG = logging.getLogger(__name__)
+DAGS = Path(__file__).parent / "cases"
+FINISHED = ("success", "failed")
+AT_ONCE = 8
+TIMEOUT = 180.0
+WATCHED = "7c1b5e0a-3f49-4d6e-8a27-91c4f0d2b6e3"
+MINOR_NAME = ".".join(map(str, MINOR))
+
+
+@dataclass(frozen=True)
+class AirflowsOwn:
+    """What an Airflow makes of a case by itself, and the reason: file and line of its newest patch."""
+
+    outcomes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is done to a task, and what must come of it.
+
+    :param right: jobs made, jobs cancelled, and the states of the tasks.
+    :param options: parameters of the operator.
+    :param tasks: how many mapped tasks there are; 1 for one that is not mapped.
+    :param other: parameters of the operator of another DAG, with the same Airbyte connection.
+    :param begins: whether the run begins, until its jobs are polled, before ``act``.
+    :param disturbs: whether it disturbs the other cases.
+    :param airflows_own: for each Airflow that gets it wrong by itself, how and why.
+    """
+
+    name: str
+    act: Callable[[Play], None]
+    right: str
+    options: dict[str, Any] = field(default_factory=dict)
+    tasks: int = 1
+    other: dict[str, Any] | None = None
+    begins: bool = True
+    disturbs: bool = False
+    airflows_own: dict[str, AirflowsOwn] = field(default_factory=dict)
+
+    @property
+    def dag_id(self) -> str:
+        return "".join(each if each.isalnum() else "_" for each in self.name)
+
+    @property
+    def connection_ids(self) -> list[str]:
+        return [str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.name} {number}")) for number in range(self.tasks)]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a case has ended, and what it has waited for in vain."""
+
+    outcome: str
+    missed: str
+
+
+class Run:
+    """A run of a DAG with one task, or one mapped task, named ``sync``."""
+
+    def __init__(self, stack: AirflowStack, dag_id: str) -> None:
+        self.stack = stack
+        self.dag_id = dag_id
+        self.run_id = ""
+
+    def trigger(self) -> None:
+        self.run_id = self.stack.trigger(self.dag_id)
+
+    def rows(self) -> list[dict[str, Any]]:
+        path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances?limit=100"
+        rows: list[dict[str, Any]] = self.stack.get(path)["task_instances"]
+        return rows
+
+    def states(self) -> list[str]:
+        return [str(row["state"]) for row in self.rows()]
+
+    def attempt(self) -> int:
+        return max(int(row["try_number"]) for row in self.rows())
+
+    def is_finished(self) -> bool:
+        return self.stack.run_state(self.dag_id, self.run_id) in FINISHED
+
+    def process(self) -> psutil.Process | None:
+        """Return the process that executes the task."""
+        (row,) = self.rows()
+        if row["state"] != "running" or not row["pid"]:
+            return None
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(row["pid"])
+        return None
+
+    def mark(self, state: str, map_index: int | None = None) -> None:
+        self.stack.mark_task(self.dag_id, self.run_id, "sync", state, map_index)
+
+    def mark_run(self, state: str) -> None:
+        self.stack.mark_run(self.dag_id, self.run_id, state)
+
+    def clear(self) -> None:
+        self.stack.clear_task(self.dag_id, self.run_id, "sync")
+
+
+class Play:
+    """A case that runs."""
+
+    def __init__(
+        self, case: Case, stack: AirflowStack, airbyte: LocalAirbyte, markers: Path, stopping: threading.Event
+    ) -> None:
+        self.case = case
+        self.stack = stack
+        self.airbyte = airbyte
+        self.run = Run(stack, case.dag_id)
+        self.other = Run(stack, f"{case.dag_id}_other")
+        self.marker = markers / case.dag_id
+        self.stopping = stopping
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = TIMEOUT) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            with suppress(OSError):  # a busy server is slow to answer
+                if condition():
+                    return
+            assert time.monotonic() < end, f"no {what} within {seconds:.0f} s"
+            assert not self.stopping.wait(0.5), "the test has ended"
+
+    def outcome(self) -> str:
+        """Return jobs made and cancelled, and the states of the tasks."""
+        states = "/".join(sorted(set(self.run.states())))
+        return f"{len(self.airbyte.jobs)}/{len(self.airbyte.cancelled)} {states}"
+
+    def begin(self) -> None:
+        """Start the run, and wait until all its tasks have a job and are polled."""
+        self.run.trigger()
+        state = "deferred" if self.case.options.get("deferrable") else "running"
+        self.until(lambda: set(self.run.states()) == {state}, state)
+        self.until_jobs(self.case.tasks)
+        self.until_polled()
+
+    def until_jobs(self, count: int) -> None:
+        self.until(lambda: len(self.airbyte.jobs) >= count or self.run.is_finished(), f"{count} jobs")
+
+    def until_polled(self) -> None:
+        before = len(self.airbyte.requests_to("GET", "/jobs.*"))
+        self.until(lambda: len(self.airbyte.requests_to("GET", "/jobs.*")) >= before + 3, "polls")
+
+    def until_cancelled(self, *jobs: LocalJob) -> None:
+        self.until(lambda: {job.job_id for job in jobs} <= set(self.airbyte.cancelled), "cancelled jobs", 60)
+
+    def until_finished(self) -> None:
+        self.until(self.run.is_finished, "end of the run")
+
+    def until_attempt(self, number: int) -> None:
+        """Wait for an attempt that runs, unless Airflow does not retry the task."""
+
+        def is_running() -> bool:
+            (row,) = self.run.rows()
+            return row["try_number"] >= number and row["state"] in ("running", "deferred")
+
+        self.until(lambda: is_running() or self.run.is_finished(), f"attempt {number}")
+
+    def succeed(self) -> None:
+        """Let all jobs that run succeed, now and until the run is finished."""
+
+        def finish_all() -> bool:
+            for job in self.airbyte.jobs:
+                if not job.is_terminal:
+                    self.airbyte.finish_job(job.job_id)
+            return self.run.is_finished()
+
+        self.until(finish_all, "end of the run")
+
+    def kill(self, run: Run | None = None, *, worker: bool = True) -> None:
+        """Kill the process of a task, and with ``worker`` the one that supervises it too."""
+        run = run or self.run
+        self.until(lambda: run.process() is not None, "process of the task")
+        process = run.process()
+        assert process is not None, "the task has ended by itself"
+        for each in [process.parent(), process] if worker else [process]:
+            if each is not None:
+                each.send_signal(signal.SIGKILL)
+
+
+# -- what is done to the tasks -----------------------------------------------------------------------------------
+
+
+def kill_task(play: Play) -> None:
+    play.kill(worker=False)
+    play.until_attempt(2)
+    if not play.run.is_finished():
+        play.until_polled()
+    play.succeed()
+
+
+def kill_worker(play: Play) -> None:
+    play.kill()
+    play.until_attempt(2)
+    play.until_polled()
+    play.succeed()
+
+
+def kill_worker_then_end_the_sync(play: Play) -> None:
+    play.kill()
+    play.airbyte.finish_job(play.airbyte.jobs[0].job_id)
+    play.until_attempt(2)
+    play.succeed()
+
+
+def kill_before_the_record(play: Play) -> None:
+    """The response to ``POST /jobs`` is late, and the worker is killed while it waits for it."""
+    play.airbyte.respond_with(method="POST", path="/jobs", apply_first=True, delay=30.0)
+    play.run.trigger()
+    play.until_jobs(1)
+    play.kill()
+
+
+def kill_between(play: Play) -> None:
+    kill_before_the_record(play)
+    play.until_attempt(2)
+    play.until_polled()
+    play.succeed()
+
+
+def kill_between_then_end_the_sync(play: Play) -> None:
+    kill_before_the_record(play)
+    play.airbyte.finish_job(play.airbyte.jobs[0].job_id)
+    play.until_attempt(2)
+    play.succeed()
+
+
+def kill_worker_then_mark_the_retry(play: Play) -> None:
+    play.kill()
+    play.until_attempt(2)
+    play.until_polled()
+    play.run.mark("failed")
+    play.until_cancelled(play.airbyte.jobs[0])
+    play.until_finished()
+
+
+def kill_worker_then_clear(play: Play) -> None:
+    play.kill()
+    play.until_finished()
+    play.run.clear()
+    play.until_jobs(2)
+    play.until_cancelled(play.airbyte.jobs[0])
+    play.succeed()
+
+
+def kill_after_success(play: Play) -> None:
+    play.airbyte.finish_job(play.airbyte.jobs[0].job_id)
+    play.until(play.marker.exists, "finished execution")
+    play.kill()
+    play.until_attempt(2)
+    play.succeed()
+
+
+def fail_the_first_job(play: Play) -> None:
+    play.airbyte.finish_job(play.airbyte.jobs[0].job_id, "failed")
+    play.until_jobs(2)
+    play.succeed()
+
+
+def mark_failed(play: Play) -> None:
+    play.run.mark("failed")
+    play.until_cancelled(*play.airbyte.jobs)
+    play.until_finished()
+
+
+def mark_success(play: Play) -> None:
+    play.run.mark("success")
+    play.until_cancelled(*play.airbyte.jobs)
+    play.until_finished()
+
+
+def mark_the_run_failed(play: Play) -> None:
+    play.run.mark_run("failed")
+    play.until_cancelled(*play.airbyte.jobs)
+    play.until_finished()
+
+
+def mark_one_of_two_failed(play: Play) -> None:
+    first = next(job for job in play.airbyte.jobs if job.connection_id == play.case.connection_ids[0])
+    play.run.mark("failed", 0)
+    play.until_cancelled(first)
+    play.succeed()
+
+
+def clear(play: Play) -> None:
+    play.run.clear()
+    play.until_jobs(2)
+    play.until_cancelled(play.airbyte.jobs[0])
+    play.until_polled()
+    play.succeed()
+
+
+def succeed_then_clear(play: Play) -> None:
+    play.succeed()
+    play.run.clear()
+    play.until_jobs(2)
+    play.succeed()
+
+
+def end_by_itself(play: Play) -> None:
+    play.until_finished()
+
+
+def end_the_deferral(play: Play) -> None:
+    play.until_jobs(2)
+    play.until_cancelled(play.airbyte.jobs[0])
+    play.succeed()
+
+
+def crash_the_trigger(play: Play) -> None:
+    play.run.trigger()
+    play.until(play.marker.exists, "trigger that crashes")
+    play.until_polled()
+    play.succeed()
+
+
+def attach_another_dag(play: Play) -> None:
+    play.other.trigger()
+    play.until(lambda: "running" in play.other.states(), "attached task")
+    play.until_polled()
+
+
+def mark_the_attached_one(play: Play) -> None:
+    attach_another_dag(play)
+    play.other.mark("failed")
+    play.until(play.other.is_finished, "end of the attached run")
+    time.sleep(5.0)  # a cancel would have come by now
+    play.succeed()
+
+
+def kill_the_attached_worker_then_mark(play: Play) -> None:
+    attach_another_dag(play)
+    play.kill(play.other)
+    play.until(lambda: play.other.attempt() == 2 and "running" in play.other.states(), "attempt 2")
+    play.until_polled()
+    play.other.mark("failed")
+    play.until(play.other.is_finished, "end of the attached run")
+    time.sleep(5.0)  # as above
+    play.succeed()
+
+
+# -- what is done to all: one after the other --------------------------------------------------------------------
+
+
+def restart(play: Play, number: signal.Signals, component: str = "triggerer") -> None:
+    play.stack.kill_component(component, number)
+    play.stack.start_component(component)
+    play.stack.wait_until_healthy()
+    play.until_polled()
+    play.succeed()
+
+
+def kill_the_triggerer(play: Play) -> None:
+    restart(play, signal.SIGKILL)
+
+
+def stop_the_triggerer(play: Play) -> None:
+    restart(play, signal.SIGTERM)
+
+
+def kill_the_scheduler(play: Play) -> None:
+    restart(play, signal.SIGKILL, "scheduler")
+
+
+def stop_the_triggerers_group(play: Play) -> None:
+    """Send SIGTERM to all processes of the triggerer, as dumb-init does."""
+    play.stack.kill_component("triggerer", signal.SIGTERM, group=True)
+    play.stack.start_component("triggerer")
+    play.stack.wait_until_healthy()
+    play.until_polled()
+    play.succeed()
+
+
+def hand_over_to_another_triggerer(play: Play) -> None:
+    """Let a triggerer sleep until another one has its triggers, and then wake up."""
+    sleeping = play.stack.component("triggerer")
+    play.stack.start_component("triggerer")
+    time.sleep(10.0)
+    for process in sleeping:
+        process.send_signal(signal.SIGSTOP)
+    play.until_polled()
+    for process in sleeping:
+        process.send_signal(signal.SIGCONT)
+    time.sleep(10.0)
+    play.until_polled()
+    play.succeed()
+    play.stack.kill_component("triggerer", signal.SIGTERM)  # the one that has slept
+
+
+def clear_while_the_triggerer_is_down(play: Play) -> None:
+    play.stack.kill_component("triggerer")
+    play.run.clear()
+    play.until_jobs(2)
+    play.stack.start_component("triggerer")
+    play.stack.wait_until_healthy()
+    play.until_cancelled(play.airbyte.jobs[0])
+    play.until_polled()
+    play.succeed()
+
+
+# -- the table ---------------------------------------------------------------------------------------------------
+
+DEFERRED = {"deferrable": True}
+NO_RETRY = {"retries": 0}
+KILLED_BY_A_SIGNAL = AirflowsOwn(
+    ("1/0 failed",),
+    "3.0.6 does not retry a task whose process was killed by a signal: "
+    "sdk/execution_time/supervisor.py:1143 says FAILED for every exit code but 0",
+)
+CLEAR_IS_LOST = AirflowsOwn(
+    ("1/0 running", "1/0 success", "2/2 failed", "1/1 failed", "2/1 failed"),
+    "2.11.2 with LocalExecutor loses the clear of a running task, or runs it twice: its heartbeat and the check for "
+    "zombies, which counts RESTARTING as dead, race: jobs/scheduler_job_runner.py",
+)
+RESTARTING_FOR_EVER = AirflowsOwn(
+    ("1/1 restarting",),
+    "3.0.6 leaves a running task that is cleared in the state restarting; 3.1 reschedules it: "
+    "jobs/scheduler_job_runner.py:1026",
+)
+
+CASES = [
+    Case("kill task", kill_task, "1/0 success", airflows_own={"3.0": KILLED_BY_A_SIGNAL}),
+    Case("kill worker", kill_worker, "1/0 success"),
+    Case("kill worker, sync ends meanwhile", kill_worker_then_end_the_sync, "1/0 success"),
+    Case("kill between POST and record", kill_between, "1/0 success", begins=False),
+    Case("kill before record, sync ends meanwhile", kill_between_then_end_the_sync, "1/0 success", begins=False),
+    Case("kill worker, mark the retry failed", kill_worker_then_mark_the_retry, "1/1 failed"),
+    Case("kill worker, no retries, clear", kill_worker_then_clear, "2/1 success", NO_RETRY),
+    Case("kill after success, worker", kill_after_success, "1/0 success", {"fault": "hangs after success"}),
+    Case(
+        "kill after success, deferred", kill_after_success, "1/0 success", {"fault": "hangs after success", **DEFERRED}
+    ),
+    Case("failed job, worker", fail_the_first_job, "2/0 success"),
+    Case("failed job, deferred", fail_the_first_job, "2/0 success", DEFERRED),
+    Case("deferred: mark failed", mark_failed, "1/1 failed", DEFERRED),
+    Case("deferred: mark success", mark_success, "1/1 success", DEFERRED),
+    Case("deferred: mark DAG run failed", mark_the_run_failed, "1/1 failed", DEFERRED),
+    Case("deferred: clear", clear, "2/1 success", DEFERRED),
+    Case("succeeded: clear", succeed_then_clear, "2/0 success", DEFERRED),
+    Case("mapped: mark one failed", mark_one_of_two_failed, "2/1 failed/success", DEFERRED, tasks=2),
+    Case("20 deferred: mark DAG run failed", mark_the_run_failed, "20/20 failed", DEFERRED, tasks=20),
+    Case("running: mark failed", mark_failed, "1/1 failed"),
+    Case("attached: mark failed", mark_the_attached_one, "1/0 success", other={}),
+    Case("attached: kill worker, mark failed", kill_the_attached_worker_then_mark, "1/0 success", other={}),
+    Case("deferral times out", end_by_itself, "1/1 failed", {"timeout": 20, **DEFERRED, **NO_RETRY}),
+    Case(
+        "Airflow ends the deferral", end_the_deferral, "2/1 success", {"fault": "Airflow ends the deferral", **DEFERRED}
+    ),
+    Case(
+        "trigger crashes",
+        crash_the_trigger,
+        "1/0 success",
+        {"fault": "trigger crashes", **DEFERRED, **NO_RETRY},
+        begins=False,
+    ),
+    Case("triggerer: SIGKILL", kill_the_triggerer, "3/0 success", DEFERRED, tasks=3, disturbs=True),
+    Case("triggerer: SIGTERM", stop_the_triggerer, "3/0 success", DEFERRED, tasks=3, disturbs=True),
+    Case("triggerer: SIGTERM to group", stop_the_triggerers_group, "3/0 success", DEFERRED, tasks=3, disturbs=True),
+    Case("triggerer: redistribution", hand_over_to_another_triggerer, "3/0 success", DEFERRED, tasks=3, disturbs=True),
+    Case("triggerer down: clear", clear_while_the_triggerer_is_down, "2/1 success", DEFERRED, disturbs=True),
+    Case("scheduler: SIGKILL", kill_the_scheduler, "3/0 success", DEFERRED, tasks=3, disturbs=True),
+    Case(
+        "running: clear",
+        clear,
+        "2/1 success",
+        disturbs=True,
+        airflows_own={"2.11": CLEAR_IS_LOST, "3.0": RESTARTING_FOR_EVER},
+    ),
+]
+
+
+# -- the tests ---------------------------------------------------------------------------------------------------
+
+
+class Cases:
+    """A running Airflow on which the chosen cases run."""
+
+    def __init__(self, stack: AirflowStack, plays: list[Play], watched: LocalAirbyte) -> None:
+        self.stack = stack
+        self.watched = watched
+        self.results: dict[str, Future[Result]] = {play.case.name: Future() for play in plays}
+        self._plays = plays
+
+    def run(self) -> None:
+        quiet = [play for play in self._plays if not play.case.disturbs]
+        disturbing = [play for play in self._plays if play.case.disturbs]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            begun = [pool.submit(missed_by, play.begin) for play in disturbing]
+            for play in quiet:
+                pool.submit(self._settle, play, "")
+        for play, missed in zip(disturbing, begun, strict=True):
+            self._settle(play, missed.result())
+
+    def _settle(self, play: Play, missed: str) -> None:
+        def act() -> None:
+            if play.case.begins and not play.case.disturbs:
+                play.begin()
+            play.case.act(play)
+
+        try:
+            missed = missed or missed_by(act)
+            result = Result(play.outcome(), missed)
+        except Exception as error:  # noqa: BLE001 - the test raises it
+            self.results[play.case.name].set_exception(error)
+        else:
+            LOG.info("%s: %s %s", play.case.name, result.outcome, result.missed)
+            self.results[play.case.name].set_result(result)
+        for job in play.airbyte.jobs:
+            play.airbyte.finish_job(job.job_id)
+
+
+def missed_by(act: Callable[[], None]) -> str:
+    """Run it, and return what it has waited for in vain."""
+    try:
+        act()
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def dags_of(case: Case) -> Iterator[dict[str, Any]]:
+    for dag_id, options in ((case.dag_id, case.options), (f"{case.dag_id}_other", case.other)):
+        if options is not None:
+            yield {
+                "dag_id": dag_id,
+                "airbyte_conn_id": case.dag_id,
+                "connection_ids": case.connection_ids,
+                "options": options,
+            }
+
+
+def local_airbyte(connection_ids: list[str]) -> LocalAirbyte:
+    """Return an Airbyte with these connections, whose jobs run until they are ended."""
+    airbyte = LocalAirbyte()
+    template = airbyte.connections[0]
+    airbyte.connections.extend({**template, "connectionId": each, "name": each} for each in connection_ids)
+    airbyte.script_jobs("running")
+    return airbyte
+
+
+@pytest.fixture(scope="module")
+def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cases]:
+    if missing_for_postgres():
+        pytest.skip(f"needs {missing_for_postgres()}")
+    names = {item.name for item in request.session.items}
+    chosen = [case for case in CASES if f"test_each_task_run_is_one_sync[{case.name}]" in names]
+    home, markers = tmp_path_factory.mktemp("airflow"), tmp_path_factory.mktemp("markers")
+    stopping = threading.Event()
+    with ExitStack() as context:
+        airbytes = {case.dag_id: context.enter_context(local_airbyte(case.connection_ids)) for case in chosen}
+        watched = context.enter_context(local_airbyte([WATCHED]))
+        environment = {
+            **{f"AIRFLOW_CONN_{name.upper()}": airbyte.airflow_connection for name, airbyte in airbytes.items()},
+            **AIRFLOW.fast_detection,
+            "AIRFLOW_CONN_WATCHED": watched.airflow_connection,
+            "AIRFLOW__CORE__PARALLELISM": "16",
+            "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "32",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": context.enter_context(postgres()),
+            "CHAOS_DAGS": json.dumps([each for case in chosen for each in dags_of(case)]),
+            "CHAOS_MARKERS": str(markers),
+            "CHAOS_WATCHED": WATCHED if MINOR >= (3, 0) else "",
+            # The DAG files, and the triggerer, import from this repository.
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+        }
+        stack = context.enter_context(AirflowStack(home, DAGS, environment))
+        running = Cases(
+            stack, [Play(case, stack, airbytes[case.dag_id], markers, stopping) for case in chosen], watched
+        )
+        conductor = threading.Thread(target=running.run, daemon=True)
+        conductor.start()
+        yield running
+        stopping.set()
+        conductor.join()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_task_run_is_one_sync(cases: Cases, case: Case, record_property: Callable[[str, object], None]) -> None:
+    result = cases.results[case.name].result()
+    record_property("outcome", result.outcome)
+    own = case.airflows_own.get(MINOR_NAME)
+    if own is not None:
+        assert result.outcome in (*own.outcomes, case.right), f"{result.missed}; known of this Airflow: {own.reason}"
+        return
+    assert (result.outcome, result.missed) == (case.right, "")
+
+
+class Watched:
+    """A watcher of the syncs of one Airbyte connection."""
+
+    def __init__(self, stack: AirflowStack, airbyte: LocalAirbyte) -> None:
+        self.stack = stack
+        self.airbyte = airbyte
+
+    def add_job(self, status: str) -> LocalJob:
+        return self.airbyte.add_job(WATCHED, status)
+
+    def until_polled(self) -> None:
+        before = len(self.airbyte.requests_to("GET", "/jobs"))
+        self._until(lambda: len(self.airbyte.requests_to("GET", "/jobs")) >= before + 3, "polls")
+
+    def until_emitted(self, *jobs: LocalJob) -> None:
+        self._until(lambda: {job.job_id for job in jobs} <= self.events().keys(), "event for each job")
+
+    def events(self) -> Counter[int]:
+        """Return how many events Airflow has of each job."""
+        page = self.stack.get("/assets/events?limit=100")
+        return Counter(int(event["extra"]["payload"]["job_id"]) for event in page["asset_events"])
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + TIMEOUT
+        while True:
+            with suppress(OSError):  # a busy server is slow to answer
+                if condition():
+                    return
+            assert time.monotonic() < end, f"no {what} within {TIMEOUT:.0f} s: {self.events()}"
+            time.sleep(0.5)
+
+
+@since("3.0", "Airflow 2 has no watchers")
+def test_each_finished_sync_is_one_event_of_a_watcher_whose_triggerer_is_killed(
+    cases: Cases, record_property: Callable[[str, object], None]
+) -> None:
+    wait(cases.results.values())
+    watched = Watched(cases.stack, cases.watched)
+    watched.until_polled()
+    jobs = [watched.add_job("succeeded"), watched.add_job("running")]
+    watched.until_emitted(jobs[0])
+    time.sleep(10.0)  # the watcher stores its position within seconds
+    cases.stack.kill_component("triggerer")
+    watched.airbyte.finish_job(jobs[1].job_id)
+    jobs.append(watched.add_job("succeeded"))
+    cases.stack.start_component("triggerer")
+    watched.until_polled()
+    jobs.append(watched.add_job("succeeded"))
+    try:
+        watched.until_emitted(*jobs)
+        watched.until_polled()
+    finally:
+        record_property("outcome", f"{len(jobs)}/{len(watched.events())} emitted")
+    assert watched.events() == Counter(job.job_id for job in jobs)
