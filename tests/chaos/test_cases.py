@@ -549,7 +549,7 @@ def missed_by(act: Callable[[], None]) -> str:
     try:
         act()
     except AssertionError as error:
-        return str(error)
+        return str(error).partition("\n")[0]
     return ""
 
 
