@@ -29,6 +29,7 @@ class Airflow3:
         """Return the environment variables for the server of the UI. Everybody is an administrator."""
         return {
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",  # seconds, for a busy machine
             # Workers find the execution API by base_url, so both have to say the same.
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": url.rpartition(":")[2],
