@@ -23,6 +23,7 @@ PLACEHOLDERS = {
     "port": "port of the URL: 443 for https",
 }
 
+CONFIG_API_AUTO, CONFIG_API_OFF = "auto", "off"
 AUTH_TYPES = ("client_credentials", "bearer", "basic", "none")
 
 CONN_FIELDS: dict[str, dict[str, Any]] = {
@@ -41,6 +42,11 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "label": "Token URL",
         "schema": {"type": ["string", "null"]},
         "description": "Token endpoint, if not <Airbyte URL>/api/public/v1/applications/token.",
+    },
+    "config_api": {
+        "label": "Internal API, for failure reasons",
+        "schema": {"type": ["string", "null"]},
+        "description": "Root URL of Airbyte's internal API. auto (default): <Airbyte URL>/api/v1. off: not called.",
     },
     "headers": {
         "label": "Additional headers (JSON)",

@@ -20,6 +20,7 @@
     ├── AirbyteConnectionInactiveError       the Airbyte connection is inactive, locked or deleted: it cannot sync
     ├── AirbyteJobError                      a job did not do what it was started for
     │   ├── AirbyteJobFailedError            the job failed
+    │   │   └── AirbyteJobConfigError        the configuration of its source or destination is invalid (config_error)
     │   ├── AirbyteJobCancelledError         a user, a reset or Airbyte's capacity limits cancelled the job
     │   └── AirbyteJobTimeoutError           no finished job, or no fresh sync, before the deadline
     └── AirbyteTriggerEventError             the trigger's event has no known outcome: fail closed
@@ -32,8 +33,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow_provider_airbyte_api._airflow_compat import AirflowException
+from airflow_provider_airbyte_api.api.failure_reason import reason_from_dict, reason_to_dict
 from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_float, safe_json, safe_text
-from airflow_provider_airbyte_api.types import ErrorPayload
+from airflow_provider_airbyte_api.types import ErrorPayload, FailureReason
+
+REASON = "reason"
+"""The name of the one attribute that is an object."""
 
 
 class AirbyteError(AirflowException):
@@ -219,17 +224,29 @@ class AirbyteConnectionInactiveError(AirbyteError):
 
 
 class AirbyteJobError(AirbyteError):
-    """A job did not do what it was started for. ``job_id`` identifies it."""
+    """A job did not do what it was started for. ``job_id`` identifies it.
+
+    ``reason`` is why it failed or was cancelled, as Airbyte's internal API reports it, or None.
+    """
 
     job_id: int = 0
+    reason: FailureReason | None = None
 
-    def __init__(self, message: str, *, job_id: int) -> None:
+    def __init__(self, message: str, *, job_id: int, reason: FailureReason | None = None) -> None:
         super().__init__(message)
         self.job_id = job_id
+        self.reason = reason
 
 
 class AirbyteJobFailedError(AirbyteJobError):
     """The job failed in Airbyte."""
+
+
+class AirbyteJobConfigError(AirbyteJobFailedError):
+    """The job failed because of the configuration of its source or destination, such as a wrong password.
+
+    Airbyte reports this as ``config_error``. Some connectors also report a database that is unreachable so.
+    """
 
 
 class AirbyteJobCancelledError(AirbyteJobError):
@@ -271,7 +288,10 @@ def outage_error(
 
 def error_to_dict(error: AirbyteError) -> ErrorPayload:
     """Return ``error`` as a JSON object of bounded size, which Airflow can send from a triggerer to a worker."""
-    payload: ErrorPayload = {"type": type(error).__name__, "message": str(error), "fields": dict(error.__dict__)}
+    fields = dict(error.__dict__)
+    if isinstance(fields.get(REASON), FailureReason):
+        fields[REASON] = reason_to_dict(fields[REASON])
+    payload: ErrorPayload = {"type": type(error).__name__, "message": str(error), "fields": fields}
     safe: ErrorPayload = safe_json(payload)
     return safe
 
@@ -288,7 +308,9 @@ def error_from_dict(value: object) -> AirbyteError:
     message = dumped.get("message")
     error = error_class.__new__(error_class, message if isinstance(message, str) else safe_text(message))
     for name, each in dict_or_empty(dumped.get("fields")).items():
-        if _fits(error_class, name, each):
+        if name == REASON:
+            error.__dict__[name] = reason_from_dict(each)
+        elif _fits(error_class, name, each):
             error.__dict__[name] = each
     return error
 

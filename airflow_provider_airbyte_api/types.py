@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, TypedDict
 
@@ -14,6 +16,10 @@ __all__ = [
     "ConnectionStatus",
     "DestinationRow",
     "ErrorPayload",
+    "Failure",
+    "FailureReason",
+    "FailureReasonPayload",
+    "JobAttempt",
     "JobEventPayload",
     "JobResult",
     "JobRow",
@@ -111,6 +117,57 @@ class AssetEventExtra(JobResult):
     end_time: str | None
     connection_name: str | None
     workspace_id: str | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure that Airbyte recorded for an attempt of a job. A value that Airbyte does not report is None.
+
+    ``origin`` is the part that failed: ``source``, ``destination``, ``replication``, ``airbyte_platform`` and others.
+    ``kind`` is what Airbyte calls its type: ``config_error``, ``system_error``, ``transient_error``,
+    ``heartbeat_timeout``, ``destination_timeout``, ``refresh_schema``, ``manual_cancellation`` and others. ``message``
+    is Airbyte's message for users, one line of at most 1,000 characters.
+    """
+
+    origin: str | None = None
+    kind: str | None = None
+    message: str | None = None
+
+    def __str__(self) -> str:
+        """Return ``origin, kind: message`` without the unknown parts; empty if all are unknown."""
+        where = ", ".join(filter(None, (self.origin, self.kind)))
+        return ": ".join(filter(None, (where, self.message)))
+
+
+@dataclass(frozen=True)
+class JobAttempt:
+    """One attempt of a job. ``number`` counts from 1, ``status`` is ``succeeded``, ``failed`` or ``running``."""
+
+    number: int
+    status: str
+    ended_at: datetime | None = None
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class FailureReason(Failure):
+    """Why a job failed or was cancelled: its decisive failure, and its attempts, oldest first.
+
+    All values are None if Airbyte recorded no failure.
+    """
+
+    attempts: tuple[JobAttempt, ...] = ()
+
+    __str__ = Failure.__str__
+
+
+class FailureReasonPayload(TypedDict):
+    """A :class:`FailureReason` as JSON, as in the XCom ``failure_reason``. ``ended_at`` is in ISO 8601."""
+
+    origin: str | None
+    kind: str | None
+    message: str | None
+    attempts: list[dict[str, Any]]
 
 
 class CancelResult(TypedDict):

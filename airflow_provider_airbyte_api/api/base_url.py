@@ -17,6 +17,7 @@ ASSET_SCHEME = "airbyte"
 """The scheme of the asset URIs of Airbyte's connections and streams in Airflow."""
 
 _API_PATH = "/api/public/v1"
+_CONFIG_API_PATH = "/api/v1"
 _OLD_API_SERVER_PORT = 8006
 """Up to 0.63, a separate server answered the public API, below /v1 on this port."""
 
@@ -37,6 +38,11 @@ class AirbyteUrls:
     def is_cloud(self) -> bool:
         """True for Airbyte Cloud."""
         return self.api_url == CLOUD_API
+
+    @property
+    def config_url(self) -> str:
+        """The usual root URL of Airbyte's internal API, which its web app calls."""
+        return self.web_url + _CONFIG_API_PATH
 
     @property
     def origin(self) -> str:

@@ -229,7 +229,7 @@ def request_model(
     :raises AirbyteUnexpectedResponseError: if ``parse`` rejects it.
     """
     response = yield from send_with_retry(request, retry)
-    return _parse_model(request, response, parse_response(request, response), parse)
+    return parse_model(request, response, parse_response(request, response), parse)
 
 
 def request_json(request: Request, retry: RetryPolicy = RetryPolicy()) -> Flow[Any]:  # noqa: B008 - it is frozen
@@ -301,7 +301,7 @@ def fetch_page(
     unreadable: list[AirbyteError] = []
     for row in rows:
         try:
-            found.append(_parse_model(page, response, row, parse))
+            found.append(parse_model(page, response, row, parse))
         except AirbyteUnexpectedResponseError as error:
             if not skip_unreadable:
                 raise
@@ -395,7 +395,11 @@ def collect(flow: Flow[None]) -> Flow[list[Any]]:
     return rows
 
 
-def _parse_model(request: Request, response: Response, value: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
+def parse_model(request: Request, response: Response, value: Any, parse: Callable[[Any], T]) -> T:
+    """Return the result of ``parse`` for ``value``, which is in the JSON of ``response``.
+
+    :raises AirbyteUnexpectedResponseError: if ``parse`` rejects it.
+    """
     try:
         return parse(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -58,7 +58,8 @@ MAX_ERROR_BODY_BYTES = 256 * 1024
 class Request:
     """One API request; ``path`` is below the API root, or a complete URL.
 
-    ``idempotent`` means that sending it twice does no harm. ``read_timeout`` is in seconds; None uses the client's.
+    ``idempotent`` means that sending it twice does no harm. ``read_timeout`` and ``total_timeout``, for the whole
+    exchange, are in seconds; None uses the client's.
     ``anonymous`` sends no token. ``max_bytes`` is the maximum size of the response.
     """
 
@@ -69,6 +70,7 @@ class Request:
     idempotent: bool = False
     anonymous: bool = False
     read_timeout: float | None = None
+    total_timeout: float | None = None
     max_bytes: int = MAX_RESPONSE_BYTES
 
     def with_query(self, **values: object) -> Request:

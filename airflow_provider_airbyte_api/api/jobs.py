@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryPolicy
+from airflow_provider_airbyte_api.api.failure_reason import attempt_lines, internal_lines, parse_failure_reason
 from airflow_provider_airbyte_api.api.flow import (
     Flow,
     Log,
     Sleep,
     get_time,
     outcome_of,
+    parse_model,
     request_model,
+    send_with_retry,
     sleep_before_retry,
     write_logs,
 )
+from airflow_provider_airbyte_api.api.http import parse_response
+from airflow_provider_airbyte_api.api.masking import mask
 from airflow_provider_airbyte_api.api.models import Job, expecting
+from airflow_provider_airbyte_api.api.outcome import JobContext, NoReason, raise_unless_succeeded
+from airflow_provider_airbyte_api.api.safe import safe_text
 from airflow_provider_airbyte_api.api.wait import Done, JobWait, Poll, WaitOptions, no_longer_visible, sleep_until
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteConflictError,
     AirbyteError,
     AirbyteNotFoundError,
     AirbytePermissionError,
+    AirbyteResponseError,
     is_recoverable_while_waiting,
 )
+from airflow_provider_airbyte_api.types import FailureReason, JobStatus
 
 CANCEL_TIMEOUT = 120.0
 """Timeout in seconds for a cancelled job to stop, and for the attempts to cancel it."""
 
 CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_TIMEOUT, wait_initial=2.0, wait_max=15.0, airbyte_confirmed=True)
 """The policy for cancelling a job: see :func:`cancel_and_wait`."""
+
+
+CONFIG_API_HINT = (
+    "This is Airbyte's internal API. If it is elsewhere, set the extra config_api to its root URL; off disables it."
+)
+
+MAX_WHY = 100
+"""Maximum length of the response's own words in the error of a job whose reason is unknown, in characters."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,63 @@ def wait_for_job(job_id: int, options: WaitOptions, on_poll: Callable[[Job], obj
         step = wait.on_poll(result, now)
         yield from write_logs(step.logs)
     return WaitResult(step.job, wait.poll_count)
+
+
+def require_success(
+    job: Job, context: JobContext, config_url: str | None, *, show_internal_errors: bool = False
+) -> Flow[None]:
+    """Raise an error unless ``job`` succeeded, with the reason as far as Airbyte reports it. Log all of its attempts.
+
+    :param config_url: root URL of Airbyte's internal API; None does not ask for the reason.
+    :param show_internal_errors: also log the internal messages and the stack traces.
+    :raises AirbyteJobError: as :func:`~.outcome.raise_unless_succeeded`.
+    """
+    reason: FailureReason | NoReason = NoReason()
+    if config_url is not None and job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        reason = yield from get_failure_reason(job, config_url, show_internal_errors=show_internal_errors)
+        if isinstance(reason, FailureReason):
+            yield from write_logs(Log("%s", (line,), logging.WARNING) for line in attempt_lines(reason))
+    raise_unless_succeeded(job, context, reason)
+
+
+def get_failure_reason(
+    job: Job, config_url: str, *, show_internal_errors: bool = False
+) -> Flow[FailureReason | NoReason]:
+    """Return why a failed or cancelled job ended, with one request to Airbyte's internal API.
+
+    It raises no error: :class:`~.outcome.NoReason` has it.
+
+    :param config_url: root URL of Airbyte's internal API.
+    :param show_internal_errors: also log the internal messages and the stack traces.
+    """
+    request = endpoints.get_job_without_logs(config_url, job.job_id)
+    try:
+        response = yield from send_with_retry(request, NO_RETRY)
+        body = parse_response(request, response)
+
+        def masked(text: str) -> str:
+            return mask(text, response.secrets)
+
+        def parse(value: object) -> FailureReason:
+            return parse_failure_reason(value, cancelled=job.status == JobStatus.CANCELLED, mask=masked)
+
+        reason = parse_model(request, response, body, parse)
+    except AirbyteError as error:
+        detailed: AirbyteError = error
+        if isinstance(error, AirbyteResponseError) and error.url == request.path:  # not the token endpoint's
+            detailed = error.with_hint(CONFIG_API_HINT)
+        yield Log("Could not get the reason of job %d. %s", (job.job_id, detailed))
+        return NoReason(f"The reason is unknown ({_why(error)})")
+    if show_internal_errors:
+        yield from write_logs(Log("%s", (line,), logging.WARNING) for line in internal_lines(body, masked))
+    return reason
+
+
+def _why(error: AirbyteError) -> str:
+    """Return in a few words why there is no reason."""
+    if isinstance(error, AirbyteResponseError):
+        return f"{error.status}: {safe_text(error.detail.removesuffix('.'), MAX_WHY)}"
+    return f"no response: {getattr(error, 'kind', 'other')}"
 
 
 def cancel_job(

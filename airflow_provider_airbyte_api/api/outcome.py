@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_provider_airbyte_api.api.failure_reason import NOT_RECORDED
 from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job
 from airflow_provider_airbyte_api.api.safe import safe_json
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteJobCancelledError,
+    AirbyteJobConfigError,
     AirbyteJobError,
     AirbyteJobFailedError,
 )
-from airflow_provider_airbyte_api.types import AssetEventExtra, JobResult, JobStatus
+from airflow_provider_airbyte_api.types import AssetEventExtra, FailureReason, JobResult, JobStatus
+
+CONFIG_ERROR = "config_error"
+"""The kind of a failure that lasts until a person changes the configuration of a source or a destination."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,13 @@ class JobContext:
     name: str = ""
     job_url: str | None = None
     poll_count: int = 0
+
+
+@dataclass(frozen=True)
+class NoReason:
+    """Why the reason of a failed job is unknown, as a clause."""
+
+    clause: str = "The API does not report the reason"
 
 
 def build_result(job: Job, job_url: str | None) -> JobResult:
@@ -55,27 +67,34 @@ def build_asset_event_extra(job: Job, job_url: str | None, name: str, workspace_
     return safe
 
 
-def raise_unless_succeeded(job: Job, context: JobContext = JobContext()) -> None:
+def raise_unless_succeeded(
+    job: Job, context: JobContext = JobContext(), reason: FailureReason | NoReason = NoReason()
+) -> None:
     """Raise an error unless ``job`` succeeded.
 
-    :raises AirbyteJobFailedError: if it failed.
+    :param reason: why it failed or was cancelled, as far as it is known.
+    :raises AirbyteJobConfigError: if it failed because of a configuration in Airbyte.
+    :raises AirbyteJobFailedError: if it failed for another reason.
     :raises AirbyteJobCancelledError: if it was cancelled.
     :raises AirbyteJobError: if it has any other status: this fails closed.
     """
     if job.status == JobStatus.SUCCEEDED:
         return
+    known = reason if isinstance(reason, FailureReason) else None
+    summary = summarize(job, context, str(known or ""))
+    unknown = "" if known and str(known) else reason.clause if isinstance(reason, NoReason) else NOT_RECORDED
+    error_class: type[AirbyteJobError] = AirbyteJobError
+    hint = ""
     if job.status == JobStatus.FAILED:
-        raise AirbyteJobFailedError(
-            f"{summarize(job, context)}. The API does not report the reason; see the job log.{_url(context)}",
-            job_id=job.job_id,
+        error_class = AirbyteJobConfigError if known and known.kind == CONFIG_ERROR else AirbyteJobFailedError
+        hint = f" {unknown}; see the job log." if unknown else ""
+    elif job.status == JobStatus.CANCELLED:
+        error_class = AirbyteJobCancelledError
+        hint = (
+            " A user or a clear of the connection cancelled it, or it waited too long for capacity; see its timeline."
+            + (f" {unknown}." if unknown and reason != NoReason() else "")
         )
-    if job.status == JobStatus.CANCELLED:
-        raise AirbyteJobCancelledError(
-            f"{summarize(job, context)}. A user or a clear of the connection cancelled it, or it waited too long "
-            f"for capacity; see its timeline.{_url(context)}",
-            job_id=job.job_id,
-        )
-    raise AirbyteJobError(f"{summarize(job, context)}.{_url(context)}", job_id=job.job_id)
+    raise error_class(f"{summary}.{hint}{_url(context)}", job_id=job.job_id, reason=known)
 
 
 def has_no_statistics(job: Job) -> bool:
@@ -112,8 +131,8 @@ def require_rows(job: Job, min_rows: int | None, context: JobContext = JobContex
     )
 
 
-def summarize(job: Job, context: JobContext = JobContext()) -> str:
-    """Return how a job ended and what it moved, verb first and without a period."""
+def summarize(job: Job, context: JobContext = JobContext(), reason: str = "") -> str:
+    """Return how a job ended, for which ``reason``, and what it moved, verb first and without a period."""
     facts = [
         f"{job.rows_synced:,} rows" if job.rows_synced is not None else "",
         f"{job.bytes_synced:,} bytes" if job.bytes_synced is not None else "",
@@ -121,8 +140,10 @@ def summarize(job: Job, context: JobContext = JobContext()) -> str:
         f"polled {'once' if context.poll_count == 1 else f'{context.poll_count} times'}" if context.poll_count else "",
     ]
     moved = ", ".join(filter(None, facts))
-    return f"{job.job_type.capitalize()} {_status_phrase(job)}: job {job.job_id} of {_connection(job, context)}" + (
-        f": {moved}" if moved else ""
+    subject = f"{reason}{'' if reason.endswith(tuple('.!?…')) else '.'} Job" if reason else "job"
+    return (
+        f"{job.job_type.capitalize()} {_status_phrase(job)}: {subject} {job.job_id} of {_connection(job, context)}"
+        + (f": {moved}" if moved else "")
     )
 
 

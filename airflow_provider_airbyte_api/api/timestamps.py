@@ -9,6 +9,8 @@ import re
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
+from airflow_provider_airbyte_api.api.safe import safe_float
+
 # Java omits the seconds if they are zero (one timestamp in sixty), and writes up to nine decimals.
 _TIMESTAMP = re.compile(
     r"(?P<minute>\d{4}-\d\d-\d\dT\d\d:\d\d)(?P<second>:\d\d)?(?:\.(?P<decimals>\d+))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
@@ -19,6 +21,9 @@ _DURATION = re.compile(
 
 _MAX_TIME = 253_402_300_799.0
 """The end of the year 9999, in seconds since the epoch."""
+
+_MAX_EPOCH_SECONDS = 1e11
+"""A larger number counts as milliseconds: in seconds it is a time after the year 5000, in milliseconds one of 1973."""
 
 MAX_CLOCK_SKEW = 7 * 24 * 3600.0
 """Maximum seconds by which a server's clock may differ from this machine's. A ``Date`` beyond that is an error of the
@@ -39,6 +44,14 @@ def parse_timestamp(value: object) -> datetime | None:
         return moment.astimezone(timezone.utc) if moment.timestamp() >= 0 else None
     except (ValueError, OverflowError):
         return None
+
+
+def parse_epoch(value: object) -> datetime | None:
+    """Return the time in a number of seconds or milliseconds since the epoch: Airbyte's internal API has both."""
+    number = safe_float(value, 0, _MAX_TIME * 1000)
+    if number is None:
+        return None
+    return datetime.fromtimestamp(number / 1000 if number > _MAX_EPOCH_SECONDS else number, timezone.utc)
 
 
 def parse_http_date(value: str) -> float | None:

@@ -26,7 +26,7 @@ from airflow_provider_airbyte_api._airflow_compat import (
 )
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.models import Job
-from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, raise_unless_succeeded, summarize
+from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, summarize
 from airflow_provider_airbyte_api.api.safe import safe_text
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdout
@@ -146,7 +146,7 @@ def start_sync(args: Namespace) -> Callable[[], None]:
         print(f"Job {job.job_id} is still running in Airbyte: {url}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     job_context = JobContext(connection.name, url)
-    raise_unless_succeeded(job, job_context)
+    hook.require_success(job, job_context)
     print(f"{summarize(job, job_context)}.", file=sys.stderr)
     return _table(args, [build_result(job, url)], *RESULT_COLUMNS)
 

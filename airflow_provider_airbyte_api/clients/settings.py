@@ -41,7 +41,8 @@ class ClientSettings:
 
     ``proxy`` is a URL; None uses the environment's. ``use_disk_cache`` shares the token with other processes of this
     user: see :mod:`.token_file`. ``max_concurrent_requests`` limits the requests that a triggerer has in flight:
-    self-managed servers answer with five threads.
+    self-managed servers answer with five threads. ``config_url`` is the root URL of Airbyte's internal API; None
+    disables its use.
     """
 
     urls: AirbyteUrls
@@ -54,6 +55,7 @@ class ClientSettings:
     proxy: str | None = field(default=None, repr=False)
     use_disk_cache: bool = False
     max_concurrent_requests: int = 4
+    config_url: str | None = None
 
     @property
     def token_key(self) -> TokenKey | None:
@@ -66,22 +68,23 @@ class ClientSettings:
         ``read_timeout`` alone only limits the gap between two bytes, which a response that arrives byte by byte never
         exceeds.
         """
-        return self.connect_timeout + 2 * (request.read_timeout or self.read_timeout)
+        return request.total_timeout or self.connect_timeout + 2 * (request.read_timeout or self.read_timeout)
 
     def url(self, request: Request) -> str:
         """Return the complete URL of ``request``, without its query."""
         return request.path if "://" in request.path else self.urls.api_url + request.path
 
     def headers(self, url: str, token: Token | None) -> dict[str, str]:
-        """Return the headers of a request to ``url`` with ``token``. Extra headers are only sent to Airbyte's host."""
+        """Return the headers of a request to ``url`` with ``token``. Extra headers are only sent to Airbyte's hosts."""
         authorization = {} if token is None else {"authorization": token.authorization}
         base = {
             "accept": "application/json",
             "accept-encoding": ACCEPT_ENCODING,
             "user-agent": f"airflow-provider-airbyte-api/{__version__}",
         }
-        target, api = urlsplit(url), urlsplit(self.urls.api_url)
-        if (target.scheme, target.netloc) != (api.scheme, api.netloc):
+        roots = [urlsplit(root) for root in (self.urls.api_url, self.config_url or "")]
+        target = urlsplit(url)
+        if (target.scheme, target.netloc) not in [(root.scheme, root.netloc) for root in roots]:
             return {**base, **authorization}
         return {**base, **{name.lower(): value for name, value in self.extra_headers}, **authorization}
 

@@ -184,7 +184,10 @@ class Client:
                     params=request.query,
                     json=request.json,
                     headers=self.settings.headers(url, token),
-                    timeout=(self.settings.connect_timeout, request.read_timeout or self.settings.read_timeout),
+                    timeout=(
+                        min(self.settings.connect_timeout, total),
+                        request.read_timeout or self.settings.read_timeout,
+                    ),
                     allow_redirects=False,
                     proxies=None if proxy is None else {"http": proxy, "https": proxy},
                     stream=True,

@@ -10,7 +10,12 @@ from airflow_provider_airbyte_api._airflow_compat import amask_secret
 from airflow_provider_airbyte_api.api.base_url import EXPECTED_ADDRESS, AirbyteUrls, parse_host
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token, static_token
 from airflow_provider_airbyte_api.clients.settings import ClientSettings, TlsSettings
-from airflow_provider_airbyte_api.connection_form import AUTH_TYPES, CONNECTION_TYPE
+from airflow_provider_airbyte_api.connection_form import (
+    AUTH_TYPES,
+    CONFIG_API_AUTO,
+    CONFIG_API_OFF,
+    CONNECTION_TYPE,
+)
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 from airflow_provider_airbyte_api.hooks._extras import Extras
 
@@ -51,6 +56,7 @@ def parse_settings(connection: Connection) -> ClientSettings:
         proxy=_proxy(extras, urls),
         use_disk_cache=extras.boolean("disk_cache", default=extras.choice("token_cache", ("memory", "disk")) == "disk"),
         max_concurrent_requests=extras.positive_int("max_concurrent_requests", ClientSettings.max_concurrent_requests),
+        config_url=_config_url(extras, urls),
     )
 
 
@@ -158,11 +164,39 @@ def _token_url(connection: Connection, extras: Extras, urls: AirbyteUrls) -> str
     if not given or ("://" not in given and given.rstrip("/").endswith(TOKEN_PATH.lstrip("/"))):
         return own
     url = urljoin(own, given if "://" in given else f"/{given.lstrip('/')}")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+    if not _is_url(url):
         field = "auth_url" if extras.text("auth_url") else "auth_url (from Schema)"
         extras.invalid(field, "a URL such as https://login.example.com/token, without a password or a query")
     return url
+
+
+def _config_url(extras: Extras, urls: AirbyteUrls) -> str | None:
+    """Return the root URL of Airbyte's internal API, or None if it must not be called."""
+    given = extras.text("config_api") or CONFIG_API_AUTO
+    if given == CONFIG_API_OFF:
+        return None
+    if given == CONFIG_API_AUTO:
+        return urls.config_url
+    if not _is_url(given):
+        extras.invalid("config_api", f"{CONFIG_API_AUTO}, {CONFIG_API_OFF}, or a URL such as {urls.config_url}")
+    return given.rstrip("/")
+
+
+def _is_url(text: str) -> bool:
+    """Return True if ``text`` is an http(s) URL without a password and a query."""
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port != 0
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and port_is_valid
+        and "@" not in parts.netloc
+        and not parts.query
+        and not parts.fragment
+    )
 
 
 def _extra_headers(extras: Extras, *, has_token: bool) -> tuple[tuple[str, str], ...]:

@@ -22,7 +22,7 @@ from airflow_provider_airbyte_api.api.filters import filter_of
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, request_json
 from airflow_provider_airbyte_api.api.http import Request
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
-from airflow_provider_airbyte_api.api.outcome import raise_unless_succeeded
+from airflow_provider_airbyte_api.api.outcome import JobContext
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.hooks._settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
@@ -366,7 +366,32 @@ class AirbyteHook(BaseHook):
         :raises AirbyteUnreachableError: if Airbyte was unreachable for longer than ``unreachable_timeout``.
         """
         options = _wait_options(poll_interval, timeout, unreachable_timeout)
-        return _checked(self.run(jobs.wait_for_job(job_id, options)).job, check=check)
+        job = self.run(jobs.wait_for_job(job_id, options)).job
+        if check:
+            self.require_success(job)
+        return job
+
+    def require_success(
+        self,
+        job: Job,
+        context: JobContext = JobContext(),  # noqa: B008 - it is frozen
+        *,
+        show_internal_errors: bool = False,
+    ) -> None:
+        """Raise an exception unless the finished job succeeded, with the reason as far as Airbyte reports it.
+
+        If the job failed or was cancelled, one request to Airbyte's internal API gets the reason. The log gets a line
+        for each failure of each attempt. If there is no reason, the exception's message says so, and nothing else
+        changes. The extra ``config_api`` of the Airflow connection sets the API's address, or switches it off.
+
+        :param job: The job.
+        :param context: What the exception's message has about the job. Default: only what Airbyte reports.
+        :param show_internal_errors: Also log the internal messages and the stack traces, which may contain secrets.
+            Default: False.
+        :raises AirbyteJobError: with the attribute ``reason``, if the job did not succeed.
+        """
+        config_url = self._settings.config_url
+        self.run(jobs.require_success(job, context, config_url, show_internal_errors=show_internal_errors))
 
     async def aget_job(self, job_id: int) -> Job:
         """Return a job, without blocking the event loop: for triggers of your own.
@@ -399,7 +424,11 @@ class AirbyteHook(BaseHook):
         :raises: the same errors as :meth:`wait_for_job`.
         """
         options = _wait_options(poll_interval, timeout, unreachable_timeout)
-        return _checked((await self._arun(jobs.wait_for_job(job_id, options))).job, check=check)
+        job = (await self._arun(jobs.wait_for_job(job_id, options))).job
+        if check:
+            config_url = parse_settings(self._connection).config_url
+            await self._arun(jobs.require_success(job, JobContext(), config_url))
+        return job
 
     def request(
         self,
@@ -558,12 +587,6 @@ def _wait_options(poll_interval: float, timeout: float | None, unreachable_timeo
     checks.parse_seconds(poll_interval, "poll_interval")
     deadline = None if timeout is None else time.time() + checks.parse_seconds(timeout, "timeout")
     return WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
-
-
-def _checked(job: Job, *, check: bool) -> Job:
-    if check:
-        raise_unless_succeeded(job)
-    return job
 
 
 def _diagnose_in_thread(settings: ClientSettings, deadline: float) -> Diagnosis:

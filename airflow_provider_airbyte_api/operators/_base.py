@@ -73,6 +73,7 @@ class AirbyteJobOperator(BaseOperator):
         on_inactive: OnInactive = "fail",
         cancel_on_kill: bool = True,
         durable: bool = True,
+        show_internal_errors: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -93,6 +94,7 @@ class AirbyteJobOperator(BaseOperator):
         self.on_inactive = check_choice(on_inactive, "on_inactive", OnInactive)
         self.cancel_on_kill = boolean(cancel_on_kill, "cancel_on_kill")
         self.durable = boolean(durable, "durable")
+        self.show_internal_errors = boolean(show_internal_errors, "show_internal_errors")
         self._run: JobExecution | None = None
         self.killed = False
 

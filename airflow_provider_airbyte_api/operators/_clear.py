@@ -51,6 +51,8 @@ class AirbyteClearOperator(AirbyteJobOperator):
         its DAG run fails. A job that the task only attached to is never cancelled. Default: True.
     :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer store it; on
         older versions a retry asks Airbyte for a running job that was started since the DAG run began. Default: True.
+    :param show_internal_errors: If the job fails, also log Airbyte's internal messages and stack traces, which may
+        contain secrets of a connector. Default: False.
     :raises AirbyteConfigError: if a parameter is invalid.
     :raises AirbyteJobError: if the clear failed, was cancelled or timed out.
     """
@@ -74,6 +76,7 @@ class AirbyteClearOperator(AirbyteJobOperator):
         on_inactive: OnInactive = "fail",
         cancel_on_kill: bool = True,
         durable: bool = True,
+        show_internal_errors: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -92,6 +95,7 @@ class AirbyteClearOperator(AirbyteJobOperator):
             on_inactive=on_inactive,
             cancel_on_kill=cancel_on_kill,
             durable=durable,
+            show_internal_errors=show_internal_errors,
             **kwargs,
         )
         if str(job_type) == "refresh":

@@ -19,6 +19,7 @@ from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api._validation import resolve_task_connection, set_map_index_name
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
+from airflow_provider_airbyte_api.api.failure_reason import reason_to_dict
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.outcome import (
@@ -27,13 +28,12 @@ from airflow_provider_airbyte_api.api.outcome import (
     build_result,
     has_no_statistics,
     may_be_a_false_success,
-    raise_unless_succeeded,
     require_rows,
     summarize,
 )
 from airflow_provider_airbyte_api.api.run_job import Defer, RunHistory, RunOptions, blocker_error, resume_job, run_job
 from airflow_provider_airbyte_api.api.start_job import CLEAR_JOB_TYPES, Skipped
-from airflow_provider_airbyte_api.exceptions import AirbyteError
+from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteJobError
 from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
 from airflow_provider_airbyte_api.operators._job_state import JobStateStore
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 OWNED_JOB = "owned_job_id"
 """Key of the XCom with the ID of a job that its task started. A deferral that Airflow ends cannot pass it otherwise."""
+
+FAILURE_REASON = "failure_reason"
+"""Key of the XCom with why the job failed or was cancelled."""
 
 
 class JobExecution:
@@ -197,7 +200,7 @@ class JobExecution:
         is_a_sync = job.job_type not in CLEAR_JOB_TYPES
         workspace_id, name = metadata.get("workspace_id"), metadata.get("name", "")
         job_context = JobContext(name, self._job_url(job, workspace_id), poll_count)
-        raise_unless_succeeded(job, job_context)
+        self._require_success(job, job_context)
         if is_a_sync:
             require_rows(job, self._task.min_rows, job_context)
         self._log.info("%s.", summarize(job, job_context))
@@ -205,6 +208,15 @@ class JobExecution:
             self._warn_of_no_data(job, job_context)
             self._emit_asset_events(job, job_context, workspace_id, owned=metadata.get("owned") is True)
         return build_result(job, job_context.job_url)
+
+    def _require_success(self, job: Job, job_context: JobContext) -> None:
+        """Raise an error unless the job succeeded, and push the reason as far as it is known."""
+        try:
+            self.hook.require_success(job, job_context, show_internal_errors=self._task.show_internal_errors)
+        except AirbyteJobError as error:
+            if error.reason is not None:
+                self._ti.xcom_push(key=FAILURE_REASON, value=reason_to_dict(error.reason))
+            raise
 
     def _warn_of_no_data(self, job: Job, job_context: JobContext) -> None:
         """Warn of a success without data: Airbyte reports success even if the sync's container never started."""

@@ -63,6 +63,8 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         its DAG run fails. A job that the task only attached to is never cancelled. Default: True.
     :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer store it; on
         older versions a retry asks Airbyte for a running job that was started since the DAG run began. Default: True.
+    :param show_internal_errors: If the job fails, also log Airbyte's internal messages and stack traces, which may
+        contain secrets of a connector. Default: False.
     :raises AirbyteConfigError: if a parameter is invalid.
     :raises AirbyteJobError: if the sync failed, was cancelled, timed out or moved fewer than ``min_rows`` rows.
     """
@@ -89,6 +91,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         emit_schema_facet: bool = False,
         cancel_on_kill: bool = True,
         durable: bool = True,
+        show_internal_errors: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -107,6 +110,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
             on_inactive=on_inactive,
             cancel_on_kill=cancel_on_kill,
             durable=durable,
+            show_internal_errors=show_internal_errors,
             **kwargs,
         )
         self.on_airbyte_schedule = check_choice(on_airbyte_schedule, "on_airbyte_schedule", OnAirbyteSchedule)

@@ -156,11 +156,11 @@ class _AirbyteSensor(BaseSensorOperator):
 
     def _complete(self, job: Job, connection: Mapping[str, Any], poll_count: int = 0) -> JobResult:
         """Return the result of a finished job, or raise the error of its status."""
-        from airflow_provider_airbyte_api.api.outcome import build_result, raise_unless_succeeded, summarize
+        from airflow_provider_airbyte_api.api.outcome import build_result, summarize
 
         context = self._job_context(job, connection, poll_count)
         with self._apply_soft_fail():
-            raise_unless_succeeded(job, context)
+            self.hook.require_success(job, context)
         self.log.info("%s.", summarize(job, context))
         return build_result(job, context.job_url)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_provider_airbyte_api.types import Failure
+
 TERMINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
 """Statuses that never change again. They are the server's own, so that a wrong belief of the client shows in a test."""
 
@@ -19,13 +21,20 @@ _SHARES = {"pending": 0.0, "queued": 0.0, "failed": 0.0, "succeeded": 1.0}
 """A failed job mostly reports nothing moved, as jobs of real servers do in public reports."""
 
 
+CANCELLATION = Failure(None, "manual_cancellation", "This attempt was cancelled")
+"""What Airbyte adds to the last attempt of a cancelled job (server source)."""
+
+JOB_FAILURE = "java.lang.RuntimeException: connector exited with code 1"
+
+
 @dataclass
 class LocalJob:
     """A job. Its status follows ``script``, one entry at each poll, or the clock, within ``seconds``.
 
     ``rows`` and ``size`` (in bytes) are what it moves if it succeeds; None omits the number from responses. ``share``
     is the part of them that it has moved, from 0 to 1. If it is None, the status decides: all if the job succeeded,
-    nothing if it failed or has not started, otherwise half.
+    nothing if it failed or has not started, otherwise half. ``reason`` is why it fails; None records no reason.
+    ``failed_attempts`` has the time and the failures of each attempt before the last one.
     """
 
     job_id: int
@@ -40,6 +49,8 @@ class LocalJob:
     size: int | None = SIZE
     share: float | None = None
     poll_count: int = 0
+    reason: Failure | None = None
+    failed_attempts: list[tuple[float, list[Failure]]] = field(default_factory=list)
 
     @property
     def is_terminal(self) -> bool:
@@ -84,6 +95,65 @@ class LocalJob:
             moved = {"bytesSynced": self.size, "rowsSynced": self.rows}
             shown.update({name: int(number * share) for name, number in moved.items() if number is not None})
         return shown
+
+    def fail_attempt(self, failures: list[Failure], at: float) -> None:
+        """Let the running attempt fail, and the job continue with the next one."""
+        self.failed_attempts.append((at, failures))
+        self.set_status("incomplete", at)
+
+    def as_internal_json(self) -> dict[str, Any]:
+        """Return the job with its attempts as the internal API returns it: all times in seconds, except one."""
+        last = [CANCELLATION] if self.status == "cancelled" else [self.reason] if self.reason else []
+        ended = [self._attempt(index, "failed", *each) for index, each in enumerate(self.failed_attempts)]
+        status = self.status if self.status in ("failed", "succeeded") else "failed" if self.is_terminal else "running"
+        failures = last if status == "failed" else []
+        return {
+            "job": {
+                "id": self.job_id,
+                "configType": self.job_type,
+                "configId": self.connection_id,
+                "enabledStreams": [],
+                "createdAt": int(self.created_at),
+                "updatedAt": int(self.updated_at),
+                "startedAt": int(self.created_at),
+                "status": self.status,
+                "streamAggregatedStats": [],
+            },
+            "attempts": [
+                {"attempt": each}
+                for each in (*ended, self._attempt(len(ended), status, self.updated_at, failures))
+                if self.status not in ("pending", "queued")
+            ],
+        }
+
+    def _attempt(self, index: int, status: str, ended_at: float, failures: list[Failure]) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "id": index,
+            "status": status,
+            "createdAt": int(self.created_at),
+            "updatedAt": int(ended_at),
+            "bytesSynced": 0,
+            "recordsSynced": 0,
+            "streamStats": [],
+        }
+        if status != "running":
+            shown["endedAt"] = int(ended_at)
+        if failures:
+            found = [_failure(each, ended_at) for each in failures]
+            shown["failureSummary"] = {"failures": found, "partialSuccess": False}
+        return shown
+
+
+def _failure(failure: Failure, at: float) -> dict[str, Any]:
+    shown = {
+        "failureOrigin": failure.origin,
+        "failureType": failure.kind,
+        "externalMessage": failure.message,
+        "internalMessage": JOB_FAILURE,
+        "stacktrace": f"{JOB_FAILURE}\n\tat io.airbyte.Main.main(Main.java:1)",
+        "timestamp": int(at * 1000),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def timestamp(moment: float) -> str:

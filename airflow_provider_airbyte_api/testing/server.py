@@ -26,6 +26,7 @@ from airflow_provider_airbyte_api.testing.recorded import Fault, RecordedRequest
 from airflow_provider_airbyte_api.testing.responses import Gateway
 from airflow_provider_airbyte_api.testing.state import API, AirbyteState, Edition
 from airflow_provider_airbyte_api.testing.versions import NEWEST
+from airflow_provider_airbyte_api.types import Failure
 
 BACKLOG = 4096
 """Connections that the kernel may queue while the server is busy, so that none is lost under load."""
@@ -211,15 +212,37 @@ class LocalAirbyte:
             job.script.clear()
             job.set_status(status, self._now())
 
-    def script_jobs(self, *statuses: str, rows: int | None = ROWS, size: int | None = SIZE) -> None:
+    def fail_attempt(self, job_id: int, *reasons: Failure | str) -> None:
+        """Let the running attempt of a job fail for ``reasons``. The job continues with its next attempt.
+
+        A text is the message of a source's ``config_error``.
+        """
+        with self._state.lock:
+            self._state.jobs[job_id].fail_attempt([_failure(each) for each in reasons], self._now())
+
+    def fail_job(self, job_id: int, reason: Failure | str | None = None) -> None:
+        """Finish a job now, as failed for ``reason``, as :meth:`fail_attempt`. None: Airbyte records no reason."""
+        with self._state.lock:
+            self._state.jobs[job_id].reason = None if reason is None else _failure(reason)
+            self.finish_job(job_id, "failed")
+
+    def script_jobs(
+        self,
+        *statuses: str,
+        rows: int | None = ROWS,
+        size: int | None = SIZE,
+        reason: Failure | str | None = None,
+    ) -> None:
         """Let every new job take ``statuses``, one at each poll, after ``pending`` at its start.
 
         :param rows: the rows that it moves if it succeeds; 0 for a success that moved nothing, None to omit the number
             from responses.
         :param size: the same in bytes.
+        :param reason: why it fails, if it does, as in :meth:`fail_job`.
         """
         with self._state.lock:
             self._state.script, self._state.rows, self._state.size = list(statuses), rows, size
+            self._state.reason = None if reason is None else _failure(reason)
 
     def next_job_type(self, job_type: str) -> None:
         """Give the next job this type (sync, reset, refresh or clear), whatever type is requested.
@@ -398,6 +421,10 @@ class LocalAirbyte:
             body=response.body,
             headers={**response.headers, "Date": responses.date_header(self._now())},
         )
+
+
+def _failure(reason: Failure | str) -> Failure:
+    return reason if isinstance(reason, Failure) else Failure("source", "config_error", reason)
 
 
 async def _end_all_other_tasks() -> None:

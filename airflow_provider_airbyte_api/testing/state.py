@@ -18,8 +18,10 @@ from airflow_provider_airbyte_api.testing.recorded import Fault, RecordedRequest
 from airflow_provider_airbyte_api.testing.responses import FakeResponse
 from airflow_provider_airbyte_api.testing.tokens import ANONYMOUS_USER_ID, TokenRejection, Tokens
 from airflow_provider_airbyte_api.testing.versions import NEWEST, Version, parse_version, row_as_of
+from airflow_provider_airbyte_api.types import Failure
 
 API = "/api/public/v1"
+CONFIG_API = "/api/v1"
 DOCS = "https://reference.airbyte.com/"
 
 Edition = Literal["community", "enterprise", "cloud"]
@@ -81,6 +83,7 @@ class AirbyteState:
         self.script: list[str] | None = None
         self.rows: int | None = ROWS
         self.size: int | None = SIZE
+        self.reason: Failure | None = None
         self.next_job_type: str | None = None
         self.ignored_cancels = 0
         self.faults: list[Fault] = []
@@ -148,17 +151,19 @@ class AirbyteState:
         if self.auth:
             public["POST", f"{API}/applications/token"] = lambda: self._issue_token(request, raw_path)
         if self.edition != "cloud":
-            public["GET", "/api/v1/health"] = lambda: responses.as_json({"available": True})
-            public["GET", "/api/v1/instance_configuration"] = lambda: self._instance_configuration(request)
+            public["GET", f"{CONFIG_API}/health"] = lambda: responses.as_json({"available": True})
+            public["GET", f"{CONFIG_API}/instance_configuration"] = lambda: self._instance_configuration(request)
         if self.edition != "cloud" and self.auth:
-            public["POST", "/api/v1/applications/token"] = lambda: self._issue_internal_token(request, raw_path)
+            public["POST", f"{CONFIG_API}/applications/token"] = lambda: self._issue_internal_token(request, raw_path)
         if self.auth and self._is_before(0, 63, 9):
             public["POST", f"{API}/applications/token"] = lambda: responses.about_blank(404)  # from a public report
         answer = public.get((request.method, raw_path.rstrip("/") if raw_path == API + "/" else raw_path))
         return None if answer is None else answer()
 
     def _handler(self, request: RecordedRequest, raw_path: str) -> Callable[[], FakeResponse] | None:
-        """Return the handler of a path of the public API, or None for another path."""
+        """Return the handler of a path that needs a token, or None for another path."""
+        if (request.method, raw_path) == ("POST", f"{CONFIG_API}/jobs/get_without_logs"):
+            return partial(self._get_job_without_logs, request)
         if raw_path.startswith(API + "/"):
             if request.path == "/tags" and self._is_before(1, 6):
                 return None
@@ -279,6 +284,7 @@ class AirbyteState:
         """Add a job, as if Airbyte or another user had started it."""
         with self.lock:
             job = LocalJob(next(self._job_ids), connection_id, job_type, at, at, status, rows=self.rows, size=self.size)
+            job.reason = self.reason
             if status == "pending" and self.script is not None:
                 job.script = list(self.script)
             elif status == "pending":
@@ -327,6 +333,16 @@ class AirbyteState:
             return self._unknown_job()
         job.on_poll(request.at)
         return responses.as_json(job.as_json(with_stats=True))
+
+    def _get_job_without_logs(self, request: RecordedRequest) -> FakeResponse:
+        """Respond as the internal API: a job with its attempts and their failures."""
+        body = request.json_object()
+        if body is None:
+            return responses.unreadable_body()
+        job = self._job(str(body.get("id")))
+        if job is not None:
+            return responses.as_json(job.as_internal_json())
+        return responses.error_id(500) if self.edition == "community" else responses.forbidden("WORKSPACE_READER")
 
     def _cancel_job(self, request: RecordedRequest, key: str) -> FakeResponse:
         job = self._job(key)

@@ -149,6 +149,11 @@ def test_a_static_token_that_is_refused_is_not_tried_again(
             {"login": "me", "password": "a-phrase", "extra": {"auth_url": "ftp://login.example.com/token"}},
             "Extra auth_url .* is invalid",
         ),
+        ({"extra": {"config_api": "https://me:hidden@airbyte.example.com"}}, "Extra config_api .* expected auto, off"),
+        ({"extra": {"config_api": "airbyte.example.com/api/v1"}}, "Extra config_api"),
+        ({"extra": {"config_api": "http://airbyte:99999/api/v1"}}, "Extra config_api"),
+        ({"extra": {"config_api": "http://airbyte/api/v1?a=b"}}, "Extra config_api"),
+        ({"extra": {"config_api": False}}, "Extra config_api .* is invalid"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_no_secret_is_repeated(
@@ -355,6 +360,30 @@ def test_tokens_may_come_from_elsewhere(monkeypatch: pytest.MonkeyPatch, given: 
     made = settings(monkeypatch, login="me", password="of-mine-alone", extra={"auth_url": given})
     assert made.credentials is not None
     assert made.credentials.token_url == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "expected"),
+    [
+        ("https://airbyte.example.com", None, "https://airbyte.example.com/api/v1"),
+        ("https://airbyte.example.com/etl/api/public/v1", "auto", "https://airbyte.example.com/etl/api/v1"),
+        ("https://api.airbyte.com/v1", "", "https://cloud.airbyte.com/api/v1"),
+        ("http://localhost:8006/v1", None, "http://localhost:8000/api/v1"),
+        ("https://airbyte.example.com", "off", None),
+        ("https://airbyte.example.com", "http://server:8001/api/v1/", "http://server:8001/api/v1"),
+    ],
+)
+def test_the_internal_api_is_derived_given_or_off(
+    monkeypatch: pytest.MonkeyPatch, host: str, given: str | None, expected: str | None
+) -> None:
+    assert settings(monkeypatch, host=host, extra={"config_api": given}).config_url == expected
+
+
+def test_gateway_headers_are_sent_to_the_internal_api_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"config_api": "http://server:8001/api/v1", "headers": {"X-Gate": "1"}}
+    made = settings(monkeypatch, host="https://airbyte.example.com", extra=extra)
+    assert made.headers("http://server:8001/api/v1/jobs/get_without_logs", None)["x-gate"] == "1"
+    assert "x-gate" not in made.headers("http://server:8002/api/v1/jobs/get_without_logs", None)
 
 
 @pytest.mark.parametrize("form", ["airbyte-api://{user}@{host}/http", "airbyte-api://{user}@{quoted}"])
