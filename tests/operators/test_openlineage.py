@@ -69,15 +69,17 @@ def test_a_sync_on_a_running_airflow_emits_its_datasets(stack: AirflowStack, sta
 
 @since("3.0", "its REST API is another one")
 def test_a_failed_sync_has_an_error_facet(stack: AirflowStack, stack_airbyte: LocalAirbyte) -> None:
-    stack_airbyte.script_jobs("running", "failed")
+    stack_airbyte.script_jobs("running", "failed", reason="The password is wrong.")
     try:
         run_id, state = finish(stack, "example_airbyte_lineage")
     finally:
-        stack_airbyte._state.script = None
+        stack_airbyte._state.script = stack_airbyte._state.reason = None
     assert state == "failed"
     event = told(stack, "example_airbyte_lineage.sync", "FAIL", run_id)
     assert event["run"]["facets"]["airbyte_job"]["status"] == "failed"
-    assert "Snowflake → Postgres" in event["run"]["facets"]["errorMessage"]["message"]
+    message = event["run"]["facets"]["errorMessage"]["message"]
+    assert message.startswith("Sync failed: source, config_error: The password is wrong. Job ")
+    assert "Snowflake → Postgres" in message
     assert event["run"]["facets"]["externalQuery"]["source"].startswith(stack_airbyte.url)
     assert [each["name"] for each in event["outputs"]] == ["raw.public.orders"]
 

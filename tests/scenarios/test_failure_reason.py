@@ -300,7 +300,7 @@ def test_a_url_is_the_root_of_the_internal_api(airbyte: LocalAirbyte, monkeypatc
 
     def answer(method: str, path: str) -> Answer:
         seen.append(f"{method} {path}")
-        return Answer(404)
+        return Answer(b"Not found", 404)
 
     with ScriptedHttpServer(answer) as server:
         configure(monkeypatch, airbyte, config_api=f"{server.url}/internal/")
