@@ -38,7 +38,7 @@ from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
 from airflow_provider_airbyte_api.operators._job_state import JobStateStore
 from airflow_provider_airbyte_api.triggers import _payloads
-from airflow_provider_airbyte_api.types import JobResult
+from airflow_provider_airbyte_api.types import FailureReason, JobResult
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
@@ -214,9 +214,16 @@ class JobExecution:
         try:
             self.hook.require_success(job, job_context, show_internal_errors=self._task.show_internal_errors)
         except AirbyteJobError as error:
-            if error.reason is not None:
-                self._ti.xcom_push(key=FAILURE_REASON, value=reason_to_dict(error.reason))
+            self._push_reason(error.reason)
             raise
+
+    def _push_reason(self, reason: FailureReason | None) -> None:
+        if reason is None:
+            return
+        try:
+            self._ti.xcom_push(key=FAILURE_REASON, value=reason_to_dict(reason))
+        except Exception as error:  # noqa: BLE001 - the task raises the job's error instead
+            self._log.warning("Could not push the XCom %s. %s: %s", FAILURE_REASON, type(error).__name__, error)
 
     def _warn_of_no_data(self, job: Job, job_context: JobContext) -> None:
         """Warn of a success without data: Airbyte reports success even if the sync's container never started."""

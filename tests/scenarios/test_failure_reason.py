@@ -153,6 +153,13 @@ def test_the_xcom_is_the_whole_reason_as_json(airbyte: LocalAirbyte) -> None:
     assert reset == {"origin": "destination", "kind": "transient_error", "message": RESET.message}
 
 
+def test_an_xcom_that_cannot_be_pushed_hides_no_reason(airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTaskInstance, "xcom_push", lambda *_, **__: json.loads("no JSON"))
+    with pytest.raises(exceptions.AirbyteJobConfigError) as caught:
+        resumed(airbyte, FakeContext())
+    assert caught.value.__context__ is None
+
+
 def test_an_error_keeps_its_reason_when_it_is_pickled(airbyte: LocalAirbyte) -> None:
     with pytest.raises(exceptions.AirbyteJobFailedError) as caught:
         resumed(airbyte, FakeContext())
