@@ -224,6 +224,10 @@ def is_uncleared_retry(context: Context, retries: int | None) -> bool:
     return int(getattr(ctx["ti"], "try_number", 1) or 1) > 1 and max_tries(context) == retries
 
 
+ENDED_DEFERRAL = "__fail__"
+"""The ``next_method`` of a task whose deferral Airflow has ended, because its trigger failed or took too long."""
+
+
 def is_deferral_timeout(error: Exception) -> bool:
     """Return True if Airflow raised this error because a deferral took longer than its timeout.
 

@@ -63,13 +63,16 @@ class RunHistory:
 
     ``record`` is the last checkpoint, and ``is_cleared`` is True if it is from before the task was cleared. Without a
     record, a retry follows a running job that was created at ``created_since`` (seconds since the epoch) or later.
-    ``waited_for_blocker`` is True if the task has waited for another job of the connection.
+    ``waited_for_blocker`` is True if the task has waited for another job of the connection. ``is_same_attempt`` is True
+    if this attempt has followed the job of ``record`` before: then the job is the result of this attempt, also if it
+    failed.
     """
 
     record: JobRecord | None = None
     is_cleared: bool = False
     created_since: float | None = None
     waited_for_blocker: bool = False
+    is_same_attempt: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,9 @@ class _JobRun:
             found = None
         else:
             found = yield from self._find_recorded_job(record)
-        if found is None or (found.job.is_terminal and not self._is_successful(found.job)):
+        if found is None:
+            return None
+        if found.job.is_terminal and not self._is_successful(found.job) and not self.history.is_same_attempt:
             return None
         yield Log(
             "Resuming job %d of an earlier attempt of this task (status: %s).", (found.job.job_id, found.job.status)

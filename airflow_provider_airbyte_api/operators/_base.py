@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_airbyte_api._airflow_compat import BaseOperator, conf
+from airflow_provider_airbyte_api._airflow_compat import ENDED_DEFERRAL, BaseOperator, conf
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_CONN_ID,
     DEFAULT_POLL_INTERVAL,
@@ -122,16 +122,16 @@ class AirbyteJobOperator(BaseOperator):
         """Run again after the trigger has waited for another job of the connection to finish with any status."""
         return self._execution(context).resume_after_blocker(event)
 
+    @short_traceback
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume as Airflow does, and cancel the job if Airflow has ended the deferral because of its timeout."""
+        """Resume as Airflow does. If Airflow itself has ended the deferral, follow the job again or cancel it."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
-            from airflow_provider_airbyte_api._airflow_compat import is_deferral_timeout
-
-            if is_deferral_timeout(error):
-                self._execution(context).cancel_deferred_job()
-            raise
+            if next_method != ENDED_DEFERRAL:
+                raise
+            ended = error
+        return self._execution(context).resume_after_ended_deferral(ended)
 
     def on_kill(self) -> None:
         """Cancel the job that this task waits for in a worker.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,6 +21,7 @@ from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 from airflow_provider_airbyte_api.api.failure_reason import reason_to_dict
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow
+from airflow_provider_airbyte_api.api.job_record import JobRecord
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.outcome import (
     JobContext,
@@ -45,8 +46,32 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 
 
-OWNED_JOB = "owned_job_id"
-"""Key of the XCom with the ID of a job that its task started. A deferral that Airflow ends cannot pass it otherwise."""
+DEFERRAL = "deferral"
+"""Key of the XCom with the latest :class:`_Deferral`. Airflow passes nothing of a deferral that it ends itself."""
+
+MAX_ENDED_DEFERRALS = 3
+"""Maximum number of deferrals that Airflow may end, for a reason other than a timeout, before the attempt fails."""
+
+
+@dataclass(frozen=True)
+class _Deferral:
+    """The attempt that was deferred, how many of its deferrals Airflow had ended, and the record of its job.
+
+    There is no record while the task waits for another job of the connection.
+    """
+
+    try_number: int
+    ended: int = 0
+    record: JobRecord | None = None
+
+    @classmethod
+    def parse(cls, value: Any) -> _Deferral | None:
+        """Return the deferral with these fields, or None if they are invalid."""
+        try:
+            record = value["record"]
+            return cls(int(value["try_number"]), int(value["ended"]), None if record is None else JobRecord(**record))
+        except (KeyError, TypeError, ValueError):
+            return None
 
 FAILURE_REASON = "failure_reason"
 """Key of the XCom with why the job failed or was cancelled."""
@@ -63,6 +88,8 @@ class JobExecution:
         self.hook = task.hook
         self._log = task.log
         self._job_to_cancel: int | None = None
+        self._record: JobRecord | None = None
+        self._ended_deferrals = 0
         self.job: Job | None = None
         """The job as it was last polled, or None before it is known."""
 
@@ -86,7 +113,9 @@ class JobExecution:
         if self._task.deferrable:
             get_min_deferral()  # an invalid option fails the task before it starts a job
         record, is_cleared = self._state.load()
-        history = RunHistory(record, is_cleared, self._created_since(), waited_for_blocker)
+        return self._run(RunHistory(record, is_cleared, self._created_since(), waited_for_blocker))
+
+    def _run(self, history: RunHistory) -> JobResult:
         outcome = self.hook.run(run_job(self._options, self._find_connection, history), self._on_checkpoint)
         if isinstance(outcome, Skipped):
             raise AirflowSkipException(outcome.reason)
@@ -114,6 +143,26 @@ class JobExecution:
         if job_event.error is not None:
             raise blocker_error(self._options, job_event.error)
         return self.run(waited_for_blocker=True)
+
+    def resume_after_ended_deferral(self, error: Exception) -> JobResult:
+        """Resume after Airflow itself has ended the deferral with ``error``.
+
+        After a timeout, cancel the job and raise the error. Otherwise nothing is wrong with the job, so follow it again
+        in the same attempt.
+        """
+        deferral = self._last_deferral
+        if deferral is not None and deferral.try_number != self._try_number:
+            return self.run()  # Airflow 3.0 passes the error to the next attempt again
+        if _airflow_compat.is_deferral_timeout(error):
+            self.cancel_deferred_job()
+            raise error
+        if deferral is None or deferral.ended >= MAX_ENDED_DEFERRALS:
+            raise error
+        self._ended_deferrals = deferral.ended + 1
+        self._log.warning("Airflow ended the deferral, so the task waits again: %s", error)
+        if deferral.record is None:
+            return self.run(waited_for_blocker=True)
+        return self._run(RunHistory(deferral.record, is_same_attempt=True))
 
     def cancel_on_kill(self) -> None:
         """Cancel the job if it is known and ``cancel_on_kill`` is True."""
@@ -144,6 +193,7 @@ class JobExecution:
         if self._task.killed and record is not None and job is None:
             raise AirflowException("The task was killed before it started a job.")
         self._state.save(record)
+        self._record = record
         if record is not None and job is not None:
             self._follow(job, owned=record.owned)
 
@@ -168,8 +218,8 @@ class JobExecution:
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger  # noqa: PLC0415 - not at parse time
 
         job_id, options, owned = outcome.job.job_id, outcome.options, outcome.owned
-        if owned:
-            self._ti.xcom_push(key=OWNED_JOB, value=job_id)
+        deferral = _Deferral(self._try_number, self._ended_deferrals, self._record)
+        self._ti.xcom_push(key=DEFERRAL, value=asdict(deferral))
         timeout = None
         if options.deadline is not None:
             timeout = timedelta(seconds=max(options.deadline - time.time(), 0) + DEFERRAL_TIMEOUT_MARGIN)
@@ -257,12 +307,11 @@ class JobExecution:
 
     def cancel_deferred_job(self) -> None:
         """Cancel the job of a deferral that Airflow has ended, but only if this task is known to own the job."""
-        record, _ = self._state.load()
-        job_id = self._pull("job_id")
-        if not isinstance(job_id, int):
+        deferral = self._last_deferral
+        if deferral is None or deferral.record is None or deferral.record.job_id is None:
             return
-        owned = record.owned if record is not None and record.job_id == job_id else self._pull(OWNED_JOB) == job_id
-        if not owned:
+        job_id = deferral.record.job_id
+        if not deferral.record.owned:
             self._log.warning(
                 "Airflow ended the wait for job %d. This task did not start the job, so it was left running.", job_id
             )
@@ -274,8 +323,10 @@ class JobExecution:
         else:
             self._log.warning("Airflow ended the wait for job %d (status: %s).", job.job_id, job.status)
 
-    def _pull(self, key: str) -> Any:
-        return self._ti.xcom_pull(task_ids=self._task.task_id, key=key, map_indexes=self._ti.map_index)
+    @property
+    def _last_deferral(self) -> _Deferral | None:
+        value = self._ti.xcom_pull(task_ids=self._task.task_id, key=DEFERRAL, map_indexes=self._ti.map_index)
+        return _Deferral.parse(value)
 
     def _job_url(self, job: Job, workspace_id: str | None) -> str | None:
         return self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None

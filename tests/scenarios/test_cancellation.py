@@ -562,16 +562,131 @@ def test_a_timeout_without_an_owner_cancels_nothing(airbyte: LocalAirbyte) -> No
     assert not airbyte.requests_to("DELETE", ".*")
 
 
-def test_a_trigger_that_crashed_leaves_the_sync_to_the_retry(airbyte: LocalAirbyte) -> None:
+def resume_after_a_crash(context: FakeContext, **more: Any) -> Any:
+    """Resume a task as Airflow does after its trigger has crashed."""
+    return sync(deferrable=True, **more).resume_execution(
+        "__fail__", {"error": "Trigger failure"}, cast("Any", context)
+    )
+
+
+def deferred_after_a_crash(context: FakeContext, **more: Any) -> AirbyteJobTrigger:
+    with pytest.raises(TaskDeferred) as deferred:
+        resume_after_a_crash(context, **more)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, AirbyteJobTrigger)
+    return trigger
+
+
+@MEMORIES
+@pytest.mark.parametrize("owned", [True, False])
+def test_after_a_crash_of_its_trigger_the_same_attempt_waits_for_the_same_job(
+    airbyte: LocalAirbyte, store: Callable[[], FakeTaskStateStore | None], owned: bool
+) -> None:
     airbyte.script_jobs("running")
-    store = FakeTaskStateStore()
-    context = FakeContext(store)
+    if not owned:
+        airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    context = FakeContext(store())
+    first = defer(sync(deferrable=True), context)
+    again = deferred_after_a_crash(context)
+    assert (again.job_id, again.deadline, again.cancel_on_kill) == (first.job_id, first.deadline, owned)
+    assert len(airbyte.jobs) == 1
+    assert airbyte.cancelled == []
+
+
+@MEMORIES
+@pytest.mark.parametrize("end", ["succeeded", "failed"])
+def test_after_a_crash_of_its_trigger_a_finished_job_is_the_result_of_the_attempt(
+    airbyte: LocalAirbyte, store: Callable[[], FakeTaskStateStore | None], end: str
+) -> None:
+    airbyte.script_jobs("running")
+    context = FakeContext(store())
     defer(sync(deferrable=True), context)
+    airbyte.finish_job(1, end)
+    if end == "succeeded":
+        assert resume_after_a_crash(context)["job_id"] == 1
+    else:
+        with pytest.raises(exceptions.AirbyteJobFailedError):
+            resume_after_a_crash(context)
+    assert len(airbyte.jobs) == 1
+
+
+@MEMORIES
+def test_an_attempt_fails_at_the_fourth_crash_of_its_trigger(
+    airbyte: LocalAirbyte, store: Callable[[], FakeTaskStateStore | None]
+) -> None:
+    airbyte.script_jobs("running")
+    context = FakeContext(store())
+    defer(sync(deferrable=True), context)
+    for _ in range(3):
+        deferred_after_a_crash(context)
     with pytest.raises(AirflowException) as caught:
-        sync(deferrable=True).resume_execution("__fail__", {"error": "Trigger failure"}, cast("Any", context))
+        resume_after_a_crash(context)
     assert type(caught.value).__name__ == "TaskDeferralError"
     assert airbyte.cancelled == []
-    assert defer(sync(deferrable=True), FakeContext(store, try_number=2)).job_id == 1
+
+
+def test_after_a_crash_of_the_trigger_that_waited_for_a_blocker_the_task_waits_for_it_again(
+    airbyte: LocalAirbyte,
+) -> None:
+    other = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    context = FakeContext(FakeTaskStateStore())
+    assert defer(sync(deferrable=True, on_running="wait"), context).job_id == other.job_id
+    assert deferred_after_a_crash(context, on_running="wait").job_id == other.job_id
+    airbyte.finish_job(other.job_id)
+    airbyte.script_jobs("running")
+    assert deferred_after_a_crash(context, on_running="wait").job_id == 2
+    assert airbyte.cancelled == []
+
+
+def next_attempt(context: FakeContext, store: FakeTaskStateStore) -> FakeContext:
+    """Return the context of a retry on Airflow 3.0, which keeps the XComs of an attempt that was deferred."""
+    retry = FakeContext(store, try_number=2)
+    retry["ti"].pushed = context["ti"].pushed
+    return retry
+
+
+@since("3.0", "Airflow 2 passes it to no retry")
+def test_a_retry_that_is_passed_the_timeout_of_the_previous_attempt_starts_a_new_job(airbyte: LocalAirbyte) -> None:
+    store = FakeTaskStateStore()
+    airbyte.script_jobs("running")
+    context = FakeContext(store)
+    defer(sync(deferrable=True), context)
+    end_of_deferral(context)
+    assert airbyte.cancelled == [1]
+    airbyte.script_jobs("running")
+    retry = next_attempt(context, store)
+    with pytest.raises(TaskDeferred) as deferred:
+        sync(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, cast("Any", retry))
+    assert cast("AirbyteJobTrigger", deferred.value.trigger).job_id == 2
+    end_of_deferral(retry)  # now it is its own
+    assert airbyte.cancelled == [1, 2]
+
+
+def test_a_retry_that_is_passed_the_crash_of_the_previous_attempt_follows_its_job(airbyte: LocalAirbyte) -> None:
+    store = FakeTaskStateStore()
+    airbyte.script_jobs("running")
+    context = FakeContext(store)
+    defer(sync(deferrable=True), context)
+    for _ in range(3):
+        deferred_after_a_crash(context)
+    retry = next_attempt(context, store)
+    for _ in range(4):  # the first is passed on, the others are its own
+        assert deferred_after_a_crash(retry).job_id == 1
+    with pytest.raises(AirflowException):
+        resume_after_a_crash(retry)
+    assert len(airbyte.jobs) == 1
+
+
+@pytest.mark.parametrize("xcom", [None, {}, "text", {"try_number": 1, "ended": 0, "record": {"job": 1}}])
+def test_an_ended_deferral_of_which_nothing_is_known_fails_the_attempt(airbyte: LocalAirbyte, xcom: Any) -> None:
+    airbyte.script_jobs("running")
+    context = FakeContext(FakeTaskStateStore())
+    defer(sync(deferrable=True), context)
+    context["ti"].pushed["deferral"] = xcom
+    with pytest.raises(AirflowException) as caught:
+        resume_after_a_crash(context)
+    assert type(caught.value).__name__ == "TaskDeferralError"
+    assert airbyte.cancelled == []
 
 
 def test_a_job_that_has_succeeded_by_the_time_the_worker_hears_of_the_time_out_is_a_success(
