@@ -274,7 +274,7 @@ async def task_status(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
 
     A trigger has no public way to ask. On Airflow 3, the triggerer's supervisor answers. The SDK's own functions would
     ask it from a thread, which can crash the triggerer before 3.2.2; before 3.0.3, there is no other way. Do not cancel
-    this coroutine: before 3.2, an answer that is no longer expected crashes the triggerer. On Airflow 2, a triggerer
+    this coroutine: before 3.2.2, an answer that is no longer expected crashes the triggerer. On Airflow 2, a triggerer
     reads the database.
 
     An XCom that a custom backend stores elsewhere is returned as its reference.

@@ -69,5 +69,4 @@ def test_a_triggerer_cancels_the_jobs_of_exactly_those_tasks_that_no_longer_wait
         triggerer.wait_until(lambda: set(airbyte.cancelled) >= expected)
         triggerer.stop()
     assert "Traceback" not in triggerer.log.read_text()
-
     assert sorted(airbyte.cancelled) == sorted(expected), "each once, and no other"
