@@ -73,6 +73,7 @@ class _Deferral:
         except (KeyError, TypeError, ValueError):
             return None
 
+
 FAILURE_REASON = "failure_reason"
 """Key of the XCom with why the job failed or was cancelled."""
 
