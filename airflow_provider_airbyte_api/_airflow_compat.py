@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airflow.sdk import TaskGroup as TaskGroup
     from airflow.sdk.configuration import conf as conf
     from airflow.sdk.exceptions import AirflowException as AirflowException
+    from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
     from airflow.sdk.exceptions import AirflowNotFoundException as AirflowNotFoundException
     from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
@@ -52,6 +53,7 @@ _HOMES = {
     "XCom": ("airflow.sdk.execution_time.xcom", "airflow.models.xcom"),
     "conf": ("airflow.sdk.configuration", "airflow.configuration"),  # before 3.2 in the second alone
     "AirflowException": _EXCEPTION,
+    "AirflowFailException": _EXCEPTION,
     "AirflowNotFoundException": _EXCEPTION,
     "AirflowSensorTimeout": _EXCEPTION,
     "AirflowSkipException": _EXCEPTION,

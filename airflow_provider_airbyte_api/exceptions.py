@@ -20,7 +20,8 @@
     ├── AirbyteConnectionInactiveError       the Airbyte connection is inactive, locked or deleted: it cannot sync
     ├── AirbyteJobError                      a job did not do what it was started for
     │   ├── AirbyteJobFailedError            the job failed
-    │   │   └── AirbyteJobConfigError        the configuration of its source or destination is invalid (config_error)
+    │   │   ├── AirbyteJobConfigError        the configuration of its source or destination is invalid (config_error)
+    │   │   └── AirbyteJobNotRetriedError    for a reason in fail_fast_on; also an AirflowFailException
     │   ├── AirbyteJobCancelledError         a user, a reset or Airbyte's capacity limits cancelled the job
     │   └── AirbyteJobTimeoutError           no finished job, or no fresh sync, before the deadline
     └── AirbyteTriggerEventError             the trigger's event has no known outcome: fail closed
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from airflow_provider_airbyte_api._airflow_compat import AirflowException
+from airflow_provider_airbyte_api._airflow_compat import AirflowException, AirflowFailException
 from airflow_provider_airbyte_api.api.failure_reason import reason_from_dict, reason_to_dict
 from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_float, safe_json, safe_text
 from airflow_provider_airbyte_api.types import ErrorPayload, FailureReason
@@ -247,6 +248,10 @@ class AirbyteJobConfigError(AirbyteJobFailedError):
 
     Airbyte reports this as ``config_error``. Some connectors also report a database that is unreachable so.
     """
+
+
+class AirbyteJobNotRetriedError(AirbyteJobFailedError, AirflowFailException):
+    """The job failed for a reason that the operator's ``fail_fast_on`` names, so Airflow does not retry the task."""
 
 
 class AirbyteJobCancelledError(AirbyteJobError):

@@ -18,6 +18,7 @@ NON_RETRYABLE = (
     exceptions.AirbyteResourceLookupError,
     exceptions.AirbyteBadRequestError,
     exceptions.AirbyteConnectionInactiveError,
+    exceptions.AirbyteJobConfigError,
 )
 """Errors that a retry cannot resolve, because a user has to change something first."""
 
@@ -28,6 +29,7 @@ def airbyte_retry_policy() -> ExceptionRetryPolicy:
     """Return the policy for a task's ``retry_policy``.
 
     The task fails at once if Airbyte reports invalid credentials, missing permissions, an unknown ID or a bad request.
+    The same applies to a job that failed because of the configuration of its source or destination (``config_error``).
     After a 429 it retries in five minutes. All other errors follow the task's ``retries`` and ``retry_delay``.
 
     So a request that a gateway or an identity proxy rejects instead of Airbyte is retried. The exception is a 401 that

@@ -16,6 +16,7 @@ __all__ = [
     "ConnectionStatus",
     "DestinationRow",
     "ErrorPayload",
+    "FailFastKind",
     "Failure",
     "FailureReason",
     "FailureReasonPayload",
@@ -89,6 +90,11 @@ AssetEvents = Literal["connection", "streams", "none"]
 
 OnFailed = Literal["wait", "fail"]
 """What a freshness sensor does about a failed sync."""
+
+FailFastKind = Literal[
+    "config_error", "system_error", "transient_error", "heartbeat_timeout", "destination_timeout", "refresh_schema"
+]
+"""The kinds of failures after which a task can be told not to retry."""
 
 ListOutput = Literal["rows", "ids"]
 """What a list operator returns: the resources as the API returns them, or their IDs."""

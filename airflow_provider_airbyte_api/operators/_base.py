@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from airflow_provider_airbyte_api._validation import (
     check_seconds,
     provided_fields,
     require_exactly_one,
+    texts,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
-from airflow_provider_airbyte_api.types import JobResult, OnInactive
+from airflow_provider_airbyte_api.types import FailFastKind, JobResult, OnInactive
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
@@ -73,6 +74,7 @@ class AirbyteJobOperator(BaseOperator):
         on_inactive: OnInactive = "fail",
         cancel_on_kill: bool = True,
         durable: bool = True,
+        fail_fast_on: Iterable[FailFastKind] = (),
         show_internal_errors: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -94,6 +96,8 @@ class AirbyteJobOperator(BaseOperator):
         self.on_inactive = check_choice(on_inactive, "on_inactive", OnInactive)
         self.cancel_on_kill = boolean(cancel_on_kill, "cancel_on_kill")
         self.durable = boolean(durable, "durable")
+        kinds = texts(fail_fast_on, "fail_fast_on")
+        self.fail_fast_on = tuple(check_choice(each, "fail_fast_on", FailFastKind) for each in kinds)
         self.show_internal_errors = boolean(show_internal_errors, "show_internal_errors")
         self._run: JobExecution | None = None
         self.killed = False

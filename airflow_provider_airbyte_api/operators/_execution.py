@@ -34,12 +34,12 @@ from airflow_provider_airbyte_api.api.outcome import (
 )
 from airflow_provider_airbyte_api.api.run_job import Defer, RunHistory, RunOptions, blocker_error, resume_job, run_job
 from airflow_provider_airbyte_api.api.start_job import CLEAR_JOB_TYPES, Skipped
-from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteJobError
+from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteJobError, AirbyteJobNotRetriedError
 from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
 from airflow_provider_airbyte_api.operators._job_state import JobStateStore
 from airflow_provider_airbyte_api.triggers import _payloads
-from airflow_provider_airbyte_api.types import FailureReason, JobResult
+from airflow_provider_airbyte_api.types import FailureReason, JobResult, JobStatus
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
@@ -261,11 +261,13 @@ class JobExecution:
         return build_result(job, job_context.job_url)
 
     def _require_success(self, job: Job, job_context: JobContext) -> None:
-        """Raise an error unless the job succeeded, and push the reason as far as it is known."""
+        """Raise an error unless the job succeeded, and push the reason if it is known."""
         try:
             self.hook.require_success(job, job_context, show_internal_errors=self._task.show_internal_errors)
         except AirbyteJobError as error:
             self._push_reason(error.reason)
+            if job.status == JobStatus.FAILED and error.reason and error.reason.kind in self._task.fail_fast_on:
+                raise AirbyteJobNotRetriedError(str(error), job_id=error.job_id, reason=error.reason) from None
             raise
 
     def _push_reason(self, reason: FailureReason | None) -> None:

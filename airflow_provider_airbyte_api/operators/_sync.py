@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from airflow_provider_airbyte_api._airflow_compat import conf
@@ -13,7 +14,7 @@ from airflow_provider_airbyte_api._defaults import (
 )
 from airflow_provider_airbyte_api._validation import boolean, check_choice, whole_number_or_none
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
-from airflow_provider_airbyte_api.types import AssetEvents, OnAirbyteSchedule, OnInactive, OnRunning
+from airflow_provider_airbyte_api.types import AssetEvents, FailFastKind, OnAirbyteSchedule, OnInactive, OnRunning
 
 
 class AirbyteSyncOperator(AirbyteJobOperator):
@@ -63,6 +64,8 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         its DAG run fails. A job that the task only attached to is never cancelled. Default: True.
     :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer store it; on
         older versions a retry asks Airbyte for a running job that was started since the DAG run began. Default: True.
+    :param fail_fast_on: Kinds of failures after which the task is not retried, such as ``("config_error",)``. If the
+        kind is unknown, the task is retried as usual. Default: none.
     :param show_internal_errors: If the job fails, also log Airbyte's internal messages and stack traces, which may
         contain secrets of a connector. Default: False.
     :raises AirbyteConfigError: if a parameter is invalid.
@@ -91,6 +94,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         emit_schema_facet: bool = False,
         cancel_on_kill: bool = True,
         durable: bool = True,
+        fail_fast_on: Iterable[FailFastKind] = (),
         show_internal_errors: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -110,6 +114,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
             on_inactive=on_inactive,
             cancel_on_kill=cancel_on_kill,
             durable=durable,
+            fail_fast_on=fail_fast_on,
             show_internal_errors=show_internal_errors,
             **kwargs,
         )

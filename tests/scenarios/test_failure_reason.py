@@ -8,9 +8,11 @@ import logging
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api import endpoints
@@ -174,6 +176,47 @@ def test_a_config_error_has_a_class(airbyte: LocalAirbyte) -> None:
     with pytest.raises(exceptions.AirbyteJobFailedError) as caught:
         hook.wait_for_job(fail(airbyte, reason=RESET), check=True)
     assert type(caught.value) is exceptions.AirbyteJobFailedError
+
+
+@pytest.mark.parametrize("way", ["in the worker", "resumed"])
+@pytest.mark.parametrize(
+    ("kinds", "is_retried"),
+    [((), True), ("config_error", False), (["system_error", "config_error"], False), (("transient_error",), True)],
+)
+def test_a_task_fails_at_once_for_the_kinds_that_it_names(
+    airbyte: LocalAirbyte, way: str, kinds: Any, is_retried: bool
+) -> None:
+    task, context = sync(fail_fast_on=kinds), cast("Any", FakeContext())
+    airbyte.script_jobs("running", "failed", reason=WRONG_PASSWORD)
+    found = event(airbyte, fail(airbyte)) if way == "resumed" else None
+    with pytest.raises(exceptions.AirbyteJobFailedError) as caught:
+        _ = task.execute(context) if found is None else task.execute_complete(context, found)
+    assert isinstance(caught.value, AirflowFailException) is not is_retried
+    assert caught.value.reason is not None
+    assert str(caught.value).startswith("Sync failed: source, config_error: ")
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None), "a short traceback"
+
+
+def test_a_task_whose_reason_is_unknown_is_retried(airbyte: LocalAirbyte) -> None:
+    airbyte.respond_with(403, path=PATH)
+    task = sync(fail_fast_on=("config_error",))
+    with pytest.raises(exceptions.AirbyteJobFailedError) as caught:
+        task.execute_complete(cast("Any", FakeContext()), event(airbyte, fail(airbyte)))
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("kinds", ["configerror", ["manual_cancellation"], [7], 7, [""]])
+def test_a_kind_that_is_none_is_refused(kinds: Any) -> None:
+    with pytest.raises(exceptions.AirbyteConfigError, match="fail_fast_on"):
+        sync(fail_fast_on=kinds)
+
+
+def test_airflow_does_not_retry_such_a_task(airbyte: LocalAirbyte, airbyte_run_dag: Any) -> None:
+    airbyte.script_jobs("running", "failed", reason=WRONG_PASSWORD)
+    with DAG("fails_fast", schedule=None) as dag:
+        sync(retries=3, retry_delay=timedelta(0), fail_fast_on=("config_error",))
+    assert airbyte_run_dag(dag).state == "failed"
+    assert len(airbyte.jobs) == 1
 
 
 def test_a_cancelled_job_says_that_and_its_attempts(airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture) -> None:
