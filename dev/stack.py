@@ -260,7 +260,7 @@ class AirflowStack:
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return an XCom of a task."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true&stringify=false"
+        path = f"{_task_path(dag_id, run_id, task_id, None)}/xcomEntries/{key}?deserialize=true&stringify=false"
         return self.get(path)["value"]
 
     def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str]:
