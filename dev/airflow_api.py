@@ -64,7 +64,6 @@ class Airflow2(Airflow3):
     needs_postgres = True
     fast_detection: ClassVar[dict[str, str]] = {
         **{name: value for name, value in Airflow3.fast_detection.items() if "TASK_INSTANCE" not in name},
-        "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "60",
         "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "3",
     }
