@@ -35,8 +35,8 @@ from tests.versions import since
 LOG = logging.getLogger(__name__)
 DAGS = Path(__file__).parent / "cases"
 FINISHED = ("success", "failed")
-AT_ONCE = 6
-TIMEOUT = 240.0
+AT_ONCE = 8
+TIMEOUT = 180.0
 WATCHED = "7c1b5e0a-3f49-4d6e-8a27-91c4f0d2b6e3"
 MINOR_NAME = ".".join(map(str, MINOR))
 
