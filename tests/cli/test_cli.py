@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from airflow_provider_airbyte_api.__main__ import main
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES, WORKSPACE_ID
+from tests.helpers.clock import wait_until
 from tests.versions import since
 
 MODULE = [sys.executable, "-m", "airflow_provider_airbyte_api"]
@@ -177,9 +177,7 @@ def test_ctrl_c_leaves_the_sync_alone_and_says_so(slow_airbyte: LocalAirbyte) ->
     slow_airbyte.script_jobs("running")
     arguments = [*MODULE, "sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    ends = time.monotonic() + 60
-    while not slow_airbyte.requests_to("GET", "/jobs/1") and time.monotonic() < ends:
-        time.sleep(0.1)
+    wait_until(lambda: slow_airbyte.requests_to("GET", "/jobs/1"), 60)
     threading.Timer(0.3, process.send_signal, [signal.SIGINT]).start()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

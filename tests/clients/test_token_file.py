@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api.clients.settings import ClientSettings
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.clients.token_file import TokenFile
 from airflow_provider_airbyte_api.testing import LocalAirbyte
+from tests.helpers.clock import until
 from tests.helpers.drivers import AsyncDriver, Driver, SyncDriver
 
 SECRET = "s3cr3t-of-the-application"
@@ -288,7 +289,7 @@ def test_nothing_of_the_file_is_done_on_the_event_loop(
 
     async def fetched() -> str:
         fetching = asyncio.create_task(file.aget(None, _mine))
-        await asyncio.sleep(0.2)
+        await until(lambda: fetching.done() or "flock" in threads)
         other.release()
         return (await fetching).value
 

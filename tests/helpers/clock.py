@@ -44,15 +44,15 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 TIMEOUT = 10.0
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return once something has happened in another thread."""
-    deadline = time.monotonic() + TIMEOUT
+def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT, pause: float = 0.01) -> None:
+    """Return once something has happened in another thread or process."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in {TIMEOUT:g} seconds"
-        time.sleep(0.01)
+        assert time.monotonic() < deadline, f"it did not happen in {seconds:g} seconds"
+        time.sleep(pause)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Return once something has happened in another task of the event loop."""
     deadline = time.monotonic() + TIMEOUT
     while not condition():

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from dev.stack import AirflowStack
+from tests.helpers.clock import wait_until
 from tests.versions import since
 
 pytestmark = since("3.0", "its REST API is another one")
@@ -24,32 +23,30 @@ def arrivals(stack: AirflowStack, dag_id: str, job_id: int) -> list[str]:
 
 
 def wait_for_arrival(stack: AirflowStack, dag_id: str, job_id: int, seconds: float = 120.0) -> list[str]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = arrivals(stack, dag_id, job_id)
-        if found:
-            return found
-        time.sleep(1.0)
-    raise AssertionError(f"job {job_id} has started no run of {dag_id}\n{stack.log_tail()}")
+    found: list[str] = []
+
+    def has_arrived() -> bool:
+        found[:] = arrivals(stack, dag_id, job_id)
+        return bool(found)
+
+    wait_until(has_arrived, seconds, pause=1.0)
+    return found
 
 
 def test_a_sync_that_was_started_elsewhere_starts_a_dag_once(stack: AirflowStack, stack_airbyte: LocalAirbyte) -> None:
     stack.trigger("example_airbyte_events")  # it is parsed by now, and so are its watchers
     polls = len(stack_airbyte.requests_to("GET", "/jobs"))
-    until = time.monotonic() + 60
-    while len(stack_airbyte.requests_to("GET", "/jobs")) < polls + 2 and time.monotonic() < until:
-        time.sleep(0.5)
+    wait_until(lambda: len(stack_airbyte.requests_to("GET", "/jobs")) >= polls + 2, 60)
     job = stack_airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     wait_for_arrival(stack, "example_airbyte_events", job.job_id)
-    time.sleep(15.0)  # more polls, and more loops of the scheduler
+    later = stack_airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    wait_for_arrival(stack, "example_airbyte_events", later.job_id)
     assert len(arrivals(stack, "example_airbyte_events", job.job_id)) == 1
 
 
 def test_a_sync_of_airflows_own_starts_the_dag_that_waits_for_its_asset(stack: AirflowStack) -> None:
     run_id = stack.trigger("example_airbyte")
-    until = time.monotonic() + 120
-    while stack.run_state("example_airbyte", run_id) not in ("success", "failed") and time.monotonic() < until:
-        time.sleep(0.5)
+    wait_until(lambda: stack.run_state("example_airbyte", run_id) in ("success", "failed"), 120, pause=0.5)
     job_id = stack.xcom("example_airbyte", run_id, "sync")["job_id"]
     (arrived,) = wait_for_arrival(stack, "example_airbyte_assets", job_id)
     (told,) = stack.xcom("example_airbyte_assets", arrived, "what_arrived")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
+from tests.helpers.clock import wait_until
 from tests.versions import since
 
 DAG_FILE = """
@@ -60,9 +60,7 @@ def test_no_secret_is_in_any_file_after_a_full_run(tmp_path: Path) -> None:
         }
         with AirflowStack(tmp_path / "home", dags, environment) as stack:
             run_id = stack.trigger("secrets")
-            until = time.monotonic() + 150
-            while stack.run_state("secrets", run_id) not in ("success", "failed") and time.monotonic() < until:
-                time.sleep(0.5)
+            wait_until(lambda: stack.run_state("secrets", run_id) in ("success", "failed"), 150, pause=0.5)
             assert stack.states("secrets", run_id) == {
                 "sources": "success",
                 "sync": "success",

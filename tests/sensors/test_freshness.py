@@ -207,9 +207,10 @@ async def test_the_trigger_retries_errors_and_shares_token_and_session(
     monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     made = [AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.1, max_age=3600.0) for _ in range(20)]
     waiting = [asyncio.create_task(_events(trigger)) for trigger in made]
-    await asyncio.sleep(0.3)
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs")) >= 40)
     airbyte.respond_with(503, path="/jobs", times=30)
-    await asyncio.sleep(0.3)
+    failing = len(airbyte.requests_to("GET", "/jobs"))
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs")) > failing + 30)
     job_id = add_sync(airbyte, age=1.0)
     events = [(await each)[0] for each in waiting]
     assert {(event["status"], event["job_id"]) for event in events} == {("succeeded", job_id)}

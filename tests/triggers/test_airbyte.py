@@ -132,7 +132,7 @@ async def test_an_invalid_minimum_deferral_is_an_error_event_that_names_the_opti
 async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waiting = asyncio.create_task(events(trigger(job.job_id, poll_interval=60)))
-    await asyncio.sleep(0.1)
+    await until(lambda: airbyte.requests_to("GET", f"/jobs/{job.job_id}"))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(waiting, timeout=5)
@@ -188,12 +188,18 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
 ) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waiting = [asyncio.create_task(events(trigger(job.job_id))) for _ in range(20)]
-    await asyncio.sleep(0.2)
+
+    async def two_polls() -> None:
+        before = len(airbyte.requests_to("GET", "/jobs/.*"))
+        await until(lambda: len(airbyte.requests_to("GET", "/jobs/.*")) >= before + 2)
+
+    await two_polls()
     looked_up = mocker.spy(_settings_cache, "get_async_connection")
     airbyte.client_secret = "changed"
     monkeypatch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", airbyte.airflow_connection)
     airbyte.revoke_tokens()
-    await asyncio.sleep(0.2)
+    await until(lambda: looked_up.call_count)
+    await two_polls()
     airbyte.finish_job(job.job_id)
     for each in waiting:
         assert (await each)[0]["status"] == "succeeded"
@@ -208,7 +214,7 @@ async def test_progress_is_logged_at_intervals_without_requests(
     waits = trigger(job.job_id, poll_interval=0.4)
     log = mocker.patch.object(waits, "_log")
     waiting = asyncio.create_task(events(waits))
-    await asyncio.sleep(1.5)
+    await until(lambda: log.log.call_count >= 14)
     airbyte.finish_job(job.job_id)
     await waiting
     said = [call.args[1] % call.args[2:] for call in log.log.call_args_list]
@@ -224,6 +230,7 @@ async def test_no_progress_is_logged_during_an_outage(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wait, "PROGRESS_LOG_INTERVAL", 0.1)
+    monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.1)
     log = mocker.patch.object(waits, "_log")
@@ -231,10 +238,9 @@ async def test_no_progress_is_logged_during_an_outage(
     await until(lambda: len(airbyte.requests_to("GET", "/jobs/.*")) >= 2)
     airbyte.respond_with(503, path="/jobs/.*", times=99)
     failing = len(airbyte.requests_to("GET", "/jobs/.*"))
-    await until(lambda: len(airbyte.requests_to("GET", "/jobs/.*")) > failing)
-    await asyncio.sleep(0.4)
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs/.*")) >= failing + 4)
     before = log.log.call_count
-    await asyncio.sleep(0.6)
+    await until(lambda: len(airbyte.requests_to("GET", "/jobs/.*")) >= failing + 12)
     assert log.log.call_count == before
     waiting.cancel()
     await asyncio.wait([waiting])
@@ -253,7 +259,7 @@ async def test_the_jobs_of_the_triggers_own_workspace_are_listed(airbyte: LocalA
     """From a few jobs on, a list is polled instead of each of them."""
     made = [airbyte.add_job(STRIPE_TO_BIGQUERY, "running") for _ in range(LIST_THRESHOLD + 1)]
     waiting = [asyncio.create_task(events(trigger(job.job_id, workspace_id=WORKSPACE_ID))) for job in made]
-    await asyncio.sleep(0.5)
+    await until(lambda: airbyte.requests_to("GET", "/jobs"))
     for job in made:
         airbyte.finish_job(job.job_id, "succeeded")
     assert {each["status"] for (each,) in await asyncio.gather(*waiting)} == {"succeeded"}

@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api.testing.seed import (
     STRIPE_TO_BIGQUERY,
     WORKSPACE_ID,
 )
-from airflow_provider_airbyte_api.triggers import _event_store, _sync_events
+from airflow_provider_airbyte_api.triggers import _event_store, _settings_cache, _sync_events
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteSyncEventTrigger
 from tests.helpers.clock import until
 from tests.helpers.supervisor import FakeSupervisor
@@ -206,9 +206,9 @@ async def test_fifty_watchers_share_one_poll_one_session_and_one_token(
     airbyte.connections.extend({**template, "connectionId": each, "name": each} for each in ids)
     crowd = [watcher(connection_id=each, poll_interval=0.2) for each in ids]
     await until(lambda: len(airbyte.requests_to("GET", "/connections/.*")) == 50)
-    await asyncio.sleep(0.5)
+    await settled(airbyte, 5)
     began, before = time.monotonic(), len(airbyte.requests_to("GET", "/jobs"))
-    await asyncio.sleep(2.0)
+    await settled(airbyte, 10)
     polls = len(airbyte.requests_to("GET", "/jobs")) - before
     assert polls <= (time.monotonic() - began) / (0.2 * 0.85) + 1
     jobs = [airbyte.add_job(each, "succeeded") for each in ids]
@@ -271,8 +271,6 @@ async def test_errors_lose_no_event_and_end_no_watcher(airbyte: LocalAirbyte, mo
 async def test_a_wrong_secret_is_waited_out_and_a_new_one_taken_up(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_airbyte_api.triggers import _settings_cache
-
     monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
     secret = airbyte.client_secret
     airbyte.client_secret = "another one"
@@ -288,10 +286,11 @@ async def test_a_wrong_secret_is_waited_out_and_a_new_one_taken_up(
 
 
 async def test_an_airflow_connection_that_is_not_there_yet_is_waited_for(
-    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
 ) -> None:
+    looked_up = mocker.spy(_settings_cache, "get_async_connection")
     heard = watcher(airbyte_conn_id="later")
-    await asyncio.sleep(0.3)
+    await until(lambda: looked_up.call_count >= 2)
     assert not heard.task.done()
     monkeypatch.setenv("AIRFLOW_CONN_LATER", airbyte.airflow_connection)
     await settled(airbyte)
@@ -726,7 +725,9 @@ async def test_a_connection_recreated_under_the_same_name_is_watched(
     await settled(airbyte)
     row = next(each for each in airbyte.connections if each["connectionId"] == STRIPE_TO_BIGQUERY)
     row["connectionId"] = str(uuid.uuid4())
-    await asyncio.sleep(0.5)
+    before = len(airbyte.requests_to("GET", "/connections"))
+    await until(lambda: len(airbyte.requests_to("GET", "/connections")) >= before + 2)  # it has noticed, and resolved
+    await settled(airbyte)
     job = airbyte.add_job(row["connectionId"], "succeeded")
     await until(lambda: bool(heard.events))
     assert heard.job_ids == [job.job_id]
@@ -736,8 +737,6 @@ async def test_a_connection_recreated_under_the_same_name_is_watched(
 async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_airbyte_api.triggers import _settings_cache
-
     monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
     monkeypatch.setattr(_sync_events, "RESOLUTION_TTL", 0.2)
     heard = watcher()
@@ -754,8 +753,6 @@ async def test_an_airflow_connection_that_leads_elsewhere_by_now_is_followed(
 async def test_a_host_that_was_wrong_is_left_once_it_is_corrected(
     airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_airbyte_api.triggers import _settings_cache
-
     monkeypatch.setattr(_settings_cache, "SETTINGS_TTL", 0.05)
     monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.01)
     with LocalAirbyte() as wrong:
@@ -824,11 +821,12 @@ async def test_fifty_watchers_share_the_retries_of_an_outage(airbyte: LocalAirby
     crowd = [watcher(poll_interval=0.1 + number / 1000) for number in range(50)]
     await settled(airbyte, 3)
     airbyte.respond_with(429, path="/jobs", headers={"Retry-After": "2"})
-    before = len(airbyte.requests)
-    await asyncio.sleep(0.5)
+    before = len(airbyte.requests_to("GET", "/jobs"))
+    await settled(airbyte, 1)
     newcomers = [watcher(poll_interval=0.2) for _ in range(5)]
-    await asyncio.sleep(1.0)
-    assert len(airbyte.requests) - before <= 2, "the server has asked for two seconds of peace"
+    await settled(airbyte, 2)
+    polls = [request.at for request in airbyte.requests_to("GET", "/jobs")[before:]]
+    assert max(polls[1] - polls[0], polls[2] - polls[1]) >= 1.5, "the server has asked for two seconds of peace"
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
     await until(lambda: all(heard.events for heard in crowd))
     assert {heard.job_ids[0] for heard in crowd} == {job.job_id}
