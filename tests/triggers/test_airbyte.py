@@ -12,6 +12,7 @@ from pytest_mock import MockerFixture
 from airflow_provider_airbyte_api.api import backoff, wait
 from airflow_provider_airbyte_api.api.poll_plan import LIST_THRESHOLD
 from airflow_provider_airbyte_api.clients.clock import CLOCK
+from airflow_provider_airbyte_api.polling.service import PollingService
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.triggers import _settings_cache
@@ -129,10 +130,13 @@ async def test_an_invalid_minimum_deferral_is_an_error_event_that_names_the_opti
     assert CLOCK.time() - started >= 10, "the default applies"
 
 
-async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(airbyte: LocalAirbyte) -> None:
+async def test_a_cancelled_trigger_leaves_at_once_and_cancels_no_job(
+    airbyte: LocalAirbyte, mocker: MockerFixture
+) -> None:
+    waits = mocker.spy(PollingService, "wait_for_job")
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waiting = asyncio.create_task(events(trigger(job.job_id, poll_interval=60)))
-    await until(lambda: airbyte.requests_to("GET", f"/jobs/{job.job_id}"))
+    await until(lambda: waits.call_count)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(waiting, timeout=5)
