@@ -271,13 +271,23 @@ def deferral_deadline(trigger: Any) -> float | None:
     return (timeout if timeout.tzinfo else timeout.replace(tzinfo=timezone.utc)).timestamp()
 
 
+def _supervisor() -> Any:
+    """Return a triggerer's channel to its supervisor; None outside of a triggerer, and before Airflow 3.0.3.
+
+    The SDK's own functions would block the event loop; called in a thread, they can crash a triggerer before 3.2.2. Do
+    not cancel ``asend``: before 3.2.2, an answer that is no longer expected crashes the triggerer.
+    """
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - Airflow 3
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    return supervisor if hasattr(supervisor, "asend") else None
+
+
 async def task_status(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
     """Return the state of a trigger's task instance, and one of its XComs or None, without blocking the event loop.
 
-    A trigger has no public way to ask. On Airflow 3, the triggerer's supervisor answers. The SDK's own functions would
-    ask it from a thread, which can crash the triggerer before 3.2.2; before 3.0.3, there is no other way. Do not cancel
-    this coroutine: before 3.2.2, an answer that is no longer expected crashes the triggerer. On Airflow 2, a triggerer
-    reads the database.
+    A trigger has no public way to ask. On Airflow 3, the triggerer's supervisor answers: see :func:`_supervisor`. Do
+    not cancel this coroutine. On Airflow 2, a triggerer reads the database.
 
     An XCom that a custom backend stores elsewhere is returned as its reference.
 
@@ -285,11 +295,10 @@ async def task_status(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
     """
     if not AIRFLOW_V_3_0_PLUS:
         return await asyncio.to_thread(_task_status_in_database, ti, xcom_key)
-    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - Airflow 3
-    from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom  # noqa: PLC0415 - as above
+    from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom  # noqa: PLC0415 - Airflow 3
 
-    supervisor: Any = getattr(task_runner, "SUPERVISOR_COMMS", None)
-    if not hasattr(supervisor, "asend"):
+    supervisor = _supervisor()
+    if supervisor is None:
         raise RuntimeError("Triggers can ask for the state of a task from Airflow 3.0.3 on.")
     which = {"dag_id": ti.dag_id, "map_index": ti.map_index}
     found = await supervisor.asend(GetTaskStates(**which, task_ids=[ti.task_id], run_ids=[ti.run_id]))
@@ -309,25 +318,19 @@ def shared_stream_producer() -> type | None:
 
 def has_variables() -> bool:
     """Return True in a triggerer that can ask for Airflow's Variables on its event loop: Airflow 3.0.5 and newer."""
-    try:
-        from airflow.jobs.triggerer_job_runner import PutVariable  # type: ignore[attr-defined] # noqa: F401, PLC0415 - 3.0.5 on
-        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists at run time only
-    except ImportError:
-        return False
-    return hasattr(SUPERVISOR_COMMS, "asend")  # another process than a triggerer may have none
+    messages = import_module("airflow.jobs.triggerer_job_runner")
+    return hasattr(messages, "PutVariable") and _supervisor() is not None
 
 
 async def get_variable(key: str) -> str | None:
     """Return the value of a Variable, or None if there is none. Only where :func:`has_variables` is True.
 
-    ``airflow.sdk.Variable`` would block the event loop; called in a thread, it can end a triggerer before 3.2.2. This
-    function must not be cancelled: before 3.2.2, an answer that nobody awaits ends the triggerer.
+    Do not cancel this coroutine: see :func:`_supervisor`.
     """
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415 - Airflow 3
     from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable  # noqa: PLC0415 - as above
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists at run time only
 
-    answer: Any = await SUPERVISOR_COMMS.asend(GetVariable(key=key))
+    answer = await _supervisor().asend(GetVariable(key=key))
     if not isinstance(answer, ErrorResponse):
         value: str | None = answer.value
         return value
@@ -339,9 +342,8 @@ async def get_variable(key: str) -> str | None:
 async def put_variable(key: str, value: str, description: str) -> None:
     """Write a Variable. The same applies as to :func:`get_variable`."""
     from airflow.sdk.execution_time.comms import PutVariable  # noqa: PLC0415 - Airflow 3
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415 - exists at run time only
 
-    await SUPERVISOR_COMMS.asend(PutVariable(key=key, value=value, description=description))
+    await _supervisor().asend(PutVariable(key=key, value=value, description=description))
 
 
 def asset_stores(accessors: Any) -> list[Any]:
