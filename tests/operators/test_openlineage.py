@@ -15,6 +15,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE, STRIPE_TO_BIGQUERY
 from dev.stack import AirflowStack
 from tests.conftest import LINEAGE
+from tests.helpers.clock import wait_until
 from tests.helpers.tasks import FakeTaskInstance
 from tests.versions import since
 
@@ -35,10 +36,8 @@ def told(stack: AirflowStack, job: str, kind: str, run_id: str) -> dict[str, Any
 
 def finish(stack: AirflowStack, dag_id: str) -> tuple[str, str]:
     run_id = stack.trigger(dag_id)
-    until = time.monotonic() + 150
-    while (state := stack.run_state(dag_id, run_id)) not in ("success", "failed") and time.monotonic() < until:
-        time.sleep(0.5)
-    return run_id, state
+    wait_until(lambda: stack.run_state(dag_id, run_id) in ("success", "failed"), 150, pause=0.5)
+    return run_id, stack.run_state(dag_id, run_id)
 
 
 @since("3.0", "its REST API is another one")

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from dev.stack import AirflowStack
+from tests.helpers.clock import wait_until
 from tests.versions import since
 
 pytestmark = since("3.0", "its REST API is another one")
 
 DAG_ID = "example_airbyte"
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 120.0) -> None:
-    until = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.2)
 
 
 def test_a_deferred_sync_is_started_waits_in_the_triggerer_and_resumes(
@@ -64,15 +57,16 @@ def test_a_deferred_sync_that_is_marked_failed_is_cancelled(stack: AirflowStack,
     """The trigger reads the state and the XCom of its task in a real triggerer: nothing else has Airflow's answers."""
     run_id = stack.trigger(DAG_ID)
     try:
-        wait_until(lambda: stack.states(DAG_ID, run_id)["sync"] == "deferred")
+        wait_until(lambda: stack.states(DAG_ID, run_id)["sync"] == "deferred", 120, pause=0.2)
         job_id = stack.xcom(DAG_ID, run_id, "sync", "job_id")
         (job,) = (each for each in stack_airbyte.jobs if each.job_id == job_id)
         job.seconds = 600.0  # however slow this machine is
-        time.sleep(5.0)  # until the triggerer has it
+        polls = len(stack_airbyte.requests_to("GET", f"/jobs/{job_id}"))
+        wait_until(lambda: len(stack_airbyte.requests_to("GET", f"/jobs/{job_id}")) > polls, 120)
         stack.patch(f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/sync", {"new_state": "failed"})
-        wait_until(lambda: job_id in stack_airbyte.cancelled)
+        wait_until(lambda: job_id in stack_airbyte.cancelled, 120)
     finally:
-        wait_until(lambda: stack.run_state(DAG_ID, run_id) in ("success", "failed"))
+        wait_until(lambda: stack.run_state(DAG_ID, run_id) in ("success", "failed"), 120, pause=0.2)
 
 
 def test_the_provider_and_its_connection_form_are_known_to_the_ui(stack: AirflowStack) -> None:
