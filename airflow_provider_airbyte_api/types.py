@@ -239,7 +239,10 @@ class ConnectionRow(TypedDict, total=False):
 
 
 class JobRow(TypedDict, total=False):
-    """A job as ``AirbyteListJobsOperator`` returns it. The API may omit fields and add others."""
+    """A job as ``AirbyteListJobsOperator`` returns it. The API may omit fields and add others.
+
+    ``failureReason`` is not in the API: ``with_reason`` adds it.
+    """
 
     jobId: int
     status: str
@@ -250,6 +253,7 @@ class JobRow(TypedDict, total=False):
     duration: str
     rowsSynced: int
     bytesSynced: int
+    failureReason: FailureReasonPayload | None
 
 
 class ErrorPayload(TypedDict):

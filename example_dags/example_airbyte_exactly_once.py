@@ -22,6 +22,7 @@ with DAG(
 ) as dag:
     # If a sync of this connection is already running, wait for that sync instead of starting another one.
     # A retry follows the sync of the previous attempt if it is still running, and starts a new one only if it failed.
+    # A sync that failed because of the configuration of its source or destination is not retried.
     sync = AirbyteSyncOperator(
         task_id="sync",
         connection_id="{{ params.connection_id }}",
@@ -33,6 +34,7 @@ with DAG(
         timeout=4 * 3600,
         retries=2,
         retry_delay=timedelta(minutes=5),
+        fail_fast_on=("config_error",),
     )
 
     # This task needs a sync that starts after the first one. It waits for any running job, and then starts its own.

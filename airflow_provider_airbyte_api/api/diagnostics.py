@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 from airflow_provider_airbyte_api.api.base_url import AirbyteUrls
-from airflow_provider_airbyte_api.api.flow import Flow, SendRequest, fetch_token, get_time
+from airflow_provider_airbyte_api.api.flow import Flow, SendRequest, fetch_page, fetch_token, get_time
 from airflow_provider_airbyte_api.api.http import (
     OAUTH_HINT,
     Request,
@@ -28,7 +28,9 @@ from airflow_provider_airbyte_api.api.http import (
     to_error,
     unexpected_response,
 )
-from airflow_provider_airbyte_api.api.models import Workspace
+from airflow_provider_airbyte_api.api.jobs import get_failure_reason
+from airflow_provider_airbyte_api.api.models import Job, Workspace
+from airflow_provider_airbyte_api.api.outcome import NoReason
 from airflow_provider_airbyte_api.api.tokens import ClientCredentials, Token
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteAuthenticationError,
@@ -50,6 +52,9 @@ CLOCK_SKEW_WARNING = 60.0
 FIELD_URL, FIELD_ID, FIELD_SECRET = "Airbyte URL (Host)", "Client ID (Login)", "Client secret (Password)"
 """Fields of the Airflow connection: their labels in the form, and their names in Airflow's API, URIs and command line.
 """
+
+REASON_TIMEOUT = 4.0
+"""Timeout in seconds for the request for a job's failures."""
 
 MAX_WORKSPACES_SHOWN = 3
 """Maximum number of workspaces that are named."""
@@ -135,6 +140,25 @@ def diagnose(urls: AirbyteUrls, credentials: ClientCredentials | None, static_to
         )
     instance = yield from _fetch_instance_config(urls.web_url, is_cloud=urls.is_cloud)
     return Diagnosis(" ".join(filter(None, _success_message(urls, names, instance, token, started_at, response))))
+
+
+def diagnose_reasons(config_url: str | None) -> Flow[str]:
+    """Return whether the reasons of failed jobs are available, as a sentence: it asks for that of the latest job.
+
+    :param config_url: root URL of Airbyte's internal API; None if its use is switched off.
+    """
+    if config_url is None:
+        return "Reasons of failed jobs are switched off (extra config_api)."
+    try:
+        page = yield from fetch_page(endpoints.list_jobs(), 0, Job.from_json, NO_RETRY, limit=1)
+    except AirbyteError as error:
+        return f"Reasons of failed jobs could not be tested. {error}"
+    if not page.rows:
+        return "Reasons of failed jobs could not be tested: there is no job yet."
+    found = yield from get_failure_reason(page.rows[0], config_url, timeout=REASON_TIMEOUT)
+    if isinstance(found, NoReason):
+        return f"Reasons of failed jobs are not available ({found.why}). Check the extra config_api."
+    return "Reasons of failed jobs are available."
 
 
 def _may_list_connections(token: Token | None) -> Flow[bool]:

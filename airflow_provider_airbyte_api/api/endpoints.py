@@ -39,10 +39,6 @@ A triggerer polls jobs continuously, and nothing else runs there while it parses
 """
 
 
-REASON_TIMEOUT = 10.0
-"""Timeout in seconds for the whole request for a job's failures. A task that has failed must not wait for long."""
-
-
 @dataclass(frozen=True)
 class JobTimeFilter:
     """Time ranges, inclusive, of a job's creation and of its last change of status. Airbyte's resolution is seconds."""
@@ -72,15 +68,18 @@ def get_job(job_id: int) -> Request:
     return Request("GET", f"/jobs/{parse_job_id(job_id)}", idempotent=True, max_bytes=MAX_JOBS_RESPONSE_BYTES)
 
 
-def get_job_without_logs(config_url: str, job_id: int) -> Request:
-    """Return the request for one job with its attempts, from Airbyte's internal API at ``config_url``."""
+def get_job_without_logs(config_url: str, job_id: int, timeout: float) -> Request:
+    """Return the request for one job with its attempts, from Airbyte's internal API at ``config_url``.
+
+    :param timeout: seconds for the whole exchange.
+    """
     return Request(
         "POST",
         f"{config_url}/jobs/get_without_logs",
         json={"id": parse_job_id(job_id)},
         idempotent=True,
-        read_timeout=REASON_TIMEOUT,
-        total_timeout=REASON_TIMEOUT,
+        read_timeout=timeout,
+        total_timeout=timeout,
     )
 
 

@@ -24,7 +24,12 @@ from airflow_provider_airbyte_api.api.flow import (
 from airflow_provider_airbyte_api.api.http import parse_response
 from airflow_provider_airbyte_api.api.masking import mask
 from airflow_provider_airbyte_api.api.models import Job, expecting
-from airflow_provider_airbyte_api.api.outcome import JobContext, NoReason, raise_unless_succeeded
+from airflow_provider_airbyte_api.api.outcome import (
+    UNSUCCESSFUL_STATUSES,
+    JobContext,
+    NoReason,
+    raise_unless_succeeded,
+)
 from airflow_provider_airbyte_api.api.safe import safe_text
 from airflow_provider_airbyte_api.api.wait import Done, JobWait, Poll, WaitOptions, no_longer_visible, sleep_until
 from airflow_provider_airbyte_api.exceptions import (
@@ -43,6 +48,9 @@ CANCEL_TIMEOUT = 120.0
 CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_TIMEOUT, wait_initial=2.0, wait_max=15.0, airbyte_confirmed=True)
 """The policy for cancelling a job: see :func:`cancel_and_wait`."""
 
+
+REASON_TIMEOUT = 10.0
+"""Timeout in seconds for the request for a job's failures. A task that has failed must not wait for long."""
 
 CONFIG_API_HINT = (
     "This is Airbyte's internal API. If it is elsewhere, set the extra config_api to its root URL; off disables it."
@@ -112,7 +120,7 @@ def require_success(
     :raises AirbyteJobError: as :func:`~.outcome.raise_unless_succeeded`.
     """
     reason: FailureReason | NoReason = NoReason()
-    if config_url is not None and job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+    if config_url is not None and job.status in UNSUCCESSFUL_STATUSES:
         reason = yield from get_failure_reason(job, config_url, show_internal_errors=show_internal_errors)
         if isinstance(reason, FailureReason):
             yield from write_logs(Log("%s", (line,), logging.WARNING) for line in attempt_lines(reason))
@@ -120,16 +128,17 @@ def require_success(
 
 
 def get_failure_reason(
-    job: Job, config_url: str, *, show_internal_errors: bool = False
+    job: Job, config_url: str, *, timeout: float | None = None, show_internal_errors: bool = False
 ) -> Flow[FailureReason | NoReason]:
     """Return why a failed or cancelled job ended, with one request to Airbyte's internal API.
 
-    It raises no error: :class:`~.outcome.NoReason` has it.
+    It raises no error, but logs it: see :class:`~.outcome.NoReason`.
 
     :param config_url: root URL of Airbyte's internal API.
+    :param timeout: seconds for the request; None: :data:`REASON_TIMEOUT`.
     :param show_internal_errors: also log the internal messages and the stack traces.
     """
-    request = endpoints.get_job_without_logs(config_url, job.job_id)
+    request = endpoints.get_job_without_logs(config_url, job.job_id, timeout or REASON_TIMEOUT)
     try:
         response = yield from send_with_retry(request, NO_RETRY)
         body = parse_response(request, response)
@@ -146,7 +155,7 @@ def get_failure_reason(
         if isinstance(error, AirbyteResponseError) and error.url == request.path:  # not the token endpoint's
             detailed = error.with_hint(CONFIG_API_HINT)
         yield Log("Could not get the reason of job %d. %s", (job.job_id, detailed))
-        return NoReason(f"The reason is unknown ({_why(error)})")
+        return NoReason(_why(error))
     if show_internal_errors:
         yield from write_logs(Log("%s", (line,), logging.WARNING) for line in internal_lines(body, masked))
     return reason

@@ -24,7 +24,7 @@ from airflow_provider_airbyte_api.api.safe import (
 )
 from airflow_provider_airbyte_api.api.timestamps import parse_duration, parse_timestamp
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
-from airflow_provider_airbyte_api.types import ConnectionStatus, JobStatus, JobType
+from airflow_provider_airbyte_api.types import ConnectionStatus, FailureReason, JobStatus, JobType
 
 JsonObject = Mapping[str, Any]
 T = TypeVar("T")
@@ -60,6 +60,8 @@ class Job:
     rows_synced: int | None
     bytes_synced: int | None
     raw: JsonObject = field(repr=False, compare=False)
+    reason: FailureReason | None = field(default=None, compare=False)
+    """Why it failed or was cancelled, if it was listed with its reason."""
 
     @property
     def is_terminal(self) -> bool:

@@ -6,8 +6,9 @@ This is the only place that decides on success and failure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
-from airflow_provider_airbyte_api.api.failure_reason import NOT_RECORDED
+from airflow_provider_airbyte_api.api.failure_reason import NOT_RECORDED, reason_to_dict
 from airflow_provider_airbyte_api.api.models import TERMINAL_STATUSES, Job
 from airflow_provider_airbyte_api.api.safe import safe_json
 from airflow_provider_airbyte_api.exceptions import (
@@ -16,7 +17,10 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteJobError,
     AirbyteJobFailedError,
 )
-from airflow_provider_airbyte_api.types import AssetEventExtra, FailureReason, JobResult, JobStatus
+from airflow_provider_airbyte_api.types import AssetEventExtra, FailureReason, JobResult, JobRow, JobStatus
+
+UNSUCCESSFUL_STATUSES = frozenset({JobStatus.FAILED.value, JobStatus.CANCELLED.value})
+"""The statuses of a job that has a reason."""
 
 CONFIG_ERROR = "config_error"
 """The kind of a failure that lasts until a person changes the configuration of a source or a destination."""
@@ -33,9 +37,14 @@ class JobContext:
 
 @dataclass(frozen=True)
 class NoReason:
-    """Why the reason of a failed job is unknown, as a clause."""
+    """The reason of a failed job is unknown. ``why`` is why in a few words; it is empty if nothing asked for it."""
 
-    clause: str = "The API does not report the reason"
+    why: str = ""
+
+    @property
+    def clause(self) -> str:
+        """The beginning of a sentence."""
+        return f"The reason is unknown ({self.why})" if self.why else "The API does not report the reason"
 
 
 def build_result(job: Job, job_url: str | None) -> JobResult:
@@ -53,6 +62,14 @@ def build_result(job: Job, job_url: str | None) -> JobResult:
     }
     safe: JobResult = safe_json(result)
     return safe
+
+
+def build_row(job: Job) -> JobRow:
+    """Return a job as the API returns it, with its ``failureReason`` if it failed or was cancelled."""
+    row = cast("JobRow", dict(job.raw))
+    if job.status in UNSUCCESSFUL_STATUSES:
+        row["failureReason"] = None if job.reason is None else reason_to_dict(job.reason)
+    return row
 
 
 def build_asset_event_extra(job: Job, job_url: str | None, name: str, workspace_id: str | None) -> AssetEventExtra:
@@ -92,7 +109,7 @@ def raise_unless_succeeded(
         error_class = AirbyteJobCancelledError
         hint = (
             " A user or a clear of the connection cancelled it, or it waited too long for capacity; see its timeline."
-            + (f" {unknown}." if unknown and reason != NoReason() else "")
+            + (f" {reason.clause}." if isinstance(reason, NoReason) and reason.why else "")
         )
     raise error_class(f"{summary}.{hint}{_url(context)}", job_id=job.job_id, reason=known)
 

@@ -26,7 +26,7 @@ from airflow_provider_airbyte_api._airflow_compat import (
 )
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.models import Job
-from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, summarize
+from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, build_row, summarize
 from airflow_provider_airbyte_api.api.safe import safe_text
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdout
@@ -42,6 +42,9 @@ _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.WARNING)
 EXIT_INTERRUPTED = 130
 """Exit status of a program that was interrupted with Ctrl-C."""
+
+MAX_REASON = 100
+"""Maximum length of the reason of a failed job in a table, in characters."""
 
 PROGRESS_INTERVAL = 60.0
 """Seconds between two lines about a job whose status does not change, if stderr is not a terminal."""
@@ -102,22 +105,23 @@ def list_connections(args: Namespace) -> Callable[[], None]:
 
 @cli_command
 def list_jobs(args: Namespace) -> Callable[[], None]:
-    """List jobs, newest first."""
+    """List jobs, newest first, and why they failed."""
     hook = _hook(args)
-    found = hook.list_jobs(args.connection_id, workspace_ids=args.workspace_id, status=args.status)
+    found = hook.list_jobs(args.connection_id, workspace_ids=args.workspace_id, status=args.status, with_reason=True)
     listed = list(itertools.islice(found, args.limit))
     names = _connection_names(hook, {job.connection_id for job in listed}, args.workspace_id)
     rows = [
         {
-            **job.raw,
+            **build_row(job),
             "connectionName": names.get(job.connection_id),
             "connection": names.get(job.connection_id) or job.connection_id,
             "time": _format_duration(job.duration),
+            "reason": safe_text(job.reason, MAX_REASON),
         }
         for job in listed
     ]
-    columns = ("jobId", "connection", "status", "jobType", "startTime", "time", "rowsSynced", "bytesSynced")
-    return _table(args, rows, *columns, hidden=("connection", "time"))
+    columns = ("jobId", "connection", "status", "jobType", "startTime", "time", "rowsSynced", "bytesSynced", "reason")
+    return _table(args, rows, *columns, hidden=("connection", "time", "reason"))
 
 
 @cli_command

@@ -22,10 +22,11 @@ from airflow_provider_airbyte_api.api.filters import filter_of
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, request_json
 from airflow_provider_airbyte_api.api.http import Request
 from airflow_provider_airbyte_api.api.models import Connection, Destination, Job, Source, Tag, Workspace
-from airflow_provider_airbyte_api.api.outcome import JobContext
+from airflow_provider_airbyte_api.api.outcome import UNSUCCESSFUL_STATUSES, JobContext
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.hooks._settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
+from airflow_provider_airbyte_api.types import FailureReason
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Connection as AirflowConnection
@@ -43,6 +44,9 @@ TEST_REQUEST_TIMEOUT = 4.0
 
 ON_KILL_TIMEOUT = 4.0
 """Seconds for ``on_kill``. Airflow kills the process 5 s after it has called ``on_kill``."""
+
+MAX_UNANSWERED = 3
+"""Maximum number of requests in a row for the reasons of jobs that remain without an answer."""
 
 ON_KILL = RetryPolicy(attempts=9, timeout=ON_KILL_TIMEOUT, wait_initial=0.2, wait_max=0.8, airbyte_confirmed=True)
 """Retry policy of a cancel within :data:`ON_KILL_TIMEOUT`."""
@@ -182,6 +186,7 @@ class AirbyteHook(BaseHook):
         created_before: datetime | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
+        with_reason: bool = False,
     ) -> Iterator[Job]:
         """Yield jobs, newest first. Pages are fetched lazily, while the caller iterates.
 
@@ -197,8 +202,10 @@ class AirbyteHook(BaseHook):
         :param created_before: Only those created at this time or earlier. Default: None.
         :param updated_after: Only those whose status last changed at this time or later. Default: None.
         :param updated_before: Only those whose status last changed at this time or earlier. Default: None.
+        :param with_reason: Set ``reason`` of each job that failed or was cancelled, with one more request each to
+            Airbyte's internal API. It stays None if it is unknown. Default: False.
         """
-        return self._iter(
+        found = self._iter(
             resources.list_jobs(
                 connection_id=connection_id,
                 workspace_ids=workspace_ids,
@@ -207,6 +214,21 @@ class AirbyteHook(BaseHook):
                 times=JobTimeFilter(created_after, created_before, updated_after, updated_before),
             )
         )
+        return self._iter_with_reasons(found) if with_reason else found
+
+    def get_failure_reason(self, job: Job) -> FailureReason | None:
+        """Return why a job failed or was cancelled, with one request to Airbyte's internal API.
+
+        The log says why if the reason is unknown. See :meth:`require_success`, which raises it.
+
+        :param job: The job.
+        :return: The reason, or None if it is unknown, if ``config_api`` is off, or for a job with another status.
+        """
+        config_url = self._settings.config_url
+        if config_url is None or job.status not in UNSUCCESSFUL_STATUSES:
+            return None
+        found = self.run(jobs.get_failure_reason(job, config_url))
+        return found if isinstance(found, FailureReason) else None
 
     def list_tags(self, workspace_ids: str | Iterable[str] = ()) -> list[Tag]:
         """Return the tags that connections can have (Airbyte 1.6 and newer).
@@ -579,6 +601,17 @@ class AirbyteHook(BaseHook):
         async with AsyncClient(await parse_and_mask(self._connection), self.log) as client:
             return await client.run(flow)
 
+    def _iter_with_reasons(self, found: Iterator[Job]) -> Iterator[Job]:
+        """Yield the jobs with their reasons. After some requests in a row without an answer, it asks no more."""
+        unanswered = 0
+        for job in found:
+            if job.status in UNSUCCESSFUL_STATUSES and unanswered < MAX_UNANSWERED:
+                reason = self.get_failure_reason(job)
+                unanswered = unanswered + 1 if reason is None else 0
+                yield replace(job, reason=reason)
+            else:
+                yield job
+
     def _iter(self, flow: Flow[None]) -> Iterator[Any]:
         yield from self._client.iter_rows(flow)
 
@@ -606,9 +639,11 @@ def _diagnose_in_thread(settings: ClientSettings, deadline: float) -> Diagnosis:
 
         try:
             with Client(limited, logging.getLogger(__name__)) as client:
-                diagnoses.append(
-                    client.run(diagnostics.diagnose(limited.urls, limited.credentials, limited.static_token))
-                )
+                diagnosis = client.run(diagnostics.diagnose(limited.urls, limited.credentials, limited.static_token))
+                diagnoses.append(diagnosis)
+                if diagnosis.ok:  # what is known so far counts, even if this takes too long
+                    reasons = client.run(diagnostics.diagnose_reasons(limited.config_url))
+                    diagnoses.append(replace(diagnosis, message=f"{diagnosis.message} {reasons}"))
         except AirbyteError as error:
             diagnoses.append(diagnostics.failure(diagnostics.Problem.INVALID_FIELD, str(error)))
         except Exception as error:  # noqa: BLE001 - its text may hold a secret
@@ -618,7 +653,7 @@ def _diagnose_in_thread(settings: ClientSettings, deadline: float) -> Diagnosis:
     thread.start()
     thread.join(max(deadline - time.monotonic(), 1.0))
     if diagnoses:
-        return diagnoses[0]
+        return diagnoses[-1]
     return diagnostics.failure(
         diagnostics.Problem.TIMEOUT,
         f"{settings.urls.api_url} did not respond in time. Check Airbyte URL (Host), DNS and proxies.",

@@ -342,6 +342,8 @@ class AirbyteListJobsOperator(_ListOperator):
     :param updated_after: Only those whose status last changed at this time or later, likewise (templated).
     :param updated_before: Only those whose status last changed at this time or earlier, likewise (templated).
     :param limit: Maximum number of jobs. Default: 100.
+    :param with_reason: Add ``failureReason`` to each job that failed or was cancelled, with one more request each:
+        a dict with ``origin``, ``kind``, ``message`` and ``attempts``, or None if it is unknown. Default: False.
     :param output: ``rows``: dicts as in the API. ``ids``: the IDs alone, for ``.expand(job_id=found.output)``. Default:
         ``rows``.
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
@@ -377,6 +379,7 @@ class AirbyteListJobsOperator(_ListOperator):
         updated_after: datetime | str | None = None,
         updated_before: datetime | str | None = None,
         limit: int = 100,
+        with_reason: bool = False,
         output: ListOutput = "rows",
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
@@ -398,10 +401,14 @@ class AirbyteListJobsOperator(_ListOperator):
         self.updated_after = updated_after
         self.updated_before = updated_before
         self.limit = whole_number(limit, "limit", 1)
+        self.with_reason = boolean(with_reason, "with_reason")
         self.given = provided_fields(self, self.template_fields)
 
     def _list(self, hook: AirbyteHook, workspace_ids: list[str]) -> list[JobRow]:
         """Return the newest jobs that match the parameters, at most ``limit``."""
+        from airflow_provider_airbyte_api.api.outcome import build_row
+
+        with_reason = self.with_reason and self.output_format == "rows"
         connection_id = self.connection_id
         if self.connection_name is not None:
             connection_id = hook.get_connection_by_name(self.connection_name, workspace_ids).connection_id
@@ -414,8 +421,10 @@ class AirbyteListJobsOperator(_ListOperator):
             created_before=parse_optional_datetime(self.created_before, "created_before"),
             updated_after=parse_optional_datetime(self.updated_after, "updated_after"),
             updated_before=parse_optional_datetime(self.updated_before, "updated_before"),
+            with_reason=with_reason,
         )
-        return [cast("JobRow", dict(job.raw)) for _, job in zip(range(self.limit), found, strict=False)]
+        listed = [job for _, job in zip(range(self.limit), found, strict=False)]
+        return [build_row(job) if with_reason else cast("JobRow", dict(job.raw)) for job in listed]
 
 
 def _workspaces(

@@ -262,7 +262,28 @@ def test_jobs_are_shown_with_their_connections_names_and_how_long_they_took(
     main(["jobs", "-o", "json"])
     rows = json.loads(capsys.readouterr().out)
     assert [row["connectionName"] for row in rows] == [None, "Stripe → BigQuery"]
-    assert not {"connection", "time"} & rows[0].keys()
+    assert not {"connection", "time", "reason"} & rows[0].keys()
+
+
+def test_jobs_are_shown_with_the_reasons_of_failed_ones(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str]
+) -> None:
+    airbyte.add_job(STRIPE_TO_BIGQUERY, "succeeded")
+    airbyte.fail_job(airbyte.add_job(STRIPE_TO_BIGQUERY).job_id, "The password is wrong.")
+    main(["jobs", "-o", "plain"])
+    assert "source, config_error: The password is wrong." in plain(capsys.readouterr().out)
+    main(["jobs", "-o", "json"])
+    failed, succeeded = json.loads(capsys.readouterr().out)
+    assert failed["failureReason"]["message"] == "The password is wrong."
+    assert "failureReason" not in succeeded
+
+
+def test_a_sync_that_is_waited_for_says_why_it_failed(airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture) -> None:
+    airbyte.script_jobs("running", "failed", reason="The password is wrong.")
+    with pytest.raises(SystemExit) as ended:
+        main(["sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.02"])
+    assert str(ended.value).startswith("Sync failed: source, config_error: The password is wrong. Job 1 of ")
+    assert "Attempt 1 of 1 (failed, " in caplog.text
 
 
 def test_jobs_are_shown_without_names_where_connections_may_not_be_listed(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
+from airflow_provider_airbyte_api.api import diagnostics
 from airflow_provider_airbyte_api.api.diagnostics import Problem
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.hooks import airbyte as hooks
@@ -307,7 +308,7 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_change(row: Row, monkey
         tokens = {asked.token for asked in airbyte.requests if asked.token}
         for secret in {airbyte.client_secret, SECRET, *tokens}:
             assert secret not in text
-        assert len(airbyte.requests) <= 4
+        assert len(airbyte.requests) <= 6
 
 
 def test_every_diagnosis_has_a_row() -> None:
@@ -438,3 +439,41 @@ class TestTls:
             more = {"client_cert": str(certificate), "client_key": str(key)}
             finding = connect(monkeypatch, airbyte, {"extra": {**extra, **more}}).diagnose()
             assert finding.ok, finding.message
+
+
+# -- the reasons of failed jobs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "config_api", "expected"),
+    [
+        ("failed", None, "Reasons of failed jobs are available."),
+        ("running", "auto", "Reasons of failed jobs are available."),
+        (None, None, "Reasons of failed jobs could not be tested: there is no job yet."),
+        ("failed", "off", "Reasons of failed jobs are switched off (extra config_api)."),
+        ("failed", "{url}/wrong", "Reasons of failed jobs are not available (405: "),
+    ],
+)
+def test_the_doctor_says_whether_reasons_are_available(
+    monkeypatch: pytest.MonkeyPatch, status: str | None, config_api: str | None, expected: str
+) -> None:
+    with LocalAirbyte() as airbyte:
+        if status is not None:
+            airbyte.add_job(airbyte.connections[0]["connectionId"], status)
+        given = None if config_api is None else config_api.format(url=airbyte.url)
+        fields = {"login": airbyte.client_id, "password": airbyte.client_secret, "extra": {"config_api": given}}
+        ok, text = connect(monkeypatch, airbyte, fields).test_connection()
+        assert ok
+        assert text.startswith("Connected to ")
+        assert expected in text
+
+
+def test_reasons_that_hang_do_not_fail_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnostics, "REASON_TIMEOUT", 0.3)
+    with LocalAirbyte() as airbyte:
+        airbyte.add_job(airbyte.connections[0]["connectionId"], "failed")
+        airbyte.respond_with(path="/api/v1/jobs/get_without_logs", delay=5.0)
+        fields = {"login": airbyte.client_id, "password": airbyte.client_secret}
+        ok, text = connect(monkeypatch, airbyte, fields).test_connection()
+    assert ok
+    assert "Reasons of failed jobs are not available (no response: timeout)" in text

@@ -15,9 +15,13 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_airbyte_api import exceptions
-from airflow_provider_airbyte_api.api import endpoints
+from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.operators.airbyte import AirbyteClearOperator, AirbyteSyncOperator
+from airflow_provider_airbyte_api.operators.airbyte import (
+    AirbyteClearOperator,
+    AirbyteListJobsOperator,
+    AirbyteSyncOperator,
+)
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
@@ -245,6 +249,49 @@ def test_internal_messages_are_only_in_the_log_of_a_task_that_shows_them(
         assert ("RuntimeException" in caplog.text) is shown
 
 
+# -- lists of jobs -----------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_listed_with_the_reasons_of_failed_ones(airbyte: LocalAirbyte) -> None:
+    for status in ("failed", "cancelled", "succeeded", "failed"):
+        fail(airbyte, status)
+    listed = list(AirbyteHook().list_jobs(with_reason=True))
+    assert [each.reason and each.reason.kind for each in listed] == [
+        "config_error",
+        None,
+        "manual_cancellation",
+        "config_error",
+    ]
+    assert len(airbyte.requests_to("POST", PATH)) == 3
+    assert all(each.reason is None for each in AirbyteHook().list_jobs())
+
+
+def test_reasons_of_a_list_are_given_up_after_a_few_failures_in_a_row(airbyte: LocalAirbyte) -> None:
+    for _ in range(10):
+        fail(airbyte)
+    airbyte.respond_with(403, path=PATH, times=2)
+    assert sum(each.reason is None for each in AirbyteHook().list_jobs(with_reason=True)) == 2
+    with airbyte.outage(403, path=PATH):
+        before = len(airbyte.requests_to("POST", PATH))
+        assert all(each.reason is None for each in AirbyteHook().list_jobs(with_reason=True))
+        assert len(airbyte.requests_to("POST", PATH)) - before == 3
+
+
+@pytest.mark.parametrize("output", ["rows", "ids"])
+def test_an_operator_lists_jobs_with_their_reasons(airbyte: LocalAirbyte, output: Any) -> None:
+    fail(airbyte)
+    fail(airbyte)
+    fail(airbyte, "succeeded")
+    task = AirbyteListJobsOperator(task_id="jobs", with_reason=True, limit=2, output=output)
+    rows = task.execute(cast("Any", FakeContext()))
+    if output == "ids":
+        assert (rows, airbyte.requests_to("POST", PATH)) == ([3, 2], [])
+        return
+    assert "failureReason" not in rows[0]
+    assert json.loads(json.dumps(rows))[1]["failureReason"]["message"] == WRONG_PASSWORD
+    assert len(airbyte.requests_to("POST", PATH)) == 1, "none for what is not listed"
+
+
 # -- no reason ---------------------------------------------------------------------------------------------------
 
 
@@ -320,7 +367,7 @@ def test_a_dripping_endpoint_is_given_up_in_time(
     airbyte: LocalAirbyte, dripping: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, airbyte, config_api=f"{dripping}/api/v1")
-    monkeypatch.setattr(endpoints, "REASON_TIMEOUT", 0.5)
+    monkeypatch.setattr(jobs, "REASON_TIMEOUT", 0.5)
     started_at = time.monotonic()
     with pytest.raises(exceptions.AirbyteJobFailedError, match=r"The reason is unknown \(no response: timeout\)"):
         WAYS[way](airbyte, FakeContext())
