@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -204,6 +204,43 @@ def task_state_store(context: Context) -> Any:
     """
     ctx: Any = context
     return ctx.get("task_state_store")
+
+
+def is_run_by_airflow() -> bool:
+    """Return True if this process can read and write Airflow's Variables.
+
+    On Airflow 3 a task asks its supervisor. There is none if an operator is executed outside of Airflow.
+    """
+    if not AIRFLOW_V_3_0_PLUS:
+        return True
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - Airflow 3
+
+    return hasattr(task_runner, "SUPERVISOR_COMMS")
+
+
+def get_variable(key: str) -> str | None:
+    """Return the value of a Variable, or None if there is none. Airflow 3 has renamed the parameter for the default."""
+    value: str | None = _variable().get(key, **{"default" if AIRFLOW_V_3_0_PLUS else "default_var": None})
+    return value
+
+
+def set_variable(key: str, value: str, description: str) -> None:
+    """Create or replace a Variable. Airflow 3 only logs it if its API server cannot store the value."""
+    _variable().set(key, value, description)
+
+
+def delete_variable(key: str) -> None:
+    """Delete a Variable, if it exists. Airflow 3 only logs it if its API server cannot delete it."""
+    _variable().delete(key)
+
+
+def _variable() -> Any:
+    return import_module("airflow.sdk" if AIRFLOW_V_3_0_PLUS else "airflow.models").Variable
+
+
+def object_storage_path(url: str) -> Any:
+    """Return Airflow's ``ObjectStoragePath``, which is in ``airflow.sdk`` from Airflow 3 on."""
+    return import_module("airflow.sdk" if AIRFLOW_V_3_0_PLUS else "airflow.io.path").ObjectStoragePath(url)
 
 
 def max_tries(context: Context) -> int:
@@ -417,6 +454,32 @@ def get_connection(conn_id: str) -> Connection:
 
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     return Model.get_connection_from_secrets(conn_id)
+
+
+def variables_of(prefix: str) -> dict[str, str]:
+    """Return the Variables of the database whose keys start with ``prefix``, for a command.
+
+    Only Airflow's model lists Variables: see :func:`get_connection` for the private variable.
+    """
+    from airflow.models import variable  # noqa: PLC0415 - see the module
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+    from sqlalchemy import select  # noqa: PLC0415 - as above
+
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    with create_session() as session:
+        is_wanted = variable.Variable.key.startswith(prefix, autoescape=True)
+        return {each.key: each.val for each in session.scalars(select(variable.Variable).where(is_wanted))}
+
+
+def delete_variables(keys: Iterable[str]) -> None:
+    """Delete Variables from the database, for a command."""
+    from airflow.models import variable  # noqa: PLC0415 - see the module
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+    from sqlalchemy import delete  # noqa: PLC0415 - as above
+
+    with create_session() as session:
+        for key in keys:
+            session.execute(delete(variable.Variable).where(variable.Variable.key == key))
 
 
 def set_logger(hook: BaseHook, logger: logging.Logger) -> None:

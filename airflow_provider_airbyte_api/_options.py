@@ -29,3 +29,18 @@ def get_min_deferral() -> float:
             f"{MAX_MIN_DEFERRAL:g}. Change it in airflow.cfg or in AIRFLOW__AIRBYTE_API__MIN_DEFERRAL."
         )
     return seconds
+
+
+def get_job_state_backend() -> str:
+    """Return where tasks store their job records: ``auto``, ``variables``, ``none`` or the URL of an object storage.
+
+    :raises AirbyteConfigError: if the option is anything else.
+    """
+    value: str = conf.get(SECTION, "job_state_backend", fallback="auto").strip()
+    if value in ("auto", "variables", "none") or ("://" in value and not value.startswith("://")):
+        return value
+    raise AirbyteConfigError(
+        f"Option job_state_backend in section [{SECTION}] is {safe_repr(value)}, expected auto, variables, none or the "
+        "URL of a folder that all workers share, such as s3://aws_default@bucket/airbyte. Change it in airflow.cfg or "
+        "in AIRFLOW__AIRBYTE_API__JOB_STATE_BACKEND."
+    )

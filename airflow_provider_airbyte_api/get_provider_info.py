@@ -55,7 +55,20 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": "20",
                         "default": f"{DEFAULT_MIN_DEFERRAL:g}",
-                    }
+                    },
+                    "job_state_backend": {
+                        "description": (
+                            "Where tasks store which job they started, so that a retry follows it. ``auto``: in "
+                            "Airflow's store of a task (3.3 and newer), else in one Variable for each task run. "
+                            "``variables``: in Variables. The URL of a folder in an object storage: in one file for "
+                            "each task run. ``none``: nowhere; a retry then asks Airbyte for a running job. Tasks "
+                            "delete their Variable or file when they succeed."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@bucket/airbyte",
+                        "default": "auto",
+                    },
                 },
             }
         },

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from tests.conftest import REPOSITORY
+from tests.helpers.tasks import FakeContext
 
 MIN_DEFERRAL = "AIRFLOW__AIRBYTE_API__MIN_DEFERRAL"
 DECLARED: dict[str, dict[str, Any]] = get_provider_info()["config"][_options.SECTION]["options"]
@@ -51,7 +52,19 @@ def test_an_invalid_option_fails_a_deferrable_task_before_it_starts_a_job(
     monkeypatch.setenv(MIN_DEFERRAL, "never")
     task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=True)
     with pytest.raises(AirbyteConfigError, match="min_deferral"):
-        task.execute({})
+        task.execute(cast("Any", FakeContext()))
+    assert not airbyte.jobs
+
+
+@pytest.mark.parametrize("text", ["", "variable", "s3", "://bucket", "/tmp/records"])
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+def test_an_invalid_backend_fails_a_task_before_it_starts_a_job(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, text: str, deferrable: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRBYTE_API__JOB_STATE_BACKEND", text)
+    task = AirbyteSyncOperator(task_id="sync", connection_id=STRIPE_TO_BIGQUERY, deferrable=deferrable)
+    with pytest.raises(AirbyteConfigError, match=rf"job_state_backend in section .* is .{re.escape(text)}., expected"):
+        task.execute(cast("Any", FakeContext()))
     assert not airbyte.jobs
 
 

@@ -249,11 +249,20 @@ class _JobRun:
         return job
 
     def _get_job(self, job_id: int) -> Flow[Job | None]:
+        """Return the recorded job; None if there is no such job, or if the record was changed to one of others."""
         try:
-            return (yield from get_job(job_id, self.retry, known_to_exist=True))
+            job = yield from get_job(job_id, self.retry, known_to_exist=True)
         except AirbyteNotFoundError as error:
             yield Log("%s Starting a new job.", (error,), logging.WARNING)
             return None
+        if job.connection_id == self.connection.connection_id:
+            return job
+        yield Log(
+            "Ignoring the stored job %d: it is of Airbyte connection %s. Starting a new job.",
+            (job_id, job.connection_id),
+            logging.WARNING,
+        )
+        return None
 
     def _cancel_superseded_job(self, job: Job, record: JobRecord) -> Flow[None]:
         """Cancel the job from before the task was cleared. It would block the new job or be mistaken for it."""

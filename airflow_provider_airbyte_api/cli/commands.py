@@ -33,6 +33,8 @@ from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdo
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteError
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
+from airflow_provider_airbyte_api.operators._job_state import is_older_record
+from airflow_provider_airbyte_api.operators._job_state_backends import get_shared_backend
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -153,6 +155,22 @@ def start_sync(args: Namespace) -> Callable[[], None]:
     hook.require_success(job, job_context)
     print(f"{summarize(job, job_context)}.", file=sys.stderr)
     return _table(args, [build_result(job, url)], *RESULT_COLUMNS)
+
+
+@cli_command
+def clean_job_state(args: Namespace) -> Callable[[], None]:
+    """Delete job records that their tasks have left behind."""
+    backend = get_shared_backend()
+    if backend is None:
+        raise AirflowException("Option job_state_backend in section [airbyte_api] is none: tasks store no job records.")
+    before = CLOCK.time() - timedelta(days=args.older_than).total_seconds()
+    records = backend.list()
+    old = [key for key, value in records.items() if is_older_record(value, before)]
+    if not args.dry_run:
+        backend.delete_all(old)
+    verb = "Would delete" if args.dry_run else "Deleted"
+    kept = len(records) - len(old)
+    return lambda: print(f"{verb} {len(old)} job records older than {args.older_than:g} days, and kept {kept}.")
 
 
 def _hook(args: Namespace) -> AirbyteHook:

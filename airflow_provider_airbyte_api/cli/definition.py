@@ -9,6 +9,9 @@ from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID
 if TYPE_CHECKING:
     from airflow.cli.cli_config import ActionCommand, GroupCommand
 
+MAX_DAYS = 36_500
+"""Maximum age of a job record in a command: a hundred years."""
+
 
 def get_airbyte_cli_commands() -> list[GroupCommand]:
     """Return the command group ``airbyte`` for Airflow's command line."""
@@ -40,6 +43,13 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
         type=_seconds,
         default=10.0,
     )
+    older_than = arg(
+        ("--older-than",),
+        help="only of starts longer ago than this number of days (default: %(default)s)",
+        type=_days,
+        default=30.0,
+    )
+    dry_run = arg(("--dry-run",), help="only say how many records would be deleted", action="store_true")
 
     def command(name: str, function: str, text: str, *args: Any) -> ActionCommand:
         run = lazy_load_command(f"airflow_provider_airbyte_api.cli.commands.{function}")
@@ -60,6 +70,13 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
                 command("connections", "list_connections", "List Airbyte connections", conn_id, workspaces, ARG_OUTPUT),
                 command("jobs", "list_jobs", "List jobs", conn_id, connection, workspaces, status, limit, ARG_OUTPUT),
                 command("sync", "start_sync", "Start a sync", what, conn_id, wait, interval, ARG_OUTPUT),
+                command(
+                    "clean-job-state",
+                    "clean_job_state",
+                    "Delete job records that killed or marked tasks have left behind",
+                    older_than,
+                    dry_run,
+                ),
             ),
         )
     ]
@@ -72,6 +89,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _days(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= MAX_DAYS:
+        raise ValueError(text)
+    return value
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -80,3 +104,4 @@ def _count(text: str) -> int:
 
 
 _seconds.__name__, _count.__name__ = "number of seconds above 0", "number above 0"  # for argparse's error
+_days.__name__ = f"number of days from 0 to {MAX_DAYS}"

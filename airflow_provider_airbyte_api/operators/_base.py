@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -158,4 +158,22 @@ class AirbyteJobOperator(BaseOperator):
         from airflow_provider_airbyte_api.operators._execution import JobExecution
 
         self._run = JobExecution(self, context)
+        if self._run.has_record_to_delete:
+            # Called once Airflow has stored the task's state: an attempt that dies before that needs the record.
+            self.on_success_callback = _append(self.on_success_callback, self._delete_record)
+            self.on_failure_callback = _append(self.on_failure_callback, self._delete_record_of_ended_job)
         return self._run
+
+    def _delete_record(self, context: Context) -> None:
+        if self._run is not None:
+            self._run.delete_record()
+
+    def _delete_record_of_ended_job(self, context: Context) -> None:
+        if self._run is not None and self._run.job is not None and self._run.job.is_terminal:
+            self._run.delete_record()
+
+
+def _append(callbacks: Any, callback: Callable[[Context], None]) -> list[Any]:
+    """Return the callbacks of an operator, which on Airflow 2 may be one or None, with one more."""
+    given = [] if callbacks is None else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    return given if callback in given else [*given, callback]

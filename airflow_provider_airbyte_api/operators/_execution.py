@@ -68,8 +68,10 @@ class _Deferral:
     def parse(cls, value: Any) -> _Deferral | None:
         """Return the deferral with these fields, or None if they are invalid."""
         try:
-            record = value["record"]
-            return cls(int(value["try_number"]), int(value["ended"]), None if record is None else JobRecord(**record))
+            fields = value["record"]
+            record = None if fields is None else JobRecord.parse(fields)
+            is_valid = fields is None or record is not None
+            return cls(int(value["try_number"]), int(value["ended"]), record) if is_valid else None
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -165,6 +167,15 @@ class JobExecution:
             return self.run(waited_for_blocker=True)
         return self._run(RunHistory(deferral.record, is_same_attempt=True))
 
+    @property
+    def has_record_to_delete(self) -> bool:
+        """True if the record of this task run remains after its end, unless :meth:`delete_record` is called."""
+        return self._state.is_shared
+
+    def delete_record(self) -> None:
+        """Delete the record. Without it, a later run of the task neither follows nor cancels the job."""
+        self._save(Checkpoint(None))
+
     def cancel_on_kill(self) -> None:
         """Cancel the job if it is known and ``cancel_on_kill`` is True."""
         if self._task.cancel_on_kill and self._job_to_cancel is not None:
@@ -178,10 +189,13 @@ class JobExecution:
         return self._connection
 
     def _created_since(self) -> float | None:
-        """Return the start of the DAG run, for a retry without stored state (Airflow before 3.3), or None."""
+        """Return the start of the DAG run, for a retry that may have lost its record, or None.
+
+        Airflow's own store loses none.
+        """
         is_retry = _airflow_compat.is_uncleared_retry(self._context, self._task.retries)
         dag_run: Any = self._context.get("dag_run")
-        if not self._task.durable or self._state.is_persistent or not is_retry or dag_run is None:
+        if not self._task.durable or self._state.is_reliable or not is_retry or dag_run is None:
             return None
         return None if dag_run.start_date is None else float(dag_run.start_date.timestamp())
 
@@ -193,10 +207,22 @@ class JobExecution:
         record, job = checkpoint.record, checkpoint.job
         if self._task.killed and record is not None and job is None:
             raise AirflowException("The task was killed before it started a job.")
-        self._state.save(record)
+        self._save(checkpoint)
         self._record = record
         if record is not None and job is not None:
             self._follow(job, owned=record.owned)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        """Store the record. Without the one from before a start, a dead attempt could cost a second job."""
+        try:
+            self._state.save(checkpoint.record)
+        except Exception as error:
+            if checkpoint.record is not None and checkpoint.job is None:
+                raise AirbyteError(
+                    "Could not store the record by which a retry finds the job, so no job was started. Check Airflow's "
+                    f"database, or what [airbyte_api] job_state_backend names. {type(error).__name__}: {error}"
+                ) from error
+            self._log.warning("Could not update the stored job record. %s: %s", type(error).__name__, error)
 
     def _follow(self, job: Job, *, owned: bool) -> None:
         """Show which job the task follows from now on, before it waits."""

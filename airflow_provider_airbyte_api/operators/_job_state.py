@@ -1,50 +1,88 @@
 """The job record that a task run keeps across attempts, so that no attempt starts a second job.
 
-Airflow 3.3 and newer store it (``task_state_store``). It survives both a retry and a clear of the task. A clear changes
-the task's ``max_tries`` and a retry does not; this distinguishes the two.
+Airflow 3.3 and newer have a store for it (``task_state_store``). On older versions it is an Airflow Variable, one for
+each task run. Both survive a retry and a clear of the task. A clear changes the task's ``max_tries`` and a retry does
+not; this distinguishes the two.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api._options import get_job_state_backend
 from airflow_provider_airbyte_api.api.job_record import JobRecord
+from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_float
+from airflow_provider_airbyte_api.operators import _job_state_backends
+from airflow_provider_airbyte_api.operators._job_state_backends import Backend
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
 
 STATE_KEY = "airbyte_job"
+"""Key of the record in Airflow's store of a task."""
+
+MAX_ID_IN_KEY = 80
+"""Maximum characters of the DAG's and of the task's ID in the key of a record. A Variable's key has at most 250."""
 
 
 class JobStateStore:
-    """Stores the record of one task run. It stores nothing if ``durable`` is False or Airflow is older than 3.3."""
+    """Stores the record of one task run. It stores nothing if ``durable`` is False or there is no backend.
+
+    :raises AirbyteConfigError: if the option ``job_state_backend`` is invalid.
+    """
 
     def __init__(self, context: Context, *, durable: bool) -> None:
-        self._store = _airflow_compat.task_state_store(context) if durable else None
+        self._backend: Backend | None = None
+        self._key = STATE_KEY
+        self.is_shared = False
+        """True if the record is among those of all tasks, where the task has to delete it at its end."""
         self._max_tries = _airflow_compat.max_tries(context)
+        if not durable:
+            return
+        of_task = _airflow_compat.task_state_store(context)
+        if get_job_state_backend() == "auto" and of_task is not None:
+            self._backend = of_task
+        elif _airflow_compat.is_run_by_airflow():
+            self._backend = _job_state_backends.get_shared_backend()
+            self._key = _build_key(context["ti"])
+            self.is_shared = self._backend is not None
 
     @property
-    def is_persistent(self) -> bool:
-        """True if the record survives this process."""
-        return self._store is not None
+    def is_reliable(self) -> bool:
+        """True if an error while a record is stored ends the attempt, as in Airflow's own store of a task."""
+        return self._backend is not None and not self.is_shared
 
     def load(self) -> tuple[JobRecord | None, bool]:
-        """Return the record of an earlier attempt, or None, and whether the task was cleared since then."""
-        value: Any = None if self._store is None else self._store.get(STATE_KEY)
-        try:
-            fields = dict(value or {})
-            is_cleared = fields.pop("max_tries") != self._max_tries
-            return JobRecord(**fields), is_cleared
-        except (KeyError, TypeError, ValueError):  # none, or one of another version of this package
-            return None, False
+        """Return the record of an earlier attempt, or None, and whether the task was cleared since then.
+
+        None also if the stored value is not a record of this version of the package.
+        """
+        fields = dict(dict_or_empty(None if self._backend is None else self._backend.get(self._key)))
+        max_tries = fields.pop("max_tries", None)
+        record = JobRecord.parse(fields)
+        return record, record is not None and max_tries != self._max_tries
 
     def save(self, record: JobRecord | None) -> None:
         """Store ``record``. None, for a start that created no job, deletes the stored one."""
-        if self._store is None:
+        if self._backend is None:
             return
         if record is None:
-            self._store.delete(STATE_KEY)
+            self._backend.delete(self._key)
         else:
-            self._store.set(STATE_KEY, {**asdict(record), "max_tries": self._max_tries})
+            self._backend.set(self._key, {**asdict(record), "max_tries": self._max_tries})
+
+
+def is_older_record(value: Any, before: float) -> bool:
+    """Return True if a stored ``value`` is of a start before that time, in seconds since the epoch, or no record."""
+    started_at = safe_float(dict_or_empty(value).get("started_at"))
+    return started_at is None or started_at < before
+
+
+def _build_key(ti: Any) -> str:
+    """Return the key of a task run, which no other task run has. The IDs in it are for the person who reads it."""
+    identity = "\0".join((ti.dag_id, ti.task_id, ti.run_id, str(ti.map_index)))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    return f"{_job_state_backends.KEY_PREFIX}{ti.dag_id[:MAX_ID_IN_KEY]}.{ti.task_id[:MAX_ID_IN_KEY]}.{digest}"

@@ -62,8 +62,8 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         take minutes. Without OpenLineage it has no effect. Default: False.
     :param cancel_on_kill: Cancel the job if the task is killed, marked or cleared while it runs or is deferred, or if
         its DAG run fails. A job that the task only attached to is never cancelled. Default: True.
-    :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer store it; on
-        older versions a retry asks Airbyte for a running job that was started since the DAG run began. Default: True.
+    :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer have a store for
+        it; on older versions it is a Variable: see ``[airbyte_api] job_state_backend``. Default: True.
     :param fail_fast_on: Kinds of failures after which the task is not retried, such as ``("config_error",)``. If the
         kind is unknown, the task is retried as usual. Default: none.
     :param show_internal_errors: If the job fails, also log Airbyte's internal messages and stack traces, which may

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
@@ -16,12 +17,13 @@ from airflow_provider_airbyte_api.types import JobResult
 class FakeTaskInstance:
     """A double of the task instance, for an operator that is executed without Airflow."""
 
-    map_index = -1
+    dag_id, task_id, map_index = "fake_dag", "sync", -1
 
     def __init__(self, try_number: int = 1, max_tries: int = 0) -> None:
         self.pushed: dict[str, Any] = {}
         self.try_number = try_number
         self.max_tries = max_tries
+        self.run_id = f"manual__{uuid4()}"
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = value

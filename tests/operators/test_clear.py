@@ -88,7 +88,6 @@ def test_on_running_skip(dag: DAG, airbyte: LocalAirbyte) -> None:
     assert types(airbyte) == [("sync", "running")]
 
 
-@since("3.3", "a try does not know which job is that of the try before")
 @BOTH_MODES
 def test_a_retry_follows_the_clear_of_the_previous_attempt(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
     airbyte.script_jobs("pending", "running", "running", "succeeded")

@@ -24,7 +24,6 @@ from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STR
 from airflow_provider_airbyte_api.types import CancelResult, JobResult
 from tests.helpers.dags import run
 from tests.helpers.tasks import FakeContext, FakeTaskInstance, execute, sync
-from tests.versions import since
 
 POLL = r"/jobs/\d+"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -383,7 +382,6 @@ def tries(airbyte: LocalAirbyte) -> int:
     return len(airbyte.requests_to("GET", "/connections/.*"))
 
 
-@since("3.3", "a try does not know which job is that of the try before")
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 @pytest.mark.parametrize(
     ("statuses", "made"),
