@@ -353,14 +353,14 @@ def shared_stream_producer() -> type | None:
     return SharedStreamProducer
 
 
-def has_variables() -> bool:
+def trigger_has_variables() -> bool:
     """Return True in a triggerer that can ask for Airflow's Variables on its event loop: Airflow 3.0.5 and newer."""
     messages = import_module("airflow.jobs.triggerer_job_runner")
     return hasattr(messages, "PutVariable") and _supervisor() is not None
 
 
-async def get_variable(key: str) -> str | None:
-    """Return the value of a Variable, or None if there is none. Only where :func:`has_variables` is True.
+async def aget_variable(key: str) -> str | None:
+    """Return the value of a Variable, or None if there is none. Only where :func:`trigger_has_variables` is True.
 
     Do not cancel this coroutine: see :func:`_supervisor`.
     """
@@ -376,8 +376,8 @@ async def get_variable(key: str) -> str | None:
     return None
 
 
-async def put_variable(key: str, value: str, description: str) -> None:
-    """Write a Variable. The same applies as to :func:`get_variable`."""
+async def aset_variable(key: str, value: str, description: str) -> None:
+    """Write a Variable. The same applies as to :func:`aget_variable`."""
     from airflow.sdk.execution_time.comms import PutVariable  # noqa: PLC0415 - Airflow 3
 
     await _supervisor().asend(PutVariable(key=key, value=value, description=description))

@@ -260,23 +260,23 @@ async def test_without_a_supervisor_that_answers_a_trigger_cannot_ask(monkeypatc
 
 
 def test_outside_a_triggerer_there_are_no_variables_for_a_trigger() -> None:
-    assert not _airflow_compat.has_variables()
+    assert not _airflow_compat.trigger_has_variables()
 
 
 @since("3.0", "a triggerer reads its database")
 async def test_a_trigger_reads_and_writes_variables_by_its_own_channel(supervisor: FakeSupervisor) -> None:
     from airflow.sdk.exceptions import AirflowRuntimeError
 
-    assert _airflow_compat.has_variables()
-    assert await _airflow_compat.get_variable("compat") is None
-    await _airflow_compat.put_variable("compat", "value", "what it is")
-    assert await _airflow_compat.get_variable("compat") == "value"
+    assert _airflow_compat.trigger_has_variables()
+    assert await _airflow_compat.aget_variable("compat") is None
+    await _airflow_compat.aset_variable("compat", "value", "what it is")
+    assert await _airflow_compat.aget_variable("compat") == "value"
     assert supervisor.descriptions == {"compat": "what it is"}
     supervisor.failing = {"GetVariable", "PutVariable"}
     with pytest.raises(AirflowRuntimeError):
-        await _airflow_compat.get_variable("compat")
+        await _airflow_compat.aget_variable("compat")
     with pytest.raises(AirflowRuntimeError):
-        await _airflow_compat.put_variable("compat", "value", "what it is")
+        await _airflow_compat.aset_variable("compat", "value", "what it is")
 
 
 def test_airflow_has_shared_streams_from_3_3_on() -> None:

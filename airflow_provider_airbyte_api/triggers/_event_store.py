@@ -59,14 +59,14 @@ class Accessor(Protocol):
 class VariableAccessor:
     """Keeps values in Airflow's Variables.
 
-    A message to Airflow is never cancelled, even if the trigger is: see :func:`_airflow_compat.get_variable`.
+    A message to Airflow is never cancelled, even if the trigger is: see :func:`_airflow_compat.aget_variable`.
     """
 
     description: str
 
     async def aget(self, key: str) -> Any:
         """Return the value of a Variable, or None if there is none or somebody has broken it."""
-        value = await asyncio.shield(create_background_task(_airflow_compat.get_variable(key)))
+        value = await asyncio.shield(create_background_task(_airflow_compat.aget_variable(key)))
         try:
             return None if value is None else parse_json(value)
         except ValueError:
@@ -74,7 +74,7 @@ class VariableAccessor:
 
     async def aset(self, key: str, value: Any) -> None:
         """Write a Variable."""
-        writing = _airflow_compat.put_variable(key, json.dumps(value), self.description)
+        writing = _airflow_compat.aset_variable(key, json.dumps(value), self.description)
         await asyncio.shield(create_background_task(writing))
 
 

@@ -144,7 +144,7 @@ class AirbyteSyncEventTrigger(BaseEventTrigger):
     @property
     def _variable_store(self) -> CursorStore | None:
         """A Variable for the cursor of this watcher; None where Airflow does not let a trigger use Variables."""
-        if not _airflow_compat.has_variables():
+        if not _airflow_compat.trigger_has_variables():
             return None
         arguments = ", ".join(
             f"{name}={value!r}" for name, value in self._identity.items() if value and name != "from_row"

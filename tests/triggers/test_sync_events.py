@@ -616,7 +616,7 @@ async def test_a_cancelled_watcher_leaves_no_unread_answer(airbyte: LocalAirbyte
     await until(lambda: supervisor.messages == ["GetVariable"])
     await heard.stop()
     supervisor.answers.set()
-    assert await _airflow_compat.get_variable("other") == "its value"
+    assert await _airflow_compat.aget_variable("other") == "its value"
 
 
 async def test_a_variable_that_cannot_be_read_is_waited_for(airbyte: LocalAirbyte, supervisor: FakeSupervisor) -> None:
