@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api._airflow_compat import (
     get_connection,
     set_logger,
 )
+from airflow_provider_airbyte_api._job_state_backends import get_shared_backend, is_older_record
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, build_row, summarize
@@ -33,8 +34,6 @@ from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdo
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteError
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
-from airflow_provider_airbyte_api.operators._job_state import is_older_record
-from airflow_provider_airbyte_api.operators._job_state_backends import get_shared_backend
 
 if TYPE_CHECKING:
     from argparse import Namespace

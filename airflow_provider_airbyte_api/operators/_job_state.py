@@ -11,12 +11,11 @@ import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api import _airflow_compat, _job_state_backends
+from airflow_provider_airbyte_api._job_state_backends import Backend
 from airflow_provider_airbyte_api._options import get_job_state_backend
 from airflow_provider_airbyte_api.api.job_record import JobRecord
-from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_float
-from airflow_provider_airbyte_api.operators import _job_state_backends
-from airflow_provider_airbyte_api.operators._job_state_backends import Backend
+from airflow_provider_airbyte_api.api.safe import dict_or_empty
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
@@ -73,12 +72,6 @@ class JobStateStore:
             self._backend.delete(self._key)
         else:
             self._backend.set(self._key, {**asdict(record), "max_tries": self._max_tries})
-
-
-def is_older_record(value: Any, before: float) -> bool:
-    """Return True if a stored ``value`` is of a start before that time, in seconds since the epoch, or no record."""
-    started_at = safe_float(dict_or_empty(value).get("started_at"))
-    return started_at is None or started_at < before
 
 
 def _build_key(ti: Any) -> str:

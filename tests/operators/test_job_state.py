@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.__main__ import main
-from airflow_provider_airbyte_api.operators._job_state_backends import KEY_PREFIX
+from airflow_provider_airbyte_api._job_state_backends import KEY_PREFIX
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STRIPE_TO_BIGQUERY

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._options import get_job_state_backend
-from airflow_provider_airbyte_api.api.safe import parse_json
+from airflow_provider_airbyte_api.api.safe import dict_or_empty, parse_json, safe_float
 
 KEY_PREFIX = "airbyte_job."
 """Start of the key of each record that is not in Airflow's store of a task."""
@@ -106,3 +106,9 @@ def get_shared_backend() -> VariableBackend | ObjectStorageBackend | None:
     if option == "none":
         return None
     return VariableBackend() if option in ("auto", "variables") else ObjectStorageBackend(option)
+
+
+def is_older_record(value: Any, before: float) -> bool:
+    """Return True if a stored ``value`` is of a start before that time, in seconds since the epoch, or no record."""
+    started_at = safe_float(dict_or_empty(value).get("started_at"))
+    return started_at is None or started_at < before
