@@ -18,8 +18,10 @@ class Airflow3:
     token_path: str | None = "/auth/token"  # 3.1 knows no anonymous user
     needs_postgres = False
     fast_detection: ClassVar[dict[str, str]] = {
-        # A dead worker or triggerer is noticed soon; one that is alive has time enough on a busy machine.
+        # A dead worker or triggerer is noticed soon; one that is alive has time enough on a busy machine. Airflow looks
+        # for dead workers again only after it has handled those found: it fails the next attempt otherwise.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "40",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
@@ -64,6 +66,7 @@ class Airflow2(Airflow3):
     fast_detection: ClassVar[dict[str, str]] = {
         **{name: value for name, value in Airflow3.fast_detection.items() if "TASK_INSTANCE" not in name},
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "60",
+        "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "40",
     }
 
     def settings(self, home: Path, url: str) -> dict[str, str]:
