@@ -8,8 +8,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
 # Most tests wait for something more often than they compute, and some for long: idle processes take over their queue.
 # Those on a running Airflow need the processors for themselves, and come after the others.
-PYTEST := -m pytest -n 4 --dist worksteal -m "not running_airflow"
-ON_AIRFLOW := -m pytest -m running_airflow
+PYTEST_ONE := -m pytest $(if $(RERUNS),--reruns $(RERUNS) -r R)
+PYTEST := $(PYTEST_ONE) -n 4 --dist worksteal -m "not running_airflow"
+ON_AIRFLOW := $(PYTEST_ONE) -m running_airflow
+# `make test RERUNS=1` runs a failed test once more, and lists it: for a machine that is busy with other things, where a
+# process of Airflow may not start in time.
 # `make test UNIT=coverage` takes longer, and says which branches no test reaches.
 UNIT   := unit
 # Tests that have their own target.
@@ -68,10 +71,10 @@ stack: $(READY)  ## Tests on a running Airflow: scheduler, triggerer, API server
 	$(PY) $(ON_AIRFLOW) $(EXCLUDED_TESTS) $(ARGS)
 
 test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (12 minutes)
-	$(PY) -m pytest tests/chaos $(ARGS)
+	$(PY) $(PYTEST_ONE) tests/chaos $(ARGS)
 
 test-chaos-%: smoke-airflow-%  ## The same for the syncs of tasks on an older Airflow: `make test-chaos-2.11`
-	.airflows/$*/bin/python -m pytest tests/chaos/test_cases.py $(ARGS)
+	.airflows/$*/bin/python $(PYTEST_ONE) tests/chaos/test_cases.py $(ARGS)
 
 matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow
 
@@ -81,7 +84,7 @@ test-airflow-%: smoke-airflow-%  ## All tests that apply, on that Airflow: `make
 
 smoke-airflow-%: .airflows/%/.ready build  ## The built wheel on that Airflow: imports, form, commands, the example DAG
 	@$(UV) pip install --quiet --python .airflows/$*/bin/python --no-deps --reinstall dist/*.whl
-	.airflows/$*/bin/python -m pytest tests/installed
+	.airflows/$*/bin/python $(PYTEST_ONE) tests/installed
 
 .airflows/%/.ready: constraints/airflow-%.txt $(READY)
 	@echo "Building an environment with Airflow $* …"
@@ -94,7 +97,7 @@ test-constraints: $(READY) build  ## Resolve the wheel with each supported relea
 	$(PY) -m dev.releases $(ARGS)
 
 test-clients: $(CLIENTS:%=.clients/%/.ready)  ## Let clients of others (SDK, PyAirbyte, Dagster) talk to the local Airbyte
-	$(PY) -m pytest tests/fidelity/test_clients.py $(ARGS)
+	$(PY) $(PYTEST_ONE) tests/fidelity/test_clients.py $(ARGS)
 
 .clients/%/.ready: constraints/client-%.txt $(READY)
 	@echo "Building an environment with the client $* …"
