@@ -27,6 +27,7 @@ from airflow_provider_airbyte_api.testing.seed import (
     STRIPE_TO_POSTGRES,
     WORKSPACE_ID,
 )
+from airflow_provider_airbyte_api.types import Failure
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
@@ -487,3 +488,29 @@ def test_the_command_says_which_port_is_taken(airbyte: LocalAirbyte) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert f"port {port} cannot be used" in ended.stderr
+
+
+# -- the internal API ------------------------------------------------------------------------------------------------
+
+
+def test_the_internal_api_has_the_attempts_of_a_job_and_why_each_failed(airbyte: LocalAirbyte, curl: Curl) -> None:
+    job_id = airbyte.add_job(STRIPE_TO_BIGQUERY).job_id
+    airbyte.fail_attempt(job_id, Failure("source", "transient_error", "Reset"), Failure("replication"))
+    airbyte.fail_job(job_id, "The password is wrong.")
+    found = curl("POST", f"{airbyte.url}/api/v1/jobs/get_without_logs", json={"id": job_id}).json()
+    assert (found["job"]["id"], found["job"]["status"]) == (job_id, "failed")
+    first, second = (each["attempt"] for each in found["attempts"])
+    assert [(each["id"], each["status"]) for each in (first, second)] == [(0, "failed"), (1, "failed")]
+    assert [each["failureOrigin"] for each in first["failureSummary"]["failures"]] == ["source", "replication"]
+    (failure,) = second["failureSummary"]["failures"]
+    assert (failure["failureType"], failure["externalMessage"]) == ("config_error", "The password is wrong.")
+    assert failure["timestamp"] // 1000 == second["endedAt"], "milliseconds and seconds"
+
+
+@pytest.mark.parametrize(("edition", "status"), [("community", 500), ("enterprise", 403), ("cloud", 403)])
+def test_the_internal_api_wants_a_token_and_a_job(edition: Any, status: int) -> None:
+    with LocalAirbyte(edition=edition) as airbyte:
+        url = f"{airbyte.url}/api/v1/jobs/get_without_logs"
+        assert Curl(airbyte, login=False)("POST", url, json={"id": 1}).status_code == 401
+        assert Curl(airbyte)("POST", url, json={"id": 1}).status_code == status
+        assert Curl(airbyte)("POST", url, data=b"no JSON").status_code == 422
