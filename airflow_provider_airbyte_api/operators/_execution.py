@@ -39,6 +39,7 @@ from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
 from airflow_provider_airbyte_api.operators._job_state import JobStateStore
 from airflow_provider_airbyte_api.triggers import _payloads
+from airflow_provider_airbyte_api.triggers._abandonment import JOB_ID_XCOM
 from airflow_provider_airbyte_api.types import FailureReason, JobResult, JobStatus
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class JobExecution:
         self._log.info("%s %s: job %d of Airbyte connection %r.", verb, job.job_type, job.job_id, connection.name)
         if job_url is not None:
             self._log.info("%s", job_url)
-        self._ti.xcom_push(key="job_id", value=job.job_id)
+        self._ti.xcom_push(key=JOB_ID_XCOM, value=job.job_id)
         push_link_urls(self._ti, job_url, self.hook.connection_url(connection.workspace_id, connection.connection_id))
 
     # -- outcomes ----------------------------------------------------------------------------------------------
