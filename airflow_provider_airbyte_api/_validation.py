@@ -21,7 +21,16 @@ CONNECTION_FIELDS = ("connection_id", "connection_name", "workspace_id", "worksp
 
 
 BOOLEANS = frozenset(
-    {"wait_for_completion", "deferrable", "cancel_on_kill", "durable", "emit_schema_facet", "include_configuration"}
+    {
+        "wait_for_completion",
+        "deferrable",
+        "cancel_on_kill",
+        "durable",
+        "emit_schema_facet",
+        "include_configuration",
+        "show_internal_errors",
+        "with_reason",
+    }
 )
 """The boolean arguments of all classes."""
 

@@ -176,7 +176,14 @@ def test_where_there_is_no_terminal_a_line_a_minute_says_how_a_sync_is_doing(
 def test_ctrl_c_leaves_the_sync_alone_and_says_so(slow_airbyte: LocalAirbyte) -> None:
     slow_airbyte.script_jobs("running")
     arguments = [*MODULE, "sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs, and what they start, ignore Ctrl-C.
+    process = subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a lock does not matter here
+    )
     wait_until(lambda: slow_airbyte.requests_to("GET", "/jobs/1"), 60)
     threading.Timer(0.3, process.send_signal, [signal.SIGINT]).start()
     _, errors = process.communicate(timeout=60)

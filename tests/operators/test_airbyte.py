@@ -258,21 +258,21 @@ def test_an_interval_that_is_none_is_refused_while_the_dag_is_parsed(value: Any)
 )
 def test_an_event_that_is_no_verdict_is_never_success(airbyte: LocalAirbyte, event: Any) -> None:
     with pytest.raises(exceptions.AirbyteTriggerEventError, match="the job's outcome is unknown") as caught:
-        sync().execute_complete({}, event)
+        sync().execute_complete(cast("Any", {"ti": FakeTaskInstance()}), event)
     assert isinstance(caught.value, AirflowException)
 
 
 def test_an_event_with_the_status_alone_is_checked_with_airbyte(airbyte: LocalAirbyte) -> None:
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "failed")
     with pytest.raises(exceptions.AirbyteJobFailedError):
-        sync().execute_complete({}, {"job_id": job.job_id, "status": "succeeded"})
+        sync().execute_complete(cast("Any", {"ti": FakeTaskInstance()}), {"job_id": job.job_id, "status": "succeeded"})
 
 
 def test_an_error_of_the_trigger_is_the_tasks_error_with_its_class(airbyte: LocalAirbyte) -> None:
     error = exceptions.AirbytePermissionError(method="GET", url="http://a/jobs/1", status=403, detail="No.")
     event = {"job_id": 1, "status": "error", "error": exceptions.error_to_dict(error)}
     with pytest.raises(exceptions.AirbytePermissionError, match="returned 403: No") as caught:
-        sync().execute_complete({}, event)
+        sync().execute_complete(cast("Any", {"ti": FakeTaskInstance()}), event)
     assert isinstance(caught.value, AirflowException)
     assert caught.value.status == 403
 
