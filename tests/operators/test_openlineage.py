@@ -138,7 +138,7 @@ import airflow.configuration
 sys.modules["openlineage"] = sys.modules["airflow.providers.openlineage"] = None
 from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 class FakeTaskInstance:
-    map_index, try_number, max_tries = -1, 1, 0
+    dag_id, task_id, run_id, map_index, try_number, max_tries = "fake", "sync", sys.argv[1], -1, 1, 0
     def xcom_push(self, key, value): pass
 AirbyteSyncOperator(task_id="sync", connection_id=sys.argv[1], poll_interval=0.02).execute({"ti": FakeTaskInstance()})
 assert not any(name.startswith("openlineage.") for name in sys.modules)
