@@ -70,7 +70,7 @@ coverage: $(READY)  ## Branch coverage of the unit tests (at least 95 %)
 stack: $(READY)  ## Tests on a running Airflow: scheduler, triggerer, API server, and a browser where there is one
 	$(PY) $(ON_AIRFLOW) $(EXCLUDED_TESTS) $(ARGS)
 
-test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (12 minutes)
+test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airflow, and count the syncs (20 minutes)
 	$(PY) $(PYTEST_ONE) tests/chaos $(ARGS)
 
 test-chaos-%: smoke-airflow-%  ## The same for the syncs of tasks on an older Airflow: `make test-chaos-2.11`
