@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +22,8 @@ class CrashingTrigger(BaseTrigger):
         return "tests.chaos.cases.failing_once.CrashingTrigger", {}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        # Airflow fails a task that is resumed before it has noticed that the process which deferred it has ended.
+        await asyncio.sleep(20.0)
         if os.environ:
             raise RuntimeError("This trigger crashes.")
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
