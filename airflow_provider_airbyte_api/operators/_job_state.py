@@ -15,7 +15,7 @@ from airflow_provider_airbyte_api import _airflow_compat, _job_state_backends
 from airflow_provider_airbyte_api._job_state_backends import Backend
 from airflow_provider_airbyte_api._options import get_job_state_backend
 from airflow_provider_airbyte_api.api.job_record import JobRecord
-from airflow_provider_airbyte_api.api.safe import dict_or_empty
+from airflow_provider_airbyte_api.api.safe import dict_or_empty, safe_int
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
@@ -51,7 +51,7 @@ class JobStateStore:
 
     @property
     def is_reliable(self) -> bool:
-        """True if an error while a record is stored ends the attempt, as in Airflow's own store of a task."""
+        """True if a record that cannot be stored is always an error, as in Airflow's own store of a task."""
         return self._backend is not None and not self.is_shared
 
     def load(self) -> tuple[JobRecord | None, bool]:
@@ -60,8 +60,8 @@ class JobStateStore:
         None also if the stored value is not a record of this version of the package.
         """
         fields = dict(dict_or_empty(None if self._backend is None else self._backend.get(self._key)))
-        max_tries = fields.pop("max_tries", None)
-        record = JobRecord.parse(fields)
+        max_tries = safe_int(fields.pop("max_tries", None), 0)
+        record = None if max_tries is None else JobRecord.parse(fields)
         return record, record is not None and max_tries != self._max_tries
 
     def save(self, record: JobRecord | None) -> None:

@@ -204,6 +204,18 @@ def test_a_value_that_is_no_record_is_ignored(
     assert done.xcom("sync")["job_id"] == 2
 
 
+@pytest.mark.parametrize("max_tries", [None, "1"], ids=repr)
+def test_a_record_that_does_not_say_of_which_attempts_it_is_cancels_nothing(
+    dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, max_tries: object
+) -> None:
+    monkeypatch.setenv(BACKEND, "variables")
+    airbyte.script_jobs("running", "running", "succeeded")
+    airbyte.respond_with(403, method="GET", path=POLL, times=2)
+    sync(retries=1, on_retry_callback=change_record(max_tries=max_tries))
+    assert run(dag).succeeded
+    assert airbyte.cancelled == []
+
+
 def test_no_job_is_started_if_its_record_cannot_be_stored(
     dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
