@@ -179,6 +179,10 @@ class Play:
     def until_cancelled(self, *jobs: LocalJob) -> None:
         self.until(lambda: {job.job_id for job in jobs} <= set(self.airbyte.cancelled), "cancelled jobs", 60)
 
+    def until_all_cancelled(self) -> None:
+        self.until_cancelled(*self.airbyte.jobs)
+        self.until_finished()
+
     def until_finished(self) -> None:
         self.until(self.run.is_finished, "end of the run")
 
@@ -297,20 +301,17 @@ def fail_the_first_job(play: Play) -> None:
 
 def mark_failed(play: Play) -> None:
     play.run.mark("failed")
-    play.until_cancelled(*play.airbyte.jobs)
-    play.until_finished()
+    play.until_all_cancelled()
 
 
 def mark_success(play: Play) -> None:
     play.run.mark("success")
-    play.until_cancelled(*play.airbyte.jobs)
-    play.until_finished()
+    play.until_all_cancelled()
 
 
 def mark_the_run_failed(play: Play) -> None:
     play.run.mark_run("failed")
-    play.until_cancelled(*play.airbyte.jobs)
-    play.until_finished()
+    play.until_all_cancelled()
 
 
 def mark_one_of_two_failed(play: Play) -> None:
