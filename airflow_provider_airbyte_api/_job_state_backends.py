@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._options import get_job_state_backend
-from airflow_provider_airbyte_api.api.safe import dict_or_empty, parse_json, safe_float
+from airflow_provider_airbyte_api.api.safe import dict_or_empty, parse_stored_json, safe_float
 
 KEY_PREFIX = "airbyte_job."
 """Start of the key of each record that is not in Airflow's store of a task."""
@@ -32,7 +32,7 @@ class VariableBackend:
 
     def get(self, key: str) -> Any:
         """Return the stored value, or None."""
-        return _parse(_airflow_compat.get_variable(key))
+        return parse_stored_json(_airflow_compat.get_variable(key))
 
     def set(self, key: str, value: Any) -> None:
         """Store a JSON value."""
@@ -46,7 +46,7 @@ class VariableBackend:
     def list(self) -> dict[str, Any]:
         """Return all stored values by key, for a command."""
         found = _airflow_compat.variables_of(KEY_PREFIX)
-        return {key: _parse(text) for key, text in found.items()}
+        return {key: parse_stored_json(text) for key, text in found.items()}
 
     def delete_all(self, keys: Iterable[str]) -> None:
         """Delete the Variables with these keys, for a command."""
@@ -62,7 +62,7 @@ class ObjectStorageBackend:
     def get(self, key: str) -> Any:
         """Return the stored value, or None."""
         path = self._path(key)
-        return _parse(path.read_text()) if path.exists() else None
+        return parse_stored_json(path.read_text()) if path.exists() else None
 
     def set(self, key: str, value: Any) -> None:
         """Store a JSON value."""
@@ -76,7 +76,7 @@ class ObjectStorageBackend:
     def list(self) -> dict[str, Any]:
         """Return all stored values by key, for a command."""
         paths = self._folder.glob(f"{KEY_PREFIX}*.json") if self._folder.exists() else ()
-        return {path.name.removesuffix(".json"): _parse(path.read_text()) for path in paths}
+        return {path.name.removesuffix(".json"): parse_stored_json(path.read_text()) for path in paths}
 
     def delete_all(self, keys: Iterable[str]) -> None:
         """Delete the files of these keys, for a command."""
@@ -85,14 +85,6 @@ class ObjectStorageBackend:
 
     def _path(self, key: str) -> Any:
         return self._folder / f"{key}.json"
-
-
-def _parse(text: str | None) -> Any:
-    """Return the JSON value in ``text``, or None if it holds none."""
-    try:
-        return None if text is None else parse_json(text)
-    except ValueError:
-        return None
 
 
 def get_shared_backend() -> VariableBackend | ObjectStorageBackend | None:

@@ -143,6 +143,14 @@ def parse_json(data: bytes | str) -> Any:
     return _Cleaner(_UNLIMITED, _UNLIMITED).clean(value, MAX_DEPTH)
 
 
+def parse_stored_json(text: str | None) -> Any:
+    """Return the JSON in a stored ``text``, or None if there is none, or if somebody has broken it."""
+    try:
+        return None if text is None else parse_json(text)
+    except ValueError:
+        return None
+
+
 def _require_few_items(data: bytes | str) -> None:
     """Raise an error if ``data`` may have too many items. This counts an upper bound, and builds nothing."""
     text = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data

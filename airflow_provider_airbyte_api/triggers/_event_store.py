@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
 from airflow_provider_airbyte_api.api.cursor import Cursor
-from airflow_provider_airbyte_api.api.safe import parse_json
+from airflow_provider_airbyte_api.api.safe import parse_stored_json
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
 from airflow_provider_airbyte_api.types import AssetEventExtra
@@ -66,11 +66,7 @@ class VariableAccessor:
 
     async def aget(self, key: str) -> Any:
         """Return the value of a Variable, or None if there is none or somebody has broken it."""
-        value = await asyncio.shield(create_background_task(_airflow_compat.aget_variable(key)))
-        try:
-            return None if value is None else parse_json(value)
-        except ValueError:
-            return None
+        return parse_stored_json(await asyncio.shield(create_background_task(_airflow_compat.aget_variable(key))))
 
     async def aset(self, key: str, value: Any) -> None:
         """Write a Variable."""
