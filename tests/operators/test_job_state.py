@@ -205,7 +205,7 @@ def test_a_value_that_is_no_record_is_ignored(
 
 
 @pytest.mark.parametrize("max_tries", [None, "1"], ids=repr)
-def test_a_record_that_does_not_say_of_which_attempts_it_is_cancels_nothing(
+def test_a_record_without_its_max_tries_cancels_nothing(
     dag: DAG, airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch, max_tries: object
 ) -> None:
     monkeypatch.setenv(BACKEND, "variables")
