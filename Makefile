@@ -16,7 +16,7 @@ ON_AIRFLOW := $(PYTEST_ONE) -m running_airflow
 # `make test UNIT=coverage` takes longer, and says which branches no test reaches.
 UNIT   := unit
 # Tests that have their own target.
-EXCLUDED_TESTS := --ignore tests/chaos --ignore tests/installed --ignore tests/fidelity/test_clients.py
+EXCLUDED_TESTS := --ignore tests/chaos --ignore tests/cluster --ignore tests/installed --ignore tests/fidelity/test_clients.py
 
 # Each supported Airflow: its newest patch, and the day whose versions of all else it is tested with; the newest, with
 # the newest of all.
@@ -36,7 +36,7 @@ CLIENT_pyairbyte := airbyte
 CLIENT_dagster   := dagster-airbyte
 
 .SECONDARY:
-.PHONY: help demo airflow test lint types unit coverage stack test-chaos matrix test-constraints test-clients bench docs build constraints clean
+.PHONY: help demo airflow test lint types unit coverage stack test-chaos test-cluster matrix test-constraints test-clients bench docs build constraints clean
 
 help:  ## Show this list
 	@grep -E "^[a-z%-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
@@ -75,6 +75,17 @@ test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airf
 
 test-chaos-%: smoke-airflow-%  ## The same for the syncs of tasks on an older Airflow: `make test-chaos-2.11`
 	.airflows/$*/bin/python $(PYTEST_ONE) tests/chaos/test_cases.py $(ARGS)
+
+test-cluster: .cluster/.ready  ## Kill and restart each part of an Airflow on Celery, Redis and Postgres (20 minutes); `ARGS="-k worker"` for some cases
+	.cluster/bin/python $(PYTEST_ONE) tests/cluster $(ARGS)
+
+.cluster/.ready: constraints/cluster.txt $(READY)
+	@echo "Building an environment with Airflow on Celery …"
+	@rm -rf $(@D)
+	@$(UV) venv --quiet --python $(PY) $(@D)
+	@$(UV) pip install --quiet --compile-bytecode --python $(@D)/bin/python --requirement $<
+	@$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
 
 matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow
 
@@ -127,8 +138,9 @@ build: $(READY)  ## Build the wheel and the source distribution into dist/, and 
 	@$(PY) -m build --no-isolation --outdir dist . >/dev/null
 	@$(PY) -m twine check --strict dist/*
 
-constraints: $(READY) $(OLDER:%=constrain-%) $(CLIENTS:%=constrain-client-%)  ## Choose the newest versions that fit, for all supported Pythons
+constraints: $(READY) $(OLDER:%=constrain-%) $(CLIENTS:%=constrain-client-%) ## Choose the newest versions that fit, for all supported Pythons
 	$(call constrain,3.3) --group dev --group bench --group docs
+	$(call constrain,3.3,cluster) --group cluster
 
 constrain-%:
 	$(call constrain,$*) $(COMMON_COMPAT) --group test
@@ -142,12 +154,12 @@ constrain-client-%:
 define constrain
 	@echo "apache-airflow==$(AIRFLOW_$(1))" | cut -d' ' -f1 | $(UV) pip compile - pyproject.toml \
 	  --quiet --upgrade --universal --python-version 3.10 --no-annotate --no-emit-index-url \
-	  --custom-compile-command "make constraints" --output-file constraints/airflow-$(1).txt \
+	  --custom-compile-command "make constraints" --output-file constraints/$(or $(2),airflow-$(1)).txt \
 	  $(wordlist 2,3,$(AIRFLOW_$(1)))
 endef
 
 clean:  ## Remove all build output
-	rm -rf $(VENV) .airflow .airflows .bench .clients build dist .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .airflow .airflows .bench .clients .cluster build dist .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): pyproject.toml constraints/airflow-3.3.txt
 	@test -n "$(PYTHON)" || { echo "No Python from 3.10 to 3.14 found; name yours with PYTHON=…" >&2; exit 1; }

@@ -6,14 +6,14 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+from dev.processes import free_port
 
 DRIVERS = ("psycopg2", "asyncpg")
 
@@ -28,39 +28,69 @@ def postgres_programs() -> Path | None:
 
 
 def missing_for_postgres() -> str:
-    """Return what this machine lacks for :func:`postgres`, or an empty text."""
+    """Return what this machine lacks for :class:`Postgres`, or an empty text."""
     drivers = [each for each in DRIVERS if importlib.util.find_spec(each) is None]
     return " and ".join([*([] if postgres_programs() else ["Postgres"]), *drivers])
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Run Postgres on a free port, by a user without rights; gives its address for SQLAlchemy."""
-    programs = postgres_programs()
-    if programs is None:
-        raise FileNotFoundError("initdb: install Postgres")
-    with tempfile.TemporaryDirectory() as folder:
-        who: dict[str, Any] = {}
+class Postgres:
+    """A Postgres on a free port, run by a user without rights, for the duration of a ``with`` block."""
+
+    def __init__(self) -> None:
+        programs = postgres_programs()
+        if programs is None:
+            raise FileNotFoundError("initdb: install Postgres")
+        self._programs = programs
+        self._port = free_port()
+        self._folder = tempfile.TemporaryDirectory()
+        self._options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """The address for SQLAlchemy."""
+        return f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/postgres"
+
+    def __enter__(self) -> Postgres:
+        folder = self._folder.name
+        self._options["cwd"] = folder
         if os.getuid() == 0:
-            who = {"user": "postgres"}
+            self._options["user"] = "postgres"
             shutil.chown(folder, "postgres")
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        data = f"{folder}/data"
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": folder, **who}
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "airflow", "-A", "trust", "-E", "UTF8"], check=True, **quiet
-        )
-        arguments = ["-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        server = subprocess.Popen([programs / "postgres", *arguments, "-c", "max_connections=300"], **quiet)
-        asking: list[str | Path] = [programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
+        arguments = ["-D", f"{folder}/data", "-U", "airflow", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([self._programs / "initdb", *arguments], check=True, **self._options)
         try:
-            end = time.monotonic() + 30
-            while subprocess.run(asking, check=False, **quiet).returncode:
-                if time.monotonic() > end:
-                    raise TimeoutError("Postgres does not start")
-                time.sleep(0.2)
-            yield f"postgresql+psycopg2://airflow@127.0.0.1:{port}/postgres"
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
+            self.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def start(self) -> None:
+        """Start the server, and wait until it accepts connections."""
+        folder = self._folder.name
+        arguments = ["-D", f"{folder}/data", "-p", str(self._port), "-k", folder, "-c", "listen_addresses=127.0.0.1"]
+        settings = ["-c", "fsync=off", "-c", "max_connections=300"]
+        self._server = subprocess.Popen([self._programs / "postgres", *arguments, *settings], **self._options)
+        end = time.monotonic() + 30
+        asking: list[str | Path] = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self._port)]
+        while subprocess.run(asking, check=False, **self._options).returncode:
+            if time.monotonic() > end:
+                raise TimeoutError("Postgres does not start")
+            time.sleep(0.2)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT ends all sessions first, SIGQUIT does not, and a start then recovers the data."""
+        if self._server is not None:
+            self._server.send_signal(number)
+            self._server.wait(30)
+            self._server = None
+
+    def _end(self) -> None:
+        self.stop()
+        self._folder.cleanup()

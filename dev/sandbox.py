@@ -7,7 +7,8 @@ import sys
 import threading
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from dev.stack import REPOSITORY, AirflowStack, StackError, interrupt_on_sigterm
+from dev.rest_api import StackError
+from dev.stack import REPOSITORY, AirflowStack, interrupt_on_sigterm
 
 AIRFLOW_PORT, AIRBYTE_PORT = 8080, 8000
 

@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
-from dev.postgres import missing_for_postgres, postgres
+from dev.postgres import Postgres, missing_for_postgres
 from dev.stack import AirflowStack
 
 DAGS = Path(__file__).parent / "assets"
@@ -105,8 +105,8 @@ def syncing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             with AirflowStack(tmp_path_factory.mktemp("airflow"), DAGS, environment) as stack:
                 yield Syncing(stack, airbyte)
             return
-        with postgres() as address:
-            environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = address
+        with Postgres() as postgres:
+            environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = postgres.address
             with AirflowStack(tmp_path_factory.mktemp("airflow"), DAGS, environment) as stack:
                 yield Syncing(stack, airbyte)
 

@@ -22,21 +22,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from dev.airflow_api import AIRFLOW
-from dev.postgres import missing_for_postgres, postgres
+from dev.postgres import Postgres, missing_for_postgres
 from dev.stack import REPOSITORY, AirflowStack
+from tests.helpers import plays
+from tests.helpers.plays import TIMEOUT, Result, local_airbyte, missed_by
 from tests.versions import AIRFLOW as MINOR
 from tests.versions import since
 
 LOG = logging.getLogger(__name__)
 DAGS = Path(__file__).parent / "cases"
-FINISHED = ("success", "failed")
 AT_ONCE = 8
-TIMEOUT = 180.0
 WATCHED = "7c1b5e0a-3f49-4d6e-8a27-91c4f0d2b6e3"
 MINOR_NAME = ".".join(map(str, MINOR))
 
@@ -81,143 +80,17 @@ class Case:
         return [str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.name} {number}")) for number in range(self.tasks)]
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a case has ended, and what it has waited for in vain."""
-
-    outcome: str
-    missed: str
-
-
-class Run:
-    """A run of a DAG with one task, or one mapped task, named ``sync``."""
-
-    def __init__(self, stack: AirflowStack, dag_id: str) -> None:
-        self.stack = stack
-        self.dag_id = dag_id
-        self.run_id = ""
-
-    def trigger(self) -> None:
-        self.run_id = self.stack.trigger(self.dag_id)
-
-    def rows(self) -> list[dict[str, Any]]:
-        path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances?limit=100"
-        rows: list[dict[str, Any]] = self.stack.get(path)["task_instances"]
-        return rows
-
-    def states(self) -> list[str]:
-        return [str(row["state"]) for row in self.rows()]
-
-    def attempt(self) -> int:
-        return max(int(row["try_number"]) for row in self.rows())
-
-    def is_finished(self) -> bool:
-        return self.stack.run_state(self.dag_id, self.run_id) in FINISHED
-
-    def process(self) -> psutil.Process | None:
-        """Return the process that executes the task."""
-        (row,) = self.rows()
-        if row["state"] != "running" or not row["pid"]:
-            return None
-        with suppress(psutil.NoSuchProcess):
-            return psutil.Process(row["pid"])
-        return None
-
-    def mark(self, state: str, map_index: int | None = None) -> None:
-        self.stack.mark_task(self.dag_id, self.run_id, "sync", state, map_index)
-
-    def mark_run(self, state: str) -> None:
-        self.stack.mark_run(self.dag_id, self.run_id, state)
-
-    def clear(self) -> None:
-        self.stack.clear_task(self.dag_id, self.run_id, "sync")
-
-
-class Play:
+class Play(plays.Play):
     """A case that runs."""
 
     def __init__(
         self, case: Case, stack: AirflowStack, airbyte: LocalAirbyte, markers: Path, stopping: threading.Event
     ) -> None:
+        state = "deferred" if case.options.get("deferrable") else "running"
+        super().__init__(stack, airbyte, case.dag_id, [state] * case.tasks, stopping)
         self.case = case
         self.stack = stack
-        self.airbyte = airbyte
-        self.run = Run(stack, case.dag_id)
-        self.other = Run(stack, f"{case.dag_id}_other")
         self.marker = markers / case.dag_id
-        self.stopping = stopping
-
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = TIMEOUT) -> None:
-        end = time.monotonic() + seconds
-        while True:
-            with suppress(OSError):  # a busy server is slow to answer
-                if condition():
-                    return
-            assert time.monotonic() < end, f"no {what} within {seconds:.0f} s"
-            assert not self.stopping.wait(2.0), "the test has ended"
-
-    def outcome(self) -> str:
-        """Return jobs made and cancelled, and the states of the tasks."""
-        states = "/".join(sorted(set(self.run.states())))
-        return f"{len(self.airbyte.jobs)}/{len(self.airbyte.cancelled)} {states}"
-
-    def begin(self) -> None:
-        """Start the run, and wait until all its tasks have a job and are polled."""
-        self.run.trigger()
-        state = "deferred" if self.case.options.get("deferrable") else "running"
-        self.until(lambda: set(self.run.states()) == {state}, state)
-        self.until_jobs(self.case.tasks)
-        self.until_polled()
-
-    def until_jobs(self, count: int) -> None:
-        self.until(lambda: len(self.airbyte.jobs) >= count or self.run.is_finished(), f"{count} jobs")
-
-    def until_polled(self) -> None:
-        before = len(self.airbyte.requests_to("GET", "/jobs.*"))
-        self.until(lambda: len(self.airbyte.requests_to("GET", "/jobs.*")) >= before + 3, "polls")
-
-    def until_cancelled(self, *jobs: LocalJob) -> None:
-        self.until(lambda: {job.job_id for job in jobs} <= set(self.airbyte.cancelled), "cancelled jobs", 60)
-
-    def until_all_cancelled(self) -> None:
-        self.until_cancelled(*self.airbyte.jobs)
-        self.until_finished()
-
-    def until_finished(self) -> None:
-        self.until(self.run.is_finished, "end of the run")
-
-    def until_attempt(self, number: int) -> None:
-        """Wait for an attempt that runs, unless Airflow does not retry the task."""
-
-        def is_running() -> bool:
-            (row,) = self.run.rows()
-            return row["try_number"] >= number and row["state"] in ("running", "deferred")
-
-        self.until(lambda: is_running() or self.run.is_finished(), f"attempt {number}")
-
-    def succeed(self) -> None:
-        """Let all jobs that run succeed, now and until the run is finished."""
-
-        def finish_all() -> bool:
-            for job in self.airbyte.jobs:
-                if not job.is_terminal:
-                    self.airbyte.finish_job(job.job_id)
-            return self.run.is_finished()
-
-        self.until(finish_all, "end of the run")
-        if self.case.tasks == 1 and self.run.states() == ["success"]:
-            result = self.stack.xcom(self.run.dag_id, self.run.run_id, "sync")
-            assert result["job_id"] == self.airbyte.jobs[-1].job_id, "the result is of another job"
-
-    def kill(self, run: Run | None = None, *, worker: bool = True) -> None:
-        """Kill the process of a task, and with ``worker`` the one that supervises it too."""
-        run = run or self.run
-        self.until(lambda: run.process() is not None, "process of the task")
-        process = run.process()
-        assert process is not None, "the task has ended by itself"
-        for each in [process.parent(), process] if worker else [process]:
-            if each is not None:
-                each.send_signal(signal.SIGKILL)
 
 
 # -- what is done to the tasks -----------------------------------------------------------------------------------
@@ -551,15 +424,6 @@ class Cases:
             play.airbyte.finish_job(job.job_id)
 
 
-def missed_by(act: Callable[[], None]) -> str:
-    """Run it, and return what it has waited for in vain."""
-    try:
-        act()
-    except AssertionError as error:
-        return str(error).partition("\n")[0]
-    return ""
-
-
 def dags_of(case: Case) -> Iterator[dict[str, Any]]:
     for dag_id, options in ((case.dag_id, case.options), (f"{case.dag_id}_other", case.other)):
         if options is not None:
@@ -569,15 +433,6 @@ def dags_of(case: Case) -> Iterator[dict[str, Any]]:
                 "connection_ids": case.connection_ids,
                 "options": options,
             }
-
-
-def local_airbyte(connection_ids: list[str]) -> LocalAirbyte:
-    """Return an Airbyte with these connections, whose jobs run until they are ended."""
-    airbyte = LocalAirbyte()
-    template = airbyte.connections[0]
-    airbyte.connections.extend({**template, "connectionId": each, "name": each} for each in connection_ids)
-    airbyte.script_jobs("running")
-    return airbyte
 
 
 @pytest.fixture(scope="module")
@@ -597,7 +452,7 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             "AIRFLOW_CONN_WATCHED": watched.airflow_connection,
             "AIRFLOW__CORE__PARALLELISM": "16",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "32",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": context.enter_context(postgres()),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": context.enter_context(Postgres()).address,
             "CHAOS_DAGS": json.dumps([each for case in chosen for each in dags_of(case)]),
             "CHAOS_MARKERS": str(markers),
             "CHAOS_WATCHED": WATCHED if MINOR >= (3, 0) else "",
