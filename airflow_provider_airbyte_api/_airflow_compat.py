@@ -78,6 +78,24 @@ if not TYPE_CHECKING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+# -- in an API server --------------------------------------------------------------------------------------------
+
+
+def has_react_apps() -> bool:
+    """Return True if plugins can add pages to Airflow's UI: on Airflow 3.1 and newer."""
+    from airflow.plugins_manager import AirflowPlugin  # noqa: PLC0415 - not while a DAG is parsed
+
+    return hasattr(AirflowPlugin, "react_apps")
+
+
+def has_scoped_tabs() -> bool:
+    """Return True if a plugin can limit a tab to the tasks of some operators: on Airflow 3.4 and newer.
+
+    Older versions ignore the limit and show the tab on each task.
+    """
+    return tuple(map(int, _airflow_version.split(".")[:2])) >= (3, 4)
+
+
 # -- in a running task -------------------------------------------------------------------------------------------
 
 

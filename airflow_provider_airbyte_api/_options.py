@@ -44,3 +44,9 @@ def get_job_state_backend() -> str:
         "URL of a folder that all workers share, such as s3://aws_default@bucket/airbyte. Change it in airflow.cfg or "
         "in AIRFLOW__AIRBYTE_API__JOB_STATE_BACKEND."
     )
+
+
+def is_ui_enabled() -> bool:
+    """Return whether Airflow's UI has the page and the tab of this provider."""
+    enabled: bool = conf.getboolean(SECTION, "ui", fallback=True)
+    return enabled

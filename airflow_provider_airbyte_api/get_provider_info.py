@@ -69,6 +69,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@bucket/airbyte",
                         "default": "auto",
                     },
+                    "ui": {
+                        "description": (
+                            "Whether Airflow's UI has the page of Airbyte syncs, on Airflow 3.1 and newer. The page "
+                            "reads Airflow's REST API with the session of its viewer. API servers read the option when "
+                            "they start."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
+                    },
                 },
             }
         },

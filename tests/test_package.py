@@ -39,11 +39,19 @@ def test_the_wheel_holds_the_package_alone(wheel: zipfile.ZipFile) -> None:
     assert not [name for name in wheel.namelist() if "__pycache__" in name]
 
 
+def test_the_wheel_holds_the_files_of_the_page(wheel: zipfile.ZipFile) -> None:
+    folder = "airflow_provider_airbyte_api/ui/static/"
+    files = {name.removeprefix(folder) for name in wheel.namelist() if name.startswith(folder)}
+    assert files == {path.name for path in (REPOSITORY / folder).iterdir()}
+    assert {"airbyte.js", "airbyte.css", "airbyte.svg"} <= files
+
+
 def test_airflow_and_pytest_find_what_is_theirs(wheel: zipfile.ZipFile) -> None:
     entry_points = configparser.ConfigParser()
     entry_points.read_string(read(wheel, "entry_points.txt"))
     assert {group: list(entry_points[group]) for group in entry_points.sections()} == {
         "apache_airflow_provider": ["provider_info"],
+        "airflow.plugins": ["airbyte_api"],
         "pytest11": ["airbyte_api"],
     }
 

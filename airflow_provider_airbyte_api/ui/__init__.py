@@ -1,0 +1,1 @@
+"""A page of Airbyte syncs in Airflow's UI, on Airflow 3.1 and newer."""

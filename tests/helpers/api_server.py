@@ -1,0 +1,100 @@
+"""An Airflow API server without a scheduler, on a database with a made-up history of syncs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dev.stack import REPOSITORY, AirflowStack
+
+OPERATOR = "AirbyteSyncOperator"
+
+
+@dataclass
+class PastSync:
+    """A task instance as an ``AirbyteSyncOperator`` leaves it. Times are in seconds before now."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    start: float
+    end: float | None = None
+    task_id: str = "sync"
+    map_index: int = -1
+    try_number: int = 1
+    operator: str = OPERATOR
+    rendered: dict[str, Any] | None = None
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+
+class ApiServer(AirflowStack):
+    """The UI and the REST API alone, below the path ``/af``, for the users ``viewer`` and ``admin``.
+
+    The viewer may not read DAGs whose id starts with ``secret``. See :class:`tests.helpers.auth.PickyAuthManager`.
+    """
+
+    def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:
+        super().__init__(home, dags, environment)
+        port = self.url.rpartition(":")[2]
+        self.url += "/af"
+        passwords = home / "passwords.json"
+        self._environment |= {
+            "AIRFLOW__API__PORT": port,
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__CORE__AUTH_MANAGER": "tests.helpers.auth.PickyAuthManager",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+            "PYTHONPATH": f"{REPOSITORY}:{self._environment.get('PYTHONPATH', '')}",
+            **environment,
+        }
+
+    def start(self) -> ApiServer:
+        """Start it on a database without any DAG."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "passwords.json").write_text(json.dumps({"admin": "admin", "viewer": "viewer"}))
+        self._run("-m", "airflow", "db", "migrate")
+        self._process = self._airflow("api-server")
+        try:
+            self.wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _healthy(self) -> bool:
+        try:
+            self._request("GET", "/api/v2/version", None, authorized=False)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def token(self, user: str) -> str:
+        """Return the token of a session of ``user``."""
+        body = {"username": user, "password": user}
+        token: str = self._request("POST", "/auth/token", body, authorized=False)["access_token"]
+        return token
+
+    def insert(self, syncs: Iterable[PastSync]) -> None:
+        """Add task instances to the database, or replace those that exist."""
+        rows = [{**asdict(each), "now": time.time()} for each in syncs]
+        self._run("-m", "tests.helpers.insert_syncs", text=json.dumps(rows))
+
+    def _run(self, *arguments: str, text: str = "") -> None:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=self._environment,
+            cwd=self.home,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
