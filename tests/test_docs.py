@@ -89,6 +89,7 @@ def test_a_block_of_shell_runs(block: str, airbyte: LocalAirbyte, database: None
     (tmp_path / "load_stripe.py").write_text(textwrap.dedent(dag[2]))
     block = block.replace("<client id>", airbyte.client_id).replace("<client secret>", airbyte.client_secret)
     block = block.replace("localhost:8000", airbyte.url.removeprefix("http://"))
+    block = block.replace("path/to/dags", str(tmp_path))
     if "airflow_provider_airbyte_api.testing" in block:
         block = f"timeout --preserve-status -s INT 5 {sys.executable} {block.removeprefix('python ')}"
         block = block.replace("--port 8000", "--port 0")

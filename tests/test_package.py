@@ -59,7 +59,7 @@ def test_airflow_and_pytest_find_what_is_theirs(wheel: zipfile.ZipFile) -> None:
 def test_the_metadata_says_what_it_is_and_needs(wheel: zipfile.ZipFile) -> None:
     metadata = Parser().parsestr(read(wheel, "METADATA"))
     assert (metadata["Name"], metadata["Version"]) == ("airflow-provider-airbyte-api", __version__)
-    assert set(metadata.get_all("Provides-Extra", [])) == {"openlineage", "testing"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"migrate", "openlineage", "testing"}
     needed = {
         line.split(";")[0].split(">")[0].strip() for line in metadata.get_all("Requires-Dist", []) if ";" not in line
     }

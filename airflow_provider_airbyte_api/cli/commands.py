@@ -30,6 +30,7 @@ from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, build_row, summarize
 from airflow_provider_airbyte_api.api.safe import safe_text
 from airflow_provider_airbyte_api.api.wait import WaitOptions
+from airflow_provider_airbyte_api.cli.migrate import migrate_folder
 from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdout
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteError
@@ -170,6 +171,12 @@ def clean_job_state(args: Namespace) -> Callable[[], None]:
     verb = "Would delete" if args.dry_run else "Deleted"
     kept = len(records) - len(old)
     return lambda: print(f"{verb} {len(old)} job records older than {args.older_than:g} days, and kept {kept}.")
+
+
+@cli_command
+def migrate(args: Namespace) -> Callable[[], None]:
+    """Rewrite DAG files of the official provider."""
+    return migrate_folder(args)
 
 
 def _hook(args: Namespace) -> AirbyteHook:

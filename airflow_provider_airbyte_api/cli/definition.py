@@ -50,6 +50,13 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
         default=30.0,
     )
     dry_run = arg(("--dry-run",), help="only say how many records would be deleted", action="store_true")
+    dags_folder = arg(("dags_folder",), help="the folder with the DAG files, or one file")
+    write = arg(("--write",), help="change the files; without it, only print what would change", action="store_true")
+    native = arg(
+        ("--native",),
+        help="to AirbyteSyncOperator and the others, with their parameters; without it, change imports only",
+        action="store_true",
+    )
 
     def command(name: str, function: str, text: str, *args: Any) -> ActionCommand:
         run = lazy_load_command(f"airflow_provider_airbyte_api.cli.commands.{function}")
@@ -76,6 +83,14 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
                     "Delete job records that killed or marked tasks have left behind",
                     older_than,
                     dry_run,
+                ),
+                command(
+                    "migrate",
+                    "migrate",
+                    "Change DAG files from the official provider to this one",
+                    dags_folder,
+                    write,
+                    native,
                 ),
             ),
         )
