@@ -271,6 +271,16 @@ def max_tries(context: Context) -> int:
     return int(getattr(ctx["ti"], "max_tries", 0) or 0)
 
 
+def is_first_attempt(context: Context, retries: int | None) -> bool:
+    """Return True if the task has never run before: see :func:`max_tries`.
+
+    :param context: The task's context.
+    :param retries: The operator's ``retries``.
+    """
+    ctx: Any = context
+    return getattr(ctx["ti"], "try_number", None) == 1 and max_tries(context) == (retries or 0)
+
+
 def is_uncleared_retry(context: Context, retries: int | None) -> bool:
     """Return True if the task runs again and was never cleared: see :func:`max_tries`.
 

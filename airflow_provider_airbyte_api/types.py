@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Literal, TypedDict
 
 __all__ = [
+    "AirbyteSyncInfo",
     "AssetEventExtra",
     "AssetEvents",
     "CancelResult",
@@ -168,12 +169,36 @@ class FailureReason(Failure):
 
 
 class FailureReasonPayload(TypedDict):
-    """A :class:`FailureReason` as JSON, as in the XCom ``failure_reason``. ``ended_at`` is in ISO 8601."""
+    """A :class:`FailureReason` as JSON, as in the XCom ``airbyte_sync``. ``ended_at`` is in ISO 8601."""
 
     origin: str | None
     kind: str | None
     message: str | None
     attempts: list[dict[str, Any]]
+
+
+class AirbyteSyncInfo(TypedDict):
+    """The XCom ``airbyte_sync``: the job that a task follows, from its start to its end, also if it fails.
+
+    A value that is unknown is None. Times are in UTC, in ISO 8601.
+
+    ``status``, ``rows`` and ``bytes`` are those of the job when it was last polled. ``started_at`` is the job's start
+    as Airbyte reports it. ``updated_at`` is the time at which Airflow wrote these values. ``attempt`` is the number of
+    Airbyte's own last attempt of the job, from 1; only a ``reason`` tells it. ``reason`` is why the job failed or was
+    cancelled.
+    """
+
+    job_id: int
+    connection_id: str
+    connection_name: str | None
+    status: str
+    rows: int | None
+    bytes: int | None
+    started_at: str | None
+    updated_at: str
+    attempt: int | None
+    job_url: str | None
+    reason: FailureReasonPayload | None
 
 
 class CancelResult(TypedDict):

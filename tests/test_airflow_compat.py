@@ -139,24 +139,26 @@ def test_a_clear_changes_max_tries_and_a_retry_does_not(dag: DAG) -> None:
     from airflow.models.taskinstance import TaskInstance, clear_task_instances
     from airflow.utils.session import create_session
 
-    attempts: list[tuple[int, bool]] = []
+    attempts: list[tuple[int, bool, bool]] = []
 
     def callback(context: Any) -> None:
         retries = context["ti"].task.retries
-        attempts.append((_airflow_compat.max_tries(context), _airflow_compat.is_uncleared_retry(context, retries)))
+        which = _airflow_compat.is_first_attempt(context, retries), _airflow_compat.is_uncleared_retry(context, retries)
+        attempts.append((_airflow_compat.max_tries(context), *which))
         if len(attempts) == 1:
             raise AirflowException("the first attempt fails")
 
     CallbackOperator(callback=callback, task_id="ask", retries=1, retry_delay=timedelta(0))
     done = run(dag)
     assert done.succeeded
-    assert attempts == [(1, False), (1, True)]
+    assert attempts == [(1, True, False), (1, False, True)]
     with create_session() as session:
         ti = session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=done.dag_run.run_id).one()
         clear_task_instances([ti], session)
         cleared: Any = {"ti": SimpleNamespace(max_tries=ti.max_tries, try_number=ti.try_number + 1)}
     assert _airflow_compat.max_tries(cleared) > 1
     assert not _airflow_compat.is_uncleared_retry(cleared, 1)
+    assert not _airflow_compat.is_first_attempt(cleared, 1)
 
 
 def reason_of_a_timeout() -> str:

@@ -6,6 +6,7 @@ This is the only place that decides on success and failure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import cast
 
 from airflow_provider_airbyte_api.api.failure_reason import NOT_RECORDED, reason_to_dict
@@ -17,7 +18,14 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteJobError,
     AirbyteJobFailedError,
 )
-from airflow_provider_airbyte_api.types import AssetEventExtra, FailureReason, JobResult, JobRow, JobStatus
+from airflow_provider_airbyte_api.types import (
+    AirbyteSyncInfo,
+    AssetEventExtra,
+    FailureReason,
+    JobResult,
+    JobRow,
+    JobStatus,
+)
 
 UNSUCCESSFUL_STATUSES = frozenset({JobStatus.FAILED.value, JobStatus.CANCELLED.value})
 """The statuses of a job that has a reason."""
@@ -61,6 +69,25 @@ def build_result(job: Job, job_url: str | None) -> JobResult:
         "job_url": job_url,
     }
     safe: JobResult = safe_json(result)
+    return safe
+
+
+def build_sync_info(job: Job, context: JobContext, now: float, reason: FailureReason | None = None) -> AirbyteSyncInfo:
+    """Return the XCom ``airbyte_sync`` for ``job`` as it is at ``now``, in seconds since the epoch."""
+    info: AirbyteSyncInfo = {
+        "job_id": job.job_id,
+        "connection_id": job.connection_id,
+        "connection_name": context.name or None,
+        "status": job.status,
+        "rows": job.rows_synced,
+        "bytes": job.bytes_synced,
+        "started_at": None if job.start_time is None else job.start_time.astimezone(timezone.utc).isoformat(),
+        "updated_at": datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds"),
+        "attempt": reason.attempts[-1].number if reason is not None and reason.attempts else None,
+        "job_url": context.job_url,
+        "reason": None if reason is None else reason_to_dict(reason),
+    }
+    safe: AirbyteSyncInfo = safe_json(info)
     return safe
 
 

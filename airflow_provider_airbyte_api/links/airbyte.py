@@ -1,23 +1,27 @@
 """Operator links to a job and to a connection in Airbyte's web app.
 
-Airflow 3 shows the URL that a task has pushed under a link's ``xcom_key``, so tasks push it before they wait. Airflow 3
-calls ``get_link`` when the task ends. Airflow 2 calls it each time that it shows the link.
+A task pushes the URLs as XComs before it waits. Airflow 3 shows the XCom under a link's ``xcom_key``. Airflow 2 calls
+``get_link`` each time that it shows the link.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_airbyte_api._airflow_compat import BaseOperatorLink
 
-JOB_URL, CONNECTION_URL = "job_url", "connection_url"
-"""Keys of the XComs that hold the URLs."""
+if TYPE_CHECKING:
+    from airflow_provider_airbyte_api._airflow_compat import BaseOperator
+
+    _Operator = BaseOperator
+else:
+    _Operator = object
 
 
 class _XComLink(BaseOperatorLink):
     """A link to the URL in an XCom of the task. It is empty until the task has pushed one."""
 
-    url_xcom_key = ""
+    xcom_key = ""
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the URL, or an empty string if the task has not pushed one.
@@ -27,23 +31,35 @@ class _XComLink(BaseOperatorLink):
         """
         from airflow_provider_airbyte_api._airflow_compat import XCom  # noqa: PLC0415 - not while a DAG is parsed
 
-        return str(XCom.get_value(key=self.url_xcom_key, ti_key=ti_key) or "")
+        return str(XCom.get_value(key=self.xcom_key, ti_key=ti_key) or "")
 
 
 class AirbyteJobLink(_XComLink):
     """A link to the job's page in Airbyte, which shows its log."""
 
     name = "Airbyte job"
-    xcom_key = "airbyte_job_link"
-    url_xcom_key = JOB_URL
+    xcom_key = "job_url"
 
 
 class AirbyteConnectionLink(_XComLink):
     """A link to the page of the job's connection in Airbyte."""
 
     name = "Airbyte connection"
-    xcom_key = "airbyte_connection_link"
-    url_xcom_key = CONNECTION_URL
+    xcom_key = "connection_url"
+
+
+class PushesOwnLinks(_Operator):
+    """Base class of the operators and sensors with links, which push the URLs themselves."""
+
+    def prepare_for_execution(self) -> Any:
+        """Return the copy that Airflow executes, without links.
+
+        At the end of each part of a task, Airflow 3 calls ``get_link`` of each link of that copy, and pushes the URL
+        again. That would be two requests to its API server for each link, and an error in the log without a URL.
+        """
+        task = super().prepare_for_execution()
+        task.operator_extra_links = ()
+        return task
 
 
 def push_link_urls(ti: Any, job_url: str | None, connection_url: str | None) -> None:
@@ -55,5 +71,4 @@ def push_link_urls(ti: Any, job_url: str | None, connection_url: str | None) -> 
     """
     for link, url in ((AirbyteJobLink, job_url), (AirbyteConnectionLink, connection_url)):
         if url is not None:
-            ti.xcom_push(key=link.url_xcom_key, value=url)
             ti.xcom_push(key=link.xcom_key, value=url)

@@ -24,7 +24,7 @@ from airflow_provider_airbyte_api._validation import (
     require_exactly_one,
     texts,
 )
-from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink
+from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, PushesOwnLinks
 from airflow_provider_airbyte_api.types import FailFastKind, JobResult, OnInactive
 
 if TYPE_CHECKING:
@@ -33,16 +33,17 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.operators._execution import JobExecution
 
 
-class AirbyteJobOperator(BaseOperator):
+class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
     """Base class of the operators that run one job of an Airbyte connection, and fail unless it succeeds.
 
     A task run is exactly one job. A retry follows the job of the previous attempt if it is still running, returns its
     result if it succeeded, and starts a new job if it failed. Clearing the task starts a new job; if the old one is
     still running, it is cancelled first.
 
-    Pushes the XComs ``job_id`` and ``job_url`` before it waits. Returns a dict with ``job_id``, ``status``,
-    ``connection_id``, ``job_type``, ``rows_synced``, ``bytes_synced``, ``duration_seconds``, ``start_time`` and
-    ``job_url``; without ``wait_for_completion``, with their values at the start.
+    Pushes the XComs ``job_id`` and ``job_url`` before it waits, and keeps ``airbyte_sync`` up to date until its end:
+    see :class:`~..types.AirbyteSyncInfo`. Returns a dict with ``job_id``, ``status``, ``connection_id``, ``job_type``,
+    ``rows_synced``, ``bytes_synced``, ``duration_seconds``, ``start_time`` and ``job_url``; without
+    ``wait_for_completion``, with their values at the start.
 
     The parameters are those of :class:`~.airbyte.AirbyteSyncOperator`.
     """

@@ -19,7 +19,6 @@ from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api._validation import resolve_task_connection, set_map_index_name
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
-from airflow_provider_airbyte_api.api.failure_reason import reason_to_dict
 from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow
 from airflow_provider_airbyte_api.api.job_record import JobRecord
 from airflow_provider_airbyte_api.api.models import Connection, Job
@@ -27,6 +26,7 @@ from airflow_provider_airbyte_api.api.outcome import (
     JobContext,
     build_asset_event_extra,
     build_result,
+    build_sync_info,
     has_no_statistics,
     may_be_a_false_success,
     require_rows,
@@ -77,8 +77,8 @@ class _Deferral:
             return None
 
 
-FAILURE_REASON = "failure_reason"
-"""Key of the XCom with why the job failed or was cancelled."""
+SYNC_INFO = "airbyte_sync"
+"""Key of the XCom with an :class:`.AirbyteSyncInfo`, from the start of the job to its end."""
 
 
 class JobExecution:
@@ -116,7 +116,7 @@ class JobExecution:
         """
         if self._task.deferrable:
             get_min_deferral()  # an invalid option fails the task before it starts a job
-        record, is_cleared = self._state.load()
+        record, is_cleared = self._load_record(waited_for_blocker=waited_for_blocker)
         return self._run(RunHistory(record, is_cleared, self._created_since(), waited_for_blocker))
 
     def _run(self, history: RunHistory) -> JobResult:
@@ -189,6 +189,11 @@ class JobExecution:
         set_map_index_name(self._context, self._connection.name)
         return self._connection
 
+    def _load_record(self, *, waited_for_blocker: bool) -> tuple[JobRecord | None, bool]:
+        """Return what :meth:`.JobStateStore.load` returns. An attempt that is the first one has nothing to load."""
+        is_start = not waited_for_blocker and _airflow_compat.is_first_attempt(self._context, self._task.retries)
+        return (None, False) if is_start else self._state.load()
+
     def _created_since(self) -> float | None:
         """Return the start of the DAG run, for a retry that may have lost its record, or None.
 
@@ -239,6 +244,7 @@ class JobExecution:
             self._log.info("%s", job_url)
         self._ti.xcom_push(key=JOB_ID_XCOM, value=job.job_id)
         push_link_urls(self._ti, job_url, self.hook.connection_url(connection.workspace_id, connection.connection_id))
+        self._push_info(job, JobContext(connection.name, job_url))
 
     # -- outcomes ----------------------------------------------------------------------------------------------
 
@@ -279,6 +285,7 @@ class JobExecution:
         workspace_id, name = metadata.get("workspace_id"), metadata.get("name", "")
         job_context = JobContext(name, self._job_url(job, workspace_id), poll_count)
         self._require_success(job, job_context)
+        self._push_info(job, job_context)
         if is_a_sync:
             require_rows(job, self._task.min_rows, job_context)
         self._log.info("%s.", summarize(job, job_context))
@@ -288,22 +295,21 @@ class JobExecution:
         return build_result(job, job_context.job_url)
 
     def _require_success(self, job: Job, job_context: JobContext) -> None:
-        """Raise an error unless the job succeeded, and push the reason if it is known."""
+        """Raise an error unless the job succeeded, and push how it ended."""
         try:
             self.hook.require_success(job, job_context, show_internal_errors=self._task.show_internal_errors)
         except AirbyteJobError as error:
-            self._push_reason(error.reason)
+            self._push_info(job, job_context, error.reason)
             if job.status == JobStatus.FAILED and error.reason and error.reason.kind in self._task.fail_fast_on:
                 raise AirbyteJobNotRetriedError(str(error), job_id=error.job_id, reason=error.reason) from None
             raise
 
-    def _push_reason(self, reason: FailureReason | None) -> None:
-        if reason is None:
-            return
+    def _push_info(self, job: Job, job_context: JobContext, reason: FailureReason | None = None) -> None:
+        """Push the XCom ``airbyte_sync``. If it cannot be pushed, the task goes on."""
         try:
-            self._ti.xcom_push(key=FAILURE_REASON, value=reason_to_dict(reason))
-        except Exception as error:  # noqa: BLE001 - the task raises the job's error instead
-            self._log.warning("Could not push the XCom %s. %s: %s", FAILURE_REASON, type(error).__name__, error)
+            self._ti.xcom_push(key=SYNC_INFO, value=build_sync_info(job, job_context, time.time(), reason))
+        except Exception as error:  # noqa: BLE001 - see above
+            self._log.warning("Could not push the XCom %s. %s: %s", SYNC_INFO, type(error).__name__, error)
 
     def _warn_of_no_data(self, job: Job, job_context: JobContext) -> None:
         """Warn of a success without data: Airbyte reports success even if the sync's container never started."""

@@ -24,9 +24,10 @@ class AirbyteSyncOperator(AirbyteJobOperator):
     result if it succeeded, and starts a new sync if it failed. Clearing the task starts a new sync; if the old one is
     still running, it is cancelled first.
 
-    Pushes the XComs ``job_id`` and ``job_url`` before it waits. Returns a dict with ``job_id``, ``status``,
-    ``connection_id``, ``job_type``, ``rows_synced``, ``bytes_synced``, ``duration_seconds``, ``start_time`` and
-    ``job_url``; without ``wait_for_completion``, with their values at the start.
+    Pushes the XComs ``job_id`` and ``job_url`` before it waits, and keeps ``airbyte_sync`` up to date until its end:
+    see :class:`~..types.AirbyteSyncInfo`. Returns a dict with ``job_id``, ``status``, ``connection_id``, ``job_type``,
+    ``rows_synced``, ``bytes_synced``, ``duration_seconds``, ``start_time`` and ``job_url``; without
+    ``wait_for_completion``, with their values at the start.
 
     :param connection_id: UUID of the Airbyte connection (templated). Required unless ``connection_name`` is given.
     :param connection_name: Exact name of the Airbyte connection (templated). Mutually exclusive with

@@ -16,14 +16,14 @@ from airflow_provider_airbyte_api._validation import (
     resolve_task_connection,
     set_map_index_name,
 )
-from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, push_link_urls
+from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, PushesOwnLinks, push_link_urls
 from airflow_provider_airbyte_api.types import UpdateResult
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
 
 
-class AirbyteUpdateConnectionOperator(BaseOperator):
+class AirbyteUpdateConnectionOperator(PushesOwnLinks, BaseOperator):
     """Activates or deactivates an Airbyte connection, and changes when Airbyte itself syncs it.
 
     With ``airbyte_schedule="manual"`` only Airflow starts its syncs. A request is sent only if something differs, since

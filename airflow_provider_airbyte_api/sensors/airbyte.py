@@ -41,7 +41,12 @@ from airflow_provider_airbyte_api._validation import (
     whole_number_or_none,
 )
 from airflow_provider_airbyte_api.api.safe import safe_repr
-from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, push_link_urls
+from airflow_provider_airbyte_api.links.airbyte import (
+    AirbyteConnectionLink,
+    AirbyteJobLink,
+    PushesOwnLinks,
+    push_link_urls,
+)
 from airflow_provider_airbyte_api.types import JobResult, OnFailed
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api.triggers._payloads import JobEvent
 
 
-class _AirbyteSensor(BaseSensorOperator):
+class _AirbyteSensor(PushesOwnLinks, BaseSensorOperator):
     """Base class of this package's sensors."""
 
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -124,6 +125,36 @@ def test_short_outage_fails_no_task(dag: DAG, airbyte: LocalAirbyte, deferrable:
     sync(deferrable=deferrable)
     assert run(dag).states == {"sync": "success"}
     assert len(airbyte.jobs) == 1
+
+
+@BOTH_MODES
+def test_one_xcom_has_the_whole_job_at_its_end(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    sync(deferrable=deferrable)
+    done = run(dag)
+    (job,) = airbyte.jobs
+    info = done.xcom("sync", "airbyte_sync")
+    assert datetime.fromisoformat(info.pop("updated_at")).utcoffset() == timedelta(0)
+    assert info == {
+        "job_id": job.job_id,
+        "connection_id": STRIPE_TO_BIGQUERY,
+        "connection_name": "Stripe → BigQuery",
+        "status": "succeeded",
+        "rows": job.rows,
+        "bytes": job.size,
+        "started_at": done.xcom("sync")["start_time"],
+        "attempt": None,
+        "job_url": done.xcom("sync", "job_url"),
+        "reason": None,
+    }
+
+
+def test_the_job_is_in_the_xcoms_before_it_waits(airbyte: LocalAirbyte) -> None:
+    xcoms = FakeTaskInstance()
+    with pytest.raises(TaskDeferred):
+        execute(sync(deferrable=True), xcoms)
+    info = xcoms.pushed["airbyte_sync"]
+    assert (info["job_id"], info["status"], info["rows"]) == (1, "pending", None)
+    assert info["job_url"] == xcoms.pushed["job_url"]
 
 
 def test_job_id_and_job_url_are_there_before_it_waits(airbyte: LocalAirbyte) -> None:

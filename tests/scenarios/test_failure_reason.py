@@ -138,7 +138,8 @@ def test_a_failed_job_says_why_wherever_one_waits(
     lines = [each.getMessage() for each in caplog.records if each.getMessage().startswith("Attempt ")]
     assert len(lines) == len(reason.attempts)
     assert lines[-1].endswith("source, config_error: The password is wrong.")
-    assert pushed(context).get("failure_reason", {}).get("kind") == ("config_error" if way in OPERATORS else None)
+    if way in OPERATORS:
+        assert pushed(context)["airbyte_sync"]["reason"]["kind"] == "config_error"
     (request,) = airbyte.requests_to("POST", PATH)
     assert request.json() == {"id": 1}
     assert len({each.token for each in airbyte.requests if each.token}) == 1, "the same token"
@@ -149,7 +150,9 @@ def test_the_xcom_is_the_whole_reason_as_json(airbyte: LocalAirbyte) -> None:
     context = FakeContext()
     with pytest.raises(exceptions.AirbyteJobFailedError):
         resumed(airbyte, context)
-    found = json.loads(json.dumps(pushed(context)["failure_reason"]))
+    info = json.loads(json.dumps(pushed(context)["airbyte_sync"]))
+    assert (info["status"], info["attempt"]) == ("failed", 2)
+    found = info["reason"]
     (reset,), (password,) = (each.pop("failures") for each in found["attempts"])
     assert all(each.pop("ended_at") for each in found["attempts"])
     assert found == {
