@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as _airflow_version
 
 AIRFLOW_V_3_0_PLUS = not _airflow_version.startswith("2.")
+
+DUPLICATE_WINDOW = timedelta(days=1)
+"""How far back :func:`register_asset_events` looks for an earlier event."""
 
 # -- public names that have moved --------------------------------------------------------------------------------
 
@@ -94,6 +97,39 @@ def has_scoped_tabs() -> bool:
     Older versions ignore the limit and show the tab on each task.
     """
     return tuple(map(int, _airflow_version.split(".")[:2])) >= (3, 4)
+
+
+def register_asset_events(
+    *, name: str, uri_pattern: str, extra: Mapping[str, Any], is_same: Callable[[Any], bool]
+) -> list[str]:
+    """Register an event on active assets, in the API server's database, and return their names.
+
+    Skipped are assets with a watcher, which emits the events, and assets that have the event already. Airflow has no
+    public way for a plugin.
+
+    :param name: Name of one asset.
+    :param uri_pattern: Pattern of SQL's ``LIKE`` for the URIs of other assets.
+    :param extra: The extra of the event.
+    :param is_same: Returns True for the extra of an earlier event that makes this one a duplicate.
+    """
+    from airflow.assets.manager import asset_manager  # noqa: PLC0415 - Airflow 3
+    from airflow.models.asset import AssetEvent, AssetModel  # noqa: PLC0415 - as above
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+    from sqlalchemy import or_, select  # noqa: PLC0415 - only in an API server
+
+    since = datetime.now(tz=timezone.utc) - DUPLICATE_WINDOW
+    registered = []
+    with create_session() as session:
+        named = or_(AssetModel.name == name, AssetModel.uri.like(uri_pattern))
+        # The lock lets several API servers agree.
+        assets = select(AssetModel).where(named, AssetModel.active.has()).order_by(AssetModel.id).with_for_update()
+        for asset in session.scalars(assets).all():
+            events = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id, AssetEvent.timestamp >= since)
+            if asset.triggers or any(map(is_same, session.scalars(events))):
+                continue
+            asset_manager.register_asset_change(asset=asset, extra=dict(extra), session=session)
+            registered.append(asset.name)
+    return registered
 
 
 # -- in a running task -------------------------------------------------------------------------------------------

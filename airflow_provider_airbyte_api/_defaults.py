@@ -29,6 +29,9 @@ was seen on 3.3.2 with the LocalExecutor. No sync is that short, and the worker 
 SYNCS_ASSET = "airbyte_syncs"
 """Name of the asset for all syncs. A DAG can be scheduled on it."""
 
+UI_PREFIX = "/airbyte"
+"""Path of the page's static files and of the webhook, below the path of Airflow."""
+
 
 def at_least_min_poll_interval(poll_interval: float) -> float:
     """Return ``poll_interval`` in seconds, or :data:`MIN_POLL_INTERVAL` if that is longer."""

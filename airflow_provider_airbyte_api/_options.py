@@ -12,6 +12,9 @@ SECTION = "airbyte_api"
 MAX_MIN_DEFERRAL = 120.0
 """Maximum of ``min_deferral``. It is less than ``DEFERRAL_TIMEOUT_MARGIN``, after which Airflow ends the deferral."""
 
+MIN_TOKEN = 16
+"""Minimum length of ``webhook_token``."""
+
 
 def get_min_deferral() -> float:
     """Return the minimum seconds between the start of a trigger and its event.
@@ -50,3 +53,19 @@ def is_ui_enabled() -> bool:
     """Return whether Airflow's UI has the page and the tab of this provider."""
     enabled: bool = conf.getboolean(SECTION, "ui", fallback=True)
     return enabled
+
+
+def get_webhook_token() -> str | None:
+    """Return the secret in the URL of the webhook, or None if the webhook is off.
+
+    :raises AirbyteConfigError: if the webhook is on and there is no secret.
+    """
+    if not conf.getboolean(SECTION, "webhook", fallback=False):
+        return None
+    token: str = conf.get(SECTION, "webhook_token", fallback="").strip()
+    if len(token) < MIN_TOKEN:
+        raise AirbyteConfigError(
+            f"Option webhook in section [{SECTION}] is True, but webhook_token has fewer than {MIN_TOKEN} characters. "
+            "Set it to a random value, such as the output of `openssl rand -hex 24`."
+        )
+    return token

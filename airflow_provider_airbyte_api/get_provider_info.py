@@ -80,6 +80,27 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "False",
                         "default": "True",
                     },
+                    "webhook": {
+                        "description": (
+                            "Whether the API server accepts Airbyte's notifications of successful syncs and emits "
+                            "their asset events, on Airflow 3.1 and newer. ``airflow airbyte webhook`` prints the URL."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
+                    "webhook_token": {
+                        "description": (
+                            "The secret in the URL of the webhook, with at least 16 characters. Airbyte signs nothing, "
+                            "so anyone who has it can emit asset events of Airbyte connections."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": "4f1c0d8be2a94f6c",
+                        "default": "",
+                    },
                 },
             }
         },

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
 
 import yaml
 from airflow.cli.simple_table import AirflowConsole
@@ -21,10 +22,13 @@ from rich.filesize import decimal
 from airflow_provider_airbyte_api._airflow_compat import (
     AirflowException,
     AirflowNotFoundException,
+    conf,
     get_connection,
     set_logger,
 )
+from airflow_provider_airbyte_api._defaults import UI_PREFIX
 from airflow_provider_airbyte_api._job_state_backends import get_shared_backend, is_older_record
+from airflow_provider_airbyte_api._options import get_webhook_token
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, build_row, summarize
@@ -33,7 +37,7 @@ from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.cli.migrate import migrate_folder
 from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdout
 from airflow_provider_airbyte_api.clients.clock import CLOCK
-from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteError
+from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteConfigError, AirbyteError
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
 if TYPE_CHECKING:
@@ -47,6 +51,11 @@ EXIT_INTERRUPTED = 130
 
 MAX_REASON = 100
 """Maximum length of the reason of a failed job in a table, in characters."""
+
+PLAIN_HTTP = (
+    "The URL is not https://. Airbyte's notifications then reach Airflow's API server without a body, unless a proxy "
+    "in front of it removes the Upgrade header."
+)
 
 PROGRESS_INTERVAL = 60.0
 """Seconds between two lines about a job whose status does not change, if stderr is not a terminal."""
@@ -88,6 +97,30 @@ def doctor(args: Namespace) -> Callable[[], None]:
     if not diagnosis.ok:
         sys.exit(_printable(diagnosis.message))
     return lambda: print(_printable(diagnosis.message))
+
+
+@cli_command
+def webhook(args: Namespace) -> Callable[[], None]:
+    """Print the URL of the webhook, and set it in Airbyte if asked to."""
+    token = get_webhook_token()
+    if token is None:
+        raise AirbyteConfigError("The webhook is off. Set the options webhook and webhook_token in [airbyte_api].")
+    base_url = (args.base_url or conf.get("api", "base_url", fallback="")).rstrip("/")
+    if urlsplit(base_url).scheme not in ("http", "https"):
+        raise AirbyteConfigError("Pass Airflow's address as Airbyte reaches it: --base-url https://airflow.example.com")
+    url = f"{base_url}{UI_PREFIX}/webhook/{quote(args.conn_id, safe='')}?{urlencode({'token': token})}"
+    if args.set:
+        hook = _hook(args)
+        ids = args.workspace_id or [each.workspace_id for each in hook.list_workspaces()]
+        for workspace_id in ids:
+            notifications = hook.request("GET", f"/workspaces/{workspace_id}").get("notifications") or {}
+            success = {**notifications.get("success", {}), "webhook": {"enabled": True, "url": url}}
+            change = {"notifications": {**notifications, "success": success}}
+            hook.request("PATCH", f"/workspaces/{workspace_id}", json=change)
+            _LOG.warning("Workspace %s sends its notifications of successful syncs to Airflow.", workspace_id)
+    if not url.startswith("https:"):
+        _LOG.warning("%s", PLAIN_HTTP)
+    return lambda: print(url)
 
 
 @cli_command

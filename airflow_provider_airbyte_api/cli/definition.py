@@ -58,6 +58,15 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
         action="store_true",
     )
 
+    base_url = arg(
+        ("--base-url",), help="Airflow's address as Airbyte reaches it (default: [api] base_url)", default=None
+    )
+    set_it = arg(
+        ("--set",),
+        help="let Airbyte send its notifications of successful syncs there, in all workspaces or those given",
+        action="store_true",
+    )
+
     def command(name: str, function: str, text: str, *args: Any) -> ActionCommand:
         run = lazy_load_command(f"airflow_provider_airbyte_api.cli.commands.{function}")
         return ActionCommand(name=name, help=text, func=run, args=args)
@@ -77,6 +86,15 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
                 command("connections", "list_connections", "List Airbyte connections", conn_id, workspaces, ARG_OUTPUT),
                 command("jobs", "list_jobs", "List jobs", conn_id, connection, workspaces, status, limit, ARG_OUTPUT),
                 command("sync", "start_sync", "Start a sync", what, conn_id, wait, interval, ARG_OUTPUT),
+                command(
+                    "webhook",
+                    "webhook",
+                    "Print the URL of the webhook for Airbyte's notifications, and set it in Airbyte",
+                    conn_id_first,
+                    base_url,
+                    workspaces,
+                    set_it,
+                ),
                 command(
                     "clean-job-state",
                     "clean_job_state",

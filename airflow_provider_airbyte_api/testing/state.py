@@ -202,6 +202,7 @@ class AirbyteState:
                 "/workspaces/([^/]+)",
                 lambda _, key: self._one("WORKSPACE", self.workspaces, "workspaceId", key),
             ),
+            ("PATCH", "/workspaces/([^/]+)", self._patch_workspace),
             ("GET", "/sources", lambda request: self._list(request, self.sources)),
             (
                 "GET",
@@ -446,6 +447,18 @@ class AirbyteState:
         if self.edition == "enterprise" and not known.issuperset(request.values("workspaceIds")):
             return responses.forbidden("WORKSPACE_READER")
         return list_queries.refusal(request, *filters)
+
+    def _patch_workspace(self, request: RecordedRequest, workspace_id: str) -> FakeResponse:
+        workspace = self._find(self.workspaces, "workspaceId", workspace_id)
+        if workspace is None:
+            return self._not_found("WORKSPACE", workspace_id, "WORKSPACE_EDITOR")
+        body = request.json_object()
+        if body is None:
+            return responses.unreadable_body()
+        if "name" in body:
+            workspace["name"] = body["name"]
+        workspace["notifications"].update(body.get("notifications") or {})
+        return responses.as_json(workspace)
 
     def _patch_connection(self, request: RecordedRequest, connection_id: str) -> FakeResponse:
         connection = self._find(self.connections, "connectionId", connection_id)

@@ -6,6 +6,7 @@ there FastAPI is imported.
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,10 +15,11 @@ from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._airflow_compat import conf
-from airflow_provider_airbyte_api._options import is_ui_enabled
+from airflow_provider_airbyte_api._defaults import UI_PREFIX
+from airflow_provider_airbyte_api._options import get_webhook_token, is_ui_enabled
+from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
 
-PREFIX = "/airbyte"
-"""Path of the static files and of the webhook, below the path of Airflow itself."""
+log = logging.getLogger(__name__)
 
 SYNC_OPERATORS = ("AirbyteSyncOperator", "AirbyteTriggerSyncOperator")
 """The classes of the tasks that the page lists and that have the tab: as ``OPERATORS`` in ``static/model.js``."""
@@ -30,12 +32,19 @@ class AirbyteUiPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The static files of the page."""
-        if not _airflow_compat.has_react_apps() or not is_ui_enabled():
+        """The static files of the page, and the webhook."""
+        if not _airflow_compat.has_react_apps():
+            return []
+        try:
+            token = get_webhook_token()
+        except AirbyteConfigError as error:  # the API server must start
+            log.error("The webhook is off. %s", error)  # noqa: TRY400 - a traceback does not help
+            token = None
+        if not is_ui_enabled() and token is None:
             return []
         from airflow_provider_airbyte_api.ui.app import create_app  # noqa: PLC0415 - it imports FastAPI
 
-        return [{"app": create_app(), "url_prefix": PREFIX, "name": "Airbyte"}]
+        return [{"app": create_app(token), "url_prefix": UI_PREFIX, "name": "Airbyte"}]
 
     @cached_property
     def react_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -43,7 +52,7 @@ class AirbyteUiPlugin(AirflowPlugin):
         if not _airflow_compat.has_react_apps() or not is_ui_enabled():
             return []
         # Absolute: up to Airflow 3.2 a relative URL is resolved against a script of the UI.
-        static = f"{urlsplit(conf.get('api', 'base_url', fallback='')).path.rstrip('/')}{PREFIX}/static"
+        static = f"{urlsplit(conf.get('api', 'base_url', fallback='')).path.rstrip('/')}{UI_PREFIX}/static"
         # `name` is the label, and the name of the JavaScript global that holds the component.
         page: dict[str, Any] = {
             "name": "Airbyte Syncs",

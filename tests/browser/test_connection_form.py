@@ -3,75 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import presence_of_element_located, text_to_be_present_in_element
-from selenium.webdriver.support.wait import WebDriverWait
 
 from airflow_provider_airbyte_api.connection_form import AUTH_TYPES, CONN_FIELDS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.stack import AirflowStack
-from tests.conftest import REPOSITORY
+from tests.browser.driver import Browser, needs_browser
 
-SECONDS = 30.0
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1200,860"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="No Chromium with its driver here: on Debian and Ubuntu, apt-get install chromium chromium-driver",
-)
-
-
-class Browser:
-    """A person before the screen."""
-
-    def __init__(self, driver: webdriver.Chrome) -> None:
-        self.driver = driver
-
-    def find(self, selector: str, by: str = By.CSS_SELECTOR) -> WebElement:
-        return WebDriverWait(self.driver, SECONDS).until(presence_of_element_located((by, selector)))
-
-    def button(self, words: str) -> WebElement:
-        return self.find(f"//button[contains(., '{words}') or @aria-label='{words}']", By.XPATH)
-
-    def field(self, label: str) -> WebElement:
-        """Return what one types into beside ``label``."""
-        return self.find(f"//*[normalize-space(text())='{label}']/following::*[self::input][1]", By.XPATH)
-
-    def wait_for(self, words: str) -> str:
-        """Return the page's text once it has ``words`` in it."""
-        WebDriverWait(self.driver, SECONDS).until(text_to_be_present_in_element((By.TAG_NAME, "body"), words))
-        return self.find("body").text
-
-    def picture(self, name: str) -> None:
-        """Take the docs' screenshot anew, if asked to."""
-        if os.environ.get("SCREENSHOTS"):
-            self.driver.save_screenshot(str(REPOSITORY / "docs" / "images" / name))
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield Browser(driver)
-    driver.quit()
+pytestmark = needs_browser
 
 
 def fill_in(browser: Browser, stack: AirflowStack, conn_id: str, airbyte: LocalAirbyte, secret: str) -> None:

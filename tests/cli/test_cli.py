@@ -74,6 +74,46 @@ def test_a_connection_that_is_not_there_is_named(capsys: pytest.CaptureFixture[s
     assert "nobody" in str(ended.value)
 
 
+@pytest.fixture
+def webhook_token(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AIRFLOW__AIRBYTE_API__WEBHOOK", "True")
+    monkeypatch.setenv("AIRFLOW__AIRBYTE_API__WEBHOOK_TOKEN", "0123456789abcdef&x")
+    return "0123456789abcdef%26x"
+
+
+def test_the_url_of_the_webhook_is_printed_and_set(
+    airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str], webhook_token: str
+) -> None:
+    url = f"https://airflow.example.com/af/airbyte/webhook/airbyte_api_default?token={webhook_token}"
+    before = json.loads(json.dumps(airbyte.workspaces))
+    main(["webhook", "--base-url", "https://airflow.example.com/af/"])
+    assert capsys.readouterr().out == f"{url}\n"
+    assert airbyte.workspaces == before
+    main(["webhook", "--base-url", "https://airflow.example.com/af", "--set"])
+    assert capsys.readouterr().out == f"{url}\n"
+    for workspace in before:
+        workspace["notifications"]["success"]["webhook"] = {"enabled": True, "url": url}
+    assert airbyte.workspaces == before
+
+
+def test_a_webhook_over_plain_http_has_a_warning(
+    airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture, webhook_token: str
+) -> None:
+    main(["webhook", "--base-url", "http://airflow.example.com"])
+    assert "without a body, unless a proxy" in caplog.text
+
+
+@pytest.mark.parametrize("arguments", [["--base-url", "airflow.example.com"], ["--base-url", "ftp://airflow"]])
+def test_an_address_that_airbyte_cannot_call_is_rejected(webhook_token: str, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="--base-url https://"):
+        main(["webhook", *arguments])
+
+
+def test_the_webhook_has_no_url_while_it_is_off() -> None:
+    with pytest.raises(SystemExit, match="Set the options webhook and webhook_token"):
+        main(["webhook"])
+
+
 @pytest.mark.parametrize("what", ["sources", "connections"])
 @pytest.mark.parametrize("output", ["json", "yaml", "table", "plain"])
 def test_what_there_is_can_be_listed(

@@ -14,6 +14,7 @@ from typing import Any
 from dev.stack import REPOSITORY, AirflowStack
 
 OPERATOR = "AirbyteSyncOperator"
+USERS = ("admin:admin", "viewer:viewer", "guest:viewer")
 
 
 @dataclass
@@ -34,9 +35,9 @@ class PastSync:
 
 
 class ApiServer(AirflowStack):
-    """The UI and the REST API alone, below the path ``/af``, for the users ``viewer`` and ``admin``.
+    """The UI and the REST API alone, below the path ``/af``, for the users ``admin``, ``viewer`` and ``guest``.
 
-    The viewer may not read DAGs whose id starts with ``secret``. See :class:`tests.helpers.auth.PickyAuthManager`.
+    Each user's name is the password. :class:`tests.helpers.auth.PickyAuthManager` says what they may read.
     """
 
     def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:
@@ -49,7 +50,7 @@ class ApiServer(AirflowStack):
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__CORE__AUTH_MANAGER": "tests.helpers.auth.PickyAuthManager",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(USERS),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
             "PYTHONPATH": f"{REPOSITORY}:{self._environment.get('PYTHONPATH', '')}",
             **environment,
@@ -58,7 +59,7 @@ class ApiServer(AirflowStack):
     def start(self) -> ApiServer:
         """Start it on a database without any DAG."""
         self.home.mkdir(parents=True, exist_ok=True)
-        (self.home / "passwords.json").write_text(json.dumps({"admin": "admin", "viewer": "viewer"}))
+        (self.home / "passwords.json").write_text(json.dumps({name: name for name in map(_name, USERS)}))
         self._run("-m", "airflow", "db", "migrate")
         self._process = self._airflow("api-server")
         try:
@@ -98,3 +99,7 @@ class ApiServer(AirflowStack):
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
+
+
+def _name(user: str) -> str:
+    return user.partition(":")[0]

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
 
 class PickyAuthManager(SimpleAuthManager):
-    """A viewer may not read DAGs whose id starts with ``secret``."""
+    """No viewer may read DAGs whose id starts with ``secret``, and the user ``guest`` may read no task instance."""
 
-    def is_authorized_dag(self, *, user: Any, details: Any = None, **kwargs: Any) -> bool:
-        hidden = details is not None and str(details.id).startswith("secret") and user.role == "viewer"
-        return not hidden and super().is_authorized_dag(user=user, details=details, **kwargs)
+    def is_authorized_dag(
+        self, *, user: Any, details: Any = None, access_entity: DagAccessEntity | None = None, **kwargs: Any
+    ) -> bool:
+        """Return whether ``user`` may do this with a DAG."""
+        if user.username == "guest" and access_entity == DagAccessEntity.TASK_INSTANCE:
+            return False
+        if user.role == "viewer" and details is not None and str(details.id).startswith("secret"):
+            return False
+        return super().is_authorized_dag(user=user, details=details, access_entity=access_entity, **kwargs)

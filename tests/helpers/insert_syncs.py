@@ -112,7 +112,7 @@ def _task_instance(row: dict[str, Any]) -> dict[str, Any]:
     start, end = _moment(row, "start"), _moment(row, "end")
     return {
         **_key(row),
-        "id": uuid.uuid4(),
+        "id": uuid.uuid5(uuid.NAMESPACE_URL, repr(_key(row))),
         "state": row["state"],
         "start_date": start,
         "end_date": end,
