@@ -292,7 +292,7 @@ def test_dark_mode_is_that_of_airflow(page: Page) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_airflow_is_said_and_the_rows_stay(page: Page, reply: str, sentence: str) -> None:
+def test_an_error_of_airflow_is_explained_and_the_rows_stay(page: Page, reply: str, sentence: str) -> None:
     page.open()
     page.wait_for("Connections", "Stripe → BigQuery")
     page.run(f"window.fetch = async () => {reply};")
@@ -301,7 +301,7 @@ def test_what_is_wrong_with_airflow_is_said_and_the_rows_stay(page: Page, reply:
     assert "Stripe → BigQuery" in page.section("Connections")
 
 
-def test_a_session_that_has_ended_is_said(page: Page) -> None:
+def test_a_session_that_has_ended_is_explained(page: Page) -> None:
     page.open()
     page.wait_for("Connections", "Stripe → BigQuery")
     page.browser.driver.delete_all_cookies()
