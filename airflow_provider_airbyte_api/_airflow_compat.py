@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from airflow.sdk.exceptions import AirflowNotFoundException as AirflowNotFoundException
     from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+    from airflow.sdk.exceptions import AirflowTaskTimeout as AirflowTaskTimeout
     from airflow.sdk.execution_time.xcom import XCom as XCom
 
 _EXCEPTION = ("airflow.sdk.exceptions", "airflow.exceptions")  # before 3.2 in the second alone
@@ -60,6 +61,7 @@ _HOMES = {
     "AirflowNotFoundException": _EXCEPTION,
     "AirflowSensorTimeout": _EXCEPTION,
     "AirflowSkipException": _EXCEPTION,
+    "AirflowTaskTimeout": _EXCEPTION,
 }
 """The modules that may have a name, newest first, and after a colon the name that it has there.
 
@@ -260,6 +262,25 @@ def task_state_store(context: Context) -> Any:
     return ctx.get("task_state_store")
 
 
+def current_state(ti: Any) -> str | None:
+    """Return the state that Airflow's database has for the running task instance; None if it was cleared or deleted.
+
+    The context has the state from the start of the process. On Airflow 2, tasks read the database.
+    """
+    if not AIRFLOW_V_3_0_PLUS:
+        return _state_in_database(ti)
+    states = ti.get_task_states(dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id])
+    return _state_of(ti, states)
+
+
+def stops_after_on_kill() -> bool:
+    """Return True if a task's process ends as soon as ``on_kill`` has returned: Airflow 2.
+
+    On Airflow 3 the task continues until its supervisor kills the process, 5 s after it has sent the signal.
+    """
+    return not AIRFLOW_V_3_0_PLUS
+
+
 def is_run_by_airflow() -> bool:
     """Return True if this process can read and write Airflow's Variables.
 
@@ -404,8 +425,13 @@ async def task_status(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
     which = {"dag_id": ti.dag_id, "map_index": ti.map_index}
     found = await supervisor.asend(GetTaskStates(**which, task_ids=[ti.task_id], run_ids=[ti.run_id]))
     xcom = await supervisor.asend(GetXCom(**which, task_id=ti.task_id, run_id=ti.run_id, key=xcom_key))
+    return _state_of(ti, found.task_states), xcom.value
+
+
+def _state_of(ti: Any, task_states: Mapping[str, Mapping[str, str | None]]) -> str | None:
+    """Return the state of a task instance from Airflow's answer, which has it by DAG run and task."""
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-    return found.task_states.get(ti.run_id, {}).get(name), xcom.value
+    return task_states.get(ti.run_id, {}).get(name)
 
 
 def shared_stream_producer() -> type | None:
@@ -589,16 +615,26 @@ def register_dag(dag: DAG) -> None:
 # -- the database of Airflow 2 -----------------------------------------------------------------------------------
 
 
-def _task_status_in_database(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
+def _identity(ti: Any) -> dict[str, Any]:
+    return {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+
+
+def _state_in_database(ti: Any) -> str | None:
     from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415 - Airflow 2
-    from airflow.models.xcom import BaseXCom  # noqa: PLC0415 - as above
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
 
-    which = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
     with create_session() as session:
-        state = session.query(TaskInstance.state).filter_by(**which).scalar()
-        xcom = session.query(BaseXCom).filter_by(**which, key=xcom_key).first()
-        return state, None if xcom is None else xcom.value
+        state: str | None = session.query(TaskInstance.state).filter_by(**_identity(ti)).scalar()
+        return state
+
+
+def _task_status_in_database(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
+    from airflow.models.xcom import BaseXCom  # noqa: PLC0415 - Airflow 2
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+
+    with create_session() as session:
+        xcom = session.query(BaseXCom).filter_by(**_identity(ti), key=xcom_key).first()
+        return _state_in_database(ti), None if xcom is None else xcom.value
 
 
 def _active_dataset(uri: str) -> Any:

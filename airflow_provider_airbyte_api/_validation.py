@@ -24,7 +24,6 @@ BOOLEANS = frozenset(
     {
         "wait_for_completion",
         "deferrable",
-        "cancel_on_kill",
         "durable",
         "emit_schema_facet",
         "include_configuration",

@@ -11,6 +11,7 @@ __all__ = [
     "AirbyteSyncInfo",
     "AssetEventExtra",
     "AssetEvents",
+    "CancelOnKill",
     "CancelResult",
     "ClearJobType",
     "ConnectionRow",
@@ -96,6 +97,9 @@ FailFastKind = Literal[
     "config_error", "system_error", "transient_error", "heartbeat_timeout", "destination_timeout", "refresh_schema"
 ]
 """The kinds of failures after which a task can be told not to retry."""
+
+CancelOnKill = Literal["auto", "always", "never"]
+"""Whether a task cancels its job if the process or the deferral of the task is ended."""
 
 ListOutput = Literal["rows", "ids"]
 """What a list operator returns: the resources as the API returns them, or their IDs."""

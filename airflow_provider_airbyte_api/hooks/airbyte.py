@@ -489,19 +489,26 @@ class AirbyteHook(BaseHook):
         """
         return self.run(jobs.cancel_and_wait(job_id, known_to_exist=False))
 
-    def cancel_job_on_kill(self, job_id: int) -> None:
-        """Cancel the job unless it has finished, within 4 s. It raises no error and does not log to Airflow.
+    def cancel_job_on_kill(
+        self, job_id: int, should_cancel: Callable[[], bool] = lambda: True, *, wait: bool = True
+    ) -> None:
+        """Cancel the job unless it has finished, within 4 s. It raises no error.
 
         This method is for ``on_kill``. Airflow calls ``on_kill`` in a signal handler, while the interrupted code may
         hold any lock, and kills the process 5 s later. So the cancel runs in a separate thread with its own sockets,
         and the caller waits at most 4 s.
 
         :param job_id: ID of the job.
+        :param should_cancel: Called in that thread; if it returns False, the job is not cancelled. It raises no error.
+            Default: cancel.
+        :param wait: Wait for the thread. False if the interrupted code continues after ``on_kill``, so that the thread
+            can get the locks that this code holds. Default: True.
         """
         settings = replace(self._settings, connect_timeout=1.5, read_timeout=2.0, use_disk_cache=False)
-        thread = threading.Thread(target=_cancel_in_thread, args=(settings, job_id), daemon=True)
+        thread = threading.Thread(target=_cancel_in_thread, args=(settings, job_id, should_cancel), daemon=True)
         thread.start()
-        thread.join(ON_KILL_TIMEOUT)
+        if wait:
+            thread.join(ON_KILL_TIMEOUT)
 
     def job_url(self, workspace_id: str, connection_id: str, job_id: int) -> str:
         """Return the URL of the job's page in Airbyte's web app.
@@ -660,10 +667,12 @@ def _diagnose_in_thread(settings: ClientSettings, deadline: float) -> Diagnosis:
     )
 
 
-def _cancel_in_thread(settings: ClientSettings, job_id: int) -> None:
+def _cancel_in_thread(settings: ClientSettings, job_id: int, should_cancel: Callable[[], bool]) -> None:
     from airflow_provider_airbyte_api.clients.sync_client import Client  # noqa: PLC0415 - as above
     from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache  # noqa: PLC0415 - as above
 
+    if not should_cancel():
+        return
     tokens = TokenCache() if settings.token_key is None else TOKENS.snapshot(settings.token_key)
     # Airflow's loggers may send messages to the supervisor, which must not happen in a signal handler.
     with contextlib.suppress(AirbyteError), Client(settings, logging.getLogger(__name__), tokens) as client:

@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api._validation import (
     texts,
 )
 from airflow_provider_airbyte_api.links.airbyte import AirbyteConnectionLink, AirbyteJobLink, PushesOwnLinks
-from airflow_provider_airbyte_api.types import FailFastKind, JobResult, OnInactive
+from airflow_provider_airbyte_api.types import CancelOnKill, FailFastKind, JobResult, OnInactive
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
@@ -73,7 +73,7 @@ class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
         unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
         on_running: str,
         on_inactive: OnInactive = "fail",
-        cancel_on_kill: bool = True,
+        cancel_on_kill: CancelOnKill = "auto",
         durable: bool = True,
         fail_fast_on: Iterable[FailFastKind] = (),
         show_internal_errors: bool = False,
@@ -95,7 +95,7 @@ class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
         self.unreachable_timeout = check_seconds(unreachable_timeout, "unreachable_timeout")
         self.on_running = on_running
         self.on_inactive = check_choice(on_inactive, "on_inactive", OnInactive)
-        self.cancel_on_kill = boolean(cancel_on_kill, "cancel_on_kill")
+        self.cancel_on_kill = check_choice(cancel_on_kill, "cancel_on_kill", CancelOnKill)
         self.durable = boolean(durable, "durable")
         kinds = texts(fail_fast_on, "fail_fast_on")
         self.fail_fast_on = tuple(check_choice(each, "fail_fast_on", FailFastKind) for each in kinds)
@@ -139,19 +139,21 @@ class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
         return self._execution(context).resume_after_ended_deferral(ended)
 
     def on_kill(self) -> None:
-        """Cancel the job that this task waits for in a worker.
+        """Cancel the job that this task waits for in a worker, if nobody wants it any more: see :mod:`._kill`.
 
-        If the task is killed while it starts the job, it cancels the job as soon as its ID is known. If there is not
+        If the task is killed while it starts the job, it decides as soon as the job's ID is known. If there is not
         enough time for that, the next attempt finds the job. Airflow 2 also calls this, and never resumes the task, if
         ``execution_timeout`` has passed when the deferral ends.
         """
-        self.killed = True
-        if self._run is not None:
-            self._run.cancel_on_kill()
-        elif self.cancel_on_kill:
-            from airflow_provider_airbyte_api._airflow_compat import context_of_an_ended_deferral
+        from airflow_provider_airbyte_api import _airflow_compat
+        from airflow_provider_airbyte_api.operators._kill import is_execution_timeout
 
-            context = context_of_an_ended_deferral()
+        self.killed = True
+        timed_out = is_execution_timeout()
+        if self._run is not None:
+            self._run.cancel_on_kill(timed_out=timed_out)
+        elif timed_out and self.cancel_on_kill != "never":
+            context = _airflow_compat.context_of_an_ended_deferral()
             if context is not None:
                 self._execution(context).cancel_deferred_job()
 

@@ -14,7 +14,7 @@ from airflow_provider_airbyte_api._defaults import (
 )
 from airflow_provider_airbyte_api._validation import check_choice, raise_config_error
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
-from airflow_provider_airbyte_api.types import ClearJobType, FailFastKind, OnInactive, OnRunningClear
+from airflow_provider_airbyte_api.types import CancelOnKill, ClearJobType, FailFastKind, OnInactive, OnRunningClear
 
 
 class AirbyteClearOperator(AirbyteJobOperator):
@@ -48,8 +48,10 @@ class AirbyteClearOperator(AirbyteJobOperator):
         cancel it, then clear. Default: ``fail``.
     :param on_inactive: ``fail`` or ``skip`` the task if the Airbyte connection is inactive, locked or deleted. Default:
         ``fail``.
-    :param cancel_on_kill: Cancel the job if the task is killed, marked or cleared while it runs or is deferred, or if
-        its DAG run fails. A job that the task only attached to is never cancelled. Default: True.
+    :param cancel_on_kill: Whether to cancel the job if the task ends before it. ``auto``: if the task is marked or
+        cleared, its DAG run fails, ``execution_timeout`` passes, or no attempt is left. If only the task's process
+        is ended, such as by a deployment, the job continues and the next attempt follows it. ``always``: also then.
+        ``never``: in none of these cases. A job that the task only attached to is never cancelled. Default: ``auto``.
     :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer have a store for
         it; on older versions it is a Variable: see ``[airbyte_api] job_state_backend``. Default: True.
     :param fail_fast_on: Kinds of failures after which the task is not retried, such as ``("config_error",)``. If the
@@ -77,7 +79,7 @@ class AirbyteClearOperator(AirbyteJobOperator):
         job_type: ClearJobType = "clear",
         on_running: OnRunningClear = "fail",
         on_inactive: OnInactive = "fail",
-        cancel_on_kill: bool = True,
+        cancel_on_kill: CancelOnKill = "auto",
         durable: bool = True,
         fail_fast_on: Iterable[FailFastKind] = (),
         show_internal_errors: bool = False,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_airbyte_api import _airflow_compat
@@ -38,6 +38,7 @@ from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteJobErro
 from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
 from airflow_provider_airbyte_api.operators._job_state import JobStateStore
+from airflow_provider_airbyte_api.operators._kill import should_cancel
 from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.triggers._abandonment import JOB_ID_XCOM
 from airflow_provider_airbyte_api.types import FailureReason, JobResult, JobStatus
@@ -177,10 +178,35 @@ class JobExecution:
         """Delete the record. Without it, a later run of the task neither follows nor cancels the job."""
         self._save(Checkpoint(None))
 
-    def cancel_on_kill(self) -> None:
-        """Cancel the job if it is known and ``cancel_on_kill`` is True."""
-        if self._task.cancel_on_kill and self._job_to_cancel is not None:
-            self.hook.cancel_job_on_kill(self._job_to_cancel)
+    def cancel_on_kill(self, *, timed_out: bool = False) -> None:
+        """Cancel the job if it is known and nobody wants it any more.
+
+        :param timed_out: Whether the task's ``execution_timeout`` has passed.
+        """
+        if self._job_to_cancel is not None:
+            self.hook.cancel_job_on_kill(
+                self._job_to_cancel,
+                partial(self._should_cancel, self._job_to_cancel, timed_out),
+                wait=timed_out or _airflow_compat.stops_after_on_kill(),
+            )
+
+    def _should_cancel(self, job_id: int, timed_out: bool) -> bool:
+        """Return True if the job of the killed task has to be cancelled, and log it if it has not."""
+        policy = self._task.cancel_on_kill
+        follows = self._state.keeps_records and self._try_number <= _airflow_compat.max_tries(self._context)
+        try:
+            if should_cancel(
+                policy,
+                timed_out=timed_out,
+                next_attempt_follows=follows,
+                get_state=partial(_airflow_compat.current_state, self._ti),
+            ):
+                return True
+        except Exception as error:  # noqa: BLE001 - Airflow raises anything
+            self._log.warning("Could not ask Airflow for the task's state. %s: %s", type(error).__name__, error)
+        then = "and the next attempt of the task follows it" if follows else "and nothing follows it"
+        self._log.warning("The task's process is ended. Job %d continues in Airbyte, %s.", job_id, then)
+        return False
 
     # -- before and during the flow ----------------------------------------------------------------------------
 
@@ -266,7 +292,7 @@ class JobExecution:
                 deadline=options.deadline,
                 queue_deadline=options.queue_deadline,
                 unreachable_timeout=self._task.unreachable_timeout,
-                cancel_on_kill=self._task.cancel_on_kill and owned,
+                cancel_on_kill=self._task.cancel_on_kill != "never" and owned,
                 workspace_id=self._connection.workspace_id,
                 metadata={**self._trigger_metadata(owned=owned), "try_number": self._try_number},
             ),

@@ -50,6 +50,11 @@ class JobStateStore:
             self.is_shared = self._backend is not None
 
     @property
+    def keeps_records(self) -> bool:
+        """True if the next attempt of the task can load the record."""
+        return self._backend is not None
+
+    @property
     def is_reliable(self) -> bool:
         """True if a record that cannot be stored is always an error, as in Airflow's own store of a task."""
         return self._backend is not None and not self.is_shared

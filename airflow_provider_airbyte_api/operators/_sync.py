@@ -14,7 +14,14 @@ from airflow_provider_airbyte_api._defaults import (
 )
 from airflow_provider_airbyte_api._validation import boolean, check_choice, whole_number_or_none
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
-from airflow_provider_airbyte_api.types import AssetEvents, FailFastKind, OnAirbyteSchedule, OnInactive, OnRunning
+from airflow_provider_airbyte_api.types import (
+    AssetEvents,
+    CancelOnKill,
+    FailFastKind,
+    OnAirbyteSchedule,
+    OnInactive,
+    OnRunning,
+)
 
 
 class AirbyteSyncOperator(AirbyteJobOperator):
@@ -61,8 +68,10 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         event is emitted then, and a retry starts a new sync. Default: None, no minimum.
     :param emit_schema_facet: Also send the columns to OpenLineage. Airbyte may query the source for them, which can
         take minutes. Without OpenLineage it has no effect. Default: False.
-    :param cancel_on_kill: Cancel the job if the task is killed, marked or cleared while it runs or is deferred, or if
-        its DAG run fails. A job that the task only attached to is never cancelled. Default: True.
+    :param cancel_on_kill: Whether to cancel the job if the task ends before it. ``auto``: if the task is marked or
+        cleared, its DAG run fails, ``execution_timeout`` passes, or no attempt is left. If only the task's process
+        is ended, such as by a deployment, the job continues and the next attempt follows it. ``always``: also then.
+        ``never``: in none of these cases. A job that the task only attached to is never cancelled. Default: ``auto``.
     :param durable: Remember the job across attempts, so that a retry follows it. Airflow 3.3 and newer have a store for
         it; on older versions it is a Variable: see ``[airbyte_api] job_state_backend``. Default: True.
     :param fail_fast_on: Kinds of failures after which the task is not retried, such as ``("config_error",)``. If the
@@ -93,7 +102,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         asset_events: AssetEvents = "connection",
         min_rows: int | None = None,
         emit_schema_facet: bool = False,
-        cancel_on_kill: bool = True,
+        cancel_on_kill: CancelOnKill = "auto",
         durable: bool = True,
         fail_fast_on: Iterable[FailFastKind] = (),
         show_internal_errors: bool = False,

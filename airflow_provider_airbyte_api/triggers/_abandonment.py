@@ -22,7 +22,9 @@ CHECK_INTERVAL = 2.0
 MAX_CHECK_DURATION = 120.0
 """Seconds after which the job of such a task is left running."""
 
-_ENDED = frozenset({None, "success", "failed", "skipped", "upstream_failed", "removed", "restarting"})
+ENDED_STATES = frozenset({None, "success", "failed", "skipped", "upstream_failed", "removed", "restarting"})
+"""States of a task instance that no longer wants its job. None: it was cleared or deleted."""
+
 _UNSETTLED = frozenset({"scheduled", "queued", "running"})
 
 
@@ -49,7 +51,7 @@ def decide(job_id: int, state: str | None, xcom: Any, now: float, check_until: f
     """
     follows_another_job = isinstance(xcom, int) and xcom != job_id
     is_new_attempt = state == "running" and xcom is None
-    if state in _ENDED or follows_another_job or is_new_attempt:
+    if state in ENDED_STATES or follows_another_job or is_new_attempt:
         return Decision.CANCEL
     if state in _UNSETTLED and now < check_until:
         return Decision.CHECK_AGAIN

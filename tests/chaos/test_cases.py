@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
@@ -101,6 +102,32 @@ def kill_task(play: Play) -> None:
     play.until_attempt(2)
     if not play.run.is_finished():
         play.until_polled()
+    play.succeed()
+
+
+def evict_worker(play: Play) -> None:
+    play.evict()
+    play.until_attempt(2)
+    play.until_polled()
+    play.succeed()
+
+
+def evict_worker_of_the_last_attempt(play: Play) -> None:
+    play.evict()
+    play.until_all_cancelled()
+
+
+def suspend_worker(play: Play) -> None:
+    """Stop the processes until Airflow has given the task up, and let them go on beside the next attempt."""
+    processes = play.processes()
+    for each in processes:
+        each.suspend()
+    play.until_attempt(2)
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.resume()
+    play.until_polled()
+    time.sleep(8.0)
     play.succeed()
 
 
@@ -335,6 +362,9 @@ RESTARTING_FOR_EVER = AirflowsOwn(
 CASES = [
     Case("kill task", kill_task, "1/0 success", airflows_own={"3.0": KILLED_BY_A_SIGNAL}),
     Case("kill worker", kill_worker, "1/0 success"),
+    Case("evict worker", evict_worker, "1/0 success"),
+    Case("evict worker, no retries", evict_worker_of_the_last_attempt, "1/1 failed", NO_RETRY),
+    Case("suspend worker until it is given up", suspend_worker, "1/0 success"),
     Case("kill worker, sync ends meanwhile", kill_worker_then_end_the_sync, "1/0 success"),
     Case("kill between POST and record", kill_between, "1/0 success", begins=False),
     Case("kill before record, sync ends meanwhile", kill_between_then_end_the_sync, "1/0 success", begins=False),

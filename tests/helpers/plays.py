@@ -157,15 +157,28 @@ class Play:
             result = self.run.result()
             assert result["job_id"] == self.airbyte.jobs[-1].job_id, "the result is of another job"
 
-    def kill(self, run: Run | None = None, *, worker: bool = True) -> None:
-        """Kill the process of a task, and with ``worker`` the one that supervises it too."""
+    def processes(self, run: Run | None = None, *, worker: bool = True) -> list[psutil.Process]:
+        """Return the process of a task, after the one that supervises it if ``worker``."""
         run = run or self.run
         self.until(lambda: run.process() is not None, "process of the task")
         process = run.process()
         assert process is not None, "the task has ended by itself"
-        for each in [process.parent(), process] if worker else [process]:
-            if each is not None:
-                each.send_signal(signal.SIGKILL)
+        parent = process.parent() if worker else None
+        return [process] if parent is None else [parent, process]
+
+    def kill(self, run: Run | None = None, *, worker: bool = True) -> None:
+        """Kill the process of a task, and with ``worker`` the one that supervises it too."""
+        for each in self.processes(run, worker=worker):
+            each.send_signal(signal.SIGKILL)
+
+    def evict(self) -> None:
+        """End the processes of a task as Kubernetes ends a pod: SIGTERM, and SIGKILL after a while."""
+        processes = self.processes()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for each in processes:
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(number)
+            time.sleep(6.0)
 
 
 def missed_by(act: Callable[[], None]) -> str:

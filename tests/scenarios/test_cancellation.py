@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any, cast
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_airbyte_api import exceptions
+from airflow_provider_airbyte_api import _airflow_compat, exceptions
 from airflow_provider_airbyte_api.api.tokens import Token
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
@@ -259,58 +258,15 @@ def test_on_older_airflow_a_retry_finds_the_running_sync_of_the_dag_run(
 # -- on_kill of the operator -----------------------------------------------------------------------------------
 
 
-def killed_while_it_waits(airbyte: LocalAirbyte, task: AirbyteSyncOperator) -> None:
-    """Let a signal handler call ``on_kill`` in the main thread, in the midst of the wait, as Airflow does."""
-
-    def handler(*_: object) -> None:
-        task.on_kill()
-        airbyte.finish_job(airbyte.jobs[-1].job_id, "failed")  # so that the test ends where Airflow would kill
-
-    before = signal.signal(signal.SIGUSR1, handler)
-    main = threading.main_thread().ident
-    assert main is not None
-
-    def kill_once_it_waits() -> None:
-        for _ in range(1000):
-            if airbyte.requests_to("GET", r"/jobs/\d+"):
-                break
-            time.sleep(0.01)
-        signal.pthread_kill(main, signal.SIGUSR1)
-
-    killer = threading.Thread(target=kill_once_it_waits)
-    killer.start()
-    try:
-        with pytest.raises(exceptions.AirbyteJobError):
-            execute(task, FakeContext(FakeTaskStateStore()))
-    finally:
-        killer.join()
-        signal.signal(signal.SIGUSR1, before)
-
-
-def test_a_kill_cancels_the_job_that_is_waited_for(airbyte: LocalAirbyte) -> None:
-    airbyte.script_jobs("running")
-    killed_while_it_waits(airbyte, sync())
-    assert airbyte.cancelled == [1]
-
-
-def test_cancel_on_kill_false(airbyte: LocalAirbyte) -> None:
-    airbyte.script_jobs("running")
-    killed_while_it_waits(airbyte, sync(cancel_on_kill=False))
-    assert airbyte.cancelled == []
-
-
-def test_a_kill_does_not_cancel_an_attached_sync(airbyte: LocalAirbyte) -> None:
-    airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    killed_while_it_waits(airbyte, sync())
-    assert airbyte.cancelled == []
-
-
 def test_a_kill_before_there_is_a_job_is_no_error(airbyte: LocalAirbyte) -> None:
     sync().on_kill()
     assert not airbyte.requests
 
 
-def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(airbyte: LocalAirbyte) -> None:
+def test_a_kill_during_the_start_cancels_the_job_once_it_is_known(
+    airbyte: LocalAirbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_airflow_compat, "current_state", lambda _: "failed")
     airbyte.script_jobs("running")
     airbyte.respond_with(method="POST", path="/jobs", apply_first=True, delay=1.0)
     task = sync()
@@ -546,7 +502,7 @@ def test_on_airflow_2_execution_timeout_of_a_deferral_fails_the_task_whatever_be
     airbyte.script_jobs("running")
     if way == "waits for another's job":
         airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
-    limits = {"execution_timeout": timedelta(minutes=30), "cancel_on_kill": way != "told not to"}
+    limits = {"execution_timeout": timedelta(minutes=30), "cancel_on_kill": "never" if way == "told not to" else "auto"}
     deferred = DeferredOnAirflow2(dag, sync(deferrable=True, on_running="wait", **limits))
     if way == "Airbyte is away":
         airbyte.respond_with(502, path=".*", times=999)
