@@ -16,7 +16,7 @@ ON_AIRFLOW := $(PYTEST_ONE) -m running_airflow
 # `make test UNIT=coverage` takes longer, and says which branches no test reaches.
 UNIT   := unit
 # Tests that have their own target.
-EXCLUDED_TESTS := --ignore tests/chaos --ignore tests/cluster --ignore tests/installed --ignore tests/fidelity/test_clients.py
+EXCLUDED_TESTS := --ignore tests/chaos --ignore tests/cluster --ignore tests/installed --ignore tests/fidelity/test_clients.py --ignore tests/migration/test_official.py --ignore tests/site
 
 # Each supported Airflow: its newest patch, and the day whose versions of all else it is tested with; the newest, with
 # the newest of all.
@@ -36,7 +36,7 @@ CLIENT_pyairbyte := airbyte
 CLIENT_dagster   := dagster-airbyte
 
 .SECONDARY:
-.PHONY: help demo airflow test lint types unit coverage stack test-chaos test-cluster matrix test-constraints test-clients bench docs build constraints clean
+.PHONY: help demo airflow test lint types unit coverage stack test-chaos test-cluster matrix test-constraints test-clients test-migration bench docs build constraints clean
 
 help:  ## Show this list
 	@grep -E "^[a-z%-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
@@ -117,6 +117,9 @@ test-clients: $(CLIENTS:%=.clients/%/.ready)  ## Let clients of others (SDK, PyA
 	@$(UV) pip install --quiet --python $(@D)/bin/python --requirement $<
 	@touch $@
 
+test-migration: $(READY) .bench/official/.ready  ## Run DAGs on the official provider and, migrated, on this package
+	$(PY) $(PYTEST_ONE) tests/migration/test_official.py $(ARGS)
+
 bench: $(READY) .bench/official/.ready  ## Measure this package beside the official provider (20 minutes)
 	@$(UV) pip install --quiet --python $(PY) --constraint constraints/airflow-3.3.txt --group bench
 	@$(PY) -m benchmarks
@@ -129,9 +132,10 @@ bench: $(READY) .bench/official/.ready  ## Measure this package beside the offic
 	  apache-airflow==$(firstword $(AIRFLOW_3.3)) apache-airflow-providers-airbyte==6.2.0
 	@touch $@
 
-docs: $(READY)  ## Build the documentation's site into build/docs/
+docs: $(READY)  ## Build the documentation's site into build/docs/, and check it
 	@$(UV) pip install --quiet --python $(PY) --constraint constraints/airflow-3.3.txt --group docs
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	$(PY) $(PYTEST_ONE) tests/site
 
 build: $(READY)  ## Build the wheel and the source distribution into dist/, and check them
 	@rm -rf dist

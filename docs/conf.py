@@ -12,6 +12,7 @@ from airflow_provider_airbyte_api import __version__
 
 project = "airflow-provider-airbyte-api"
 author = "the authors of airflow-provider-airbyte-api"
+copyright = "2026, the authors of airflow-provider-airbyte-api. Apache License 2.0"  # noqa: A001 - Sphinx reads it
 release = version = __version__
 html_title = f"Airbyte API for Airflow {version}"
 
@@ -33,5 +34,7 @@ autodoc_preserve_defaults = True
 
 html_theme = "furo"
 html_theme_options = {"navigation_with_keys": True}
+html_static_path = ["_static"]
+html_css_files = ["phone.css"]
 html_show_sourcelink = False
 copybutton_exclude = ".linenos, .gp, .go"

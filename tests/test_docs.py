@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def needed_by(block: str) -> list[pytest.MarkDecorator]:
         marks.append(since("3.3", "it knows no retry policies"))
     if "airflow airbyte" in block:
         marks.append(since("3.2", "it has no commands of providers"))
+    if "from cosmos" in block:
+        marks.append(pytest.mark.skipif(find_spec("cosmos") is None, reason="Cosmos is not installed"))
     if "dags test load_stripe" in block:
         marks.append(since("3.0", "it has no airflow.sdk, which the DAG begins with"))
     return marks
