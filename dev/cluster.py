@@ -1,6 +1,7 @@
 """An Airflow of several processes on this machine, as on several: CeleryExecutor, PostgreSQL and Redis.
 
-Each component has its own folder, so that no two share a disk, and its own session, as on a machine of its own.
+Each component has its own folder, so that no two share a disk, and its own session, as on a machine of its own. Tasks
+with ``executor="PodExecutor"`` run as pods of KubernetesExecutor do.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Cluster(AirflowRestApi):
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor,dev.pod_executor.PodExecutor",
             "AIRFLOW__CORE__FERNET_KEY": "",
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "dev.component_name.get",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

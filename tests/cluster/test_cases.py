@@ -18,7 +18,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,6 +30,7 @@ import pytest
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from dev.cluster import (
+    COMPONENTS,
     HEARTBEAT_TIMEOUT,
     SCHEDULERS,
     TRIGGERER_THRESHOLD,
@@ -39,7 +40,7 @@ from dev.cluster import (
     Cluster,
     missing_for_cluster,
 )
-from dev.processes import send
+from dev.processes import send, still_running
 from dev.stack import REPOSITORY
 from tests.helpers import plays
 from tests.helpers.plays import Result, local_airbyte, missed_by
@@ -50,6 +51,17 @@ DAGS = Path(__file__).parent / "dags"
 AT_ONCE = 8
 ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "1"))
 """How often the cases with SIGTERM run."""
+
+GRACE = 15.0
+"""Seconds between SIGTERM and SIGKILL of a pod that is evicted."""
+
+EXPECTED_ERRORS = {
+    "AirbyteAlreadyRunningError",
+    "AirbyteJobCancelledError",
+    "AirbyteJobTimeoutError",
+    "AirflowTaskTimeout",
+}
+"""What some cases end their tasks with."""
 
 SETTLING = 6.0
 """Seconds after which a cancel, or a second job, would have come."""
@@ -172,7 +184,7 @@ def send_to_tasks(number: signal.Signals, whom: str) -> Callable[[Play], None]:
         send(processes, number)
         play.until_attempts(2)
         play.until_polled()
-        time.sleep(SETTLING)
+        play.sleep(SETTLING)
         play.succeed()
 
     return act
@@ -183,6 +195,19 @@ def evict_without_retries(play: Play) -> None:
     play.disturb()
     send(processes, signal.SIGTERM)
     play.until_all_cancelled()
+
+
+def evict(play: Play) -> None:
+    """Send SIGTERM to the first process of each pod, and SIGKILL to all that is left of it after the grace period."""
+    pods = play.pairs()
+    play.disturb()
+    send([pod[0] for pod in pods], signal.SIGTERM)
+    left = still_running([each for pod in pods for each in pod], GRACE)
+    send(left, signal.SIGKILL)
+    play.until_attempts(2)
+    play.until_polled()
+    play.sleep(SETTLING)
+    play.succeed()
 
 
 def send_while_starting(number: signal.Signals) -> Callable[[Play], None]:
@@ -196,7 +221,7 @@ def send_while_starting(number: signal.Signals) -> Callable[[Play], None]:
         send([each for pair in play.pairs() for each in pair], number)
         play.until_attempts(2)
         play.until_polled()
-        time.sleep(SETTLING)
+        play.sleep(SETTLING)
         play.succeed()
 
     return act
@@ -210,7 +235,7 @@ def wake_late(play: Play) -> None:
     play.until_attempts(2)
     play.until_polled()
     send(processes, signal.SIGCONT)
-    time.sleep(3 * SETTLING)
+    play.sleep(3 * SETTLING)
     play.until_polled()
     play.succeed()
 
@@ -219,7 +244,7 @@ def sleep_a_while(play: Play) -> None:
     processes = [each for pair in play.pairs() for each in pair]
     play.disturb()
     send(processes, signal.SIGSTOP)
-    time.sleep(HEARTBEAT_TIMEOUT / 2)
+    play.sleep(HEARTBEAT_TIMEOUT / 2)
     send(processes, signal.SIGCONT)
     play.until_polled()
     play.succeed()
@@ -228,7 +253,7 @@ def sleep_a_while(play: Play) -> None:
 
 def outlast_the_visibility_timeout(play: Play) -> None:
     play.disturb()
-    time.sleep(2 * VISIBILITY_TIMEOUT + 10)
+    play.sleep(2 * VISIBILITY_TIMEOUT + 10)
     play.until_polled()
     play.succeed()
     assert play.run.attempt() == 1, "the task was retried"
@@ -237,7 +262,7 @@ def outlast_the_visibility_timeout(play: Play) -> None:
 def cut_while_waiting(play: Play) -> None:
     play.disturb()
     play.network.cut()
-    time.sleep(60)
+    play.sleep(60)
     play.network.restore()
     play.until_polled()
     play.succeed()
@@ -248,7 +273,7 @@ def cut_while_starting(play: Play) -> None:
     play.disturb()
     play.network.cut()
     play.run.trigger()
-    time.sleep(60)
+    play.sleep(60)
     play.network.restore()
     play.until_jobs(len(play.waiting))
     play.until_polled()
@@ -292,16 +317,15 @@ def meet_another_run(play: Play) -> None:
     """Let another DAG's task meet a sync that runs, and both end."""
     play.other.trigger()
     play.until(lambda: set(play.other.states()) <= {"running", "deferred", "success", "skipped", "failed"}, "other run")
-    time.sleep(SETTLING)
-    play.succeed()
-    play.until(lambda: _finish_all(play) or play.other.is_finished(), "end of the other run")
+    play.sleep(SETTLING)
 
+    def finish_all() -> bool:
+        for job in play.airbyte.jobs:
+            if not job.is_terminal:
+                play.airbyte.finish_job(job.job_id)
+        return play.run.is_finished() and play.other.is_finished()
 
-def _finish_all(play: Play) -> bool:
-    for job in play.airbyte.jobs:
-        if not job.is_terminal:
-            play.airbyte.finish_job(job.job_id)
-    return play.other.is_finished()
+    play.until(finish_all, "end of both runs")
 
 
 # -- what is done to all: one after the other --------------------------------------------------------------------
@@ -311,7 +335,7 @@ def settle(play: Play, attempts: int = 1) -> None:
     """Let the cluster work again, and the syncs succeed."""
     play.cluster.wait_until_healthy()
     play.until_polled()
-    time.sleep(SETTLING)
+    play.sleep(SETTLING)
     play.succeed()
     assert play.run.attempt() <= attempts, "the task was retried"
 
@@ -320,7 +344,7 @@ def kill_the_triggerer(play: Play) -> None:
     holder = play.hosts()[0]
     play.disturb()
     play.cluster.kill(holder)
-    time.sleep(TRIGGERER_THRESHOLD + 5)
+    play.sleep(TRIGGERER_THRESHOLD + 5)
     settle(play)
 
 
@@ -341,7 +365,7 @@ def stop_all_processes_of_the_triggerer(play: Play) -> None:
 def kill_both_triggerers(play: Play) -> None:
     play.disturb()
     play.cluster.kill(*TRIGGERERS)
-    time.sleep(5)
+    play.sleep(5)
     settle(play)
 
 
@@ -356,10 +380,10 @@ def suspend_the_triggerer(play: Play) -> None:
     holder = play.hosts()[0]
     play.disturb()
     play.cluster.signal(holder, number=signal.SIGSTOP, everything=True)
-    time.sleep(2 * TRIGGERER_THRESHOLD)
+    play.sleep(2 * TRIGGERER_THRESHOLD)
     play.until_polled()
     play.cluster.signal(holder, number=signal.SIGCONT, everything=True)
-    time.sleep(2 * SETTLING)
+    play.sleep(2 * SETTLING)
     settle(play)
 
 
@@ -373,7 +397,7 @@ def act_without_a_triggerer(play: Play) -> None:
     play.until_jobs(4)
     play.cluster.wait_until_healthy()
     play.until_polled()
-    time.sleep(3 * SETTLING)
+    play.sleep(3 * SETTLING)
     play.succeed()
 
 
@@ -382,7 +406,7 @@ def kill_a_worker(play: Play) -> None:
     holder = play.hosts()[0]
     play.disturb()
     play.cluster.kill(holder)
-    time.sleep(VISIBILITY_TIMEOUT + 5)
+    play.sleep(VISIBILITY_TIMEOUT + 5)
     settle(play, attempts=2)
 
 
@@ -391,7 +415,7 @@ def stop_a_worker(play: Play) -> None:
     holder = play.hosts()[0]
     play.disturb()
     play.cluster.signal(holder, number=signal.SIGTERM)
-    time.sleep(SETTLING)
+    play.sleep(SETTLING)
     play.until_polled()
     play.succeed()
     assert play.run.attempt() == 1, "the task was retried"
@@ -410,10 +434,10 @@ def restart_the_api_server(seconds: float, attempts: int) -> Callable[[Play], No
     def act(play: Play) -> None:
         play.disturb()
         play.cluster.terminate("api-server")
-        time.sleep(seconds)
+        play.sleep(seconds)
         play.cluster.restart_ended()
         play.cluster.wait_until_healthy()
-        time.sleep(2 * SETTLING)
+        play.sleep(2 * SETTLING)
         settle(play, attempts)
 
     return act
@@ -422,14 +446,14 @@ def restart_the_api_server(seconds: float, attempts: int) -> Callable[[Play], No
 def kill_a_scheduler(play: Play) -> None:
     play.disturb()
     play.cluster.kill(SCHEDULERS[0])
-    time.sleep(10)
+    play.sleep(10)
     settle(play)
 
 
 def kill_both_schedulers(play: Play) -> None:
     play.disturb()
     play.cluster.kill(*SCHEDULERS)
-    time.sleep(10)
+    play.sleep(10)
     settle(play)
 
 
@@ -439,9 +463,9 @@ def restart_postgres(number: signal.Signals, seconds: float) -> Callable[[Play],
     def act(play: Play) -> None:
         play.disturb()
         play.cluster.postgres.stop(number)
-        time.sleep(seconds)
+        play.sleep(seconds)
         play.cluster.postgres.start()
-        time.sleep(2 * SETTLING)
+        play.sleep(2 * SETTLING)
         settle(play)
 
     return act
@@ -450,7 +474,7 @@ def restart_postgres(number: signal.Signals, seconds: float) -> Callable[[Play],
 def suspend_redis(play: Play) -> None:
     play.disturb()
     play.cluster.redis.suspend()
-    time.sleep(20)
+    play.sleep(20)
     play.cluster.redis.resume()
     settle(play)
 
@@ -504,6 +528,7 @@ def newer_package(home: Path) -> Path:
 # -- the table ---------------------------------------------------------------------------------------------------
 
 NO_RETRY = {"retries": 0}
+POD = {"executor": "PodExecutor"}
 SIGKILL, SIGTERM = signal.SIGKILL, signal.SIGTERM
 ACTS: dict[str, tuple[Callable[[Play], None], str]] = {
     "mark failed": (mark_failed, "1/1 failed"),
@@ -544,6 +569,14 @@ CASES = [
     Case("task", "suspended, given up, wakes late", wake_late, "2/0 success", running=2),
     Case("task", "suspended for 20 s", sleep_a_while, "1/0 success", running=1),
     Case("task", "visibility timeout passes twice", outlast_the_visibility_timeout, "2/0 success", running=2),
+    # pods, as of KubernetesExecutor
+    *rounds(Case("pod", "evicted", evict, "2/0 success", running=2, options=POD)),
+    *rounds(
+        Case(
+            "pod", "evicted, no retry left", evict_without_retries, "1/1 failed", running=1, options={**NO_RETRY, **POD}
+        )
+    ),
+    Case("pod", "SIGKILL", send_to_tasks(SIGKILL, "both"), "2/0 success", running=2, options=POD),
     # the network to Airbyte
     Case("airbyte", "cut for 60 s while waiting", cut_while_waiting, "4/0 success", running=2, deferred=2),
     Case(
@@ -730,7 +763,7 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if missing_for_cluster():
         pytest.skip(missing_for_cluster())
     names = {item.name for item in request.session.items}
-    chosen = [case for case in CASES if f"test_each_task_run_is_one_sync[{case.name}]" in names]
+    chosen = [case for case in CASES if f"test_one_sync[{case.name}]" in names]
     stopping = threading.Event()
     with ExitStack() as context:
         airbytes, networks = {}, {}
@@ -756,7 +789,40 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_each_task_run_is_one_sync(cases: Cases, case: Case, record_property: Callable[[str, object], None]) -> None:
+def test_one_sync(cases: Cases, case: Case, record_property: Callable[[str, object], None]) -> None:
     result = cases.results[case.name].result()
     record_property("outcome", result.outcome)
     assert (result.outcome, result.missed) == (case.right, "")
+
+
+def test_no_log_has_an_error_of_this_package(cases: Cases) -> None:
+    wait(cases.results.values())
+    found = [f"{name}: {line}" for name, line in errors_in_logs(cases.cluster)]
+    assert not found, "\n".join(found)
+
+
+def log_entry(line: str) -> dict[str, Any]:
+    """Return the fields of a line, or none of one that was cut off as its process was killed."""
+    try:
+        return dict(json.loads(line))
+    except (TypeError, ValueError):
+        return {}
+
+
+def errors_in_logs(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Yield the errors that this package logs, and those that Airflow logs because of it."""
+    package = "airflow_provider_airbyte_api"
+    for name, text in cluster.task_logs().items():
+        for line in text.splitlines():
+            entry = log_entry(line)
+            if entry.get("level") not in ("error", "critical"):
+                continue
+            errors = entry.get("error_detail") or []
+            is_expected = bool(errors) and errors[0]["exc_type"] in EXPECTED_ERRORS
+            frames = [frame["filename"] for error in errors for frame in error["frames"]]
+            if package in entry.get("logger", "") or (any(package in each for each in frames) and not is_expected):
+                yield name, line
+    for component in COMPONENTS:
+        for line in cluster.log(component).splitlines():
+            if "XCom not found" in line or ("[error" in line and package in line):
+                yield component, line

@@ -103,7 +103,11 @@ class Play:
                 if condition():
                     return
             assert time.monotonic() < end, f"no {what} within {seconds:.0f} s"
-            assert not self.stopping.wait(2.0), "the test has ended"
+            self.sleep(2.0)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than the test."""
+        assert not self.stopping.wait(seconds), "the test has ended"
 
     def outcome(self) -> str:
         """Return jobs made and cancelled, and the states of the tasks."""
@@ -121,8 +125,11 @@ class Play:
         self.until(lambda: len(self.airbyte.jobs) >= count or self.run.is_finished(), f"{count} jobs")
 
     def until_polled(self) -> None:
+        """Wait for polls, unless the run has finished, which its outcome shows."""
         before = len(self.airbyte.requests_to("GET", "/jobs.*"))
-        self.until(lambda: len(self.airbyte.requests_to("GET", "/jobs.*")) >= before + 3, "polls")
+        self.until(
+            lambda: len(self.airbyte.requests_to("GET", "/jobs.*")) >= before + 3 or self.run.is_finished(), "polls"
+        )
 
     def until_cancelled(self, *jobs: LocalJob) -> None:
         self.until(lambda: {job.job_id for job in jobs} <= set(self.airbyte.cancelled), "cancelled jobs", 60)
