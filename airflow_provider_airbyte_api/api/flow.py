@@ -119,6 +119,27 @@ def advance(flow: Flow[Any], outcome: Any) -> Step:
     return flow.throw(outcome) if isinstance(outcome, AirbyteError) else flow.send(outcome)
 
 
+def drive(flow: Flow[T], handle_step: Callable[[Step], Any]) -> Generator[YieldRows | Checkpoint, None, T]:
+    """Run ``flow`` with ``handle_step`` for each step, but yield the steps that are for the caller."""
+    outcome: Any = None
+    try:
+        while True:
+            try:
+                step = advance(flow, outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, YieldRows | Checkpoint):
+                outcome = yield step
+                continue
+            try:
+                outcome = handle_step(step)
+            except AirbyteError as error:
+                outcome = error
+    finally:
+        flow.close()
+
+
 async def run_async(flow: Flow[T], handle_step: Callable[[Step], Awaitable[Any]]) -> T:
     """Run ``flow`` in a coroutine, with ``handle_step`` for each of its steps, and return its result."""
     outcome: Any = None

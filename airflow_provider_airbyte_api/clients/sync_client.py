@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
@@ -34,7 +34,7 @@ from airflow_provider_airbyte_api.api.flow import (
     Sleep,
     Step,
     YieldRows,
-    advance,
+    drive,
     fetch_token,
 )
 from airflow_provider_airbyte_api.api.http import Request, Response, TransportErrorKind, TransportFailure
@@ -46,7 +46,6 @@ from airflow_provider_airbyte_api.clients.network import create_ssl_context, get
 from airflow_provider_airbyte_api.clients.settings import ClientSettings, LoggerLike, TlsSettings, no_complete_response
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS, TokenCache
 from airflow_provider_airbyte_api.clients.token_file import TokenFile
-from airflow_provider_airbyte_api.exceptions import AirbyteError
 
 T = TypeVar("T")
 
@@ -92,7 +91,7 @@ class Client:
 
     def run(self, flow: Flow[T], checkpoint: Callable[[Checkpoint], None] | None = None) -> T:
         """Run all steps of ``flow`` and return its result. ``checkpoint`` stores the records that the flow yields."""
-        with contextlib.closing(self._drive(flow)) as steps:
+        with contextlib.closing(drive(flow, self._handle_step)) as steps:
             while True:
                 try:
                     step = next(steps)
@@ -105,30 +104,10 @@ class Client:
 
     def iter_rows(self, flow: Flow[None]) -> Iterator[Any]:
         """Run ``flow`` step by step as its rows are consumed, and yield them."""
-        for step in self._drive(flow):
+        for step in drive(flow, self._handle_step):
             if not isinstance(step, YieldRows):
                 raise TypeError(step)
             yield from step.rows
-
-    def _drive(self, flow: Flow[T]) -> Generator[YieldRows | Checkpoint, None, T]:
-        """Handle all steps, and yield only those for the caller."""
-        outcome: Any = None
-        try:
-            while True:
-                try:
-                    step = advance(flow, outcome)
-                except StopIteration as end:
-                    result: T = end.value
-                    return result
-                if isinstance(step, YieldRows | Checkpoint):
-                    outcome = yield step
-                    continue
-                try:
-                    outcome = self._handle_step(step)
-                except AirbyteError as error:
-                    outcome = error
-        finally:
-            flow.close()
 
     def _handle_step(self, step: Step) -> Any:
         if isinstance(step, SendRequest):
