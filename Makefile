@@ -129,7 +129,8 @@ bench: $(READY) .bench/official/.ready  ## Measure this package beside the offic
 	@rm -rf .bench
 	@$(UV) venv --quiet --python $(PY) .bench/official
 	@$(UV) pip install --quiet --python .bench/official/bin/python --constraint constraints/airflow-3.3.txt \
-	  apache-airflow==$(firstword $(AIRFLOW_3.3)) apache-airflow-providers-airbyte==6.2.0
+	  apache-airflow==$(firstword $(AIRFLOW_3.3)) apache-airflow-providers-airbyte==6.2.0 \
+	  asyncpg psycopg2-binary
 	@touch $@
 
 docs: $(READY)  ## Build the documentation's site into build/docs/, and check it

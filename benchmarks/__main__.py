@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 
-from benchmarks import bench_triggers, bench_workers, parsing, report
+from benchmarks import bench_slices, bench_triggers, bench_workers, parsing, report
 from benchmarks.environments import OFFICIAL, OURS, Environment
 
 OURS_ONLY = (1_000, 10_000)
@@ -26,13 +26,17 @@ def main() -> None:
     for environment in environments:
         print(f"{BURST} that start at once, {environment.name} …", flush=True)
         bursts.append(bench_triggers.measure(environment, BURST, burst=True))
-    parses, works = {}, {}
+    parses, works, slices = {}, {}, {}
     for environment in environments:
         print(f"Parsing and working, {environment.name} …", flush=True)
         parses[environment.name] = parsing.measure(environment)
         works[environment.name] = bench_workers.measure(environment)
+        print(f"{bench_slices.TASKS} deferred tasks on a whole Airflow, {environment.name} …", flush=True)
+        slices[environment.name] = bench_slices.measure(environment)
     works["disk"] = bench_workers.measure(OURS, {"disk_cache": True})
-    measured = report.Measured(crowds, bursts, parses, works, version("apache-airflow"), OFFICIAL.provider_version)
+    measured = report.Measured(
+        crowds, bursts, parses, works, slices, version("apache-airflow"), OFFICIAL.provider_version
+    )
     print(report.table(measured))
     report.write(measured)
 

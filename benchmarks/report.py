@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeAlias
 
+from benchmarks.bench_slices import TASKS, SliceStats
 from benchmarks.bench_triggers import INTERVAL, TriggerStats
 from benchmarks.bench_workers import PROCESSES, SOURCES, WorkerStats
 from benchmarks.environments import LATENCY, ROOT
@@ -30,6 +31,7 @@ class Measured:
     bursts: list[TriggerStats]
     parses: dict[str, Parsing]
     works: dict[str, WorkerStats]
+    slices: dict[str, SliceStats]
     airflow_version: str
     official_version: str
 
@@ -62,11 +64,16 @@ def table(measured: Measured) -> str:
         )
     )
     ours_work, official_work, disk = (measured.works[name] for name in ("ours", "official", "disk"))
+    ours_slice, official_slice = measured.slices["ours"], measured.slices["official"]
     rows += [
         ("one sync, polled 3 times: requests", *_cells(_total(ours_work), _total(official_work), "")),
         (f"{PROCESSES} processes that start together: tokens", *_cells(ours_work.tokens, official_work.tokens, "")),
         ("the same with `disk_cache`", *_cells(disk.tokens, None, "")),
         (f"{SOURCES:,} sources listed", *_cells(ours_work.list_seconds, official_work.list_seconds, "s")),
+    ]
+    rows += [
+        (f"{TASKS} deferred tasks on a whole Airflow: {name}", *_cells(of(ours_slice), of(official_slice), unit))
+        for name, of, unit in SLICES
     ]
     head = "| | this package | official | ratio |\n|---|---:|---:|---:|\n"
     return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -80,6 +87,16 @@ WAITING: list[tuple[str, Measure, str]] = [
     ("CPU for 1,000 jobs and poll", lambda crowd: 1000 * crowd.cpu_per_1000_and_poll, "ms"),
     ("end of a job to its event, median", lambda crowd: crowd.median_delay, "s"),
     ("end of a job to its event, maximum", lambda crowd: crowd.longest_delay, "s"),
+]
+
+
+SLICES: list[tuple[str, Callable[[SliceStats], float | None], str]] = [
+    ("CPU of a worker for a task that does nothing", lambda each: 1000 * each.nothing[0], "ms"),
+    ("CPU of a worker for each start", lambda each: 1000 * each.start[0], "ms"),
+    ("CPU of a worker for each resume", lambda each: 1000 * each.resume[0], "ms"),
+    ("CPU of the API server for each start", lambda each: 1000 * each.start[1], "ms"),
+    ("CPU of the API server for each resume", lambda each: 1000 * each.resume[1], "ms"),
+    ("end of the jobs to success, median", lambda each: each.delay, "s"),
 ]
 
 
