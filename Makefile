@@ -25,6 +25,9 @@ AIRFLOW_3.0  := 3.0.6 --exclude-newer 2025-09-05
 AIRFLOW_3.1  := 3.1.8 --exclude-newer 2026-03-18
 AIRFLOW_3.2  := 3.2.2 --exclude-newer 2026-06-05
 AIRFLOW_3.3  := 3.3.2
+# The next one, before its release: it has to fail no other target.
+BETA_3.4     := 3.4.0b2
+TASK_SDK_3.4 := 1.4.0b2
 OLDER        := 2.11 3.0 3.1 3.2
 # The tests import from common-compat, and this is the day of the oldest version that has what they import.
 COMMON_COMPAT := --exclude-newer-package apache-airflow-providers-common-compat=2026-01-20
@@ -138,17 +141,25 @@ docs: $(READY)  ## Build the documentation's site into build/docs/, and check it
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 	$(PY) $(PYTEST_ONE) tests/site
 
-build: $(READY)  ## Build the wheel and the source distribution into dist/, and check them
+build: $(READY)  ## Build the wheel and the source distribution into dist/, with checksums and an SBOM, and check them
 	@rm -rf dist
 	@$(PY) -m build --no-isolation --outdir dist . >/dev/null
 	@$(PY) -m twine check --strict dist/*
+	@$(PY) -m dev.sbom dist
 
-constraints: $(READY) $(OLDER:%=constrain-%) $(CLIENTS:%=constrain-client-%) ## Choose the newest versions that fit, for all supported Pythons
+constraints: $(READY) $(OLDER:%=constrain-%) constrain-3.4 $(CLIENTS:%=constrain-client-%) ## Choose the newest versions that fit, for all supported Pythons
 	$(call constrain,3.3) --group dev --group bench --group docs
 	$(call constrain,3.3,cluster) --group cluster
 
 constrain-%:
 	$(call constrain,$*) $(COMMON_COMPAT) --group test
+
+# A version before its release is chosen only where it is named. This one needs Python 3.11.
+constrain-3.4:
+	@printf "%s\n" apache-airflow==$(BETA_3.4) apache-airflow-core==$(BETA_3.4) \
+	  apache-airflow-task-sdk==$(TASK_SDK_3.4) | $(UV) pip compile - pyproject.toml --quiet --upgrade --universal \
+	  --python-version 3.11 --no-annotate --no-emit-index-url --custom-compile-command "make constraints" \
+	  --output-file constraints/airflow-3.4.txt --group test
 
 constrain-client-%:
 	@echo "$(CLIENT_$*)" | $(UV) pip compile - --quiet --upgrade --universal --python-version 3.11 \

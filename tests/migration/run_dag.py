@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from airflow_provider_airbyte_api.testing.dags import run_dag
+from airflow_provider_airbyte_api._airflow_compat import ensure_db, register_dag
 
 
 def main(path: str) -> None:
@@ -18,7 +18,10 @@ def main(path: str) -> None:
     spec.loader.exec_module(module)
     states: dict[str, str] = {}
     results: dict[str, Any] = {}
-    for ti in run_dag(module.dag).get_task_instances():
+    # Not testing.run_dag, which needs aiohttp: the environment of the official provider has none.
+    ensure_db()
+    register_dag(module.dag)
+    for ti in module.dag.test().get_task_instances():
         name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
         states[name] = str(ti.state)
         results[name] = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)
