@@ -155,6 +155,10 @@ class Cluster(AirflowRestApi):
         self.signal(*names, number=signal.SIGTERM, everything=everything)
         self._require_ended(processes, seconds)
 
+    def wait_until_ended(self, name: str) -> None:
+        """Wait until a component that was told to stop has ended."""
+        self._leaders[name].wait(60)
+
     def _require_ended(self, processes: list[psutil.Process], seconds: float) -> None:
         alive = still_running(processes, seconds)
         if alive:

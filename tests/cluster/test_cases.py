@@ -53,7 +53,7 @@ ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "1"))
 """How often the cases with SIGTERM run."""
 
 GRACE = 15.0
-"""Seconds between SIGTERM and SIGKILL of a pod that is evicted."""
+"""Seconds between SIGTERM and SIGKILL of a pod or a worker."""
 
 EXPECTED_ERRORS = {
     "AirbyteAlreadyRunningError",
@@ -174,20 +174,40 @@ def do_nothing(play: Play) -> None:
     play.succeed()
 
 
-def send_to_tasks(number: signal.Signals, whom: str) -> Callable[[Play], None]:
-    """Return an act that sends a signal to the tasks' processes: ``task``, ``supervisor`` or ``both``."""
-    chosen = {"task": slice(1, 2), "supervisor": slice(0, 1), "both": slice(0, 2)}[whom]
+WHOM = {"supervisor": slice(0, 1), "task": slice(1, 2), "both": slice(0, 2)}
+
+
+def kill_tasks(whom: str) -> Callable[[Play], None]:
+    """Return an act that kills the tasks' processes: ``task``, ``supervisor`` or ``both``."""
 
     def act(play: Play) -> None:
-        processes = [each for pair in play.pairs() for each in pair[chosen]]
+        processes = [each for pair in play.pairs() for each in pair[WHOM[whom]]]
         play.disturb()
-        send(processes, number)
-        play.until_attempts(2)
+        send(processes, signal.SIGKILL)
+        follow_in_the_next_attempt(play)
+
+    return act
+
+
+def terminate_tasks(whom: str) -> Callable[[Play], None]:
+    """Return an act that sends SIGTERM to the tasks' processes, which Airflow 3 lets run on until SIGKILL."""
+
+    def act(play: Play) -> None:
+        processes = [each for pair in play.pairs() for each in pair[WHOM[whom]]]
+        play.disturb()
+        send(processes, signal.SIGTERM)
+        play.sleep(2 * SETTLING)
         play.until_polled()
-        play.sleep(SETTLING)
         play.succeed()
 
     return act
+
+
+def follow_in_the_next_attempt(play: Play) -> None:
+    play.until_attempts(2)
+    play.until_polled()
+    play.sleep(SETTLING)
+    play.succeed()
 
 
 def evict_without_retries(play: Play) -> None:
@@ -204,27 +224,24 @@ def evict(play: Play) -> None:
     send([pod[0] for pod in pods], signal.SIGTERM)
     left = still_running([each for pod in pods for each in pod], GRACE)
     send(left, signal.SIGKILL)
-    play.until_attempts(2)
-    play.until_polled()
-    play.sleep(SETTLING)
-    play.succeed()
+    follow_in_the_next_attempt(play)
 
 
-def send_while_starting(number: signal.Signals) -> Callable[[Play], None]:
-    """Return an act that sends a signal to a task while it waits for the response to ``POST /jobs``."""
+def begin_slowly(play: Play) -> None:
+    """Start a task whose ``POST /jobs`` has no response yet."""
+    play.airbyte.respond_with(method="POST", path="/jobs", apply_first=True, delay=30.0)
+    play.run.trigger()
+    play.until_jobs(1)
 
-    def act(play: Play) -> None:
-        play.airbyte.respond_with(method="POST", path="/jobs", apply_first=True, delay=30.0)
-        play.run.trigger()
-        play.until_jobs(1)
-        play.disturb()
-        send([each for pair in play.pairs() for each in pair], number)
-        play.until_attempts(2)
-        play.until_polled()
-        play.sleep(SETTLING)
-        play.succeed()
 
-    return act
+def kill_while_starting(play: Play) -> None:
+    begin_slowly(play)
+    kill_tasks("both")(play)
+
+
+def terminate_while_starting(play: Play) -> None:
+    begin_slowly(play)
+    terminate_tasks("both")(play)
 
 
 def wake_late(play: Play) -> None:
@@ -419,12 +436,17 @@ def stop_a_worker(play: Play) -> None:
     play.until_polled()
     play.succeed()
     assert play.run.attempt() == 1, "the task was retried"
+    play.cluster.wait_until_ended(holder)
+    play.cluster.wait_until_healthy()
 
 
 def stop_all_processes_of_a_worker(play: Play) -> None:
+    """Send SIGTERM to all processes of a worker, and SIGKILL to all that is left, as systemd does."""
     holder = play.hosts()[0]
     play.disturb()
-    play.cluster.terminate(holder, everything=True)
+    play.cluster.signal(holder, number=signal.SIGTERM, everything=True)
+    play.sleep(GRACE)
+    play.cluster.kill(holder)
     settle(play, attempts=2)
 
 
@@ -529,7 +551,6 @@ def newer_package(home: Path) -> Path:
 
 NO_RETRY = {"retries": 0}
 POD = {"executor": "PodExecutor"}
-SIGKILL, SIGTERM = signal.SIGKILL, signal.SIGTERM
 ACTS: dict[str, tuple[Callable[[Play], None], str]] = {
     "mark failed": (mark_failed, "1/1 failed"),
     "mark success": (mark_success, "1/1 success"),
@@ -554,18 +575,16 @@ def rounds(case: Case) -> list[Case]:
 CASES = [
     Case("undisturbed", "both modes", do_nothing, "4/0 success", running=2, deferred=2),
     # a task's processes
-    Case("task", "SIGKILL", send_to_tasks(SIGKILL, "task"), "2/0 success", running=2),
-    Case("task", "SIGKILL to supervisor", send_to_tasks(SIGKILL, "supervisor"), "2/0 success", running=2),
-    *rounds(Case("task", "SIGTERM", send_to_tasks(SIGTERM, "task"), "2/0 success", running=2)),
-    *rounds(Case("task", "SIGTERM to supervisor", send_to_tasks(SIGTERM, "supervisor"), "2/0 success", running=2)),
-    *rounds(Case("task", "SIGTERM to both", send_to_tasks(SIGTERM, "both"), "2/0 success", running=2)),
+    Case("task", "SIGKILL", kill_tasks("task"), "2/0 success", running=2),
+    Case("task", "SIGKILL to supervisor", kill_tasks("supervisor"), "2/0 success", running=2),
+    *rounds(Case("task", "SIGTERM", terminate_tasks("task"), "2/0 success", running=2)),
+    *rounds(Case("task", "SIGTERM to supervisor", terminate_tasks("supervisor"), "2/0 success", running=2)),
+    *rounds(Case("task", "SIGTERM to both", terminate_tasks("both"), "2/0 success", running=2)),
     *rounds(
         Case("task", "SIGTERM, no retry left", evict_without_retries, "1/1 failed", running=1, options=NO_RETRY),
     ),
-    Case("task", "SIGKILL while it starts", send_while_starting(SIGKILL), "1/0 success", running=1, begins=False),
-    *rounds(
-        Case("task", "SIGTERM while it starts", send_while_starting(SIGTERM), "1/0 success", running=1, begins=False)
-    ),
+    Case("task", "SIGKILL while it starts", kill_while_starting, "1/0 success", running=1, begins=False),
+    *rounds(Case("task", "SIGTERM while it starts", terminate_while_starting, "1/0 success", running=1, begins=False)),
     Case("task", "suspended, given up, wakes late", wake_late, "2/0 success", running=2),
     Case("task", "suspended for 20 s", sleep_a_while, "1/0 success", running=1),
     Case("task", "visibility timeout passes twice", outlast_the_visibility_timeout, "2/0 success", running=2),
@@ -576,7 +595,7 @@ CASES = [
             "pod", "evicted, no retry left", evict_without_retries, "1/1 failed", running=1, options={**NO_RETRY, **POD}
         )
     ),
-    Case("pod", "SIGKILL", send_to_tasks(SIGKILL, "both"), "2/0 success", running=2, options=POD),
+    Case("pod", "SIGKILL", kill_tasks("both"), "2/0 success", running=2, options=POD),
     # the network to Airbyte
     Case("airbyte", "cut for 60 s while waiting", cut_while_waiting, "4/0 success", running=2, deferred=2),
     Case(
