@@ -18,6 +18,9 @@ UNIT   := unit
 # Tests that have their own target.
 EXCLUDED_TESTS := --ignore tests/chaos --ignore tests/cluster --ignore tests/installed --ignore tests/fidelity/test_clients.py --ignore tests/migration/test_official.py --ignore tests/site
 
+# Tests of what Airflow has no part in. `make test-airflow-2.11 FEWER=1` omits them.
+WITHOUT_AIRFLOW := api clients polling testing
+
 # Each supported Airflow: its newest patch, and the day whose versions of all else it is tested with; the newest, with
 # the newest of all.
 AIRFLOW_2.11 := 2.11.2 --exclude-newer 2026-03-21
@@ -93,7 +96,8 @@ test-cluster: .cluster/.ready  ## Kill and restart each part of an Airflow on Ce
 matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow
 
 test-airflow-%: smoke-airflow-%  ## All tests that apply, on that Airflow: `make test-airflow-3.0`
-	.airflows/$*/bin/python $(PYTEST) $(EXCLUDED_TESTS) --ignore tests/browser --ignore tests/fidelity $(ARGS)
+	.airflows/$*/bin/python $(PYTEST) $(EXCLUDED_TESTS) --ignore tests/browser --ignore tests/fidelity \
+	  $(if $(FEWER),$(WITHOUT_AIRFLOW:%=--ignore tests/%)) $(ARGS)
 	$(if $(ARGS),,.airflows/$*/bin/python $(ON_AIRFLOW) $(EXCLUDED_TESTS) --ignore tests/browser)
 
 smoke-airflow-%: .airflows/%/.ready build  ## The built wheel on that Airflow: imports, form, commands, the example DAG
