@@ -473,6 +473,34 @@ async def aset_variable(key: str, value: str, description: str) -> None:
     await _supervisor().asend(PutVariable(key=key, value=value, description=description))
 
 
+def trigger_has_xcoms(ti: Any) -> bool:
+    """Return True in a triggerer that can write XComs on its event loop: Airflow 3.0.3 and newer.
+
+    A custom XCom backend would block the event loop.
+
+    :param ti: The trigger's task instance; None in ``DAG.test`` and for a watcher.
+    """
+    if ti is None or not AIRFLOW_V_3_0_PLUS or _supervisor() is None:
+        return False
+    from airflow.sdk.bases.xcom import BaseXCom  # noqa: PLC0415 - Airflow 3
+    from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - as above
+
+    return XCom is BaseXCom
+
+
+async def aset_xcom(ti: Any, key: str, value: Mapping[str, Any]) -> None:
+    """Write an XCom of a trigger's task instance. Only where :func:`trigger_has_xcoms` is True.
+
+    Airflow has ``XCom.aset`` from 3.3 on. Do not cancel this coroutine: see :func:`_supervisor`.
+
+    :param value: JSON without the keys that Airflow reserves.
+    """
+    from airflow.sdk.execution_time.comms import SetXCom  # noqa: PLC0415 - Airflow 3
+
+    which = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    await _supervisor().asend(SetXCom(**which, key=key, value=dict(value)))
+
+
 def asset_stores(accessors: Any) -> list[Any]:
     """Return the state store of each asset that a trigger watches. For Airflow 3.3 and newer.
 

@@ -24,6 +24,7 @@
     │   │   └── AirbyteJobNotRetriedError    for a reason in fail_fast_on; also an AirflowFailException
     │   ├── AirbyteJobCancelledError         a user, a reset or Airbyte's capacity limits cancelled the job
     │   └── AirbyteJobTimeoutError           no finished job, or no fresh sync, before the deadline
+    │       └── AirbyteJobStalledError       rows and bytes stood still for ``stalled_timeout``
     └── AirbyteTriggerEventError             the trigger's event has no known outcome: fail closed
 
 Each of them is an ``AirflowException``, so Airflow's ``soft_fail``, callbacks and retry policies apply to it.
@@ -260,6 +261,10 @@ class AirbyteJobCancelledError(AirbyteJobError):
 
 class AirbyteJobTimeoutError(AirbyteJobError):
     """The job did not finish, or there was no fresh sync, before the deadline. ``job_id`` is 0 if there is no job."""
+
+
+class AirbyteJobStalledError(AirbyteJobTimeoutError):
+    """The rows and bytes of the running job stood still for ``stalled_timeout``."""
 
 
 class AirbyteTriggerEventError(AirbyteError):

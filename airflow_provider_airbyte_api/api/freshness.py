@@ -10,8 +10,8 @@ from airflow_provider_airbyte_api.api.flow import Flow, Log, fetch_page, get_tim
 from airflow_provider_airbyte_api.api.jobs import WaitResult, get_job
 from airflow_provider_airbyte_api.api.models import Job, parse_uuid
 from airflow_provider_airbyte_api.api.outcome import JobContext, raise_unless_succeeded
+from airflow_provider_airbyte_api.api.progress import PROGRESS_LOG_INTERVAL
 from airflow_provider_airbyte_api.api.wait import (
-    PROGRESS_LOG_INTERVAL,
     Done,
     Poll,
     Wait,
@@ -133,6 +133,7 @@ class FreshnessWait(Wait):
         super().__init__(options, now, "Could not check whether the data is fresh")
         self._last_error: AirbyteError | None = None
         self._last_message = ""
+        self._last_logged_at = now
 
     def on_check(self, result: FreshnessCheck | AirbyteError, now: float) -> Poll | Done:
         """Take the result of a check, and return the next poll, or the sync that makes the data fresh.

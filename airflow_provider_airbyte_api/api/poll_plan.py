@@ -13,6 +13,9 @@ Up to :data:`LIST_THRESHOLD` jobs are polled by ID, each when it is due. More jo
 3. Poll by ID the jobs that are due and still not covered.
 
 A slow sweep looks for changes that no list of updated jobs has contained.
+
+Rows and bytes change without an update of the job. So the running jobs that lists cover are also listed for their
+*progress*, one page in each interval: at most one request in a minute for 100 of them.
 """
 
 from __future__ import annotations
@@ -50,6 +53,12 @@ SWEEP_INTERVALS = 10
 
 SWEEP_DELAY = 2
 """Number of poll intervals between two pages of a slow sweep."""
+
+PROGRESS_INTERVAL = 60.0
+"""Minimum seconds between the starts of two lists of the running jobs for their progress."""
+
+PROGRESS_PAGE_DELAY = 15.0
+"""Minimum seconds between two pages of such a list: each page can cause as many writes to Airflow as it has jobs."""
 
 MAX_SWEEPS = 2
 """Maximum sweeps for a job that no list has contained. After that it is polled by its ID."""
@@ -95,6 +104,11 @@ class ListByStatus:
     listing: _Listing | None = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True)
+class ListProgress(ListByStatus):
+    """Request a page of the running jobs, newest first, for their rows and bytes."""
+
+
 PollRequest: TypeAlias = PollById | ListUpdated | ListByStatus
 Action: TypeAlias = PollRequest | Log
 
@@ -104,7 +118,7 @@ class TrackedJob:
     """A job that has waiters.
 
     ``interval`` is the shortest of its waiters and ``deadline`` the earliest, at which the job is polled in any case.
-    ``job`` is the job as last seen, and ``outage`` is set after a failed poll by ID.
+    ``job`` is the job as last seen, by a request at ``seen_at``, and ``outage`` is set after a failed poll by ID.
     """
 
     job_id: int
@@ -112,6 +126,7 @@ class TrackedJob:
     deadline: float | None = None
     job: Job | None = None
     outage: Outage | None = None
+    seen_at: float = -math.inf
     is_listed: bool = False
     poll_in_flight: bool = False
     sweeps: int = 0
@@ -158,6 +173,8 @@ class PollPlan:
         self._probe: tuple[int, AirbyteError] | None = None
         self._sweep: _Sweep | None = None
         self._swept_at: float | None = None
+        self._progress: _ProgressList | None = None
+        self._progress_at = -math.inf
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
@@ -212,7 +229,7 @@ class PollPlan:
         actions: list[Action] = [*self._logs]
         self._logs.clear()
         if self._uses_lists:
-            actions += [*self._round_pages(now), *self._sweep_pages(now)]
+            actions += [*self._round_pages(now), *self._sweep_pages(now), *self._progress_pages(now)]
         else:
             for job_id in self._due.pop(now, MAX_ACTIONS):
                 self._poll_by_id(job_id)
@@ -235,6 +252,8 @@ class PollPlan:
             times.append(self._next_round_at)
         if self._sweep is not None and not self._sweep.listing.in_flight and not self._outage.failures:
             times.append(self._sweep.not_before)
+        if self._uses_lists and not self._outage.failures:
+            times.append(self._next_progress_at)
         return min(times)
 
     # -- results -----------------------------------------------------------------------------------------------
@@ -257,7 +276,9 @@ class PollPlan:
             )
         updates = [update for job in found.rows if (update := self._record(job, request.at, listed=True))]
         owner.listing.read(found)
-        if isinstance(owner, _Sweep):
+        if isinstance(owner, _ProgressList):
+            self._progress_at = now + max(self._interval, PROGRESS_PAGE_DELAY)
+        elif isinstance(owner, _Sweep):
             owner.not_before = now + owner.delay
         elif owner.listing.is_complete:
             return chain(updates, self._finish_listing(owner, now))
@@ -272,6 +293,8 @@ class PollPlan:
             # The polls that follow meet the same error and report it.
             owner.stop()
             owner.not_before = now + owner.delay
+        elif isinstance(owner, _ProgressList):
+            self._progress, self._progress_at = None, now + max(self._interval, PROGRESS_INTERVAL)
         elif owner is not None:
             self._round = None
             if isinstance(error, AirbyteAuthenticationError):
@@ -279,9 +302,9 @@ class PollPlan:
             self._start_probe(error)
         return ()
 
-    def _owner(self, request: ListUpdated | ListByStatus) -> _Round | _Sweep | None:
-        """Return the round or the sweep that a page is for, or None if that was given up."""
-        owners = (self._round, self._round and self._round.sweep, self._sweep)
+    def _owner(self, request: ListUpdated | ListByStatus) -> _Round | _Sweep | _ProgressList | None:
+        """Return what a page is for, or None if that was given up."""
+        owners = (self._round, self._round and self._round.sweep, self._sweep, self._progress)
         return next((owner for owner in owners if owner is not None and owner.listing is request.listing), None)
 
     def _apply_job(self, poll: PollById, job: Job, now: float) -> Iterable[Update]:
@@ -334,7 +357,7 @@ class PollPlan:
             tracked.is_listed = False
             self._poll_by_id(job.job_id)
             return None
-        tracked.job, tracked.outage = job, None
+        tracked.job, tracked.outage, tracked.seen_at = job, None, at
         if listed:
             tracked.is_listed = True
             self._due.set(job.job_id, None)
@@ -382,6 +405,7 @@ class PollPlan:
                     self._due.set(job_id, due)
                 tracked.is_listed, tracked.sweeps = False, 0
             self._round = self._probe = self._sweep = self._since = self._server_time = self._swept_at = None
+            self._progress = None
             self._list_due = math.inf
             self._outage.on_success()
         self._uses_lists = uses_lists
@@ -458,6 +482,28 @@ class PollPlan:
             self._sweep, self._swept_at = None, now
         return ()
 
+    # -- progress ----------------------------------------------------------------------------------------------
+
+    @property
+    def _next_progress_at(self) -> float:
+        return math.inf if self._progress is not None and self._progress.listing.in_flight else self._progress_at
+
+    def _progress_pages(self, now: float) -> Iterable[PollRequest]:
+        """Return the next request for the progress of the running jobs that lists cover."""
+        if self._outage.failures or now < self._next_progress_at:
+            return ()
+        current = self._progress
+        if current is not None and current.listing.is_complete:
+            self._progress, self._progress_at = None, current.started_at + max(self._interval, PROGRESS_INTERVAL)
+            return self._progress_pages(now)
+        if current is None:
+            running = sum(1 for each in self._jobs.values() if each.is_covered and _is_running(each.job))
+            if not running:
+                self._progress_at = now + max(self._interval, PROGRESS_INTERVAL)
+                return ()
+            current = self._progress = _ProgressList(now, math.ceil(running / PAGE_SIZE))
+        return current.listing.requests(now)
+
     # -- outages -----------------------------------------------------------------------------------------------
 
     def _start_probe(self, error: AirbyteError) -> None:
@@ -495,6 +541,7 @@ class PollPlan:
             self._list_due = min(self._list_due, now)
             self._lists_disabled_until = min(self._lists_disabled_until, now)
             self._swept_at = None
+            self._progress_at = min(self._progress_at, now)
             if self._sweep is not None:
                 self._sweep.not_before = min(self._sweep.not_before, now)
         self._now = now
@@ -643,6 +690,18 @@ class _Sweep:
         self.listing.in_flight -= 1
         self.listing.is_ended = True
         self._statuses.clear()
+
+
+class _ProgressList:
+    """A list of the running jobs, for their rows and bytes. It has as many pages as the tracked ones need."""
+
+    def __init__(self, started_at: float, max_pages: int) -> None:
+        self.started_at = started_at
+        self.listing = _Listing(partial(ListProgress, JobStatus.RUNNING.value), max_pages, max_in_flight=1)
+
+
+def _is_running(job: Job | None) -> bool:
+    return job is not None and job.status == JobStatus.RUNNING
 
 
 class _Round:

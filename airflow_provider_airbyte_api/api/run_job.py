@@ -38,6 +38,9 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 from airflow_provider_airbyte_api.types import JobStatus, JobType
 
+LIMITS = ("timeout", "queue_timeout", "execution_timeout", "stalled_timeout")
+"""The parameters that limit a wait."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -55,6 +58,7 @@ class RunOptions:
     queue_timeout: float | None = None
     execution_timeout: timedelta | None = None
     unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT
+    stalled_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,14 @@ class Defer:
 
 
 Outcome: TypeAlias = Completed | Defer | Skipped
+OnPoll: TypeAlias = Callable[[Job], object]
 
 
 def run_job(
-    options: RunOptions, find_connection: Callable[[RetryPolicy], Flow[Connection]], history: RunHistory
+    options: RunOptions,
+    find_connection: Callable[[RetryPolicy], Flow[Connection]],
+    history: RunHistory,
+    on_poll: OnPoll | None = None,
 ) -> Flow[Outcome]:
     """Follow the job of an earlier attempt or start one, and wait for it unless the caller has to defer.
 
@@ -106,6 +114,7 @@ def run_job(
     is owned.
 
     :param find_connection: returns the flow that finds the Airbyte connection, with the given policy.
+    :param on_poll: a function that is called with the job after each poll of it, and after it was cancelled.
     :raises AirbyteJobTimeoutError: if the job or its blocker missed a deadline.
     :raises AirbyteError: as :func:`.start_or_attach` and :func:`.wait_for_job`.
     """
@@ -114,7 +123,7 @@ def run_job(
         while_unreachable(options.unreachable_timeout, airbyte_confirmed=airbyte_confirmed)
     )
     try:
-        return (yield from _JobRun(options, connection, history, waited_for_blocker=history.waited_for_blocker).run())
+        return (yield from _JobRun(options, connection, history, history.waited_for_blocker, on_poll).run())
     except AirbyteConnectionInactiveError as error:
         if options.on_inactive == "skip":
             return Skipped(str(error))
@@ -122,7 +131,13 @@ def run_job(
 
 
 def resume_job(
-    options: RunOptions, job_id: int, job: Job | None, error: AirbyteError | None, *, owned: bool
+    options: RunOptions,
+    job_id: int,
+    job: Job | None,
+    error: AirbyteError | None,
+    on_poll: OnPoll | None = None,
+    *,
+    owned: bool,
 ) -> Flow[Job]:
     """Return the job that the triggerer has waited for, with the ``job`` or the ``error`` that ended the wait.
 
@@ -130,7 +145,7 @@ def resume_job(
     :raises AirbyteError: ``error``, if it is another one.
     """
     if isinstance(error, AirbyteJobTimeoutError):
-        job = yield from _handle_timeout(options, error, owned=owned)
+        job = yield from _handle_timeout(options, error, on_poll, owned=owned)
     elif error is not None:
         raise error
     elif job is None:
@@ -165,6 +180,7 @@ class _JobRun:
     connection: Connection
     history: RunHistory
     waited_for_blocker: bool
+    on_poll: OnPoll | None = None
     lost_start: JobRecord | None = None
     """The record of an earlier start whose job may still appear."""
 
@@ -349,6 +365,7 @@ class _JobRun:
                 _deadline_after(record.started_at, self.options.queue_timeout),
                 self.options.unreachable_timeout,
                 known_to_exist=True,
+                stalled_timeout=self.options.stalled_timeout,
             )
             if self.options.deferrable:
                 return (yield from self._defer(job, options, owned=record.owned, is_blocker=False))
@@ -357,9 +374,9 @@ class _JobRun:
 
     def _wait(self, job: Job, options: WaitOptions, *, owned: bool) -> Flow[WaitResult]:
         try:
-            return (yield from wait_for_job(job.job_id, options))
+            return (yield from wait_for_job(job.job_id, options, self.on_poll))
         except AirbyteJobTimeoutError as error:
-            return WaitResult((yield from _handle_timeout(self.options, error, owned=owned)), 0)
+            return WaitResult((yield from _handle_timeout(self.options, error, self.on_poll, owned=owned)), 0)
 
     def _defer(self, job: Job, options: WaitOptions, *, owned: bool, is_blocker: bool) -> Flow[Defer]:
         if self.options.execution_timeout is not None:
@@ -387,18 +404,22 @@ def _with_statistics(job: Job) -> Flow[Job]:
     return found if found.status == job.status else job
 
 
-def _handle_timeout(options: RunOptions, error: AirbyteJobTimeoutError, *, owned: bool) -> Flow[Job]:
+def _handle_timeout(
+    options: RunOptions, error: AirbyteJobTimeoutError, on_poll: OnPoll | None, *, owned: bool
+) -> Flow[Job]:
     """Cancel the job if the task owns it. Raise ``error`` with the outcome, or return the job if it succeeded."""
-    limits = ", ".join(f"{name}={getattr(options, name)}" for name in ("timeout", "queue_timeout", "execution_timeout"))
+    limits = ", ".join(f"{name}={getattr(options, name)}" for name in LIMITS)
     try:
         job = yield from cancel_and_wait(error.job_id) if owned else get_job(error.job_id, known_to_exist=True)
     except AirbyteError as cancel_error:
         outcome = f"The job could not be cancelled; cancel it in Airbyte if it is still running. {cancel_error}"
     else:
+        if on_poll is not None:
+            on_poll(job)
         if job.status == JobStatus.SUCCEEDED:
             yield Log("%s The job has succeeded in the meantime.", (error,), logging.WARNING)
             return job
         outcome = "The job was cancelled." if job.status == JobStatus.CANCELLED else f"The job is now {job.status}."
     if not owned:
         outcome = "This task did not start the job, so it was left running."
-    raise AirbyteJobTimeoutError(f"{error} {outcome} Limits: {limits}.", job_id=error.job_id) from None
+    raise type(error)(f"{error} {outcome} Limits: {limits}.", job_id=error.job_id) from None

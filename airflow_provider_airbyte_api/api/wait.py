@@ -8,7 +8,8 @@ service of the triggerer wait by the same rules.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_POLL_INTERVAL,
@@ -18,8 +19,10 @@ from airflow_provider_airbyte_api._defaults import (
 from airflow_provider_airbyte_api.api.backoff import Outage, while_unreachable
 from airflow_provider_airbyte_api.api.flow import Flow, Log, Sleep, get_time, recovery_logs, retry_logs
 from airflow_provider_airbyte_api.api.models import KNOWN_STATUSES, Job
+from airflow_provider_airbyte_api.api.progress import REPORT_INTERVAL, Numbers, Progress, format_numbers
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteError,
+    AirbyteJobStalledError,
     AirbyteJobTimeoutError,
     AirbyteNotFoundError,
     AirbyteResponseError,
@@ -34,9 +37,6 @@ Airbyte may read its database from a replica that lags behind.
 
 NOT_FOUND_DELAY = 5.0
 """Seconds before the next poll in that case."""
-
-PROGRESS_LOG_INTERVAL = 600.0
-"""Seconds between two log lines of a wait without a change of status."""
 
 QUEUED_STATUSES = frozenset({JobStatus.PENDING.value, JobStatus.QUEUED.value})
 """The statuses of a job that has not started yet."""
@@ -57,6 +57,9 @@ class WaitOptions:
     known_to_exist: bool = False
     """True if Airbyte has shown the job before this wait, as it has to the task that started it."""
 
+    stalled_timeout: float | None = None
+    """Seconds for which the rows and bytes of a running job may stand still. None: no limit."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "poll_interval", at_least_min_poll_interval(self.poll_interval))
 
@@ -65,14 +68,16 @@ class WaitOptions:
 class Poll:
     """Poll at ``at``, which is at most ``deadline``, the time at which a poll decides the wait in any case.
 
-    ``last_status`` is the job's status as the wait knows it: empty before the first poll, None during an outage. Times
-    are in seconds since the epoch.
+    ``last_status`` is the job's status as the wait knows it: empty before the first poll, None during an outage. From
+    ``report_at`` on, other numbers than ``last_numbers`` are an update, too. Times are in seconds since the epoch.
     """
 
     at: float
     deadline: float | None
     last_status: str | None
     logs: tuple[Log, ...] = ()
+    last_numbers: Numbers = (None, None)
+    report_at: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,6 @@ class Wait:
         self.poll_count = 0
         self._options = options
         self._started_at = now
-        self._last_logged_at = now
         policy = while_unreachable(options.unreachable_timeout, airbyte_confirmed=options.known_to_exist)
         self._outage = Outage(policy, unknown, hint)
 
@@ -136,12 +140,15 @@ class JobWait(Wait):
         )
         self.job_id = job_id
         self._status = ""
+        self._progress = Progress(now)
         self._has_left_queue = False
         self._has_had_grace = False
 
-    def on_poll(self, result: Job | AirbyteError, now: float) -> Poll | Done:
+    def on_poll(self, result: Job | AirbyteError, now: float, seen_at: float | None = None) -> Poll | Done:
         """Take the result of a poll, and return the next poll, or the finished job.
 
+        :param seen_at: the time of the request that ``result`` is from. None: it is from a request just now.
+        :raises AirbyteJobStalledError: if rows and bytes have stood still for ``stalled_timeout``.
         :raises AirbyteJobTimeoutError: if the job has not finished at ``deadline``, or has not started at
             ``queue_deadline``. It keeps running in Airbyte.
         :raises AirbyteUnreachableError: if Airbyte was unreachable for longer than ``unreachable_timeout``.
@@ -156,13 +163,27 @@ class JobWait(Wait):
             delay, logs = self._options.poll_interval, self._on_job(result, now)
             if result.is_terminal:
                 return Done(result, logs)
+            self._check_progress(now if seen_at is None else seen_at)
         self._check_deadline(now)
-        return self._poll_after(delay, now, logs)
+        poll = self._poll_after(delay, now, logs)
+        return replace(poll, last_numbers=self._progress.numbers, report_at=now + REPORT_INTERVAL)
 
     @property
     def _deadline(self) -> float | None:
+        """The time at which a poll decides in any case."""
+        return min_or_none(self._job_deadline, None if self._outage.failures else self._stalled_at)
+
+    @property
+    def _job_deadline(self) -> float | None:
         """The current deadline. The queue deadline no longer applies to a job that has started."""
         return min_or_none(self._options.deadline, None if self._has_left_queue else self._options.queue_deadline)
+
+    @property
+    def _stalled_at(self) -> float | None:
+        """The time at which the job counts as stalled if its numbers stay the same. None: never."""
+        limit = self._options.stalled_timeout
+        is_measurable = self._status == JobStatus.RUNNING and self._progress.numbers != (None, None)
+        return self._progress.changed_at + limit if limit is not None and is_measurable else None
 
     @property
     def _last_status(self) -> str:
@@ -172,12 +193,11 @@ class JobWait(Wait):
         logs = recovery_logs(self._outage)
         self._has_left_queue = self._has_left_queue or job.status not in QUEUED_STATUSES
         if job.status != self._status:
-            self._status, self._last_logged_at = job.status, now
+            self._status = job.status
+            self._progress.restart(job, now)
             return (*logs, _status_log(job))
-        if now - self._last_logged_at >= PROGRESS_LOG_INTERVAL:
-            self._last_logged_at = now
-            return (*logs, progress_log(job, now))
-        return logs
+        line = self._progress.feed(job, now)
+        return logs if line is None else (*logs, line)
 
     def _on_not_found(self, error: AirbyteNotFoundError, now: float) -> tuple[float, tuple[Log, ...]]:
         """Poll again soon if the job is so new that Airbyte may not show it yet; else raise ``error``."""
@@ -190,8 +210,18 @@ class JobWait(Wait):
         log = Log(message, (self.job_id, error.status, error.detail), logging.WARNING)
         return min(self._options.poll_interval, NOT_FOUND_DELAY), (log,)
 
+    def _check_progress(self, seen_at: float) -> None:
+        """Raise an error if the job has stalled, but only by a poll after that: older numbers may be out of date."""
+        if self._stalled_at is None or seen_at < self._stalled_at:
+            return
+        raise AirbyteJobStalledError(
+            f"Job {self.job_id} has stalled: its numbers have not changed for {self._options.stalled_timeout:g} s "
+            f"({format_numbers(self._progress.numbers)}).",
+            job_id=self.job_id,
+        )
+
     def _check_deadline(self, now: float) -> None:
-        if self._deadline is None or now < self._deadline:
+        if self._job_deadline is None or now < self._job_deadline:
             return
         what = "start" if self._status in QUEUED_STATUSES else "finish"
         raise AirbyteJobTimeoutError(
@@ -205,14 +235,6 @@ def sleep_until(poll: Poll) -> Flow[None]:
     now = yield from get_time()
     if now < poll.at:
         yield Sleep(poll.at - now, exact=poll.at == poll.deadline)
-
-
-def progress_log(job: Job, now: float) -> Log:
-    """Return the log line that a wait repeats at intervals."""
-    if job.start_time is None:
-        return Log("Job %d is still %s.", (job.job_id, job.status))
-    minutes = (now - job.start_time.timestamp()) / 60
-    return Log("Job %d is still %s, %.0f min after its start.", (job.job_id, job.status, minutes))
 
 
 def no_longer_visible(job_id: int, error: AirbyteResponseError) -> AirbyteResponseError:

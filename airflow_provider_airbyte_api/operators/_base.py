@@ -52,6 +52,7 @@ class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
     on_airbyte_schedule = "ignore"
     asset_events = "none"
     min_rows: int | None = None
+    stalled_timeout: float | None = None
 
     template_fields: Sequence[str] = (*CONNECTION_FIELDS, "airbyte_conn_id")
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())

@@ -32,6 +32,7 @@ from airflow_provider_airbyte_api.api.outcome import (
     require_rows,
     summarize,
 )
+from airflow_provider_airbyte_api.api.progress import ReportSchedule
 from airflow_provider_airbyte_api.api.run_job import Defer, RunHistory, RunOptions, blocker_error, resume_job, run_job
 from airflow_provider_airbyte_api.api.start_job import CLEAR_JOB_TYPES, Skipped
 from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteJobError, AirbyteJobNotRetriedError
@@ -41,6 +42,7 @@ from airflow_provider_airbyte_api.operators._job_state import JobStateStore
 from airflow_provider_airbyte_api.operators._kill import should_cancel
 from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.triggers._abandonment import JOB_ID_XCOM
+from airflow_provider_airbyte_api.triggers._sync_info import SYNC_INFO_XCOM
 from airflow_provider_airbyte_api.types import FailureReason, JobResult, JobStatus
 
 if TYPE_CHECKING:
@@ -78,10 +80,6 @@ class _Deferral:
             return None
 
 
-SYNC_INFO = "airbyte_sync"
-"""Key of the XCom with an :class:`.AirbyteSyncInfo`, from the start of the job to its end."""
-
-
 class JobExecution:
     """One part of a task run: from its start or the end of a deferral, to its end or the next deferral."""
 
@@ -95,6 +93,8 @@ class JobExecution:
         self._job_to_cancel: int | None = None
         self._record: JobRecord | None = None
         self._ended_deferrals = 0
+        self._metadata: Mapping[str, Any] = {}
+        self._reports = ReportSchedule()
         self.job: Job | None = None
         """The job as it was last polled, or None before it is known."""
 
@@ -121,24 +121,26 @@ class JobExecution:
         return self._run(RunHistory(record, is_cleared, self._created_since(), waited_for_blocker))
 
     def _run(self, history: RunHistory) -> JobResult:
-        outcome = self.hook.run(run_job(self._options, self._find_connection, history), self._on_checkpoint)
+        flow = run_job(self._options, self._find_connection, history, self._on_poll)
+        outcome = self.hook.run(flow, self._on_checkpoint)
         if isinstance(outcome, Skipped):
             raise AirflowSkipException(outcome.reason)
         if isinstance(outcome, Defer):
             self._defer(outcome)
         if not self._task.wait_for_completion:
-            return build_result(outcome.job, self._job_url(outcome.job, self._connection.workspace_id))
-        return self._complete(outcome.job, self._trigger_metadata(owned=outcome.owned), outcome.poll_count)
+            return build_result(outcome.job, self._job_context(outcome.job).job_url)
+        return self._complete(outcome.job, outcome.poll_count, owned=outcome.owned)
 
     def resume(self, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
         job_event = _payloads.parse(event)
         if job_event.is_stale_failure(self._context):
             return self.run()
-        set_map_index_name(self._context, job_event.metadata.get("name", ""))
-        owned = job_event.metadata.get("owned") is True
-        job = self.hook.run(resume_job(self._options, job_event.job_id, job_event.job, job_event.error, owned=owned))
-        return self._complete(job, job_event.metadata, job_event.poll_count)
+        self._metadata = job_event.metadata
+        set_map_index_name(self._context, self._metadata.get("name", ""))
+        owned = self._metadata.get("owned") is True
+        flow = resume_job(self._options, job_event.job_id, job_event.job, job_event.error, self._on_poll, owned=owned)
+        return self._complete(self.hook.run(flow), job_event.poll_count, owned=owned)
 
     def resume_after_blocker(self, event: dict[str, Any] | None = None) -> JobResult:
         """Run again after the trigger has waited for another job of the connection to finish with any status."""
@@ -212,6 +214,7 @@ class JobExecution:
 
     def _find_connection(self, retry: RetryPolicy) -> Flow[Connection]:
         self._connection = yield from resolve_task_connection(self._task, retry)
+        self._metadata = {"workspace_id": self._connection.workspace_id, "name": self._connection.name}
         set_map_index_name(self._context, self._connection.name)
         return self._connection
 
@@ -263,14 +266,20 @@ class JobExecution:
         if self._task.killed:
             self.cancel_on_kill()
         connection = self._connection
-        job_url = self._job_url(job, connection.workspace_id)
+        job_context = self._job_context(job)
+        job_url = job_context.job_url
         verb = "Started" if owned else "Attached to"
         self._log.info("%s %s: job %d of Airbyte connection %r.", verb, job.job_type, job.job_id, connection.name)
         if job_url is not None:
             self._log.info("%s", job_url)
         self._ti.xcom_push(key=JOB_ID_XCOM, value=job.job_id)
         push_link_urls(self._ti, job_url, self.hook.connection_url(connection.workspace_id, connection.connection_id))
-        self._push_info(job, JobContext(connection.name, job_url))
+        self._push_info(job, job_context)
+
+    def _on_poll(self, job: Job) -> None:
+        """Show how far the job is, or how its cancellation ended."""
+        if self._reports.is_due(job, time.time()):
+            self._push_info(job, self._job_context(job))
 
     # -- outcomes ----------------------------------------------------------------------------------------------
 
@@ -294,22 +303,24 @@ class JobExecution:
                 unreachable_timeout=self._task.unreachable_timeout,
                 cancel_on_kill=self._task.cancel_on_kill != "never" and owned,
                 workspace_id=self._connection.workspace_id,
-                metadata={**self._trigger_metadata(owned=owned), "try_number": self._try_number},
+                metadata={**self._metadata, "owned": owned, "try_number": self._try_number},
+                stalled_timeout=options.stalled_timeout,
+                report_progress=not outcome.is_blocker,
             ),
             method_name="execute_after_blocker" if outcome.is_blocker else "execute_complete",
             timeout=timeout,
         )
         raise AssertionError("defer raises")
 
-    def _trigger_metadata(self, *, owned: bool) -> dict[str, Any]:
-        """Return the metadata for a trigger, which the task needs again at completion."""
-        return {"workspace_id": self._connection.workspace_id, "name": self._connection.name, "owned": owned}
+    def _job_context(self, job: Job, poll_count: int = 0) -> JobContext:
+        workspace_id = self._metadata.get("workspace_id")
+        job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
+        return JobContext(self._metadata.get("name", ""), job_url, poll_count)
 
-    def _complete(self, job: Job, metadata: Mapping[str, Any], poll_count: int) -> JobResult:
+    def _complete(self, job: Job, poll_count: int, *, owned: bool) -> JobResult:
         self.job, self._job_to_cancel = job, None
         is_a_sync = job.job_type not in CLEAR_JOB_TYPES
-        workspace_id, name = metadata.get("workspace_id"), metadata.get("name", "")
-        job_context = JobContext(name, self._job_url(job, workspace_id), poll_count)
+        job_context = self._job_context(job, poll_count)
         self._require_success(job, job_context)
         self._push_info(job, job_context)
         if is_a_sync:
@@ -317,7 +328,7 @@ class JobExecution:
         self._log.info("%s.", summarize(job, job_context))
         if is_a_sync:
             self._warn_of_no_data(job, job_context)
-            self._emit_asset_events(job, job_context, workspace_id, owned=metadata.get("owned") is True)
+            self._emit_asset_events(job, job_context, owned=owned)
         return build_result(job, job_context.job_url)
 
     def _require_success(self, job: Job, job_context: JobContext) -> None:
@@ -332,10 +343,12 @@ class JobExecution:
 
     def _push_info(self, job: Job, job_context: JobContext, reason: FailureReason | None = None) -> None:
         """Push the XCom ``airbyte_sync``. If it cannot be pushed, the task goes on."""
+        now = time.time()
+        self._reports.on_report(job, now)
         try:
-            self._ti.xcom_push(key=SYNC_INFO, value=build_sync_info(job, job_context, time.time(), reason))
+            self._ti.xcom_push(key=SYNC_INFO_XCOM, value=build_sync_info(job, job_context, now, reason))
         except Exception as error:  # noqa: BLE001 - see above
-            self._log.warning("Could not push the XCom %s. %s: %s", SYNC_INFO, type(error).__name__, error)
+            self._log.warning("Could not push the XCom %s. %s: %s", SYNC_INFO_XCOM, type(error).__name__, error)
 
     def _warn_of_no_data(self, job: Job, job_context: JobContext) -> None:
         """Warn of a success without data: Airbyte reports success even if the sync's container never started."""
@@ -350,7 +363,8 @@ class JobExecution:
             f"\n{job_context.job_url}" if job_context.job_url else "",
         )
 
-    def _emit_asset_events(self, job: Job, job_context: JobContext, workspace_id: str | None, *, owned: bool) -> None:
+    def _emit_asset_events(self, job: Job, job_context: JobContext, *, owned: bool) -> None:
+        workspace_id = self._metadata.get("workspace_id")
         extra = build_asset_event_extra(job, job_context.job_url, job_context.name, workspace_id)
         of_connection = None if self._task.asset_events == "none" else self.hook.asset_uri(job.connection_id)
         AssetEventEmitter(self._task, self._context, extra, owned=owned).emit(of_connection, self._stream_uris(job))
@@ -389,6 +403,3 @@ class JobExecution:
     def _last_deferral(self) -> _Deferral | None:
         value = self._ti.xcom_pull(task_ids=self._task.task_id, key=DEFERRAL, map_indexes=self._ti.map_index)
         return _Deferral.parse(value)
-
-    def _job_url(self, job: Job, workspace_id: str | None) -> str | None:
-        return self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None

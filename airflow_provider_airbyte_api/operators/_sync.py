@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_airbyte_api._airflow_compat import conf
@@ -12,7 +13,7 @@ from airflow_provider_airbyte_api._defaults import (
     DEFAULT_TIMEOUT,
     DEFAULT_UNREACHABLE_TIMEOUT,
 )
-from airflow_provider_airbyte_api._validation import boolean, check_choice, whole_number_or_none
+from airflow_provider_airbyte_api._validation import boolean, check_choice, check_optional_seconds, whole_number_or_none
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.types import (
     AssetEvents,
@@ -52,6 +53,9 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         ``queued``). After that the job is cancelled and the task fails. Default: None, no limit.
     :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. The job is not
         cancelled then, since its status is unknown. Default: 1800.
+    :param stalled_timeout: Maximum time for which the rows and bytes of the running job may stand still: a
+        ``timedelta``, or seconds. After that the job is cancelled and the task fails. A sync that is still preparing
+        has 0 rows and 0 bytes, so allow for that time. Default: None, no limit.
     :param on_running: What to do if a job of the connection is already running. ``attach``: wait for that sync instead
         of starting one; another kind of job, such as a clear, is waited for first. ``wait``: wait until it has
         finished, then start. ``skip`` or ``fail`` the task. ``restart``: cancel it, then start. Default: ``attach``.
@@ -96,6 +100,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         timeout: float | None = DEFAULT_TIMEOUT,
         queue_timeout: float | None = None,
         unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        stalled_timeout: timedelta | float | None = None,
         on_running: OnRunning = "attach",
         on_inactive: OnInactive = "fail",
         on_airbyte_schedule: OnAirbyteSchedule = "warn",
@@ -132,6 +137,8 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         self.asset_events = check_choice(asset_events, "asset_events", AssetEvents)
         self.emit_schema_facet = boolean(emit_schema_facet, "emit_schema_facet")
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
+        limit = stalled_timeout.total_seconds() if isinstance(stalled_timeout, timedelta) else stalled_timeout
+        self.stalled_timeout = check_optional_seconds(limit, "stalled_timeout")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Return the datasets that the sync read and wrote. Airflow's OpenLineage provider calls this."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -148,7 +148,12 @@ class PollingService:
         return await self.run_waiting(jobs.cancel_and_wait(job_id), log, first=self._cancel_slots)
 
     async def wait_for_job(
-        self, job_id: int, options: WaitOptions, workspace_id: str | None, log: LoggerLike
+        self,
+        job_id: int,
+        options: WaitOptions,
+        workspace_id: str | None,
+        log: LoggerLike,
+        on_poll: Callable[[Job], object] | None = None,
     ) -> jobs.WaitResult:
         """Wait until the job has finished, and return it; see :class:`~.api.wait.JobWait`.
 
@@ -156,6 +161,7 @@ class PollingService:
         :param options: Poll interval and deadlines.
         :param workspace_id: UUID of the workspace of its connection; None if unknown.
         :param log: The logger for messages about this job.
+        :param on_poll: A function that is called with the job at each update. Default: None.
         """
         poller = self._pollers.get(workspace_id)
         if poller is None:
@@ -167,7 +173,10 @@ class PollingService:
         step: Poll | Done = wait.first_poll()
         try:
             while isinstance(step, Poll):
-                step = wait.on_poll(await waiter.wait(step), CLOCK.time())
+                result = await waiter.wait(step)
+                if on_poll is not None and isinstance(result, Job):
+                    on_poll(result)
+                step = wait.on_poll(result, CLOCK.time(), waiter.seen_at)
                 for line in step.logs:
                     _handle_local_step(line, log)
             return jobs.WaitResult(step.job, waiter.poll_count)

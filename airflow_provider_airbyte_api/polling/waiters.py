@@ -6,7 +6,7 @@ import asyncio
 import copy
 from typing import Protocol
 
-from airflow_provider_airbyte_api.api import wait as waits
+from airflow_provider_airbyte_api.api import progress
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.poll_plan import TrackedJob
 from airflow_provider_airbyte_api.api.wait import Poll
@@ -39,20 +39,25 @@ class Waiter:
     ``deadline`` is the time of an update in any case, in seconds since the epoch; None if there is none.
     """
 
-    __slots__ = ("_last_status", "_poller", "_update", "deadline", "interval", "tracked")
+    __slots__ = ("_poll", "_poller", "_update", "deadline", "interval", "tracked")
 
     def __init__(self, poller: PollLoop, tracked: TrackedJob, interval: float) -> None:
         self._poller = poller
         self.tracked = tracked
         self.interval = interval
         self.deadline: float | None = None
-        self._last_status: str | None = None
+        self._poll = Poll(0.0, None, None)
         self._update: asyncio.Future[Job | AirbyteError] | None = None
 
     @property
     def poll_count(self) -> int:
         """The number of polls of the job, lists included."""
         return self._poller.poll_count(self.tracked)
+
+    @property
+    def seen_at(self) -> float:
+        """The time of the request that :attr:`job` is from, in seconds since the epoch."""
+        return self.tracked.seen_at
 
     @property
     def job(self) -> Job | None:
@@ -63,14 +68,15 @@ class Waiter:
         """Return the first update of the job.
 
         An update is a status other than ``poll.last_status``, the start of an outage, or the end of one
-        (``poll.last_status`` is then None). At ``poll.deadline`` the result of one last poll is an update in any case,
-        and so is the unchanged job after :data:`~.api.wait.PROGRESS_LOG_INTERVAL`.
+        (``poll.last_status`` is then None). From ``poll.report_at`` on, so are other rows or bytes than
+        ``poll.last_numbers``. At ``poll.deadline`` the result of one last poll is an update in any case, and so is the
+        unchanged job after :data:`~.api.progress.PROGRESS_LOG_INTERVAL`.
         """
         loop = asyncio.get_running_loop()
         self._update = loop.create_future()
-        self._last_status = poll.last_status
+        self._poll = poll
         # A little later, because a wait measures the interval by another clock.
-        timers = [loop.call_later(waits.PROGRESS_LOG_INTERVAL * 1.01, self._show_again)]
+        timers = [loop.call_later(progress.PROGRESS_LOG_INTERVAL * 1.01, self._show_again)]
         if poll.deadline is not None:
             timeout = max(poll.deadline - CLOCK.time(), 0.0) + LAST_POLL_TIMEOUT
             timers.append(loop.call_later(timeout, self._no_poll_in_time))
@@ -88,12 +94,18 @@ class Waiter:
         """Wake the waiter if ``outcome`` is new, or if ``now`` is at or after its deadline."""
         overdue = now is not None and self.deadline is not None and now >= self.deadline
         if isinstance(outcome, Job):
-            is_new = outcome.status != self._last_status
+            is_new = outcome.status != self._poll.last_status or self._has_progressed(outcome, now)
         else:
-            is_new = self._last_status is not None or not is_recoverable_while_waiting(outcome)
+            is_new = self._poll.last_status is not None or not is_recoverable_while_waiting(outcome)
         if is_new or overdue:
             # Each waiter raises the error, so each gets its own copy.
             self._wake(outcome if isinstance(outcome, Job) else copy.copy(outcome))
+
+    def _has_progressed(self, job: Job, now: float | None) -> bool:
+        numbers = progress.numbers_of(job)
+        if numbers in (self._poll.last_numbers, (None, None)):
+            return False
+        return (CLOCK.time() if now is None else now) >= self._poll.report_at
 
     def _show_again(self) -> None:
         """Wake the waiter with the unchanged job, so that it logs its progress."""

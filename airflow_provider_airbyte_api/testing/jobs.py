@@ -33,7 +33,8 @@ class LocalJob:
 
     ``rows`` and ``size`` (in bytes) are what it moves if it succeeds; None omits the number from responses. ``share``
     is the part of them that it has moved, from 0 to 1. If it is None, the status decides: all if the job succeeded,
-    nothing if it failed or has not started, otherwise half. ``reason`` is why it fails; None records no reason.
+    nothing if it failed or has not started, otherwise half; a running job with ``seconds`` moves them evenly over that
+    time. ``reason`` is why it fails; None records no reason.
     ``failed_attempts`` has the time and the failures of each attempt before the last one.
     """
 
@@ -51,6 +52,7 @@ class LocalJob:
     poll_count: int = 0
     reason: Failure | None = None
     failed_attempts: list[tuple[float, list[Failure]]] = field(default_factory=list)
+    elapsed: float = 0.0
 
     @property
     def is_terminal(self) -> bool:
@@ -66,6 +68,7 @@ class LocalJob:
         """Set the status for the time ``now``: pending for a moment, then running, then succeeded."""
         if self.seconds is None:
             return
+        self.elapsed = now - self.created_at
         if now >= self.created_at + self.seconds / 10:
             self.set_status("running", self.created_at + self.seconds / 10)
         if now >= self.created_at + self.seconds:
@@ -91,10 +94,18 @@ class LocalJob:
         if self.status != "pending":
             shown["duration"] = java_duration(self.updated_at - self.created_at)
         if with_stats:
-            share = _SHARES.get(self.status, 0.5) if self.share is None else self.share
             moved = {"bytesSynced": self.size, "rowsSynced": self.rows}
-            shown.update({name: int(number * share) for name, number in moved.items() if number is not None})
+            shown.update({name: int(number * self._share) for name, number in moved.items() if number is not None})
         return shown
+
+    @property
+    def _share(self) -> float:
+        """The part of the rows and bytes that the job has moved."""
+        if self.share is not None:
+            return self.share
+        if self.status == "running" and self.seconds:
+            return min(self.elapsed / self.seconds, 1.0)
+        return _SHARES.get(self.status, 0.5)
 
     def fail_attempt(self, failures: list[Failure], at: float) -> None:
         """Let the running attempt fail, and the job continue with the next one."""

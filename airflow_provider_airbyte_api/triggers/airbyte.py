@@ -20,8 +20,8 @@ from airflow_provider_airbyte_api._defaults import (
 from airflow_provider_airbyte_api._options import get_min_deferral
 from airflow_provider_airbyte_api.api import freshness, jobs
 from airflow_provider_airbyte_api.api.backoff import Outage, while_unreachable
-from airflow_provider_airbyte_api.api.models import parse_job_id
-from airflow_provider_airbyte_api.api.outcome import JobContext
+from airflow_provider_airbyte_api.api.models import Job, parse_job_id
+from airflow_provider_airbyte_api.api.outcome import JobContext, build_sync_info
 from airflow_provider_airbyte_api.api.safe import safe_int, safe_repr
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.clients.clock import CLOCK
@@ -37,6 +37,7 @@ from airflow_provider_airbyte_api.polling.service import PollingService, shared_
 from airflow_provider_airbyte_api.triggers import _payloads, _rows
 from airflow_provider_airbyte_api.triggers._abandonment import is_abandoned
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
+from airflow_provider_airbyte_api.triggers._sync_info import SyncInfoWriter
 from airflow_provider_airbyte_api.types import OnFailed
 
 if TYPE_CHECKING:
@@ -191,6 +192,10 @@ class AirbyteJobTrigger(_AirbyteTrigger):
     :param workspace_id: UUID of the workspace of that connection. Triggers with the same workspace share one list of
         jobs per poll; without it, the list is of all workspaces. Default: None.
     :param metadata: JSON object that the event returns to the task. Default: None, an empty object.
+    :param stalled_timeout: Seconds for which the rows and bytes of the running job may stand still. Default: None, no
+        limit.
+    :param report_progress: Keep the task's XCom ``airbyte_sync`` up to date, where Airflow lets a trigger write XComs.
+        Default: False.
     :param from_row: Whether the arguments come from :meth:`serialize`. Default: False.
     :param unknown: Arguments of another version. In a row they are ignored.
     :raises AirbyteConfigError: if an argument is invalid, unless ``from_row`` is True.
@@ -209,11 +214,15 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         workspace_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         *,
+        stalled_timeout: float | None = None,
+        report_progress: bool = False,
         from_row: bool = False,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's
         self.job_id = job_id
+        self.stalled_timeout = stalled_timeout
+        self.report_progress = bool(report_progress)
         self.connection_id = connection_id
         self.airbyte_conn_id = airbyte_conn_id
         self.poll_interval = poll_interval
@@ -233,6 +242,7 @@ class AirbyteJobTrigger(_AirbyteTrigger):
         self.connection_id = _rows.parse_optional_text(self.connection_id, "connection_id")
         self.workspace_id = _rows.parse_optional_text(self.workspace_id, "workspace_id")
         self.queue_deadline = _rows.parse_optional_seconds(self.queue_deadline, "queue_deadline")
+        self.stalled_timeout = _rows.parse_optional_seconds(self.stalled_timeout, "stalled_timeout")
 
     def _recovery_hint(self) -> str:
         which = f"Job {self.job_id}" if self.job_id else "The job"
@@ -248,15 +258,32 @@ class AirbyteJobTrigger(_AirbyteTrigger):
             self.unreachable_timeout,
             initial_delay=self.poll_interval,
             known_to_exist=True,
+            stalled_timeout=self.stalled_timeout,
         )
+        has_xcom = self.report_progress and _airflow_compat.trigger_has_xcoms(self.task_instance)
+        writer = SyncInfoWriter(self.task_instance, self.log) if has_xcom else None
         try:
-            return await self._with_service(
-                lambda service: service.wait_for_job(self.job_id, options, self.workspace_id, self.log)
-            )
+            return await self._with_service(lambda service: self._wait_in(service, options, writer))
         except asyncio.CancelledError:
             if not _airflow_compat.has_trigger_on_kill():
                 await self._cancel_if_abandoned()
             raise
+        finally:
+            if writer is not None:
+                writer.stop()
+                await writer.flush()
+
+    def _wait_in(
+        self, service: PollingService, options: WaitOptions, writer: SyncInfoWriter | None
+    ) -> Awaitable[jobs.WaitResult]:
+        name = str(self.metadata.get("name") or "")
+
+        def on_poll(job: Job) -> None:
+            if writer is not None and not job.is_terminal:  # the resumed task writes the end
+                url = self.workspace_id and service.urls.job_url(self.workspace_id, job.connection_id, job.job_id)
+                writer.update(build_sync_info(job, JobContext(name, url), CLOCK.time()))
+
+        return service.wait_for_job(self.job_id, options, self.workspace_id, self.log, on_poll)
 
     async def on_kill(self) -> None:
         """Cancel the job if the task no longer waits for it, which :mod:`._abandonment` decides.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from airflow_provider_airbyte_api.api.poll_plan import (
     LIST_THRESHOLD,
     Action,
     ListByStatus,
+    ListProgress,
     ListUpdated,
     PollById,
     PollPlan,
@@ -54,19 +56,24 @@ def page(rows: Iterable[Job] = (), *, is_last: bool = True, server_time: float |
 
 
 class Driver:
-    """A plan with jobs 1 to ``count``, which are due at ``T0``, and the lines that it has logged."""
+    """A plan with jobs 1 to ``count``, which are due at ``T0``, and the lines that it has logged.
+
+    ``progress`` has the requests for their rows and bytes, which have no answer unless a test gives one.
+    """
 
     def __init__(self, count: int = 0, interval: float = INTERVAL, jitter: float = 1.0) -> None:
         self.plan = PollPlan(lambda: jitter)
         self.tracked = {job_id: self.plan.add(job_id, interval, T0) for job_id in range(1, count + 1)}
         self.logs: list[str] = []
+        self.progress: list[ListProgress] = []
 
     def due(self, now: float) -> list[Any]:
         """Return the requests at ``now``; all of them, although each call returns only some."""
         requests: list[PollRequest] = []
         while actions := self.plan.due(now):
             self.logs += [action.message % action.arguments for action in actions if isinstance(action, Log)]
-            requests += [action for action in actions if not isinstance(action, Log)]
+            self.progress += [action for action in actions if isinstance(action, ListProgress)]
+            requests += [action for action in actions if not isinstance(action, Log | ListProgress)]
         return requests
 
     def cover(self, at: float = T0) -> None:
@@ -458,6 +465,74 @@ def test_a_slow_sweep_finds_an_end_that_no_list_has_contained() -> None:
         assert now < T0 + 1000
     assert pages == [T0 + 100, T0 + 120, T0 + 140], "a page in two intervals"
     assert end == T0 + 160
+
+
+# -- progress --------------------------------------------------------------------------------------------------
+
+
+def run_with_progress(
+    driver: Driver, end: float, answer: Callable[[ListProgress, float], object]
+) -> list[ListProgress]:
+    """Run the plan until ``end``, with empty lists of updates, and return the requests for progress."""
+    found: list[ListProgress] = []
+    while (now := driver.plan.next_at) <= end:
+        for request in driver.due(now):
+            if isinstance(request, PollById):
+                driver.apply(request, driver.tracked[request.job_id].job or job(request.job_id), now)
+            else:
+                driver.apply(request, page(), now)
+        for progress in driver.progress:
+            found.append(progress)
+            answer(progress, now)
+        driver.progress.clear()
+    return found
+
+
+@pytest.mark.parametrize("interval", [1.0, 10.0, 30.0, 90.0])
+@pytest.mark.parametrize("count", [20, 100, 250, 1_000])
+def test_progress_costs_one_list_in_a_minute_for_100_running_jobs(count: int, interval: float) -> None:
+    driver = Driver(count, interval)
+    driver.cover()
+    seen: dict[int, int] = {}
+
+    def answer(request: ListProgress, now: float) -> None:
+        rows = [job(each, rows=int(now)) for each in range(request.offset + 1, min(request.offset + 100, count) + 1)]
+        for update in driver.apply(request, page(rows, is_last=len(rows) < 100), now):
+            assert isinstance(update.outcome, Job)
+            assert update.tracked.seen_at == request.at
+            seen[update.tracked.job_id] = seen.get(update.tracked.job_id, 0) + 1
+
+    found = run_with_progress(driver, T0 + 1_800, answer)
+    pages = -(-count // 100)
+    assert 0 < len(found) <= 30 * pages
+    assert len(seen) == count, "each job is shown"
+    at = [each.at for each in found]
+    assert all(later - earlier >= min(interval, 15) for earlier, later in pairwise(at))
+
+
+@pytest.mark.parametrize("status", ["pending", "queued", "incomplete"])
+def test_no_list_asks_for_the_progress_of_jobs_that_do_not_run(status: str) -> None:
+    driver = Driver(MANY)
+    read_pages(driver, [job(each, status) for each in driver.tracked], T0)
+    assert run_with_progress(driver, T0 + 600, lambda *_: None) == []
+
+
+def test_no_list_asks_for_the_progress_of_jobs_that_are_polled_by_id() -> None:
+    driver = Driver(LIST_THRESHOLD)
+    assert run_with_progress(driver, T0 + 600, lambda *_: None) == []
+
+
+def test_a_failed_list_of_progress_is_no_outage() -> None:
+    driver = Driver(MANY)
+    driver.cover()
+    updates: list[Update] = []
+
+    def answer(request: ListProgress, now: float) -> None:
+        updates.extend(driver.fail(request, UNREACHABLE, now))
+
+    assert len(run_with_progress(driver, T0 + 600, answer)) in (9, 10)
+    assert updates == []
+    assert not any(map(driver.plan.is_unreachable, driver.tracked.values()))
 
 
 # -- failures of lists -----------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.api.backoff import MAX_MISCONFIGURATION_ERRORS, Outage, RetryPolicy, while_unreachable
 from airflow_provider_airbyte_api.api.freshness import FreshnessCheck, FreshnessWait
 from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.progress import PROGRESS_LOG_INTERVAL
 from airflow_provider_airbyte_api.api.wait import (
     NOT_FOUND_DELAY,
     NOT_FOUND_GRACE,
-    PROGRESS_LOG_INTERVAL,
     Done,
     JobWait,
     Poll,

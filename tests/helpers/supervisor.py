@@ -1,4 +1,4 @@
-"""The supervisor of a triggerer, as far as it answers for Variables, behind Airflow's own channel (3.0.5 and newer)."""
+"""The supervisor of a triggerer, for Variables and XComs, behind Airflow's own channel (3.0.5 and newer)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 
 
 class FakeSupervisor:
-    """Keeps Variables in memory, and answers the messages of a trigger in their order."""
+    """Keeps Variables and XComs in memory, and answers the messages of a trigger in their order."""
 
     def __init__(self) -> None:
         self.variables: dict[str, Any] = {}
         self.descriptions: dict[str, Any] = {}
+        self.xcoms: dict[tuple[str, str, str, int | None, str], Any] = {}
         self.messages: list[str] = []
         self.failing: set[str] = set()
         self.answers = asyncio.Event()
@@ -34,7 +35,7 @@ class FakeSupervisor:
             length = int.from_bytes(await reader.readexactly(4), "big")
             request = msgspec.msgpack.decode(await reader.readexactly(length), type=_RequestFrame)
             message = messages.validate_python(request.body)
-            if "Variable" in message.type:
+            if "Variable" in message.type or "XCom" in message.type:
                 self.messages.append(message.type)
             await self.answers.wait()
             body, error = (None, self._error()) if message.type in self.failing else (self._answer(message), None)
@@ -48,11 +49,14 @@ class FakeSupervisor:
 
     def _answer(self, message: Any) -> dict[str, Any] | None:
         from airflow.sdk.exceptions import ErrorType
-        from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, PutVariable, VariableResult
+        from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, PutVariable, SetXCom, VariableResult
 
         if isinstance(message, PutVariable):
             self.variables[message.key] = message.value
             self.descriptions[message.key] = message.description
+        if isinstance(message, SetXCom):
+            key = (message.dag_id, message.task_id, message.run_id, message.map_index, message.key)
+            self.xcoms[key] = message.value
         if not isinstance(message, GetVariable):
             return None  # such as MaskSecret
         if message.key in self.variables:

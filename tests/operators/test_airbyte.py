@@ -157,6 +157,31 @@ def test_the_job_is_in_the_xcoms_before_it_waits(airbyte: LocalAirbyte) -> None:
     assert info["job_url"] == xcoms.pushed["job_url"]
 
 
+@BOTH_MODES
+def test_a_stalled_sync_is_cancelled(dag: DAG, airbyte: LocalAirbyte, deferrable: bool) -> None:
+    airbyte.script_jobs(*["running"] * 1_000)
+    sync(deferrable=deferrable, stalled_timeout=timedelta(seconds=1))
+    done = run(dag)
+    assert done.states == {"sync": "failed"}
+    airbyte.assert_cancelled(1)
+    assert done.xcom("sync", "airbyte_sync")["status"] == "cancelled"
+
+
+def test_the_error_of_a_stalled_sync_says_what_happened(airbyte: LocalAirbyte) -> None:
+    airbyte.script_jobs(*["running"] * 1_000)
+    with pytest.raises(exceptions.AirbyteJobStalledError) as caught:
+        execute(sync(stalled_timeout=0.2))
+    assert "have not changed for 0.2 s (125,000 rows" in str(caught.value)
+    assert "The job was cancelled. Limits: " in str(caught.value)
+    assert "stalled_timeout=0.2" in str(caught.value)
+
+
+def test_a_sync_whose_numbers_change_has_not_stalled() -> None:
+    with LocalAirbyte(job_seconds=3.0) as airbyte, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_AIRBYTE_API_DEFAULT", airbyte.airflow_connection)
+        assert execute(sync(stalled_timeout=1.5, poll_interval=0.1))["status"] == "succeeded"
+
+
 def test_job_id_and_job_url_are_there_before_it_waits(airbyte: LocalAirbyte) -> None:
     xcoms = FakeTaskInstance()
     with pytest.raises(TaskDeferred):

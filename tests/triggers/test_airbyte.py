@@ -9,11 +9,12 @@ import pytest
 from airflow.providers.common.compat.connection import get_async_connection
 from pytest_mock import MockerFixture
 
-from airflow_provider_airbyte_api.api import backoff, wait
+from airflow_provider_airbyte_api.api import backoff, progress
 from airflow_provider_airbyte_api.api.poll_plan import LIST_THRESHOLD
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.polling.service import PollingService
 from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.jobs import ROWS, SIZE
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSPACE_ID
 from airflow_provider_airbyte_api.triggers import _settings_cache
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
@@ -213,7 +214,7 @@ async def test_a_secret_that_was_changed_in_airflow_too_is_taken_up(
 async def test_progress_is_logged_at_intervals_without_requests(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wait, "PROGRESS_LOG_INTERVAL", 0.1)
+    monkeypatch.setattr(progress, "PROGRESS_LOG_INTERVAL", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.4)
     log = mocker.patch.object(waits, "_log")
@@ -222,10 +223,12 @@ async def test_progress_is_logged_at_intervals_without_requests(
     airbyte.finish_job(job.job_id)
     await waiting
     said = [call.args[1] % call.args[2:] for call in log.log.call_args_list]
-    still = f"Job {job.job_id} is still running, 0 min after its start."
+    still = (
+        f"Job {job.job_id} is still running, 0 min after its start: {ROWS // 2:,} rows, {SIZE // 2:,} bytes, unchanged"
+    )
     assert said[0] == f"Job {job.job_id} is running."
     assert said[-1] == f"Job {job.job_id} is succeeded."
-    assert set(said[1:-1]) == {still}
+    assert {each.partition(" for ")[0] for each in said[1:-1]} == {still}
     assert len(said) >= 7
     assert len(airbyte.requests_to("GET", f"/jobs/{job.job_id}")) <= 7
 
@@ -233,7 +236,7 @@ async def test_progress_is_logged_at_intervals_without_requests(
 async def test_no_progress_is_logged_during_an_outage(
     airbyte: LocalAirbyte, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wait, "PROGRESS_LOG_INTERVAL", 0.1)
+    monkeypatch.setattr(progress, "PROGRESS_LOG_INTERVAL", 0.1)
     monkeypatch.setattr(backoff, "OUTAGE_WAIT_MAX", 0.1)
     job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
     waits = trigger(job.job_id, poll_interval=0.1)
