@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY
 from airflow_provider_airbyte_api.api.flow import Flow, Log, fetch_page, get_time, outcome_of, recovery_logs, write_logs
-from airflow_provider_airbyte_api.api.jobs import WaitResult, get_job
+from airflow_provider_airbyte_api.api.jobs import WaitResult, get_job, require_success
 from airflow_provider_airbyte_api.api.models import Job, parse_uuid
-from airflow_provider_airbyte_api.api.outcome import JobContext, raise_unless_succeeded
+from airflow_provider_airbyte_api.api.outcome import JobContext
 from airflow_provider_airbyte_api.api.progress import PROGRESS_LOG_INTERVAL
 from airflow_provider_airbyte_api.api.wait import (
     Done,
@@ -61,6 +61,7 @@ def check_freshness(
     criteria: FreshnessCriteria,
     context: JobContext = JobContext(),  # noqa: B008 - it is frozen
     too_small: set[int] | None = None,
+    config_url: str | None = None,
 ) -> Flow[FreshnessCheck]:
     """Check with one request whether there is a fresh sync.
 
@@ -68,6 +69,7 @@ def check_freshness(
     job that could be fresh.
 
     :param too_small: ids of jobs that earlier polls found to have too few rows; this poll adds to them.
+    :param config_url: root URL of Airbyte's internal API, for the reason of that failure; None does not ask for it.
     :raises AirbyteJobFailedError: with ``criteria.fail_on_failure``, if the newest sync that could have been fresh
         failed.
     :raises AirbyteJobCancelledError: likewise, if it was cancelled.
@@ -100,7 +102,7 @@ def check_freshness(
     newest = max(rows, key=lambda job: job.job_id, default=None)
     # A job that is still running may yet make the data fresh.
     if criteria.fail_on_failure and newest is not None and _has_failed(newest) and newest.completed_timestamp >= since:
-        raise_unless_succeeded(newest, context)
+        yield from require_success(newest, context, config_url)
     return FreshnessCheck(None, succeeded[0] if succeeded else None)
 
 
@@ -109,6 +111,7 @@ def wait_until_fresh(
     criteria: FreshnessCriteria,
     options: WaitOptions,
     context: JobContext = JobContext(),  # noqa: B008 - it is frozen
+    config_url: str | None = None,
 ) -> Flow[WaitResult]:
     """Return the sync that makes the data fresh once there is one, polling as ``options`` sets.
 
@@ -119,7 +122,7 @@ def wait_until_fresh(
     step: Poll | Done = wait.first_poll()
     while isinstance(step, Poll):
         yield from sleep_until(step)
-        result = yield from outcome_of(check_freshness(connection_id, criteria, context, too_small))
+        result = yield from outcome_of(check_freshness(connection_id, criteria, context, too_small, config_url))
         now = yield from get_time()
         step = wait.on_check(result, now)
         yield from write_logs(step.logs)

@@ -100,13 +100,18 @@ def format_numbers(numbers: Numbers) -> str:
     return ", ".join(f"{number:,} {name}" for number, name in named if number is not None)
 
 
-def format_rate(before: Numbers, after: Numbers, seconds: float) -> str:
-    """Return the rows and bytes per second, without those that are unknown or that have decreased."""
-    rates = [
+def rates(before: Numbers, after: Numbers, seconds: float) -> Numbers:
+    """Return the rows and bytes per second, each None if it is unknown or has decreased, as in a new attempt."""
+    rows, size = (
         None if old is None or new is None or new < old else int((new - old) / max(seconds, 1.0))
         for old, new in zip(before, after, strict=True)
-    ]
-    named = zip(rates, ("rows/s", "bytes/s"), strict=True)
+    )
+    return rows, size
+
+
+def format_rate(before: Numbers, after: Numbers, seconds: float) -> str:
+    """Return the rows and bytes per second, without those that are unknown."""
+    named = zip(rates(before, after, seconds), ("rows/s", "bytes/s"), strict=True)
     return ", ".join(f"{rate:,} {name}" for rate, name in named if rate is not None)
 
 

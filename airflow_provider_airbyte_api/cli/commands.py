@@ -32,6 +32,7 @@ from airflow_provider_airbyte_api._options import get_webhook_token
 from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.models import Job
 from airflow_provider_airbyte_api.api.outcome import JobContext, build_result, build_row, summarize
+from airflow_provider_airbyte_api.api.progress import Numbers, numbers_of, rates
 from airflow_provider_airbyte_api.api.safe import safe_text
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.cli.migrate import migrate_folder
@@ -57,8 +58,8 @@ PLAIN_HTTP = (
     "in front of it removes the Upgrade header."
 )
 
-PROGRESS_INTERVAL = 60.0
-"""Seconds between two lines about a job whose status does not change, if stderr is not a terminal."""
+PROGRESS_INTERVAL = 30.0
+"""Seconds between two lines about a job whose status stays the same, if stderr is not a terminal."""
 
 
 def cli_command(command: Callable[[Namespace], Callable[[], None]]) -> Callable[[Namespace], None]:
@@ -271,7 +272,7 @@ def _format_duration(duration: timedelta | None) -> str | None:
 
 @contextmanager
 def _progress(job: Job) -> Iterator[Callable[[Job], None]]:
-    """Yield a function that shows a job's progress: an animated line on a terminal, else one line a minute."""
+    """Yield a function that shows a job's progress: an animated line on a terminal, else a line at intervals."""
     if not sys.stderr.isatty():
         yield _Lines().show
         return
@@ -280,32 +281,50 @@ def _progress(job: Job) -> Iterator[Callable[[Job], None]]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        line = progress.add_task(_state(job), total=None)
-        yield lambda job: progress.update(line, description=_state(job))
+        state = _State()
+        line = progress.add_task(state.describe(job), total=None)
+        yield lambda job: progress.update(line, description=state.describe(job))
 
 
 class _Lines:
-    """Prints a line for each change of a job's status, and one a minute without a change."""
+    """Prints a line for each change of a job's status, and one every 30 seconds without a change."""
 
     def __init__(self) -> None:
+        self._state = _State()
         self._started_at = CLOCK.monotonic()
         self._status = ""
         self._printed_at = self._started_at
 
     def show(self, job: Job) -> None:
-        """Print the job's status if it has changed, or if a minute has passed."""
+        """Print the job's status if it has changed, or if 30 seconds have passed."""
         now = CLOCK.monotonic()
         if job.status == self._status and now - self._printed_at < PROGRESS_INTERVAL:
             return
         self._status, self._printed_at = job.status, now
         elapsed = timedelta(seconds=round(now - self._started_at))
-        print(f"{_state(job)} after {elapsed}.", file=sys.stderr, flush=True)
+        print(f"{self._state.describe(job)} after {elapsed}.", file=sys.stderr, flush=True)
 
 
-def _state(job: Job) -> str:
-    """Return a job's status with the rows and bytes that it has moved so far."""
-    moved = [
-        "" if job.rows_synced is None else f"{job.rows_synced:,} rows",
-        "" if job.bytes_synced is None else decimal(job.bytes_synced),
-    ]
-    return ", ".join(filter(None, (f"Job {job.job_id} is {job.status}", *moved)))
+class _State:
+    """Describes a job, with its rate since it was described before."""
+
+    def __init__(self) -> None:
+        self._numbers: Numbers = (None, None)
+        self._described_at = 0.0
+
+    def describe(self, job: Job) -> str:
+        """Return the job's status with the rows and bytes that it has moved so far."""
+        now, numbers = CLOCK.monotonic(), numbers_of(job)
+        rate = "" if job.is_terminal else self._format_rate(numbers, now - self._described_at)
+        self._numbers, self._described_at = numbers, now
+        moved = [
+            "" if job.rows_synced is None else f"{job.rows_synced:,} rows",
+            "" if job.bytes_synced is None else decimal(job.bytes_synced),
+        ]
+        text = ", ".join(filter(None, (f"Job {job.job_id} is {job.status}", *moved)))
+        return f"{text} ({rate})" if rate else text
+
+    def _format_rate(self, numbers: Numbers, seconds: float) -> str:
+        rows, size = rates(self._numbers, numbers, seconds)
+        known = ("" if rows is None else f"{rows:,} rows/s", "" if size is None else f"{decimal(size)}/s")
+        return ", ".join(filter(None, known))

@@ -393,6 +393,11 @@ class AirbyteHook(BaseHook):
             self.require_success(job)
         return job
 
+    @property
+    def config_url(self) -> str | None:
+        """The root URL of Airbyte's internal API, or None if its use is switched off."""
+        return self._settings.config_url
+
     def require_success(
         self,
         job: Job,

@@ -26,7 +26,6 @@ from airflow_provider_airbyte_api.api.outcome import (
     JobContext,
     build_asset_event_extra,
     build_result,
-    build_sync_info,
     has_no_statistics,
     may_be_a_false_success,
     require_rows,
@@ -42,7 +41,7 @@ from airflow_provider_airbyte_api.operators._job_state import JobStateStore
 from airflow_provider_airbyte_api.operators._kill import should_cancel
 from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.triggers._abandonment import JOB_ID_XCOM
-from airflow_provider_airbyte_api.triggers._sync_info import SYNC_INFO_XCOM
+from airflow_provider_airbyte_api.triggers._sync_info import push_sync_info
 from airflow_provider_airbyte_api.types import FailureReason, JobResult, JobStatus
 
 if TYPE_CHECKING:
@@ -342,13 +341,9 @@ class JobExecution:
             raise
 
     def _push_info(self, job: Job, job_context: JobContext, reason: FailureReason | None = None) -> None:
-        """Push the XCom ``airbyte_sync``. If it cannot be pushed, the task goes on."""
         now = time.time()
         self._reports.on_report(job, now)
-        try:
-            self._ti.xcom_push(key=SYNC_INFO_XCOM, value=build_sync_info(job, job_context, now, reason))
-        except Exception as error:  # noqa: BLE001 - see above
-            self._log.warning("Could not push the XCom %s. %s: %s", SYNC_INFO_XCOM, type(error).__name__, error)
+        push_sync_info(self._ti, self._log, job, job_context, now, reason)
 
     def _warn_of_no_data(self, job: Job, job_context: JobContext) -> None:
         """Warn of a success without data: Airbyte reports success even if the sync's container never started."""

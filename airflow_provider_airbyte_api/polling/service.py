@@ -99,6 +99,11 @@ class PollingService:
         """The URLs of the polled Airbyte."""
         return self._settings.urls
 
+    @property
+    def config_url(self) -> str | None:
+        """The root URL of its internal API, or None if its use is switched off."""
+        return self._settings.config_url
+
     async def run_limited(self, flow: Flow[T]) -> T:
         """Run a flow within the request limit. It holds a slot until its end, so it must not wait for a job."""
         async with self._slot() as client:

@@ -47,7 +47,7 @@ from airflow_provider_airbyte_api.links.airbyte import (
     PushesOwnLinks,
     push_link_urls,
 )
-from airflow_provider_airbyte_api.types import JobResult, OnFailed
+from airflow_provider_airbyte_api.types import FailureReason, JobResult, OnFailed
 
 if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
@@ -159,15 +159,28 @@ class _AirbyteSensor(PushesOwnLinks, BaseSensorOperator):
         job_url = self.hook.job_url(workspace_id, job.connection_id, job.job_id) if workspace_id else None
         return JobContext(connection.get("name", ""), job_url, poll_count)
 
-    def _complete(self, job: Job, connection: Mapping[str, Any], poll_count: int = 0) -> JobResult:
+    def _complete(self, context: Context, job: Job, connection: Mapping[str, Any], poll_count: int = 0) -> JobResult:
         """Return the result of a finished job, or raise the error of its status."""
         from airflow_provider_airbyte_api.api.outcome import build_result, summarize
+        from airflow_provider_airbyte_api.exceptions import AirbyteJobError
 
-        context = self._job_context(job, connection, poll_count)
+        job_context = self._job_context(job, connection, poll_count)
         with self._apply_soft_fail():
-            self.hook.require_success(job, context)
-        self.log.info("%s.", summarize(job, context))
-        return build_result(job, context.job_url)
+            try:
+                self.hook.require_success(job, job_context)
+            except AirbyteJobError as error:
+                self._push_info(context, job, job_context, error.reason)
+                raise
+        self._push_info(context, job, job_context)
+        self.log.info("%s.", summarize(job, job_context))
+        return build_result(job, job_context.job_url)
+
+    def _push_info(
+        self, context: Context, job: Job, job_context: JobContext, reason: FailureReason | None = None
+    ) -> None:
+        from airflow_provider_airbyte_api.triggers._sync_info import push_sync_info
+
+        push_sync_info(context["ti"], self.log, job, job_context, time.time(), reason)
 
 
 class AirbyteJobSensor(_AirbyteSensor):
@@ -219,7 +232,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         job = self.hook.run(jobs.get_job(self._parse_job_id(), self._retry()))
         connection = self._connection_of(context, job)
         if job.is_terminal:
-            return self._complete(job, connection)
+            return self._complete(context, job, connection)
         return self._defer(context, job, connection)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -240,7 +253,9 @@ class AirbyteJobSensor(_AirbyteSensor):
         if not isinstance(step, Done):
             return PokeReturnValue(is_done=False)
         connection = self._connection_of(context, step.job)
-        return PokeReturnValue(is_done=True, xcom_value=self._complete(step.job, connection, self._wait.poll_count))
+        return PokeReturnValue(
+            is_done=True, xcom_value=self._complete(context, step.job, connection, self._wait.poll_count)
+        )
 
     _wait: JobWait | None = None
 
@@ -251,7 +266,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         if job_event is None:
             return cast("JobResult", self.execute(context))
         job = job_event.job or self.hook.get_job(job_event.job_id)
-        return self._complete(job, job_event.metadata, job_event.poll_count)
+        return self._complete(context, job, job_event.metadata, job_event.poll_count)
 
     def _connection_of(self, context: Context, job: Job) -> dict[str, Any]:
         """Return the name and the workspace of the job's connection, and push the links."""
@@ -270,6 +285,7 @@ class AirbyteJobSensor(_AirbyteSensor):
         from airflow_provider_airbyte_api.triggers import _payloads
         from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 
+        self._push_info(context, job, self._job_context(job, connection))
         self.defer(
             trigger=AirbyteJobTrigger(
                 job_id=job.job_id,
@@ -280,6 +296,7 @@ class AirbyteJobSensor(_AirbyteSensor):
                 unreachable_timeout=self.unreachable_timeout,
                 workspace_id=connection.get("workspace_id"),
                 metadata={**connection, "try_number": _payloads.try_number_of(context)},
+                report_progress=True,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=float(self.timeout) + DEFERRAL_TIMEOUT_MARGIN),
@@ -388,7 +405,9 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         if not isinstance(step, Done) or self._connection is None:
             return PokeReturnValue(is_done=False)
         metadata = self._push_links(context, self._connection, step.job.job_id)
-        return PokeReturnValue(is_done=True, xcom_value=self._complete(step.job, metadata, self._wait.poll_count))
+        return PokeReturnValue(
+            is_done=True, xcom_value=self._complete(context, step.job, metadata, self._wait.poll_count)
+        )
 
     def _check(self, criteria: FreshnessCriteria) -> Flow[FreshnessCheck]:
         """Check once whether the data is fresh."""
@@ -397,7 +416,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
 
         connection = yield from self._resolve_connection()
         context = JobContext(connection.name)
-        return (yield from check_freshness(connection.connection_id, criteria, context, self._too_small))
+        config_url = self.hook.config_url
+        return (yield from check_freshness(connection.connection_id, criteria, context, self._too_small, config_url))
 
     @short_traceback
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> JobResult:
@@ -409,7 +429,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         job = job_event.job or self.hook.get_job(job_event.job_id)
         job_context = self._job_context(job, job_event.metadata)
         push_link_urls(context["ti"], job_context.job_url, None)
-        return self._complete(job, job_event.metadata, job_event.poll_count)
+        return self._complete(context, job, job_event.metadata, job_event.poll_count)
 
     def _resolve_connection(self, retry: RetryPolicy | None = None) -> Flow[Connection]:
         """Return the Airbyte connection. It is resolved once in each process."""

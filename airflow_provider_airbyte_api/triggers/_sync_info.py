@@ -1,4 +1,4 @@
-"""The XCom ``airbyte_sync`` while its task is deferred, which the trigger keeps up to date."""
+"""The XCom ``airbyte_sync``: workers push it, and a trigger keeps it up to date while its task is deferred."""
 
 from __future__ import annotations
 
@@ -7,16 +7,36 @@ import contextvars
 from typing import Any
 
 from airflow_provider_airbyte_api import _airflow_compat
+from airflow_provider_airbyte_api.api.models import Job
+from airflow_provider_airbyte_api.api.outcome import JobContext, build_sync_info
 from airflow_provider_airbyte_api.api.progress import REPORT_INTERVAL
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
-from airflow_provider_airbyte_api.types import AirbyteSyncInfo
+from airflow_provider_airbyte_api.types import AirbyteSyncInfo, FailureReason
 
 SYNC_INFO_XCOM = "airbyte_sync"
 """Key of the XCom with an :class:`.AirbyteSyncInfo`, from the start of the job to its end."""
 
 FLUSH_TIMEOUT = 5.0
 """Maximum seconds for which the end of a wait is delayed by a write that is in flight."""
+
+
+def push_sync_info(
+    ti: Any, log: Any, job: Job, context: JobContext, now: float, reason: FailureReason | None = None
+) -> None:
+    """Push the XCom from a worker. If it cannot be pushed, the task goes on.
+
+    :param ti: The running task instance.
+    :param log: The task's logger.
+    :param job: The job.
+    :param context: The name of its connection, and its page.
+    :param now: The time, in seconds since the epoch.
+    :param reason: Why the job failed or was cancelled. Default: None, unknown.
+    """
+    try:
+        ti.xcom_push(key=SYNC_INFO_XCOM, value=build_sync_info(job, context, now, reason))
+    except Exception as error:  # noqa: BLE001 - see above
+        log.warning("Could not push the XCom %s. %s: %s", SYNC_INFO_XCOM, type(error).__name__, error)
 
 
 class SyncInfoWriter:

@@ -409,7 +409,7 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         job_context = JobContext(self.connection_name or "")
 
         def wait(service: PollingService) -> Awaitable[jobs.WaitResult]:
-            waiting = freshness.wait_until_fresh(self.connection_id, criteria, options, job_context)
+            waiting = freshness.wait_until_fresh(self.connection_id, criteria, options, job_context, service.config_url)
             return service.run_waiting(waiting, self.log, deadline=self.deadline)
 
         return await self._with_service(wait)

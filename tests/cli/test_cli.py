@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from airflow_provider_airbyte_api.__main__ import main
+from airflow_provider_airbyte_api.cli import commands
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES, WORKSPACE_ID
@@ -201,7 +202,18 @@ def test_on_a_terminal_one_line_moves(slow_airbyte: LocalAirbyte) -> None:
     assert json.loads(out)[0]["status"] == "succeeded"
 
 
-def test_where_there_is_no_terminal_a_line_a_minute_says_how_a_sync_is_doing(
+def test_the_progress_has_the_rate_since_the_last_poll(
+    slow_airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "PROGRESS_INTERVAL", 0.3)
+    main(["sync", STRIPE_TO_BIGQUERY, "--wait", "--poll-interval", "0.2"])
+    lines = [line for line in capsys.readouterr().err.splitlines() if "Job 1 is running" in line]
+    assert re.search(
+        r"^Job 1 is running, [\d,]+ rows, [\d.]+ MB \([1-9][\d,]* rows/s, [\d.]+ MB/s\) after 0:", lines[-1]
+    )
+
+
+def test_where_there_is_no_terminal_a_line_at_intervals_says_how_a_sync_is_doing(
     airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed = itertools.count(0.0, 5.0)

@@ -103,7 +103,7 @@ WAYS: dict[str, Run] = {
     "the hook": the_hook,
     "the hook in a loop": the_hook_in_a_loop,
 }
-OPERATORS = ("in the worker", "resumed", "a clear")
+TASKS = ("in the worker", "resumed", "a clear", "a sensor", "a resumed sensor")
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_a_failed_job_says_why_wherever_one_waits(
     lines = [each.getMessage() for each in caplog.records if each.getMessage().startswith("Attempt ")]
     assert len(lines) == len(reason.attempts)
     assert lines[-1].endswith("source, config_error: The password is wrong.")
-    if way in OPERATORS:
+    if way in TASKS:
         assert pushed(context)["airbyte_sync"]["reason"]["kind"] == "config_error"
     (request,) = airbyte.requests_to("POST", PATH)
     assert request.json() == {"id": 1}

@@ -136,6 +136,26 @@ def test_a_failed_sync_is_followed_by_another_by_default(airbyte: LocalAirbyte) 
     assert poke(on_failed="fail").is_done
 
 
+def test_a_failure_that_ends_the_wait_has_its_reason(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.fail_job(job.job_id, "The password is wrong.")
+    message = "^Sync failed: source, config_error: The password is wrong"
+    with pytest.raises(exceptions.AirbyteJobConfigError, match=message) as caught:
+        poke(on_failed="fail")
+    assert caught.value.reason is not None
+
+
+async def test_a_failure_that_ends_a_deferred_wait_has_its_reason(airbyte: LocalAirbyte) -> None:
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    airbyte.fail_job(job.job_id, "The password is wrong.")
+    trigger = AirbyteFreshnessTrigger(STRIPE_TO_BIGQUERY, poll_interval=0.02, max_age=3600.0, on_failed="fail")
+    (payload,) = [event.payload async for event in trigger.run()]
+    error = exceptions.error_from_dict(payload["error"])
+    assert isinstance(error, exceptions.AirbyteJobConfigError)
+    assert error.reason is not None
+    assert (error.reason.origin, error.reason.kind) == ("source", "config_error")
+
+
 def test_a_failure_that_a_running_sync_may_mend_is_no_reason_to_fail(airbyte: LocalAirbyte) -> None:
     add_sync(airbyte, "failed", age=60.0)
     add_sync(airbyte, "running", age=5.0)
