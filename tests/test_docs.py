@@ -39,6 +39,10 @@ def needed_by(block: str) -> list[pytest.MarkDecorator]:
         marks.append(since("3.2", "it has no commands of providers"))
     if "from cosmos" in block:
         marks.append(pytest.mark.skipif(find_spec("cosmos") is None, reason="Cosmos is not installed"))
+    for notifier in ("slack", "smtp"):
+        if f"airflow.providers.{notifier}" in block:
+            is_missing = find_spec(f"airflow.providers.{notifier}") is None
+            marks.append(pytest.mark.skipif(is_missing, reason=f"Airflow's provider for {notifier} is not installed"))
     if "dags test load_stripe" in block:
         marks.append(since("3.0", "it has no airflow.sdk, which the DAG begins with"))
     return marks

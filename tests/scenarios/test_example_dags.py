@@ -37,6 +37,31 @@ def test_an_example_runs_to_its_end(path: Path, database: None, airbyte: LocalAi
     assert done.states == dict.fromkeys(dag.task_ids, "success")
 
 
+def test_the_alert_of_a_failed_sync_says_what_people_need(
+    database: None, airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture
+) -> None:
+    airbyte.script_jobs("running", "failed", reason="The password is wrong.")
+    done = run(dag_in(REPOSITORY / "example_dags" / "example_airbyte_alerts.py"))
+    assert done.states == {"sync": "failed"}
+    (message,) = [each.getMessage() for each in caplog.records if each.name == "alerts"]
+    assert message.splitlines() == [
+        "Sync of 'Stripe → BigQuery' is failed (example_airbyte_alerts.sync).",
+        "Reason: source, config_error, The password is wrong.",
+        "Rows: 0",
+        f"Job: {done.xcom('sync', 'job_url')}",
+    ]
+
+
+def test_the_alert_of_a_task_without_a_job_has_its_error(
+    database: None, airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture
+) -> None:
+    airbyte.connections.clear()
+    assert run(dag_in(REPOSITORY / "example_dags" / "example_airbyte_alerts.py")).states == {"sync": "failed"}
+    (message,) = [each.getMessage() for each in caplog.records if each.name == "alerts"]
+    assert message.startswith("example_airbyte_alerts.sync failed: ")
+    assert "Stripe → BigQuery" in message
+
+
 def test_the_main_example_syncs_two_connections_once_each(database: None, airbyte: LocalAirbyte) -> None:
     done = run(dag_in(REPOSITORY / "example_dags" / "example_airbyte.py"))
     assert [source["name"] for source in done.xcom("list_sources")] == ["Snowflake", "Stripe"]
