@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
@@ -11,8 +10,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import presence_of_element_located, text_to_be_present_in_element
 from selenium.webdriver.support.wait import WebDriverWait
-
-from tests.conftest import REPOSITORY
 
 SECONDS = 30.0
 FLAGS = (
@@ -48,8 +45,3 @@ class Browser:
         """Return the page's text once it has ``words`` in it."""
         WebDriverWait(self.driver, SECONDS).until(text_to_be_present_in_element((By.TAG_NAME, "body"), words))
         return self.find("body").text
-
-    def picture(self, name: str) -> None:
-        """Take the docs' screenshot anew, if asked to."""
-        if os.environ.get("SCREENSHOTS"):
-            self.driver.save_screenshot(str(REPOSITORY / "docs" / "images" / name))

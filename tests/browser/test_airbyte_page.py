@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -19,8 +19,10 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.ui.plugin import SYNC_OPERATORS
 from dev.stack import AirflowStack
+from tests.browser.conftest import open_browser
 from tests.browser.driver import SECONDS, Browser, needs_browser
 from tests.helpers.api_server import ApiServer, PastSync
 from tests.versions import since
@@ -89,10 +91,22 @@ HISTORY = [
 ]
 
 
+DAG_FILE = """
+from airflow.sdk import DAG
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
+
+for dag_id in ("load_0", "load_1", "load_2", "load_3", "secret_dag"):
+    with DAG(dag_id) as dag:
+        AirbyteSyncOperator(task_id="sync", connection_name="Stripe")
+    globals()[dag_id] = dag
+"""
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     home: Path = tmp_path_factory.mktemp("api-server")
     (home / "dags").mkdir()
+    (home / "dags" / "load.py").write_text(DAG_FILE)
     running = ApiServer(home, home / "dags", {})
     with running:
         running.insert(HISTORY)
@@ -102,7 +116,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 class Page:
     """The page, for a user who has logged in."""
 
-    def __init__(self, browser: Browser, server: ApiServer) -> None:
+    def __init__(self, browser: Browser, server: Any) -> None:
         self.browser, self.server = browser, server
 
     def open(self, query: str = "", user: str = "admin") -> Page:
@@ -114,10 +128,24 @@ class Page:
 
     @property
     def text(self) -> str:
-        return self.browser.find(".aby").text
+        return self._text(".aby")
 
     def section(self, name: str) -> str:
-        return self.browser.find(f"section[aria-label='{name}']").text
+        return self._text(f"section[aria-label='{name}']")
+
+    def _text(self, selector: str) -> str:
+        """Return the text of an element in one step: React may replace the element at any time."""
+        script = "return document.querySelector(arguments[0])?.innerText ?? ''"
+        found: str = self.browser.driver.execute_script(script, selector)
+        return found
+
+    @property
+    def alert(self) -> str:
+        return self._text(".aby [role=alert]")
+
+    @property
+    def tooltip(self) -> str:
+        return self._text(".aby [role=tooltip]")
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         WebDriverWait(self.browser.driver, SECONDS).until(lambda _: condition())
@@ -158,9 +186,23 @@ class Page:
         return found
 
 
+@pytest.fixture(scope="module")
+def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with open_browser(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(browser: Browser, server: ApiServer) -> Page:
-    return Page(browser, server)
+def page(shared_browser: Browser, server: ApiServer) -> Page:
+    """The page in a browser without a session."""
+    driver = shared_browser.driver
+    driver.set_window_size(1200, 860)
+    driver.get(f"{server.url}/airbyte/static/airbyte.svg")
+    driver.delete_all_cookies()
+    fresh = Page(shared_browser, server)
+    fresh.requests()
+    fresh.errors()
+    return fresh
 
 
 def test_it_shows_what_runs_what_failed_and_how_fresh_each_connection_is(page: Page) -> None:
@@ -204,7 +246,7 @@ def test_a_name_is_text(page: Page) -> None:
 def test_a_viewer_sees_syncs_of_dags_that_may_be_read(page: Page) -> None:
     page.open()
     page.wait_for("Connections", "Postgres → Snowflake")
-    page.wait_until(lambda: "16 of 16" not in page.text and "14 of 14 task runs" in page.text)
+    page.wait_until(lambda: "14 of 14 task runs" in page.text)
     page.open(user="viewer")
     page.wait_until(lambda: "13 of 13 task runs" in page.text)
     assert not [url for url in page.requests() if "secret_dag" in url]
@@ -234,7 +276,8 @@ def test_filters_are_in_the_address(page: Page) -> None:
     Select(page.browser.find("select[name=dag]")).select_by_value("load_2")
     Select(page.browser.find("select[name=state]")).select_by_value("failed")
     page.wait_until(lambda: "Stripe → BigQuery" not in page.section("Connections"))
-    assert urlsplit(page.browser.driver.current_url).query == "range=7d&state=failed&dag=load_2"
+    query = parse_qs(urlsplit(page.browser.driver.current_url).query)
+    assert query == {"range": ["7d"], "state": ["failed"], "dag": ["load_2"]}
     page.browser.driver.refresh()
     assert "Stripe → BigQuery" not in page.wait_for("Failed", "The password is wrong.")
     assert not page.browser.driver.find_elements(By.CSS_SELECTOR, "section[aria-label='Running now']")
@@ -248,9 +291,9 @@ def test_a_bar_is_reached_with_the_keyboard_and_shows_its_sync(page: Page) -> No
     bars = page.browser.driver.find_elements(By.CSS_SELECTOR, ".aby-bar")
     assert [bar.get_attribute("tabindex") for bar in bars] == ["-1", "0"]
     page.run("document.querySelector('.aby-bar[tabindex=\"0\"]').focus();")
-    page.wait_until(lambda: "The password is wrong." in page.browser.find("[role=tooltip]").text)
+    page.wait_until(lambda: "The password is wrong." in page.tooltip)
     page.browser.driver.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
-    page.wait_until(lambda: "250,000 rows, 105 MB, 3 min 20 s" in page.browser.find("[role=tooltip]").text)
+    page.wait_until(lambda: "250,000 rows, 105 MB, 3 min 20 s" in page.tooltip)
     page.browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.wait_until(lambda: "/dags/load_2/runs/" in page.browser.driver.current_url)
 
@@ -264,9 +307,14 @@ def test_a_narrow_screen_needs_no_scrolling_to_the_side(page: Page) -> None:
 
 
 def test_dark_mode_is_that_of_airflow(page: Page) -> None:
-    colors = """
-        const style = getComputedStyle(document.querySelector('.aby-section'));
-        return [style.color, style.backgroundColor];
+    brightness = """
+        const style = getComputedStyle(document.querySelector(".aby-section"));
+        const canvas = document.createElement("canvas").getContext("2d");
+        return [style.color, style.backgroundColor].map((color) => {
+          canvas.fillStyle = color;
+          canvas.fillRect(0, 0, 1, 1);
+          return canvas.getImageData(0, 0, 1, 1).data.slice(0, 3).reduce((one, other) => one + other);
+        });
     """
     found = {}
     for theme in ("light", "dark"):
@@ -274,9 +322,11 @@ def test_dark_mode_is_that_of_airflow(page: Page) -> None:
         page.run("localStorage.setItem('theme', args[0]);", theme)
         page.browser.driver.refresh()
         page.wait_for("Connections", "Stripe → BigQuery")
-        found[theme] = [sum(map(float, color[color.index("(") + 1 : -1].split(",")[:3])) for color in page.run(colors)]
-    assert found["light"][0] < found["light"][1]
-    assert found["dark"][0] > found["dark"][1]
+        found[theme] = page.run(brightness)
+    page.run("localStorage.removeItem('theme');")
+    (light_text, light), (dark_text, dark) = found["light"], found["dark"]
+    assert max(light_text, dark) < 300  # of 765, that of white
+    assert min(light, dark_text) > 600
 
 
 @pytest.mark.parametrize(
@@ -297,7 +347,7 @@ def test_an_error_of_airflow_is_explained_and_the_rows_stay(page: Page, reply: s
     page.wait_for("Connections", "Stripe → BigQuery")
     page.run(f"window.fetch = async () => {reply};")
     page.browser.button("Refresh").click()
-    page.wait_until(lambda: sentence in page.browser.find("[role=alert]").text)
+    page.wait_until(lambda: sentence in page.alert)
     assert "Stripe → BigQuery" in page.section("Connections")
 
 
@@ -306,7 +356,7 @@ def test_a_session_that_has_ended_is_explained(page: Page) -> None:
     page.wait_for("Connections", "Stripe → BigQuery")
     page.browser.driver.delete_all_cookies()
     page.browser.button("Refresh").click()
-    page.wait_until(lambda: "Your session has expired." in page.browser.find("[role=alert]").text)
+    page.wait_until(lambda: "Your session has expired." in page.alert)
 
 
 def test_a_missing_permission_is_named(page: Page) -> None:
@@ -323,22 +373,21 @@ def test_a_page_without_syncs_says_what_to_do(page: Page) -> None:
 
 
 def test_the_tab_of_a_task_shows_its_sync(page: Page) -> None:
-    """Airflow 3.4 shows the tab; an older one can show its component."""
+    """Airflow 3.4 shows the tab. An older one can show its component in the place of the page."""
     page.open()
     page.wait_for("Failed", "The password is wrong.")
     failed = next(each for each in HISTORY if each.dag_id == "load_2" and each.state == "failed")
+    tab = 'globalThis["Airbyte Syncs"] = () => React.createElement(globalThis["Airbyte Sync"], args[0]);'
     page.run(
-        """
-        const place = document.body.appendChild(document.createElement("div"));
-        place.id = "tab";
-        const element = React.createElement(globalThis["Airbyte Sync"], args[0]);
-        const { BrowserRouter } = ReactRouterDOM;
-        ReactDOM.createRoot(place).render(React.createElement(BrowserRouter, null, element));
-        """,
+        tab,
         {"dagId": failed.dag_id, "runId": failed.run_id, "taskId": failed.task_id, "mapIndex": "{MAP_INDEX}"},
     )
-    page.wait_until(lambda: "The password is wrong." in page.browser.find("#tab").text)
-    text = page.browser.find("#tab").text
+    page.browser.find(f".aby a[href$='/dags/{failed.dag_id}/runs/{quote(failed.run_id)}/tasks/sync']").click()
+    page.wait_until(lambda: "/plugin/" not in page.browser.driver.current_url)
+    page.browser.driver.back()
+    page.browser.find(".aby-facts")
+    page.wait_until(lambda: "The password is wrong." in page.text)
+    text = page.text
     for words in ("Failed", "GitHub → S3", "Job 2800", "250,000", "105 MB", "5 min"):
         assert words in text
 
@@ -368,6 +417,8 @@ def test_the_page_lists_the_operators_that_have_the_tab(page: Page) -> None:
         ("formatDuration(3600000)", "1 h"),
         ("formatDuration(90061000)", "1 d 1 h"),
         ("formatDuration(-5000)", "0 s"),
+        ("formatInterval(3587000)", "1 h"),
+        ("formatInterval(90000)", "1 min 30 s"),
         ("formatAgo(0, 500)", "now"),
         ("formatAgo(0, 330000)", "5 min ago"),
         ("formatAgo(null, 330000)", UNKNOWN),
@@ -470,14 +521,6 @@ def test_what_the_page_decides(model_module: Callable[[str], Any], call: str, re
     assert model_module(call.replace("start_date: T", "start_date: '2026-01-01T00:00:00Z'")) == result
 
 
-@pytest.fixture(scope="module")
-def module_page(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    from tests.browser.conftest import open_browser
-
-    with open_browser(tmp_path_factory.mktemp("browser")) as shared:
-        yield Page(shared, server).open()
-
-
 def _caller(page: Page, module: str) -> Callable[[str], Any]:
     def call(code: str) -> Any:
         return page.run(
@@ -487,6 +530,11 @@ def _caller(page: Page, module: str) -> Callable[[str], Any]:
         )
 
     return call
+
+
+@pytest.fixture(scope="module")
+def module_page(shared_browser: Browser, server: ApiServer) -> Page:
+    return Page(shared_browser, server).open()
 
 
 @pytest.fixture(scope="module")
@@ -507,13 +555,15 @@ def test_a_real_sync_is_followed_from_its_start_to_its_end(
 ) -> None:
     run_id = stack.trigger("example_airbyte")
     browser.driver.get(f"{stack.url}/plugin/airbyte?dag=example_airbyte&range=1h")
-    running = WebDriverWait(browser.driver, 3 * SECONDS)
-    section = "section[aria-label='Running now']"
-    running.until(lambda _: "example_airbyte.sync" in browser.find(section).text)
-    running.until(lambda _: "Stripe → BigQuery" in browser.find(section).text)
-    running.until(lambda _: "No sync is running." in browser.find(section).text)
+    page = Page(browser, stack)
+    page.wait_for("Running now", "example_airbyte.sync")
+    page.wait_for("Running now", "Stripe → BigQuery")
+    job = next(job for job in stack_airbyte.jobs if job.connection_id == STRIPE_TO_BIGQUERY)
+    assert f"Job {job.job_id}" in page.section("Running now")
+    page.wait_for("Running now", "No sync is running.")
     assert stack.states("example_airbyte", run_id)["sync"] == "success"
-    assert "250,000" in browser.find(".aby").text or "Stripe → BigQuery" in browser.find(".aby").text
+    page.run("document.querySelector('.aby-bar').focus();")
+    page.wait_until(lambda: "250,000 rows, 105 MB" in page.tooltip)
 
 
 def test_five_thousand_syncs_are_shown_with_three_requests(
@@ -524,7 +574,7 @@ def test_five_thousand_syncs_are_shown_with_three_requests(
         for number in range(5_000)
     )
     page.open("?range=30d")
-    page.wait_until(lambda: "The newest 100 of 5013 task runs." in page.text)
+    page.wait_until(lambda: "The newest 100 of 5014 task runs." in page.text)
     timing = page.run(
         """
         const shown = performance.getEntriesByName("airbyte:first-view")[0].startTime;
@@ -539,6 +589,6 @@ def test_five_thousand_syncs_are_shown_with_three_requests(
     assert timing["requests"] <= 3
     record_property("seconds_to_the_first_view", timing["seconds"])
     page.browser.button("Load older").click()
-    page.wait_until(lambda: "The newest 200 of 5013 task runs." in page.text)
+    page.wait_until(lambda: "The newest 200 of 5014 task runs." in page.text)
     page.browser.button("Next").click()
     page.wait_until(lambda: "26\u201350 of" in page.text)

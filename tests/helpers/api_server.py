@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -52,15 +53,16 @@ class ApiServer(AirflowStack):
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(USERS),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-            "PYTHONPATH": f"{REPOSITORY}:{self._environment.get('PYTHONPATH', '')}",
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
             **environment,
         }
 
     def start(self) -> ApiServer:
-        """Start it on a database without any DAG."""
+        """Start it on a database with the DAGs of its folder."""
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "passwords.json").write_text(json.dumps({name: name for name in map(_name, USERS)}))
         self._run("-m", "airflow", "db", "migrate")
+        self._run("-m", "airflow", "dags", "reserialize")
         self._process = self._airflow("api-server")
         try:
             self.wait_until_healthy()
@@ -69,7 +71,8 @@ class ApiServer(AirflowStack):
             raise
         return self
 
-    def _healthy(self) -> bool:
+    def is_healthy(self) -> bool:
+        """Return True if it answers."""
         try:
             self._request("GET", "/api/v2/version", None, authorized=False)
         except (OSError, ValueError):

@@ -38,6 +38,11 @@ export function formatDuration(ms) {
     .join(" ");
 }
 
+/** Returns a usual interval: in whole minutes if it is longer than ten of them. */
+export function formatInterval(ms) {
+  return formatDuration(ms > 600_000 ? Math.round(ms / 60_000) * 60_000 : ms);
+}
+
 /** Returns how long ago a time was, such as "5 min ago". */
 export function formatAgo(time, now) {
   if (!isNumber(time)) return "–";

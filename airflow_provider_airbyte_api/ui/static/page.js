@@ -17,6 +17,7 @@ import {
   formatBytes,
   formatClock,
   formatDuration,
+  formatInterval,
   formatRate,
   formatRows,
   formatTick,
@@ -80,9 +81,9 @@ export function SyncsPage() {
     data.error && h(Alert, null, explainError(data.error)),
     data.notice && h(Alert, { isNotice: true }, explainError(data.notice)),
     !data.hasLoaded && !data.error && h("p", { role: "status", className: "aby-empty" }, "Loading the syncs …"),
-    data.hasLoaded && data.syncs.length === 0 && h(NothingYet, { filters }),
+    data.hasLoaded && syncs.length === 0 && h(NothingYet, { filters, data, store }),
     data.hasLoaded &&
-      data.syncs.length > 0 &&
+      syncs.length > 0 &&
       h(
         React.Fragment,
         null,
@@ -142,7 +143,7 @@ function Alert({ isNotice = false, children }) {
   return h("p", { role: isNotice ? "note" : "alert", className: isNotice ? "aby-alert aby-notice" : "aby-alert" }, children);
 }
 
-function NothingYet({ filters }) {
+function NothingYet({ filters, data, store }) {
   const isFiltered = filters.dag || filters.state || filters.connection;
   return h(
     "div",
@@ -156,6 +157,21 @@ function NothingYet({ filters }) {
         : "The page lists tasks with an AirbyteSyncOperator, of the DAGs that you may read. " +
             "Run one, for example the DAG example_airbyte, or choose a longer time.",
     ),
+    data.total > 0 && h(LoadOlder, { data, store }),
+  );
+}
+
+function LoadOlder({ data, store }) {
+  return h(
+    "div",
+    { className: "aby-pager" },
+    h("span", { className: "aby-muted" }, `The newest ${data.loaded} of ${data.total} task runs.`),
+    data.loaded < data.total &&
+      h(
+        "button",
+        { type: "button", className: "aby-button", disabled: data.isLoadingOlder, onClick: () => store.loadOlder() },
+        data.isLoadingOlder ? "Loading …" : "Load older",
+      ),
   );
 }
 
@@ -247,17 +263,7 @@ function Connections({ connections, from, until, store, data }) {
       shown.map((connection) => h(ConnectionLine, { key: connection.key, connection, from, until, ticks, show })),
     ),
     pager,
-    h(
-      "div",
-      { className: "aby-pager" },
-      h("span", { className: "aby-muted" }, `The newest ${data.loaded} of ${data.total} task runs.`),
-      data.loaded < data.total &&
-        h(
-          "button",
-          { type: "button", className: "aby-button", disabled: data.isLoadingOlder, onClick: () => store.loadOlder() },
-          data.isLoadingOlder ? "Loading …" : "Load older",
-        ),
-    ),
+    h(LoadOlder, { data, store }),
     h(Tooltip, { register: tooltip, syncs: data.syncs, now: until }),
   );
 }
@@ -275,7 +281,7 @@ function ConnectionLine({ connection, from, until, ticks, show }) {
     setCurrent(bars[next].key);
     line.current.querySelectorAll(".aby-bar")[next].focus();
   };
-  const usual = connection.interval === null ? "" : `usually every ${formatDuration(connection.interval)}`;
+  const usual = connection.interval === null ? "" : `usually every ${formatInterval(connection.interval)}`;
   const title =
     connection.status === "late"
       ? `Late: the last success is more than ${LATE_AFTER} usual intervals ago.`

@@ -116,8 +116,9 @@ export class SyncStore {
     clearTimeout(this.timer);
     if (!this.isRunning || document.hidden) return;
     const generation = this.generation;
+    const isFull = full || Date.now() >= this.fullRefreshAt;
     try {
-      if (full || Date.now() >= this.fullRefreshAt) await this.loadAll(generation);
+      if (isFull) await this.loadAll(generation);
       else await this.loadUnfinished(generation);
       if (generation === this.generation) this.error = null;
     } catch (error) {
@@ -128,6 +129,7 @@ export class SyncStore {
     this.updatedAt = Date.now();
     this.hasLoaded = this.hasLoaded || this.error === null;
     this.publish();
+    if (isFull && this.error === null) this.loadEvents(generation); // the view does not wait for them
     const isWaiting = [...this.rows.values()].some((row) => UNFINISHED.includes(row.state));
     const delay = isWaiting && this.error === null ? RUNNING_INTERVAL : IDLE_INTERVAL;
     this.timer = setTimeout(() => this.refresh(), delay);
@@ -145,10 +147,8 @@ export class SyncStore {
     this.total = newest.total_entries;
     this.add(newest);
     this.add(failures);
-    this.addUnfinished(unfinished);
     this.fullRefreshAt = Date.now() + IDLE_INTERVAL;
-    if (this.hasLoaded) await this.loadEvents(since, generation);
-    else this.loadEvents(since, generation).then(() => this.publishSoon()); // the first view does not wait
+    await this.addUnfinished(unfinished);
   }
 
   async loadUnfinished(generation) {
@@ -186,8 +186,9 @@ export class SyncStore {
   }
 
   /** Requests asset events: they have the numbers of many syncs at once, and syncs that no task ran. */
-  async loadEvents(since, generation) {
+  async loadEvents(generation) {
     try {
+      const since = Date.now() - RANGES[this.filters.range];
       const list = await getJson("assets/events", [
         ["order_by", "-timestamp"],
         ["limit", String(PAGE_SIZE)],
@@ -198,6 +199,7 @@ export class SyncStore {
       // The page works without them.
       if (generation === this.generation && error.kind === "forbidden") this.notice = error;
     }
+    if (generation === this.generation) this.publishSoon();
   }
 
   async loadOlder() {
