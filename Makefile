@@ -42,7 +42,7 @@ CLIENT_pyairbyte := airbyte
 CLIENT_dagster   := dagster-airbyte
 
 .SECONDARY:
-.PHONY: help demo airflow test lint types unit coverage stack test-chaos test-cluster matrix test-constraints test-clients test-migration bench docs build constraints clean
+.PHONY: help demo airflow screenshots test lint types unit coverage stack test-chaos test-cluster matrix test-constraints test-clients test-migration bench docs build constraints clean
 
 help:  ## Show this list
 	@grep -E "^[a-z%-]+:.*## " $(MAKEFILE_LIST) | sed "s/:.*## / - /"
@@ -52,6 +52,9 @@ demo: $(READY)  ## Run the example DAG on a real Airflow and a local Airbyte
 
 airflow: $(READY)  ## Keep Airflow, with its UI, and a local Airbyte up until Ctrl-C
 	@$(PY) -m dev.sandbox
+
+screenshots: $(READY)  ## Take the pictures of Airflow's UI in docs/images again, with Chromium
+	@$(PY) -m dev.screenshots
 
 test: lint types $(UNIT) stack  ## Everything that has to pass on the newest Airflow
 

@@ -5,12 +5,40 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+import time
 
-from airflow_provider_airbyte_api.testing import LocalAirbyte
+from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES
 from dev.rest_api import StackError
 from dev.stack import REPOSITORY, AirflowStack, interrupt_on_sigterm
 
 AIRFLOW_PORT, AIRBYTE_PORT = 8080, 8000
+DAG_ID = "example_airbyte"
+LONG_JOB_SECONDS = 3600.0
+FAILURE = "The table public.invoices does not exist, or the user may not read it."
+
+
+def fill(airflow: AirflowStack, airbyte: LocalAirbyte) -> None:
+    """Let Airflow run some syncs: a few that succeed, one that fails, and one that runs for an hour."""
+    airflow.trigger(DAG_ID)
+    airflow.trigger(DAG_ID, {"connection_id": STRIPE_TO_POSTGRES})
+    airbyte.fail_job(wait_for_job(airbyte, STRIPE_TO_POSTGRES, "running").job_id, FAILURE)
+    first = wait_for_job(airbyte, STRIPE_TO_BIGQUERY, "succeeded")
+    airflow.trigger(DAG_ID)
+    running = wait_for_job(airbyte, STRIPE_TO_BIGQUERY, "running", after=first.job_id)
+    running.seconds = LONG_JOB_SECONDS
+    while not running.is_terminal:
+        running.share = min(1.0, (time.time() - running.created_at) / LONG_JOB_SECONDS)
+        time.sleep(1)
+
+
+def wait_for_job(airbyte: LocalAirbyte, connection_id: str, status: str, after: int = 0) -> LocalJob:
+    """Return a job of an Airbyte connection, newer than the job ``after``, once it has this status."""
+    while True:
+        for job in airbyte.jobs:
+            if (job.connection_id, job.status) == (connection_id, status) and job.job_id > after:
+                return job
+        time.sleep(0.2)
 
 
 def main() -> int:
@@ -27,8 +55,10 @@ def main() -> int:
     try:
         print("Starting Airflow …", flush=True)
         with AirflowStack(home, REPOSITORY / "example_dags", environment, AIRFLOW_PORT) as airflow:
+            threading.Thread(target=fill, args=(airflow, airbyte), daemon=True).start()
             print(
-                f"Airflow UI:     {airflow.url}/dags/example_airbyte   (no login)\n"
+                f"Airflow UI:     {airflow.url}/plugin/airbyte   (no login)\n"
+                f"Example DAG:    {airflow.url}/dags/example_airbyte\n"
                 f"Local Airbyte:  {airbyte.api_url}   (client id {airbyte.client_id}, secret {airbyte.client_secret})\n"
                 f"Airflow's log:  {airflow.log_file}\n"
                 "Ctrl-C stops both.",
