@@ -579,7 +579,7 @@ def test_five_thousand_syncs_are_shown_with_three_requests(
         """
         const shown = performance.getEntriesByName("airbyte:first-view")[0].startTime;
         const requests = performance.getEntriesByType("resource")
-          .filter((entry) => /\\/api\\/v2\\/(dags\\/.*taskInstances|assets\\/events)/.test(entry.name))
+          .filter((entry) => /AirbyteSyncOperator|airbyte_sync|assets\\/events/.test(entry.name))
           .filter((entry) => entry.startTime < shown);
         const data = Math.max(...requests.map((entry) => entry.responseEnd).filter((end) => end <= shown));
         const before = requests.filter((entry) => entry.responseEnd <= shown);

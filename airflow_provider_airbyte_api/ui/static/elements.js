@@ -64,12 +64,18 @@ export function JobLink({ sync }) {
   return h(ExternalLink, { href: sync.jobUrl }, `Job ${sync.jobId}`);
 }
 
+const zone = { stored: null, name: undefined };
+
 /** The time zone that the viewer has chosen in Airflow's UI; undefined is that of the browser. */
 export function chosenTimeZone() {
+  const stored = localStorage.getItem("timezone");
+  if (stored !== zone.stored) Object.assign(zone, { stored, name: parseTimeZone(stored) });
+  return zone.name;
+}
+
+function parseTimeZone(stored) {
   try {
-    const zone = JSON.parse(localStorage.getItem("timezone"));
-    new Date().toLocaleString("en-GB", { timeZone: zone ?? undefined });
-    return zone ?? undefined;
+    return new Intl.DateTimeFormat("en-GB", { timeZone: JSON.parse(stored) }).resolvedOptions().timeZone;
   } catch {
     return undefined;
   }

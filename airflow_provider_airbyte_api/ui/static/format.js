@@ -51,7 +51,7 @@ export function formatAgo(time, now) {
 
 /** Returns a time as the clock of a time zone shows it, such as "14:05:09". Without a zone, it is that of the browser. */
 export function formatClock(time, timeZone) {
-  return new Date(time).toLocaleTimeString("en-GB", { timeZone });
+  return formatterOf("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone }).format(time);
 }
 
 /** Returns a time without seconds, with the date unless it is today. */
@@ -68,7 +68,15 @@ export function formatTick(time, length, timeZone) {
 }
 
 function formatDay(time, timeZone) {
-  return new Date(time).toLocaleDateString("en-US", { month: "short", day: "numeric", timeZone });
+  return formatterOf("en-US", { month: "short", day: "numeric", timeZone }).format(time);
+}
+
+const formatters = new Map(); // to create one takes longer than to use it a hundred times
+
+function formatterOf(locale, options) {
+  const key = `${locale} ${Object.keys(options)} ${options.timeZone}`;
+  if (!formatters.has(key)) formatters.set(key, new Intl.DateTimeFormat(locale, options));
+  return formatters.get(key);
 }
 
 /** Returns the milliseconds by which the clock of a time zone is ahead of UTC. */

@@ -71,6 +71,9 @@ export function SyncsPage() {
   useEffect(() => {
     if (data.hasLoaded) performance.mark("airbyte:first-view");
   }, [data.hasLoaded]);
+  useEffect(() => {
+    if (data.hasLoaded) store.loadEvents(); // after the view: it does not wait for them
+  }, [store, data.hasLoaded, data.fullRefreshAt]);
 
   return h(
     "main",

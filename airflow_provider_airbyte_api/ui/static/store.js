@@ -81,6 +81,7 @@ export class SyncStore {
       error: this.error,
       notice: this.notice,
       hasLoaded: this.hasLoaded,
+      fullRefreshAt: this.fullRefreshAt,
       isLoadingOlder: this.isLoadingOlder,
     };
     for (const listener of this.listeners) listener();
@@ -116,9 +117,8 @@ export class SyncStore {
     clearTimeout(this.timer);
     if (!this.isRunning || document.hidden) return;
     const generation = this.generation;
-    const isFull = full || Date.now() >= this.fullRefreshAt;
     try {
-      if (isFull) await this.loadAll(generation);
+      if (full || Date.now() >= this.fullRefreshAt) await this.loadAll(generation);
       else await this.loadUnfinished(generation);
       if (generation === this.generation) this.error = null;
     } catch (error) {
@@ -129,7 +129,6 @@ export class SyncStore {
     this.updatedAt = Date.now();
     this.hasLoaded = this.hasLoaded || this.error === null;
     this.publish();
-    if (isFull && this.error === null) this.loadEvents(generation); // the view does not wait for them
     const isWaiting = [...this.rows.values()].some((row) => UNFINISHED.includes(row.state));
     const delay = isWaiting && this.error === null ? RUNNING_INTERVAL : IDLE_INTERVAL;
     this.timer = setTimeout(() => this.refresh(), delay);
@@ -186,7 +185,8 @@ export class SyncStore {
   }
 
   /** Requests asset events: they have the numbers of many syncs at once, and syncs that no task ran. */
-  async loadEvents(generation) {
+  async loadEvents() {
+    const generation = this.generation;
     try {
       const since = Date.now() - RANGES[this.filters.range];
       const list = await getJson("assets/events", [
