@@ -39,6 +39,10 @@ A triggerer polls jobs continuously, and nothing else runs there while it parses
 """
 
 
+MAX_LOG_BYTES = 10 * 2**20
+"""Maximum size of a response with the log of an attempt, in bytes. Airbyte does not limit it in a reliable way."""
+
+
 @dataclass(frozen=True)
 class JobTimeFilter:
     """Time ranges, inclusive, of a job's creation and of its last change of status. Airbyte's resolution is seconds."""
@@ -80,6 +84,23 @@ def get_job_without_logs(config_url: str, job_id: int, timeout: float) -> Reques
         idempotent=True,
         read_timeout=timeout,
         total_timeout=timeout,
+    )
+
+
+def get_attempt(config_url: str, job_id: int, index: int, timeout: float) -> Request:
+    """Return the request for one attempt of a job with its log, from Airbyte's internal API at ``config_url``.
+
+    :param index: number of the attempt, from 0.
+    :param timeout: seconds for the whole exchange.
+    """
+    return Request(
+        "POST",
+        f"{config_url}/attempt/get_for_job",
+        json={"jobId": parse_job_id(job_id), "attemptNumber": index},
+        idempotent=True,
+        read_timeout=timeout,
+        total_timeout=timeout,
+        max_bytes=MAX_LOG_BYTES,
     )
 
 

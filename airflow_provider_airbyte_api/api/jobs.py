@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_provider_airbyte_api.api import endpoints
+from airflow_provider_airbyte_api.api.attempt_log import parse_log_tail
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryPolicy
 from airflow_provider_airbyte_api.api.failure_reason import attempt_lines, internal_lines, parse_failure_reason
 from airflow_provider_airbyte_api.api.flow import (
@@ -51,6 +52,9 @@ CANCEL = RetryPolicy(attempts=12, timeout=CANCEL_TIMEOUT, wait_initial=2.0, wait
 
 REASON_TIMEOUT = 10.0
 """Timeout in seconds for the request for a job's failures. A task that has failed must not wait for long."""
+
+LOG_TIMEOUT = 30.0
+"""Timeout in seconds for the request for the log of an attempt."""
 
 CONFIG_API_HINT = (
     "This is Airbyte's internal API. If it is elsewhere, set the extra config_api to its root URL; off disables it."
@@ -111,12 +115,18 @@ def wait_for_job(job_id: int, options: WaitOptions, on_poll: Callable[[Job], obj
 
 
 def require_success(
-    job: Job, context: JobContext, config_url: str | None, *, show_internal_errors: bool = False
+    job: Job,
+    context: JobContext,
+    config_url: str | None,
+    *,
+    show_internal_errors: bool = False,
+    log_tail: int = 0,
 ) -> Flow[None]:
     """Raise an error unless ``job`` succeeded, with the reason as far as Airbyte reports it. Log all of its attempts.
 
     :param config_url: root URL of Airbyte's internal API; None does not ask for the reason.
     :param show_internal_errors: also log the internal messages and the stack traces.
+    :param log_tail: also log up to this number of lines from the end of the last attempt's log.
     :raises AirbyteJobError: as :func:`~.outcome.raise_unless_succeeded`.
     """
     reason: FailureReason | NoReason = NoReason()
@@ -124,6 +134,8 @@ def require_success(
         reason = yield from get_failure_reason(job, config_url, show_internal_errors=show_internal_errors)
         if isinstance(reason, FailureReason):
             yield from write_logs(Log("%s", (line,), logging.WARNING) for line in attempt_lines(reason))
+            if log_tail and reason.attempts:
+                yield from log_attempt(job.job_id, reason.attempts[-1].number, config_url, log_tail)
     raise_unless_succeeded(job, context, reason)
 
 
@@ -159,6 +171,28 @@ def get_failure_reason(
     if show_internal_errors:
         yield from write_logs(Log("%s", (line,), logging.WARNING) for line in internal_lines(body, masked))
     return reason
+
+
+def log_attempt(job_id: int, number: int, config_url: str, count: int) -> Flow[None]:
+    """Log the end of an attempt's log, with one request to Airbyte's internal API. It raises no error, but logs it.
+
+    :param number: number of the attempt, from 1.
+    :param count: maximum number of lines.
+    """
+    request = endpoints.get_attempt(config_url, job_id, number - 1, LOG_TIMEOUT)
+    try:
+        response = yield from send_with_retry(request, NO_RETRY)
+
+        def masked(text: str) -> str:
+            return mask(text, response.secrets)
+
+        body = parse_response(request, response)
+        lines = parse_model(request, response, body, lambda value: parse_log_tail(value, count, masked))
+    except AirbyteError as error:
+        yield Log("Could not get the log of attempt %d of job %d. %s", (number, job_id, error))
+        return
+    yield Log("The end of the log of attempt %d of job %d, errors and warnings first:", (number, job_id))
+    yield from write_logs(Log("| %s", (line,)) for line in lines)
 
 
 def _why(error: AirbyteError) -> str:

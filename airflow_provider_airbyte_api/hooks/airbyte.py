@@ -404,6 +404,7 @@ class AirbyteHook(BaseHook):
         context: JobContext = JobContext(),  # noqa: B008 - it is frozen
         *,
         show_internal_errors: bool = False,
+        log_tail: int = 0,
     ) -> None:
         """Raise an exception unless the finished job succeeded, with the reason as far as Airbyte reports it.
 
@@ -415,10 +416,15 @@ class AirbyteHook(BaseHook):
         :param context: What the exception's message has about the job. Default: only what Airbyte reports.
         :param show_internal_errors: Also log the internal messages and the stack traces, which may contain secrets.
             Default: False.
+        :param log_tail: Also log up to this number of lines from the end of the last attempt's log, which may contain
+            secrets. Default: 0.
         :raises AirbyteJobError: with the attribute ``reason``, if the job did not succeed.
         """
-        config_url = self._settings.config_url
-        self.run(jobs.require_success(job, context, config_url, show_internal_errors=show_internal_errors))
+        self.run(
+            jobs.require_success(
+                job, context, self.config_url, show_internal_errors=show_internal_errors, log_tail=log_tail
+            )
+        )
 
     async def aget_job(self, job_id: int) -> Job:
         """Return a job, without blocking the event loop: for triggers of your own.

@@ -53,6 +53,7 @@ class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
     asset_events = "none"
     min_rows: int | None = None
     stalled_timeout: float | None = None
+    log_tail = 0
 
     template_fields: Sequence[str] = (*CONNECTION_FIELDS, "airbyte_conn_id")
     operator_extra_links = (AirbyteJobLink(), AirbyteConnectionLink())

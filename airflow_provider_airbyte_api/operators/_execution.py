@@ -333,7 +333,12 @@ class JobExecution:
     def _require_success(self, job: Job, job_context: JobContext) -> None:
         """Raise an error unless the job succeeded, and push how it ended."""
         try:
-            self.hook.require_success(job, job_context, show_internal_errors=self._task.show_internal_errors)
+            self.hook.require_success(
+                job,
+                job_context,
+                show_internal_errors=self._task.show_internal_errors,
+                log_tail=self._task.log_tail,
+            )
         except AirbyteJobError as error:
             self._push_info(job, job_context, error.reason)
             if job.status == JobStatus.FAILED and error.reason and error.reason.kind in self._task.fail_fast_on:

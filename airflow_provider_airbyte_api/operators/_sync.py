@@ -13,7 +13,13 @@ from airflow_provider_airbyte_api._defaults import (
     DEFAULT_TIMEOUT,
     DEFAULT_UNREACHABLE_TIMEOUT,
 )
-from airflow_provider_airbyte_api._validation import boolean, check_choice, check_optional_seconds, whole_number_or_none
+from airflow_provider_airbyte_api._validation import (
+    boolean,
+    check_choice,
+    check_optional_seconds,
+    whole_number,
+    whole_number_or_none,
+)
 from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 from airflow_provider_airbyte_api.types import (
     AssetEvents,
@@ -82,6 +88,8 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         kind is unknown, the task is retried as usual. Default: none.
     :param show_internal_errors: If the job fails, also log Airbyte's internal messages and stack traces, which may
         contain secrets of a connector. Default: False.
+    :param log_tail: If the job fails, also log up to this number of lines from the end of the last attempt's log in
+        Airbyte, at most 1,000, errors and warnings first. They may contain secrets of a connector. Default: 0.
     :raises AirbyteConfigError: if a parameter is invalid.
     :raises AirbyteJobError: if the sync failed, was cancelled, timed out or moved fewer than ``min_rows`` rows.
     """
@@ -111,6 +119,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         durable: bool = True,
         fail_fast_on: Iterable[FailFastKind] = (),
         show_internal_errors: bool = False,
+        log_tail: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -137,6 +146,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         self.asset_events = check_choice(asset_events, "asset_events", AssetEvents)
         self.emit_schema_facet = boolean(emit_schema_facet, "emit_schema_facet")
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
+        self.log_tail = whole_number(log_tail, "log_tail")
         limit = stalled_timeout.total_seconds() if isinstance(stalled_timeout, timedelta) else stalled_timeout
         self.stalled_timeout = check_optional_seconds(limit, "stalled_timeout")
 

@@ -24,6 +24,14 @@ _SHARES = {"pending": 0.0, "queued": 0.0, "failed": 0.0, "succeeded": 1.0}
 CANCELLATION = Failure(None, "manual_cancellation", "This attempt was cancelled")
 """What Airbyte adds to the last attempt of a cancelled job (server source)."""
 
+LOG_LINES = (
+    ("info", "Starting the source"),
+    ("warn", "The source responds slowly"),
+    ("info", "Records read: 1000"),
+    ("error", "Stopping the sync"),
+    ("info", "Closing the connection"),
+)
+
 JOB_FAILURE = "java.lang.RuntimeException: connector exited with code 1"
 
 
@@ -35,7 +43,8 @@ class LocalJob:
     is the part of them that it has moved, from 0 to 1. If it is None, the status decides: all if the job succeeded,
     nothing if it failed or has not started, otherwise half; a running job with ``seconds`` moves them evenly over that
     time. ``reason`` is why it fails; None records no reason.
-    ``failed_attempts`` has the time and the failures of each attempt before the last one.
+    ``failed_attempts`` has the time and the failures of each attempt before the last one. ``log_lines`` is the log of
+    each attempt: level and message.
     """
 
     job_id: int
@@ -52,6 +61,7 @@ class LocalJob:
     poll_count: int = 0
     reason: Failure | None = None
     failed_attempts: list[tuple[float, list[Failure]]] = field(default_factory=list)
+    log_lines: list[tuple[str, str]] = field(default_factory=lambda: list(LOG_LINES))
     elapsed: float = 0.0
 
     @property
@@ -136,6 +146,21 @@ class LocalJob:
                 if self.status not in ("pending", "queued")
             ],
         }
+
+    def log_as_internal_json(self, index: int, *, structured: bool) -> dict[str, Any] | None:
+        """Return an attempt with its log as the internal API returns it, or None if there is no such attempt."""
+        attempts = self.as_internal_json()["attempts"]
+        if not 0 <= index < len(attempts):
+            return None
+        if structured:
+            events = [
+                {"timestamp": int(self.updated_at * 1000), "message": message, "level": level, "logSource": "platform"}
+                for level, message in self.log_lines
+            ]
+            return {**attempts[index], "logType": "structured", "logs": {"events": events, "version": "1"}}
+        at = timestamp(self.updated_at)
+        lines = [f"{at} \x1b[32m{level.upper()}\x1b[m i.a.Main:1 - {message}" for level, message in self.log_lines]
+        return {**attempts[index], "logType": "formatted", "logs": {"logLines": lines}}
 
     def _attempt(self, index: int, status: str, ended_at: float, failures: list[Failure]) -> dict[str, Any]:
         shown: dict[str, Any] = {

@@ -164,6 +164,8 @@ class AirbyteState:
         """Return the handler of a path that needs a token, or None for another path."""
         if (request.method, raw_path) == ("POST", f"{CONFIG_API}/jobs/get_without_logs"):
             return partial(self._get_job_without_logs, request)
+        if (request.method, raw_path) == ("POST", f"{CONFIG_API}/attempt/get_for_job"):
+            return partial(self._get_attempt, request)
         if raw_path.startswith(API + "/"):
             if request.path == "/tags" and self._is_before(1, 6):
                 return None
@@ -344,6 +346,17 @@ class AirbyteState:
         if job is not None:
             return responses.as_json(job.as_internal_json())
         return responses.error_id(500) if self.edition == "community" else responses.forbidden("WORKSPACE_READER")
+
+    def _get_attempt(self, request: RecordedRequest) -> FakeResponse:
+        """Respond as the internal API: an attempt with its log, as events since 1.2 and as lines before."""
+        body = request.json_object()
+        if body is None:
+            return responses.unreadable_body()
+        job, index = self._job(str(body.get("jobId"))), body.get("attemptNumber")
+        found = None
+        if job is not None and isinstance(index, int):
+            found = job.log_as_internal_json(index, structured=not self._is_before(1, 2))
+        return self._unknown_job() if found is None else responses.as_json(found)
 
     def _cancel_job(self, request: RecordedRequest, key: str) -> FakeResponse:
         job = self._job(key)

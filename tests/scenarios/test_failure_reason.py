@@ -252,6 +252,51 @@ def test_internal_messages_are_only_in_the_log_of_a_task_that_shows_them(
         assert ("RuntimeException" in caplog.text) is shown
 
 
+# -- the end of the log ------------------------------------------------------------------------------------------
+
+LOG_PATH = "/api/v1/attempt/get_for_job"
+FAILED = r"^Sync failed: source, config_error"
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.1"], ids=["lines", "events"])
+def test_a_task_shows_the_end_of_the_log_if_it_is_to(
+    version: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with LocalAirbyte(version=version) as airbyte:
+        configure(monkeypatch, airbyte)
+        for count in (0, 3):
+            caplog.clear()
+            with pytest.raises(exceptions.AirbyteJobFailedError, match=FAILED):
+                sync(log_tail=count).execute_complete(cast("Any", FakeContext()), event(airbyte, fail(airbyte)))
+            shown = [each.getMessage() for each in caplog.records if each.getMessage().startswith("| ")]
+            assert len(shown) == count
+        assert [line.split()[-1] for line in shown] == ["slowly", "sync", "connection"]
+        (request,) = airbyte.requests_to("POST", LOG_PATH)
+        assert request.json() == {"jobId": 2, "attemptNumber": 1}, "the last of two attempts"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(404, None), (403, None), (500, None), (200, "<html>"), (200, "{}")],
+    ids=["404", "403", "500", "a web page", "no log"],
+)
+def test_a_log_that_cannot_be_read_changes_nothing(
+    airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture, answer: tuple[int, str | None]
+) -> None:
+    airbyte.respond_with(answer[0], body=answer[1], method="POST", path=LOG_PATH)
+    with pytest.raises(exceptions.AirbyteJobFailedError, match=FAILED):
+        sync(log_tail=5).execute_complete(cast("Any", FakeContext()), event(airbyte, fail(airbyte)))
+    assert "Could not get the log of attempt 2 of job 1. " in caplog.text
+
+
+def test_a_huge_log_is_not_read(airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture) -> None:
+    job_id = fail(airbyte)
+    airbyte.jobs[0].log_lines = [("info", "x" * 2**20)] * 11
+    with pytest.raises(exceptions.AirbyteJobFailedError, match=FAILED):
+        sync(log_tail=5).execute_complete(cast("Any", FakeContext()), event(airbyte, job_id))
+    assert "larger than 10240 KiB" in caplog.text
+
+
 # -- lists of jobs -----------------------------------------------------------------------------------------------
 
 
