@@ -103,7 +103,9 @@ class _Uses(cst.CSTVisitor):
         """Variables and attributes that hold a hook."""
         self.task_ids: set[str] = set()
         self.dict_keys: set[str] = set()
-        """Keys of all dict displays, such as those of ``default_args``."""
+        """Keys of all dicts, such as those of ``default_args``."""
+        self.dicts: set[str] = set()
+        """Variables that hold a dict which the file writes out."""
 
     def visit_Assign(self, node: cst.Assign) -> None:
         for target in node.targets:
@@ -118,6 +120,8 @@ class _Uses(cst.CSTVisitor):
             self.dict_keys.add(str(node.key.evaluated_value))
 
     def visit_Call(self, node: cst.Call) -> None:
+        if _is_dict(node):
+            self.dict_keys.update(filter(None, map(_name_of, node.args)))
         if _class_of(self, node) == OPERATOR:
             self.task_ids.update(
                 str(argument.value.evaluated_value)
@@ -127,6 +131,8 @@ class _Uses(cst.CSTVisitor):
 
     def _bind(self, target: cst.BaseExpression, value: cst.BaseExpression) -> None:
         name = get_full_name_for_node(target)
+        if name is not None and _is_dict(value):
+            self.dicts.add(name)
         if name is None or not isinstance(value, cst.Call):
             return
         made = _class_of(self, value)
@@ -279,6 +285,7 @@ class _ToNative(_ToDropIn):
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         if self._expands and self._expands[-1] is original_node:
             self._expands.pop()
+        self._check_default_args(original_node)
         made = _class_of(self, original_node)
         if made == HOOK:
             return self._hook(original_node, updated_node)
@@ -292,6 +299,13 @@ class _ToNative(_ToDropIn):
         if method in {*HOOK_METHODS, "submit_reset_connection", "get_job_status"}:
             self.note(original_node, f"{method}: if this is a method of AirbyteHook, see {OURS}.hooks.airbyte.")
         return updated_node
+
+    def _check_default_args(self, call: cst.Call) -> None:
+        """Note arguments of all tasks that another file holds."""
+        given = _argument(call, "default_args")
+        if given is None or _is_dict(given) or get_full_name_for_node(given) in self.uses.dicts:
+            return
+        self.note(call, "default_args is not written out here: if it sets airbyte_conn_id or timeout, tasks must not.")
 
     def _task(self, original: cst.Call, updated: cst.Call, made: str) -> cst.Call:
         """Rename the parameters of an operator or a sensor, and spell out the defaults that differ."""
@@ -414,6 +428,11 @@ def _class_of(where: cst.MetadataDependent, node: cst.Call) -> str | None:
     if method in {"expand", "expand_kwargs"} and isinstance(receiver, cst.Call):
         return _class_of(where, receiver)
     return None
+
+
+def _is_dict(node: cst.BaseExpression) -> bool:
+    """Return True for a dict display, and for a call of ``dict``."""
+    return isinstance(node, cst.Dict) or (isinstance(node, cst.Call) and get_full_name_for_node(node.func) == "dict")
 
 
 def _is_hook(where: _ToDropIn, node: cst.CSTNode) -> bool:

@@ -206,6 +206,12 @@ def test_a_wait_of_the_hook_is_noted_because_it_does_not_cancel(old: str, new: s
         'AirbyteTriggerSyncOperator(task_id="s", timeout=1) >> D(default_args={"airbyte_conn_id": "c"})': (
             "airbyte_conn_id is a key of a dict"
         ),
+        'AirbyteTriggerSyncOperator(task_id="s", airbyte_conn_id="c") >> D(default_args=dict(timeout=1))': (
+            "timeout is a key of a dict"
+        ),
+        f"AirbyteTriggerSyncOperator({CONN}, timeout=1) >> D(default_args=ours.DEFAULTS)": (
+            "default_args is not written out here"
+        ),
         'AirbyteTriggerSyncOperator(task_id="s", **x), ti.xcom_pull(task_ids=name)': "xcom_pull",
         "anything.get_job_status(7)": "get_job_status: if this is a method of AirbyteHook",
         'AirbyteHook("c", timeout=3)': "timeout of AirbyteHook",
