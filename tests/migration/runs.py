@@ -25,10 +25,12 @@ def migrated(path: Path, folder: Path, *options: str) -> Path:
     return copy
 
 
-def run(path: Path, home: Path, python: Path | str = sys.executable) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
+def run(
+    path: Path, home: Path, python: Path | str = sys.executable
+) -> tuple[dict[str, Any], dict[int, tuple[str, ...]]]:
     """Run the DAG of a file against an Airbyte of its own.
 
-    Returns the states and results of its tasks, and the connection, type and status of each job in Airbyte.
+    Returns the states and results of its tasks, and the connection, type and status of each job in Airbyte, by its ID.
     """
     with LocalAirbyte() as airbyte:
         connection = {
@@ -57,4 +59,4 @@ def run(path: Path, home: Path, python: Path | str = sys.executable) -> tuple[di
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found, [(job.connection_id, job.job_type, job.status) for job in airbyte.jobs]
+        return found, {job.job_id: (job.connection_id, job.job_type, job.status) for job in airbyte.jobs}

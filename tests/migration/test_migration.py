@@ -30,4 +30,4 @@ def test_a_migrated_dag_starts_its_syncs_and_succeeds(path: Path, options: tuple
     assert "airflow.providers.airbyte" not in copy.read_text()
     found, jobs = run(copy, tmp_path)
     assert set(found["states"].values()) == {"success"}
-    assert sorted(jobs) == sorted((connection, "sync", "succeeded") for connection in JOBS[path.stem])
+    assert sorted(jobs.values()) == sorted((connection, "sync", "succeeded") for connection in JOBS[path.stem])
