@@ -12,7 +12,7 @@ from tests.migration.runs import DAGS, OFFICIAL, migrated, run
 
 def job_of(result: Any, jobs: dict[int, tuple[str, ...]]) -> Any:
     """Return the job that a result names, since tasks that run together may start in any order; or the result."""
-    job_id = result.get("job_id") if isinstance(result, dict) else result
+    job_id: Any = result.get("job_id") if isinstance(result, dict) else result
     return jobs.get(job_id, result)
 
 
