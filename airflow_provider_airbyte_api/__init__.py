@@ -3,4 +3,4 @@
 Airflow imports this package while it configures itself, so it contains only the version.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

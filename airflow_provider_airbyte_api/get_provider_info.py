@@ -51,7 +51,7 @@ def get_provider_info() -> dict[str, Any]:
                             "has noticed that the task has deferred, the scheduler fails the resumed task. Use 0 only "
                             "where triggers run in the process of the task, as in tests."
                         ),
-                        "version_added": "0.1.0",
+                        "version_added": "1.0.0",
                         "type": "float",
                         "example": "20",
                         "default": f"{DEFAULT_MIN_DEFERRAL:g}",
@@ -64,7 +64,7 @@ def get_provider_info() -> dict[str, Any]:
                             "each task run. ``none``: nowhere; a retry then asks Airbyte for a running job. Tasks "
                             "delete their Variable or file when they succeed."
                         ),
-                        "version_added": "0.1.0",
+                        "version_added": "1.0.0",
                         "type": "string",
                         "example": "s3://aws_default@bucket/airbyte",
                         "default": "auto",
@@ -75,7 +75,7 @@ def get_provider_info() -> dict[str, Any]:
                             "reads Airflow's REST API with the session of its viewer. API servers read the option when "
                             "they start."
                         ),
-                        "version_added": "0.1.0",
+                        "version_added": "1.0.0",
                         "type": "boolean",
                         "example": "False",
                         "default": "True",
@@ -85,7 +85,7 @@ def get_provider_info() -> dict[str, Any]:
                             "Whether the API server accepts Airbyte's notifications of successful syncs and emits "
                             "their asset events, on Airflow 3.1 and newer. ``airflow airbyte webhook`` prints the URL."
                         ),
-                        "version_added": "0.1.0",
+                        "version_added": "1.0.0",
                         "type": "boolean",
                         "example": "True",
                         "default": "False",
@@ -95,7 +95,7 @@ def get_provider_info() -> dict[str, Any]:
                             "The secret in the URL of the webhook, with at least 16 characters. Airbyte signs nothing, "
                             "so anyone who has it can emit asset events of Airbyte connections."
                         ),
-                        "version_added": "0.1.0",
+                        "version_added": "1.0.0",
                         "type": "string",
                         "sensitive": True,
                         "example": "4f1c0d8be2a94f6c",
