@@ -515,6 +515,8 @@ def upgrade_workers_first(play: Play) -> None:
     play.begin()
     play.disturb()
     settle(play)
+    logs = [*map(play.cluster.log, TRIGGERERS), *play.cluster.task_logs().values()]
+    assert any("that this version does not know: added" in log for log in logs), "no trigger of a newer version"
     _upgrade(play, WORKERS, None)
 
 
