@@ -3,7 +3,6 @@
 import {
   Badge,
   ExternalLink,
-  InternalLink,
   JobLink,
   Styles,
   SyncLinks,
@@ -271,7 +270,19 @@ function Connections({ connections, from, until, store, data }) {
   );
 }
 
-function ConnectionLine({ connection, from, until, ticks, show }) {
+/** Rendered again only if the connection, one of its syncs or the window has changed: a page has hundreds of bars. */
+const ConnectionLine = React.memo(renderConnectionLine, (one, other) => {
+  const [before, after] = [one.connection, other.connection];
+  return (
+    one.from === other.from &&
+    ["name", "url", "last", "interval", "status"].every((name) => before[name] === after[name]) &&
+    before.syncs.length === after.syncs.length &&
+    before.syncs.every((sync, index) => sync === after.syncs[index])
+  );
+});
+
+function renderConnectionLine({ connection, from, until, ticks, show }) {
+  const navigate = ReactRouterDOM.useNavigate();
   const bars = connection.syncs.filter((sync) => barPlace(sync, from, until) !== null).reverse();
   const [current, setCurrent] = useState(null);
   const line = useRef(null);
@@ -302,7 +313,7 @@ function ConnectionLine({ connection, from, until, ticks, show }) {
         h("i", { key: tick, className: "aby-tick", style: tickStyle(tick, from, until) }),
       ),
       bars.map((sync, position) =>
-        h(Bar, { key: sync.key, sync, from, until, show, tabIndex: position === index ? 0 : -1 }),
+        h(Bar, { key: sync.key, sync, from, until, show, navigate, tabIndex: position === index ? 0 : -1 }),
       ),
     ),
     h("span", { role: "cell" }, formatAgo(connection.last, until)),
@@ -319,7 +330,7 @@ function tickStyle(tick, from, until) {
   return { left: `${((tick - from) / (until - from)) * 100}%` };
 }
 
-function Bar({ sync, from, until, show, tabIndex }) {
+function Bar({ sync, from, until, show, navigate, tabIndex }) {
   const place = barPlace(sync, from, until);
   const props = {
     className: `aby-bar aby-${sync.state}`,
@@ -331,7 +342,15 @@ function Bar({ sync, from, until, show, tabIndex }) {
     onFocus: (event) => show(sync, event.currentTarget),
     onBlur: () => show(null),
   };
-  if (sync.source === "task") return h(InternalLink, { to: taskUrl(sync), ...props });
+  if (sync.source === "task") {
+    // Less work than a link of the router for each bar. With a modifier key, the browser follows the address.
+    const onClick = (event) => {
+      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+      event.preventDefault();
+      navigate(taskUrl(sync));
+    };
+    return h("a", { href: `${document.baseURI.replace(/\/$/, "")}${taskUrl(sync)}`, onClick, ...props });
+  }
   return h("a", { href: sync.jobUrl ?? undefined, target: "_blank", rel: "noopener noreferrer", ...props });
 }
 

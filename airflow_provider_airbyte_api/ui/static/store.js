@@ -19,6 +19,10 @@ const FAILURES = 20;
 const MAX_DETAIL_REQUESTS = 4; // at a time
 const MAX_SAMPLES = 20;
 
+function rowKey(row) {
+  return taskKey(row.dag_id, row.dag_run_id, row.task_id, row.map_index);
+}
+
 export class SyncStore {
   constructor() {
     this.listeners = new Set();
@@ -42,7 +46,8 @@ export class SyncStore {
     this.pending = new Set();
     this.waiting = [];
     this.samples = new Map();
-    this.events = [];
+    this.syncs = new Map();
+    this.setEvents([]);
     this.error = null;
     this.notice = null;
     this.hasLoaded = false;
@@ -64,16 +69,9 @@ export class SyncStore {
   publish() {
     clearTimeout(this.publishTimer);
     this.publishTimer = undefined;
-    const details = this.eventDetails();
-    const tasks = [];
-    for (const row of this.rows.values()) {
-      const own = this.details.get(row.id)?.detail;
-      const event = details.get(taskKey(row.dag_id, row.dag_run_id, row.task_id, row.map_index));
-      const sync = toSync(row, own ?? event);
-      if (sync !== null) tasks.push(sync);
-    }
+    const tasks = [...this.rows.values()].map((row) => this.syncOf(row)).filter(Boolean);
     this.current = {
-      syncs: mergeSyncs(tasks, this.events.map(eventToSync).filter(Boolean)),
+      syncs: mergeSyncs(tasks, this.eventSyncs),
       samples: this.samples,
       now: this.updatedAt,
       total: this.total,
@@ -92,8 +90,19 @@ export class SyncStore {
     this.publishTimer ??= setTimeout(() => this.publish(), 100);
   }
 
-  eventDetails() {
-    return new Map(this.events.map(eventToDetail).filter(Boolean).map(({ task, detail }) => [task, detail]));
+  /** Returns the sync of a row, the same object as long as nothing of it has changed. */
+  syncOf(row) {
+    const detail = this.details.get(row.id)?.detail ?? this.eventDetails.get(rowKey(row));
+    const known = this.syncs.get(row.id);
+    if (known?.row === row && known.detail === detail) return known.sync;
+    const sync = toSync(row, detail);
+    this.syncs.set(row.id, { row, detail, sync });
+    return sync;
+  }
+
+  setEvents(events) {
+    this.eventSyncs = events.map(eventToSync).filter(Boolean);
+    this.eventDetails = new Map(events.map(eventToDetail).filter(Boolean).map(({ task, detail }) => [task, detail]));
   }
 
   // -- what to request when ------------------------------------------------------------------------------------------
@@ -194,7 +203,7 @@ export class SyncStore {
         ["limit", String(PAGE_SIZE)],
         ["timestamp_gte", new Date(since).toISOString()],
       ]);
-      if (generation === this.generation) this.events = list.asset_events;
+      if (generation === this.generation) this.setEvents(list.asset_events);
     } catch (error) {
       // The page works without them.
       if (generation === this.generation && error.kind === "forbidden") this.notice = error;
@@ -225,12 +234,11 @@ export class SyncStore {
 
   /** Requests the details of syncs, those of a finished sync once. */
   wantDetails(syncs) {
-    const events = this.eventDetails();
     for (const sync of syncs) {
       const row = this.rows.get(sync.key);
       if (!row || this.pending.has(sync.key)) continue;
       const stamp = `${row.state} ${row.try_number} ${row.end_date ?? this.updatedAt}`;
-      const hasEvent = events.has(taskKey(row.dag_id, row.dag_run_id, row.task_id, row.map_index));
+      const hasEvent = this.eventDetails.has(rowKey(row));
       if (this.details.get(sync.key)?.stamp === stamp || (hasEvent && row.state === "success")) continue;
       this.pending.add(sync.key);
       this.waiting.push({ row, stamp });
