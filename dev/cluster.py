@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,6 +75,8 @@ class Cluster(AirflowRestApi):
         """For each component that imports this package from another folder, that folder."""
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         self._environment = {**foreign, **self._settings(dags), **environment}
+        self.stopping = threading.Event()
+        """Set once nothing is to be started any more; what waits for the cluster then ends with an error."""
         self._leaders: dict[str, subprocess.Popen[bytes]] = {}
 
     def _settings(self, dags: Path) -> dict[str, str]:
@@ -176,7 +179,8 @@ class Cluster(AirflowRestApi):
         while not (self.is_healthy() and self._all_alive()):
             if time.monotonic() > until:
                 raise StackError(f"The cluster was not healthy within {BOOT_SECONDS:.0f} s: see {self.logs}")
-            time.sleep(1.0)
+            if self.stopping.wait(1.0):
+                raise StackError("The cluster is being stopped.")
             self.restart_ended()
 
     def _all_alive(self) -> bool:

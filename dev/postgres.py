@@ -43,7 +43,12 @@ class Postgres:
         self._programs = programs
         self._port = free_port()
         self._folder = tempfile.TemporaryDirectory()
-        self._options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+        # In a session of its own, so that Ctrl-C does not end it before what uses it.
+        self._options: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.STDOUT,
+            "start_new_session": True,
+        }
         self._server: subprocess.Popen[bytes] | None = None
 
     @property

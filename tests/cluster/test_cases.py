@@ -111,11 +111,9 @@ class Case:
 class Play(plays.Play):
     """A case that runs."""
 
-    def __init__(
-        self, case: Case, cluster: Cluster, airbyte: LocalAirbyte, network: TcpProxy, stopping: threading.Event
-    ) -> None:
+    def __init__(self, case: Case, cluster: Cluster, airbyte: LocalAirbyte, network: TcpProxy) -> None:
         waiting = ["running"] * case.running + ["deferred"] * case.deferred
-        super().__init__(cluster, airbyte, case.dag_id, waiting, stopping)
+        super().__init__(cluster, airbyte, case.dag_id, waiting, cluster.stopping)
         self.case = case
         self.cluster = cluster
         self.network = network
@@ -785,7 +783,6 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.skip(missing_for_cluster())
     names = {item.name for item in request.session.items}
     chosen = [case for case in CASES if f"test_one_sync[{case.name}]" in names]
-    stopping = threading.Event()
     with ExitStack() as context:
         airbytes, networks = {}, {}
         for case in chosen:
@@ -799,13 +796,11 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         dags = json.dumps([each for case in chosen for each in dags_of(case)])
         home = tmp_path_factory.mktemp("cluster")
         cluster = context.enter_context(Cluster(home, DAGS, {**connections, "CLUSTER_DAGS": dags}))
-        running = Cases(
-            cluster, [Play(case, cluster, airbytes[case.name], networks[case.name], stopping) for case in chosen]
-        )
+        running = Cases(cluster, [Play(case, cluster, airbytes[case.name], networks[case.name]) for case in chosen])
         conductor = threading.Thread(target=running.run, daemon=True)
         conductor.start()
         yield running
-        stopping.set()
+        cluster.stopping.set()
         conductor.join()
 
 
