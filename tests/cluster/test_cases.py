@@ -688,6 +688,8 @@ CASES = [
             "4/0 success",
             running=2,
             deferred=2,
+            # An attempt that starts while the API server is away fails.
+            options={"retry_delay": 60},
             disturbs=True,
         )
     ),
