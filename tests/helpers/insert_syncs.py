@@ -110,9 +110,11 @@ def _moment(row: dict[str, Any], name: str) -> datetime | None:
 
 def _task_instance(row: dict[str, Any]) -> dict[str, Any]:
     start, end = _moment(row, "start"), _moment(row, "end")
+    identity = uuid.uuid5(uuid.NAMESPACE_URL, repr(_key(row)))
     return {
         **_key(row),
-        "id": uuid.uuid5(uuid.NAMESPACE_URL, repr(_key(row))),
+        # Before Airflow 3.3 the column is text.
+        "id": identity if TaskInstance.__table__.columns["id"].type.python_type is uuid.UUID else str(identity),
         "state": row["state"],
         "start_date": start,
         "end_date": end,
