@@ -373,6 +373,7 @@ PUBLIC = {
     "airflow.cli.cli_config": "the commands of a provider",
     "airflow.cli.simple_table": "as above",
     "airflow.providers.openlineage.extractors": "a dependency of the extra openlineage",
+    "airflow.plugins_manager": "the base class of plugins",
     "airflow.triggers.base": "the base class of triggers",
 }
 """What other modules may import of Airflow: each supported version has it."""
