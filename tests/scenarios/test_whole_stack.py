@@ -69,6 +69,39 @@ def test_a_deferred_sync_that_is_marked_failed_is_cancelled(stack: AirflowStack,
         wait_until(lambda: stack.run_state(DAG_ID, run_id) in ("success", "failed"), 120, pause=0.2)
 
 
+@since("3.1", "before 3.0.3 its triggers write no XCom")
+def test_a_deferred_sync_shows_growing_numbers_and_then_why_it_failed(
+    stack: AirflowStack, stack_airbyte: LocalAirbyte
+) -> None:
+    run_id = stack.trigger(DAG_ID)
+    try:
+        wait_until(lambda: stack.states(DAG_ID, run_id)["sync"] == "deferred", 120, pause=0.2)
+        job_id = stack.xcom(DAG_ID, run_id, "sync", "job_id")
+        (job,) = (each for each in stack_airbyte.jobs if each.job_id == job_id)
+        job.seconds = 600.0
+        seen: list[int] = []
+
+        def rows_have_grown() -> bool:
+            info = stack.xcom(DAG_ID, run_id, "sync", "airbyte_sync")
+            if info["status"] == "running" and info["rows"] and info["rows"] not in seen:
+                seen.append(info["rows"])
+            return len(seen) >= 3
+
+        wait_until(rows_have_grown, 180, pause=1.0)
+        assert seen == sorted(seen)
+        assert stack.states(DAG_ID, run_id)["sync"] == "deferred", "it waits all the while"
+        wait_until(lambda: "rows/s" in stack.task_log(DAG_ID, run_id, "sync"), 120, pause=2.0)
+        stack_airbyte.fail_job(job_id, "The password is wrong.")
+        wait_until(lambda: stack.states(DAG_ID, run_id)["sync"] == "failed", 120, pause=0.5)
+        info = stack.xcom(DAG_ID, run_id, "sync", "airbyte_sync")
+        assert (info["status"], info["reason"]["kind"]) == ("failed", "config_error")
+        log = stack.task_log(DAG_ID, run_id, "sync")
+        assert "Sync failed: source, config_error: The password is wrong." in log
+        assert "Could not write the XCom" not in log
+    finally:
+        wait_until(lambda: stack.run_state(DAG_ID, run_id) in ("success", "failed"), 120, pause=0.2)
+
+
 def test_the_provider_and_its_connection_form_are_known_to_the_ui(stack: AirflowStack) -> None:
     providers = {row["package_name"]: row for row in stack.get("/providers?limit=100")["providers"]}
     assert providers["airflow-provider-airbyte-api"]["version"]
