@@ -82,6 +82,8 @@ NOT_EVERYWHERE = {
     "airflow_provider_airbyte_api.__main__": (9, 9),  # a program
     "airflow_provider_airbyte_api.testing.__main__": (9, 9),
     "airflow_provider_airbyte_api.triggers._sync_events": (3, 0),
+    "airflow_provider_airbyte_api.ui.app": (3, 0),  # needs FastAPI
+    "airflow_provider_airbyte_api.ui.webhook": (3, 0),  # as above
     "airflow_provider_airbyte_api.hooks._form_widgets": (3, 9),  # needs Flask-AppBuilder, where Airflow has it
 }
 
