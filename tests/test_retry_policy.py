@@ -76,7 +76,7 @@ def test_nor_of_a_start_whose_connection_airbyte_has_shown(airbyte: LocalAirbyte
     airbyte.respond_with(401, method="POST", path="/jobs", **CHALLENGE)
     task = sync(deferrable=deferrable)
     with pytest.raises(exceptions.AirbyteUnreachableError) as gave_up:
-        execute(task, FakeContext())
+        execute(task, FakeContext(FakeTaskStateStore()))
     assert_retried(gave_up.value)
 
 

@@ -560,8 +560,12 @@ def test_a_real_sync_is_followed_from_its_start_to_its_end(
     page = Page(browser, stack)
     page.wait_for("Running now", "example_airbyte.sync")
     page.wait_for("Running now", "Stripe → BigQuery")
-    job = next(job for job in stack_airbyte.jobs if job.connection_id == STRIPE_TO_BIGQUERY)
-    assert f"Job {job.job_id}" in page.section("Running now")
+
+    def has_job() -> bool:
+        job = max(each.job_id for each in stack_airbyte.jobs if each.connection_id == STRIPE_TO_BIGQUERY)
+        return f"Job {job}" in page.section("Running now")
+
+    page.wait_until(has_job)
     page.wait_for("Running now", "No sync is running.")
     assert stack.states("example_airbyte", run_id)["sync"] == "success"
     page.run("document.querySelector('.aby-bar').focus();")

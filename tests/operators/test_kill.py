@@ -30,7 +30,7 @@ WANTED = ["scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_
 # -- the decision ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("timed_out", "follows"), itertools.product([False, True], repeat=2))
+@pytest.mark.parametrize(("timed_out", "follows"), [*itertools.product([False, True], repeat=2)])
 @pytest.mark.parametrize(("policy", "cancels"), [("always", True), ("never", False)])
 def test_with_always_and_never_the_reason_does_not_matter(
     policy: Any, cancels: bool, timed_out: bool, follows: bool
