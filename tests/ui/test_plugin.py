@@ -22,6 +22,7 @@ print(*[name for name in ("fastapi", "starlette", "airflow_provider_airbyte_api.
 """
 
 
+@pytest.mark.skipif((3, 0) <= AIRFLOW < (3, 1), reason="Airflow 3.0 itself imports FastAPI where it loads plugins")
 def test_a_process_that_only_loads_the_plugin_imports_no_web_framework() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1:] == [""]
