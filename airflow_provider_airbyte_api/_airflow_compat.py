@@ -660,9 +660,10 @@ def _task_status_in_database(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
     from airflow.models.xcom import BaseXCom  # noqa: PLC0415 - Airflow 2
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
 
+    state = _state_in_database(ti)
     with create_session() as session:
         xcom = session.query(BaseXCom).filter_by(**_identity(ti), key=xcom_key).first()
-        return _state_in_database(ti), None if xcom is None else xcom.value
+        return state, None if xcom is None else xcom.value
 
 
 def _active_dataset(uri: str) -> Any:
