@@ -174,8 +174,9 @@ class Cluster(AirflowRestApi):
         self.start(*COMPONENTS)
 
     def wait_until_healthy(self) -> None:
-        """Wait until all components work, and start those again that end meanwhile."""
+        """Start the components that have ended, and wait until all work."""
         until = time.monotonic() + BOOT_SECONDS
+        self.restart_ended()  # one that was killed seconds ago still counts as alive
         while not (self.is_healthy() and self._all_alive()):
             if time.monotonic() > until:
                 raise StackError(f"The cluster was not healthy within {BOOT_SECONDS:.0f} s: see {self.logs}")

@@ -18,7 +18,7 @@ from airflow_provider_airbyte_api._defaults import (
     DEFAULT_UNREACHABLE_TIMEOUT,
 )
 from airflow_provider_airbyte_api._options import get_min_deferral
-from airflow_provider_airbyte_api.api import freshness, jobs
+from airflow_provider_airbyte_api.api import jobs
 from airflow_provider_airbyte_api.api.backoff import Outage, while_unreachable
 from airflow_provider_airbyte_api.api.models import Job, parse_job_id
 from airflow_provider_airbyte_api.api.outcome import JobContext, build_sync_info
@@ -33,7 +33,6 @@ from airflow_provider_airbyte_api.exceptions import (
     AirbyteUnreachableError,
 )
 from airflow_provider_airbyte_api.polling.asyncio_utils import create_background_task
-from airflow_provider_airbyte_api.polling.service import PollingService, shared_polling_service
 from airflow_provider_airbyte_api.triggers import _payloads, _rows
 from airflow_provider_airbyte_api.triggers._abandonment import is_abandoned
 from airflow_provider_airbyte_api.triggers._settings_cache import get_settings
@@ -41,6 +40,7 @@ from airflow_provider_airbyte_api.triggers._sync_info import SyncInfoWriter
 from airflow_provider_airbyte_api.types import OnFailed
 
 if TYPE_CHECKING:
+    from airflow_provider_airbyte_api.polling.service import PollingService
     from airflow_provider_airbyte_api.triggers._sync_events import AirbyteSyncEventTrigger
 
 __all__ = ["AirbyteFreshnessTrigger", "AirbyteJobTrigger", "AirbyteSyncEventTrigger"]
@@ -130,6 +130,8 @@ class _AirbyteTrigger(BaseTrigger):
 
     async def _with_service(self, use: Callable[[PollingService], Awaitable[T]]) -> T:
         """Return the result of ``use``, called with the shared polling service of this trigger's Airbyte."""
+        from airflow_provider_airbyte_api.polling.service import shared_polling_service  # noqa: PLC0415 - not in a worker
+
         settings = await self._settings()
         while True:
             try:
@@ -396,6 +398,8 @@ class AirbyteFreshnessTrigger(_AirbyteTrigger):
         return "Running syncs are not affected; a retry of the task waits again."
 
     async def _wait(self) -> jobs.WaitResult:
+        from airflow_provider_airbyte_api.api import freshness  # noqa: PLC0415 - not in a worker
+
         criteria = freshness.FreshnessCriteria(
             self.max_age, self.completed_after, self.min_rows, fail_on_failure=self.on_failed == "fail"
         )

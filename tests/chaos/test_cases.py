@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,15 @@ from dev.airflow_api import AIRFLOW
 from dev.postgres import Postgres, missing_for_postgres
 from dev.stack import REPOSITORY, AirflowStack
 from tests.helpers import plays
-from tests.helpers.plays import TIMEOUT, Result, local_airbyte, missed_by
+from tests.helpers.plays import (
+    TIMEOUT,
+    clear,
+    dags_of,
+    local_airbyte,
+    mark_failed,
+    mark_success,
+    mark_the_run_failed,
+)
 from tests.versions import AIRFLOW as MINOR
 from tests.versions import since
 
@@ -88,7 +96,7 @@ class Play(plays.Play):
         self, case: Case, stack: AirflowStack, airbyte: LocalAirbyte, markers: Path, stopping: threading.Event
     ) -> None:
         state = "deferred" if case.options.get("deferrable") else "running"
-        super().__init__(stack, airbyte, case.dag_id, [state] * case.tasks, stopping)
+        super().__init__(stack, airbyte, case, [state] * case.tasks, stopping)
         self.case = case
         self.stack = stack
         self.marker = markers / case.dag_id
@@ -180,8 +188,7 @@ def kill_worker_then_clear(play: Play) -> None:
     play.kill()
     play.until_finished()
     play.run.clear()
-    play.until_jobs(2)
-    play.until_cancelled(play.airbyte.jobs[0])
+    play.until_one_job_replaces_another()
     play.succeed()
 
 
@@ -199,33 +206,10 @@ def fail_the_first_job(play: Play) -> None:
     play.succeed()
 
 
-def mark_failed(play: Play) -> None:
-    play.run.mark("failed")
-    play.until_all_cancelled()
-
-
-def mark_success(play: Play) -> None:
-    play.run.mark("success")
-    play.until_all_cancelled()
-
-
-def mark_the_run_failed(play: Play) -> None:
-    play.run.mark_run("failed")
-    play.until_all_cancelled()
-
-
 def mark_one_of_two_failed(play: Play) -> None:
     first = next(job for job in play.airbyte.jobs if job.connection_id == play.case.connection_ids[0])
     play.run.mark("failed", 0)
     play.until_cancelled(first)
-    play.succeed()
-
-
-def clear(play: Play) -> None:
-    play.run.clear()
-    play.until_jobs(2)
-    play.until_cancelled(play.airbyte.jobs[0])
-    play.until_polled()
     play.succeed()
 
 
@@ -246,8 +230,7 @@ def end_by_itself(play: Play) -> None:
 
 
 def end_the_deferral(play: Play) -> None:
-    play.until_jobs(2)
-    play.until_cancelled(play.airbyte.jobs[0])
+    play.until_one_job_replaces_another()
     play.succeed()
 
 
@@ -417,52 +400,13 @@ CASES = [
 # -- the tests ---------------------------------------------------------------------------------------------------
 
 
-class Cases:
+class Cases(plays.Cases):
     """A running Airflow on which the chosen cases run."""
 
     def __init__(self, stack: AirflowStack, plays: list[Play], watched: LocalAirbyte) -> None:
+        super().__init__(plays, early=lambda play: bool(play.case.begins))
         self.stack = stack
         self.watched = watched
-        self.results: dict[str, Future[Result]] = {play.case.name: Future() for play in plays}
-        self._plays = plays
-
-    def run(self) -> None:
-        quiet = [play for play in self._plays if not play.case.disturbs]
-        disturbing = [play for play in self._plays if play.case.disturbs]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            begun = [pool.submit(missed_by, play.begin) if play.case.begins else None for play in disturbing]
-            for play in quiet:
-                pool.submit(self._settle, play, "")
-        for play, missed in zip(disturbing, begun, strict=True):
-            self._settle(play, missed.result() if missed else "")
-
-    def _settle(self, play: Play, missed: str) -> None:
-        def act() -> None:
-            if play.case.begins and not play.case.disturbs:
-                play.begin()
-            play.case.act(play)
-
-        try:
-            missed = missed or missed_by(act)
-            result = Result(play.outcome(), missed)
-        except Exception as error:  # noqa: BLE001 - the test raises it
-            self.results[play.case.name].set_exception(error)
-        else:
-            LOG.info("%s: %s %s", play.case.name, result.outcome, result.missed)
-            self.results[play.case.name].set_result(result)
-        for job in play.airbyte.jobs:
-            play.airbyte.finish_job(job.job_id)
-
-
-def dags_of(case: Case) -> Iterator[dict[str, Any]]:
-    for dag_id, options in ((case.dag_id, case.options), (f"{case.dag_id}_other", case.other)):
-        if options is not None:
-            yield {
-                "dag_id": dag_id,
-                "airbyte_conn_id": case.dag_id,
-                "connection_ids": case.connection_ids,
-                "options": options,
-            }
 
 
 @pytest.fixture(scope="module")
@@ -483,7 +427,9 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             "AIRFLOW__CORE__PARALLELISM": "16",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "32",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": context.enter_context(Postgres()).address,
-            "CHAOS_DAGS": json.dumps([each for case in chosen for each in dags_of(case)]),
+            "CHAOS_DAGS": json.dumps(
+                [{**each, "connection_ids": case.connection_ids} for case in chosen for each in dags_of(case)]
+            ),
             "CHAOS_MARKERS": str(markers),
             "CHAOS_WATCHED": WATCHED if MINOR >= (3, 0) else "",
             # The DAG files, and the triggerer, import from this repository.

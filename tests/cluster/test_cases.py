@@ -14,11 +14,10 @@ import re
 import shutil
 import signal
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -43,12 +42,11 @@ from dev.cluster import (
 from dev.processes import send, still_running
 from dev.stack import REPOSITORY
 from tests.helpers import plays
-from tests.helpers.plays import Result, local_airbyte, missed_by
+from tests.helpers.plays import clear, dags_of, local_airbyte, mark_failed, mark_success, mark_the_run_failed
 from tests.helpers.tcp_proxy import TcpProxy
 
 LOG = logging.getLogger(__name__)
 DAGS = Path(__file__).parent / "dags"
-AT_ONCE = 8
 ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "1"))
 """How often the cases with SIGTERM run."""
 
@@ -113,15 +111,14 @@ class Play(plays.Play):
 
     def __init__(self, case: Case, cluster: Cluster, airbyte: LocalAirbyte, network: TcpProxy) -> None:
         waiting = ["running"] * case.running + ["deferred"] * case.deferred
-        super().__init__(cluster, airbyte, case.dag_id, waiting, cluster.stopping)
+        super().__init__(cluster, airbyte, case, waiting, cluster.stopping)
         self.case = case
         self.cluster = cluster
         self.network = network
-        self.disturbed_at: float | None = None
 
-    def disturb(self) -> None:
-        """Note that something is done to the tasks now."""
-        self.disturbed_at = time.time()
+    def remark(self) -> str:
+        seconds = self.recovery()
+        return f"try {self.run.attempt()}" + ("" if seconds is None else f", {seconds:.0f} s without a poll")
 
     def recovery(self) -> float | None:
         """Return the most seconds for which Airbyte was not polled about a job that ran, once it was disturbed."""
@@ -296,33 +293,6 @@ def cut_while_starting(play: Play) -> None:
     assert play.run.attempt() == 1, "the task was retried"
 
 
-def mark_failed(play: Play) -> None:
-    play.disturb()
-    play.run.mark("failed", 0)
-    play.until_all_cancelled()
-
-
-def mark_success(play: Play) -> None:
-    play.disturb()
-    play.run.mark("success", 0)
-    play.until_all_cancelled()
-
-
-def mark_the_run_failed(play: Play) -> None:
-    play.disturb()
-    play.run.mark_run("failed")
-    play.until_all_cancelled()
-
-
-def clear(play: Play) -> None:
-    play.disturb()
-    play.run.clear()
-    play.until_jobs(2)
-    play.until_cancelled(play.airbyte.jobs[0])
-    play.until_polled()
-    play.succeed()
-
-
 def end_by_itself(play: Play) -> None:
     play.disturb()
     play.until_all_cancelled()
@@ -334,13 +304,7 @@ def meet_another_run(play: Play) -> None:
     play.until(lambda: set(play.other.states()) <= {"running", "deferred", "success", "skipped", "failed"}, "other run")
     play.sleep(SETTLING)
 
-    def finish_all() -> bool:
-        for job in play.airbyte.jobs:
-            if not job.is_terminal:
-                play.airbyte.finish_job(job.job_id)
-        return play.run.is_finished() and play.other.is_finished()
-
-    play.until(finish_all, "end of both runs")
+    play.finish_jobs_until(lambda: play.run.is_finished() and play.other.is_finished())
 
 
 # -- what is done to all: one after the other --------------------------------------------------------------------
@@ -448,7 +412,7 @@ def stop_all_processes_of_a_worker(play: Play) -> None:
     settle(play, attempts=2)
 
 
-def restart_the_api_server(seconds: float, attempts: int) -> Callable[[Play], None]:
+def restart_the_api_server(seconds: float) -> Callable[[Play], None]:
     """Return an act that stops the API server, and starts it after ``seconds``."""
 
     def act(play: Play) -> None:
@@ -458,7 +422,7 @@ def restart_the_api_server(seconds: float, attempts: int) -> Callable[[Play], No
         play.cluster.restart_ended()
         play.cluster.wait_until_healthy()
         play.sleep(2 * SETTLING)
-        settle(play, attempts)
+        settle(play, attempts=2)
 
     return act
 
@@ -671,26 +635,22 @@ CASES = [
             disturbs=True,
         )
     ),
-    Case(
-        "server",
-        "API server away for 15 s",
-        restart_the_api_server(15, 1),
-        "4/0 success",
-        running=2,
-        deferred=2,
-        disturbs=True,
-    ),
-    *rounds(
-        Case(
-            "server",
-            "API server away for 45 s",
-            restart_the_api_server(45, 2),
-            "4/0 success",
-            running=2,
-            deferred=2,
-            # An attempt that starts while the API server is away fails.
-            options={"retry_delay": 60},
-            disturbs=True,
+    *(
+        case
+        for seconds in (15, 45)
+        for case in rounds(
+            Case(
+                "server",
+                f"API server away for {seconds} s",
+                # A supervisor ends its task after three heartbeats without a response: [workers] max_failed_heartbeats.
+                restart_the_api_server(seconds),
+                "4/0 success",
+                running=2,
+                deferred=2,
+                # An attempt that starts while the API server is away fails.
+                options={"retry_delay": 60},
+                disturbs=True,
+            )
         )
     ),
     Case("server", "SIGKILL a scheduler", kill_a_scheduler, "4/0 success", running=2, deferred=2, disturbs=True),
@@ -724,55 +684,12 @@ CASES = [
 # -- the tests ---------------------------------------------------------------------------------------------------
 
 
-class Cases:
+class Cases(plays.Cases):
     """A running cluster on which the chosen cases run."""
 
     def __init__(self, cluster: Cluster, plays: list[Play]) -> None:
+        super().__init__(plays, early=lambda play: play.case.begins and not play.case.running)
         self.cluster = cluster
-        self.results: dict[str, Future[Result]] = {play.case.name: Future() for play in plays}
-        self._plays = plays
-
-    def run(self) -> None:
-        quiet = [play for play in self._plays if not play.case.disturbs]
-        disturbing = [play for play in self._plays if play.case.disturbs]
-        early = [play for play in disturbing if play.case.begins and not play.case.running]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            begun = {play.case.name: pool.submit(missed_by, play.begin) for play in early}
-            for play in quiet:
-                pool.submit(self._settle, play, "")
-        for play in disturbing:
-            self._settle(play, begun[play.case.name].result() if play.case.name in begun else "", play in early)
-
-    def _settle(self, play: Play, missed: str, has_begun: bool = False) -> None:
-        def act() -> None:
-            if play.case.begins and not has_begun:
-                play.begin()
-            play.case.act(play)
-
-        try:
-            missed = missed or missed_by(act)
-            result = Result(play.outcome(), missed)
-        except Exception as error:  # noqa: BLE001 - the test raises it
-            self.results[play.case.name].set_exception(error)
-        else:
-            seconds = play.recovery()
-            LOG.info(
-                "%s: %s, try %d, %s %s",
-                play.case.name,
-                result.outcome,
-                play.run.attempt(),
-                "" if seconds is None else f"{seconds:.0f} s without a poll",
-                result.missed,
-            )
-            self.results[play.case.name].set_result(result)
-        for job in play.airbyte.jobs:
-            play.airbyte.finish_job(job.job_id)
-
-
-def dags_of(case: Case) -> Iterator[dict[str, Any]]:
-    for dag_id, options in ((case.dag_id, case.options), (f"{case.dag_id}_other", case.other)):
-        if options is not None:
-            yield {"dag_id": dag_id, "airbyte_conn_id": case.dag_id, "tasks": case.tasks, "options": options}
 
 
 def connection_through(network: TcpProxy, airbyte: LocalAirbyte) -> str:
@@ -795,7 +712,7 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             f"AIRFLOW_CONN_{case.dag_id.upper()}": connection_through(networks[case.name], airbytes[case.name])
             for case in chosen
         }
-        dags = json.dumps([each for case in chosen for each in dags_of(case)])
+        dags = json.dumps([{**each, "tasks": case.tasks} for case in chosen for each in dags_of(case)])
         home = tmp_path_factory.mktemp("cluster")
         cluster = context.enter_context(Cluster(home, DAGS, {**connections, "CLUSTER_DAGS": dags}))
         running = Cases(cluster, [Play(case, cluster, airbytes[case.name], networks[case.name]) for case in chosen])

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
 from airflow_provider_airbyte_api.testing import LocalAirbyte, LocalJob
 from dev.rest_api import AirflowRestApi
 
+LOG = logging.getLogger(__name__)
 FINISHED = ("success", "failed")
 TIMEOUT = 180.0
+AT_ONCE = 8
+"""Cases that run at the same time."""
+
+
+class Case(Protocol):
+    """What is done to tasks, and what must come of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dag_id(self) -> str: ...
+
+    @property
+    def act(self) -> Callable[[Any], None]: ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Parameters of the operator."""
+
+    @property
+    def other(self) -> dict[str, Any] | None:
+        """Parameters of the operator of another DAG."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether the run begins, until its jobs are polled, before ``act``."""
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether it disturbs the other cases."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +100,9 @@ class Run:
         return found
 
     def mark(self, state: str, map_index: int | None = None) -> None:
+        """Mark the task with this map index, or the first one."""
+        if map_index is None and (first := int(self.rows()[0]["map_index"])) >= 0:
+            map_index = first
         self.airflow.mark_task(self.dag_id, self.run_id, "sync", state, map_index)
 
     def mark_run(self, state: str) -> None:
@@ -82,19 +119,27 @@ class Run:
 class Play:
     """A case that runs: a run of a DAG, and perhaps one of another DAG, at an Airbyte that nobody else uses.
 
-    :param dag_id: of the DAG; that of the other one ends with ``_other``.
     :param waiting: the states of its tasks while they wait for their jobs.
     :param stopping: set once the test has ended.
     """
 
     def __init__(
-        self, airflow: AirflowRestApi, airbyte: LocalAirbyte, dag_id: str, waiting: list[str], stopping: threading.Event
+        self, airflow: AirflowRestApi, airbyte: LocalAirbyte, case: Case, waiting: list[str], stopping: threading.Event
     ) -> None:
         self.airbyte = airbyte
-        self.run = Run(airflow, dag_id)
-        self.other = Run(airflow, f"{dag_id}_other")
+        self.run = Run(airflow, case.dag_id)
+        self.other = Run(airflow, _other(case.dag_id))
         self.waiting = waiting
         self.stopping = stopping
+        self.disturbed_at: float | None = None
+
+    def disturb(self) -> None:
+        """Note that something is done to the tasks now."""
+        self.disturbed_at = time.time()
+
+    def remark(self) -> str:
+        """Return what the log says of the case, besides its outcome."""
+        return ""
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = TIMEOUT) -> None:
         end = time.monotonic() + seconds
@@ -138,6 +183,10 @@ class Play:
         self.until_cancelled(*self.airbyte.jobs)
         self.until_finished()
 
+    def until_one_job_replaces_another(self) -> None:
+        self.until_jobs(2)
+        self.until_cancelled(self.airbyte.jobs[0])
+
     def until_finished(self) -> None:
         self.until(self.run.is_finished, "end of the run")
 
@@ -153,16 +202,21 @@ class Play:
     def succeed(self) -> None:
         """Let all jobs that run succeed, now and until the run is finished."""
 
+        self.finish_jobs_until(self.run.is_finished)
+        if len(self.waiting) == 1 and self.run.states() == ["success"]:
+            result = self.run.result()
+            assert result["job_id"] == self.airbyte.jobs[-1].job_id, "the result is of another job"
+
+    def finish_jobs_until(self, condition: Callable[[], bool]) -> None:
+        """Let all jobs that run succeed, now and until the condition is true."""
+
         def finish_all() -> bool:
             for job in self.airbyte.jobs:
                 if not job.is_terminal:
                     self.airbyte.finish_job(job.job_id)
-            return self.run.is_finished()
+            return condition()
 
         self.until(finish_all, "end of the run")
-        if len(self.waiting) == 1 and self.run.states() == ["success"]:
-            result = self.run.result()
-            assert result["job_id"] == self.airbyte.jobs[-1].job_id, "the result is of another job"
 
     def processes(self, run: Run | None = None, *, worker: bool = True) -> list[psutil.Process]:
         """Return the process of a task, after the one that supervises it if ``worker``."""
@@ -186,6 +240,89 @@ class Play:
                 with suppress(psutil.NoSuchProcess):
                     each.send_signal(number)
             time.sleep(6.0)
+
+
+# -- what is done to the tasks -----------------------------------------------------------------------------------
+
+
+def mark_failed(play: Play) -> None:
+    play.disturb()
+    play.run.mark("failed")
+    play.until_all_cancelled()
+
+
+def mark_success(play: Play) -> None:
+    play.disturb()
+    play.run.mark("success")
+    play.until_all_cancelled()
+
+
+def mark_the_run_failed(play: Play) -> None:
+    play.disturb()
+    play.run.mark_run("failed")
+    play.until_all_cancelled()
+
+
+def clear(play: Play) -> None:
+    play.disturb()
+    play.run.clear()
+    play.until_one_job_replaces_another()
+    play.until_polled()
+    play.succeed()
+
+
+# -- all of them -------------------------------------------------------------------------------------------------
+
+
+class Cases:
+    """The chosen cases, which run at the same time; those that disturb all others come after them, one by one.
+
+    :param plays: each case.
+    :param early: whether the run of a case that disturbs others begins with the others.
+    """
+
+    def __init__(self, plays: Sequence[Any], early: Callable[[Any], bool]) -> None:
+        self.results: dict[str, Future[Result]] = {play.case.name: Future() for play in plays}
+        self._plays = plays
+        self._early = early
+
+    def run(self) -> None:
+        quiet = [play for play in self._plays if not play.case.disturbs]
+        disturbing = [play for play in self._plays if play.case.disturbs]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            begun = [pool.submit(missed_by, play.begin) if self._early(play) else None for play in disturbing]
+            for play in quiet:
+                pool.submit(self._settle, play)
+        for play, missed in zip(disturbing, begun, strict=True):
+            self._settle(play, missed)
+
+    def _settle(self, play: Any, begun: Future[str] | None = None) -> None:
+        def act() -> None:
+            if play.case.begins and begun is None:
+                play.begin()
+            play.case.act(play)
+
+        try:
+            missed = (begun.result() if begun else "") or missed_by(act)
+            result = Result(play.outcome(), missed)
+        except Exception as error:  # noqa: BLE001 - the test raises it
+            self.results[play.case.name].set_exception(error)
+        else:
+            LOG.info("%s: %s %s %s", play.case.name, result.outcome, play.remark(), result.missed)
+            self.results[play.case.name].set_result(result)
+        for job in play.airbyte.jobs:
+            play.airbyte.finish_job(job.job_id)
+
+
+def dags_of(case: Case) -> Iterator[dict[str, Any]]:
+    """Yield what the DAG files need to know of a case's DAG, and of its other one."""
+    for dag_id, options in ((case.dag_id, case.options), (_other(case.dag_id), case.other)):
+        if options is not None:
+            yield {"dag_id": dag_id, "airbyte_conn_id": case.dag_id, "options": options}
+
+
+def _other(dag_id: str) -> str:
+    return f"{dag_id}_other"
 
 
 def missed_by(act: Callable[[], None]) -> str:

@@ -14,6 +14,7 @@ from pytest_mock import MockerFixture
 from airflow_provider_airbyte_api import _defaults
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError
+from airflow_provider_airbyte_api.polling import service
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.triggers import airbyte as triggers
@@ -114,7 +115,7 @@ async def test_an_error_of_ours_is_an_event_that_says_what_becomes_of_the_job(
 ) -> None:
     # A report of what was logged, with the lone surrogate in it, cannot be sent from one test process to another.
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
-    mocker.patch.object(triggers, "shared_polling_service", side_effect=ZeroDivisionError("a mistake \ud83d"))
+    mocker.patch.object(service, "shared_polling_service", side_effect=ZeroDivisionError("a mistake \ud83d"))
     mocker.patch.object(triggers, "get_settings")
     event = await event_of(AirbyteJobTrigger(**MADE[0].serialize()[1]))
     assert (event["status"], event["job_id"]) == ("error", 1)
