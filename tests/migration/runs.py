@@ -58,5 +58,7 @@ def run(
             check=False,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        # Airflow 3.4.0b2 prints an error at its exit, after the result.
+        result = next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{"))
+        found: dict[str, Any] = json.loads(result)
         return found, {job.job_id: (job.connection_id, job.job_type, job.status) for job in airbyte.jobs}
