@@ -21,8 +21,7 @@ FAILURE = "The table public.invoices does not exist, or the user may not read it
 def fill(airflow: AirflowStack, airbyte: LocalAirbyte) -> None:
     """Let Airflow run some syncs: a few that succeed, one that fails, and one that runs for an hour."""
     airflow.trigger(DAG_ID)
-    airflow.trigger(DAG_ID, {"connection_id": STRIPE_TO_POSTGRES})
-    airbyte.fail_job(wait_for_job(airbyte, STRIPE_TO_POSTGRES, "running").job_id, FAILURE)
+    trigger_failure(airflow, airbyte)
     first = wait_for_job(airbyte, STRIPE_TO_BIGQUERY, "succeeded")
     airflow.trigger(DAG_ID)
     running = wait_for_job(airbyte, STRIPE_TO_BIGQUERY, "running", after=first.job_id)
@@ -30,6 +29,15 @@ def fill(airflow: AirflowStack, airbyte: LocalAirbyte) -> None:
     while not running.is_terminal:
         running.share = min(1.0, (time.time() - running.created_at) / LONG_JOB_SECONDS)
         time.sleep(1)
+
+
+def trigger_failure(airflow: AirflowStack, airbyte: LocalAirbyte) -> str:
+    """Run a sync that fails, of the connection that is inactive at first, and return the ID of the DAG run."""
+    for connection in airbyte.connections:
+        connection["status"] = "active"
+    run_id = airflow.trigger(DAG_ID, {"connection_id": STRIPE_TO_POSTGRES})
+    airbyte.fail_job(wait_for_job(airbyte, STRIPE_TO_POSTGRES, "running").job_id, FAILURE)
+    return run_id
 
 
 def wait_for_job(airbyte: LocalAirbyte, connection_id: str, status: str, after: int = 0) -> LocalJob:

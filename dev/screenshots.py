@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
 from airflow_provider_airbyte_api.testing import LocalAirbyte
-from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_POSTGRES
+from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from dev import sandbox
 from dev.stack import REPOSITORY, AirflowStack, interrupt_on_sigterm
 from tests.browser.conftest import open_browser
@@ -22,6 +25,10 @@ from tests.helpers.api_server import ApiServer, PastSync
 IMAGES = REPOSITORY / "docs" / "images"
 HOUR = 3600.0
 FAILURE_SHARE = 0.07
+SYNC_SECONDS = 600.0
+FOLLOWED_SECONDS = 200.0
+"""How long the deferred sync has been running in its picture: for three lines about its progress."""
+
 CONNECTIONS = {
     # name: DAG, hours between two syncs, minutes of a sync, hours since the last one
     "GitHub → S3": ("load_github", 1.0, 4, 5.2),
@@ -48,7 +55,7 @@ def main() -> int:
     interrupt_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="airbyte-screenshots-") as folder:
         take_page(Path(folder))
-        take_task_and_connection(Path(folder))
+        take_tasks_and_connection(Path(folder))
     return 0
 
 
@@ -71,34 +78,61 @@ def take_page(folder: Path) -> None:
                 save(browser, f"airbyte-syncs-{theme}")
 
 
-def take_task_and_connection(folder: Path) -> None:
-    """Take a failed task and the form of the connection, on a running Airflow with a local Airbyte."""
-    with LocalAirbyte(port=sandbox.AIRBYTE_PORT, job_seconds=20.0) as airbyte:
-        environment = {"AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection}
+def take_tasks_and_connection(folder: Path) -> None:
+    """Take a failed task, the form of the connection and a deferred task, on a running Airflow with a local Airbyte."""
+    with LocalAirbyte(port=sandbox.AIRBYTE_PORT, job_seconds=SYNC_SECONDS) as airbyte:
+        environment = {
+            "AIRFLOW_CONN_AIRBYTE_API_DEFAULT": airbyte.airflow_connection,
+            "AIRFLOW__API__DEFAULT_WRAP": "True",
+        }
         with AirflowStack(folder / "airflow", REPOSITORY / "example_dags", environment) as airflow:
-            run_id = airflow.trigger(sandbox.DAG_ID, {"connection_id": STRIPE_TO_POSTGRES})
-            job = sandbox.wait_for_job(airbyte, STRIPE_TO_POSTGRES, "running")
-            airbyte.fail_job(job.job_id, sandbox.FAILURE)
-            while airflow.states(sandbox.DAG_ID, run_id)["sync"] != "failed":
+            deferred = airflow.trigger(sandbox.DAG_ID)
+            failed = sandbox.trigger_failure(airflow, airbyte)
+            while airflow.states(sandbox.DAG_ID, failed)["sync"] != "failed":
                 time.sleep(1)
-            for theme in THEMES:
-                with open_browser(folder / f"task-{theme}") as browser:
-                    browser.driver.set_window_size(1280, 860)
-                    browser.driver.get(f"{airflow.url}/airbyte/static/airbyte.svg")
-                    set_theme(browser, theme)
-                    browser.driver.get(f"{airflow.url}/dags/{sandbox.DAG_ID}/runs/{run_id}/tasks/sync")
-                    browser.wait_for(sandbox.FAILURE)
-                    time.sleep(2)
-                    save(browser, f"failed-task-{theme}")
-                    if theme == "light":
-                        take_connection(browser, airflow, airbyte)
+            with open_browser(folder / "tasks") as browser:
+                take_task(browser, airflow, failed)
+                take_log(browser, airflow, failed, "failed-log", "Sync failed: source, config_error")
+                take_connection(browser, airflow, airbyte)
+                running = sandbox.wait_for_job(airbyte, STRIPE_TO_BIGQUERY, "running")
+                time.sleep(max(0.0, running.created_at + FOLLOWED_SECONDS - time.time()))
+                take_log(browser, airflow, deferred, "deferred-log", "is still running")
+
+
+def take_task(browser: Browser, airflow: AirflowStack, run_id: str) -> None:
+    """Take the page of a failed task, which begins with its log."""
+    open_task(browser, airflow, run_id, "Sync failed: source, config_error", (1280, 860))
+    save(browser, "failed-task")
+
+
+def take_log(browser: Browser, airflow: AirflowStack, run_id: str, name: str, text: str) -> None:
+    """Take all lines of the log of a task, without the rest of its page."""
+    open_task(browser, airflow, run_id, text, (1400, 1400))
+    save_element(browser.find("[data-testid='virtualized-list'] > *"), name)
+
+
+def open_task(browser: Browser, airflow: AirflowStack, run_id: str, text: str, size: tuple[int, int]) -> None:
+    """Open the page of a task, with ``text`` in its log, and fold tracebacks: they have paths of this machine."""
+    browser.driver.set_window_size(*size)
+    browser.driver.get(f"{airflow.url}/dags/{sandbox.DAG_ID}/runs/{run_id}/tasks/sync")
+    browser.wait_for(text)
+    browser.driver.execute_script("for (const each of document.querySelectorAll('details[open]')) each.open = false")
+    time.sleep(2)
 
 
 def take_connection(browser: Browser, airflow: AirflowStack, airbyte: LocalAirbyte) -> None:
-    """Take the form of the connection, and the message of its test."""
+    """Take the form of the connection, its extra fields, and the message of its test."""
     browser.driver.set_window_size(1200, 860)
-    fill_in(browser, airflow, "airbyte_api_default", airbyte, airbyte.client_secret)
+    # No variable of the environment has this connection: Airflow would test that one.
+    fill_in(browser, airflow, "airbyte_production", airbyte, airbyte.client_secret)
     save(browser, "connection-form")
+    browser.driver.set_window_size(1200, 2400)
+    browser.button("Extra Fields").click()
+    browser.find("input[name=element_config_api]")
+    time.sleep(2)
+    fields = "//button[contains(., 'Extra Fields')]/ancestor::*[@data-part='item'][1]"
+    save_element(browser.find(fields, By.XPATH), "connection-extra-fields")
+    browser.driver.set_window_size(1200, 860)
     browser.button("Save").click()
     browser.button("Test Connection").click()
     browser.wait_for("Connected to Airbyte")
@@ -112,6 +146,11 @@ def set_theme(browser: Browser, theme: str) -> None:
 
 def save(browser: Browser, name: str) -> None:
     browser.driver.save_screenshot(str(IMAGES / f"{name}.png"))
+    print(f"docs/images/{name}.png", flush=True)
+
+
+def save_element(element: WebElement, name: str) -> None:
+    element.screenshot(str(IMAGES / f"{name}.png"))
     print(f"docs/images/{name}.png", flush=True)
 
 
