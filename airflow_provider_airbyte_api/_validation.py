@@ -123,6 +123,12 @@ def check_optional_seconds(value: object, name: str) -> float | None:
     return None if value is None else check_seconds(value, name)
 
 
+def check_optional_duration(value: object, name: str) -> float | None:
+    """Return ``value``, a ``timedelta`` or a number of seconds, as seconds, or None; see :func:`check_seconds`."""
+    found: float | None = None if value is None else _checked("parse_duration", value, name)
+    return found
+
+
 def whole_number(value: object, name: str, minimum: int = 0) -> int:
     """Return ``value`` as a whole number of at least ``minimum``.
 

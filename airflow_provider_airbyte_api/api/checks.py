@@ -6,7 +6,7 @@ The hook, the operators, the sensors and the command line share them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import NoReturn
 
 from airflow_provider_airbyte_api.api.safe import safe_float, safe_int, safe_repr
@@ -39,12 +39,18 @@ def parse_bool(value: object, name: str) -> bool:
     return value
 
 
-def parse_seconds(value: object, name: str) -> float:
+def parse_seconds(value: object, name: str, expected: str = "a number of seconds") -> float:
     """Return ``value`` as a number of seconds above 0, up to :data:`MAX_SECONDS`."""
     found = safe_float(value, 0.0, MAX_SECONDS)
     if not found:
-        raise_invalid(name, value, f"a number of seconds above 0, such as 30, and at most {MAX_SECONDS:,} (100 years)")
+        raise_invalid(name, value, f"{expected} above 0, such as 30, and at most {MAX_SECONDS:,} (100 years)")
     return found
+
+
+def parse_duration(value: object, name: str) -> float:
+    """Return ``value``, a ``timedelta`` or a number of seconds, as seconds; see :func:`parse_seconds`."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return parse_seconds(seconds, name, "a timedelta or a number of seconds")
 
 
 def parse_int(value: object, name: str, minimum: int = 0) -> int:

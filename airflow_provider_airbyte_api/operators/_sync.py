@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api._defaults import (
 from airflow_provider_airbyte_api._validation import (
     boolean,
     check_choice,
-    check_optional_seconds,
+    check_optional_duration,
     whole_number,
     whole_number_or_none,
 )
@@ -147,8 +147,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         self.emit_schema_facet = boolean(emit_schema_facet, "emit_schema_facet")
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
         self.log_tail = whole_number(log_tail, "log_tail")
-        limit = stalled_timeout.total_seconds() if isinstance(stalled_timeout, timedelta) else stalled_timeout
-        self.stalled_timeout = check_optional_seconds(limit, "stalled_timeout")
+        self.stalled_timeout = check_optional_duration(stalled_timeout, "stalled_timeout")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Return the datasets that the sync read and wrote. Airflow's OpenLineage provider calls this."""

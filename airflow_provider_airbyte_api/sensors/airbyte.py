@@ -30,7 +30,7 @@ from airflow_provider_airbyte_api._validation import (
     CONNECTION_FIELDS,
     boolean,
     check_choice,
-    check_optional_seconds,
+    check_optional_duration,
     check_seconds,
     parse_optional_datetime,
     provided_fields,
@@ -368,8 +368,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
         self.given = provided_fields(self, CONNECTION_FIELDS)
-        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-        self.max_age = check_optional_seconds(seconds, "max_age")
+        self.max_age = check_optional_duration(max_age, "max_age")
         self.completed_after = completed_after
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
         self.on_failed = check_choice(on_failed, "on_failed", OnFailed)
