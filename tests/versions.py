@@ -20,6 +20,12 @@ def since(minor: str, why: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(needed > AIRFLOW, reason=f"needs Airflow {minor}: {why}")
 
 
+def before(minor: str, why: str) -> pytest.MarkDecorator:
+    """Mark what only an Airflow older than ``minor`` does."""
+    limit = tuple(int(part) for part in minor.split("."))
+    return pytest.mark.skipif(limit <= AIRFLOW, reason=f"before Airflow {minor}: {why}")
+
+
 def not_on(minor: str, why: str) -> pytest.MarkDecorator:
     """Mark what one Airflow alone cannot do, such as ``"3.0"``."""
     return pytest.mark.skipif(".".join(map(str, AIRFLOW)) == minor, reason=f"not on Airflow {minor}: {why}")

@@ -24,6 +24,7 @@ from airflow_provider_airbyte_api._airflow_compat import (
     AirflowNotFoundException,
     conf,
     get_connection,
+    has_react_apps,
     set_logger,
 )
 from airflow_provider_airbyte_api._defaults import UI_PREFIX
@@ -39,6 +40,7 @@ from airflow_provider_airbyte_api.cli.migrate import migrate_folder
 from airflow_provider_airbyte_api.cli.streams import logs_to_stderr, reopen_stdout
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.exceptions import AirbyteAlreadyRunningError, AirbyteConfigError, AirbyteError
+from airflow_provider_airbyte_api.hooks._settings import missing_connection
 from airflow_provider_airbyte_api.hooks.airbyte import AirbyteHook
 
 if TYPE_CHECKING:
@@ -103,6 +105,11 @@ def doctor(args: Namespace) -> Callable[[], None]:
 @cli_command
 def webhook(args: Namespace) -> Callable[[], None]:
     """Print the URL of the webhook, and set it in Airbyte if asked to."""
+    if not has_react_apps():
+        raise AirbyteConfigError(
+            "The webhook needs Airflow 3.1 or newer. On an older one, use a watcher (Airflow 3.0), or "
+            "an AirbyteFreshnessSensor."
+        )
     token = get_webhook_token()
     if token is None:
         raise AirbyteConfigError("The webhook is off. Set the options webhook and webhook_token in [airbyte_api].")
@@ -217,7 +224,7 @@ def _hook(args: Namespace) -> AirbyteHook:
     try:
         connection = get_connection(args.conn_id)
     except AirflowNotFoundException as error:
-        raise AirflowException(f"{error}. Create it with airflow connections add, or pass another one.") from error
+        raise AirflowException(missing_connection(args.conn_id)) from error
     hook = AirbyteHook.from_connection(connection)
     set_logger(hook, _LOG)  # the commands print their own messages
     return hook

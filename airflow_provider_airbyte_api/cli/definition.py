@@ -18,12 +18,9 @@ def get_airbyte_cli_commands() -> list[GroupCommand]:
     from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command  # noqa: PLC0415
 
     arg: Any = Arg  # it has no types
-    conn_id_first = arg(("conn_id",), help="the id of the Airflow connection", nargs="?", default=DEFAULT_CONN_ID)
-    conn_id = arg(
-        ("-c", "--conn-id"),
-        help="the id of the Airflow connection (default: %(default)s)",
-        default=DEFAULT_CONN_ID,
-    )
+    conn_help = "the id of the Airflow connection (default: %(default)s)"
+    conn_id_first = arg(("conn_id",), help=conn_help, nargs="?", default=DEFAULT_CONN_ID)
+    conn_id = arg(("-c", "--conn-id"), help=conn_help, default=DEFAULT_CONN_ID)
     workspaces = arg(
         ("-w", "--workspace-id"),
         help="only of this workspace; can be repeated",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -29,6 +30,22 @@ The HTTP types are accepted because users without a provider call the API with A
 """
 
 TOKEN_PATH = "/applications/token"  # noqa: S105 - a path
+
+
+def missing_connection(conn_id: str) -> str:
+    """Return the message for an Airflow connection that was not found.
+
+    Airflow skips an environment variable that it cannot parse, and reports that the connection is not defined.
+
+    :param conn_id: ID of the Airflow connection.
+    """
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    hint = (
+        f"Airflow cannot parse the environment variable {variable}: correct it, it must be a JSON object or a URI."
+        if variable in os.environ
+        else f"Create it in Admin > Connections or as the environment variable {variable}, or correct the id."
+    )
+    return f"Airflow connection {conn_id!r} was not found. {hint}"
 
 
 def parse_settings(connection: Connection) -> ClientSettings:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_airbyte_api import connection_form
-from airflow_provider_airbyte_api._airflow_compat import BaseHook, mask_secret
+from airflow_provider_airbyte_api._airflow_compat import AirflowNotFoundException, BaseHook, mask_secret
 from airflow_provider_airbyte_api._defaults import DEFAULT_CONN_ID, DEFAULT_POLL_INTERVAL, DEFAULT_UNREACHABLE_TIMEOUT
 from airflow_provider_airbyte_api.api import checks, connection_update, jobs, resources, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy
@@ -25,7 +25,13 @@ from airflow_provider_airbyte_api.api.models import Connection, Destination, Job
 from airflow_provider_airbyte_api.api.outcome import UNSUCCESSFUL_STATUSES, JobContext
 from airflow_provider_airbyte_api.api.wait import WaitOptions
 from airflow_provider_airbyte_api.exceptions import AirbyteConfigError, AirbyteError
-from airflow_provider_airbyte_api.hooks._settings import extract_secrets, parse_and_mask, parse_settings, unknown_extras
+from airflow_provider_airbyte_api.hooks._settings import (
+    extract_secrets,
+    missing_connection,
+    parse_and_mask,
+    parse_settings,
+    unknown_extras,
+)
 from airflow_provider_airbyte_api.types import FailureReason
 
 if TYPE_CHECKING:
@@ -594,7 +600,10 @@ class AirbyteHook(BaseHook):
 
     @functools.cached_property
     def _connection(self) -> AirflowConnection:
-        return self.get_connection(self.airbyte_conn_id)
+        try:
+            return self.get_connection(self.airbyte_conn_id)
+        except AirflowNotFoundException as error:
+            raise AirflowNotFoundException(missing_connection(self.airbyte_conn_id)) from error
 
     @functools.cached_property
     def _settings(self) -> ClientSettings:

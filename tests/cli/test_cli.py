@@ -25,7 +25,7 @@ from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, STRIPE_TO_POSTGRES, WORKSPACE_ID
 from tests.helpers.clock import wait_until
-from tests.versions import since
+from tests.versions import before, since
 
 MODULE = [sys.executable, "-m", "airflow_provider_airbyte_api"]
 AIRFLOW = [str(Path(sys.executable).parent / "airflow"), "airbyte"]
@@ -72,7 +72,7 @@ def test_the_doctor_prints_the_diagnosis_and_sets_the_exit_status(airbyte: Local
 def test_a_connection_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], database: None) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "nobody"])
-    assert "nobody" in str(ended.value)
+    assert "Airflow connection 'nobody' was not found. Create it" in str(ended.value)
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def webhook_token(monkeypatch: pytest.MonkeyPatch) -> str:
     return "0123456789abcdef%26x"
 
 
+@since("3.1", "the webhook is a plugin's app")
 def test_the_url_of_the_webhook_is_printed_and_set(
     airbyte: LocalAirbyte, capsys: pytest.CaptureFixture[str], webhook_token: str
 ) -> None:
@@ -97,6 +98,7 @@ def test_the_url_of_the_webhook_is_printed_and_set(
     assert airbyte.workspaces == before
 
 
+@since("3.1", "the webhook is a plugin's app")
 def test_a_webhook_over_plain_http_has_a_warning(
     airbyte: LocalAirbyte, caplog: pytest.LogCaptureFixture, webhook_token: str
 ) -> None:
@@ -104,15 +106,26 @@ def test_a_webhook_over_plain_http_has_a_warning(
     assert "without a body, unless a proxy" in caplog.text
 
 
+@since("3.1", "the webhook is a plugin's app")
 @pytest.mark.parametrize("arguments", [["--base-url", "airflow.example.com"], ["--base-url", "ftp://airflow"]])
 def test_an_address_that_airbyte_cannot_call_is_rejected(webhook_token: str, arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="--base-url https://"):
         main(["webhook", *arguments])
 
 
+@since("3.1", "the webhook is a plugin's app")
 def test_the_webhook_has_no_url_while_it_is_off() -> None:
     with pytest.raises(SystemExit, match="Set the options webhook and webhook_token"):
         main(["webhook"])
+
+
+@before("3.1", "it has no webhook")
+def test_an_airflow_without_the_webhook_says_so_before_it_changes_airbyte(
+    airbyte: LocalAirbyte, webhook_token: str
+) -> None:
+    with pytest.raises(SystemExit, match=r"needs Airflow 3\.1"):
+        main(["webhook", "--base-url", "https://airflow.example.com", "--set"])
+    assert not airbyte.requests_to("PATCH", f"/workspaces/{WORKSPACE_ID}")
 
 
 @pytest.mark.parametrize("what", ["sources", "connections"])

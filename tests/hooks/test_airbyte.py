@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 
 from airflow_provider_airbyte_api import exceptions
 from airflow_provider_airbyte_api.clients.token_cache import TOKENS
@@ -18,6 +18,20 @@ from tests.versions import not_on
 
 def test_nothing_is_looked_up_or_sent_before_the_first_call() -> None:
     AirbyteHook("no such connection").list_sources()
+
+
+def test_a_missing_airflow_connection_is_an_error_that_says_where_to_create_it() -> None:
+    with pytest.raises(AirflowNotFoundException, match=r"'nobody' was not found\. Create it .* AIRFLOW_CONN_NOBODY"):
+        AirbyteHook("nobody").get_job(1)
+
+
+def test_a_variable_that_airflow_cannot_parse_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", '{"host": "http://localhost:8000" "password": "hidden"}')
+    with pytest.raises(
+        AirflowNotFoundException, match="cannot parse the environment variable AIRFLOW_CONN_BROKEN"
+    ) as caught:
+        AirbyteHook("broken").get_job(1)
+    assert "hidden" not in str(caught.value)
 
 
 def test_what_there_is_can_be_listed_and_looked_up(airbyte: LocalAirbyte) -> None:
