@@ -191,6 +191,11 @@ def summarize(job: Job, context: JobContext = JobContext(), reason: str = "") ->
     )
 
 
+def locate(job: Job, context: JobContext) -> str:
+    """Return the connection of a job, and the URL of the job's page in a line of its own."""
+    return f"Airbyte connection: {_connection(job, context)}.{_url(context)}"
+
+
 def _connection(job: Job, context: JobContext) -> str:
     return f"{context.name!r} ({job.connection_id})" if context.name else job.connection_id
 

@@ -6,11 +6,11 @@ What the task does is decided by the flow :func:`.run_job`. This module connects
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api._airflow_compat import AirflowException, AirflowSkipException
@@ -27,6 +27,7 @@ from airflow_provider_airbyte_api.api.outcome import (
     build_asset_event_extra,
     build_result,
     has_no_statistics,
+    locate,
     may_be_a_false_success,
     require_rows,
     summarize,
@@ -34,7 +35,12 @@ from airflow_provider_airbyte_api.api.outcome import (
 from airflow_provider_airbyte_api.api.progress import ReportSchedule
 from airflow_provider_airbyte_api.api.run_job import Defer, RunHistory, RunOptions, blocker_error, resume_job, run_job
 from airflow_provider_airbyte_api.api.start_job import CLEAR_JOB_TYPES, Skipped
-from airflow_provider_airbyte_api.exceptions import AirbyteError, AirbyteJobError, AirbyteJobNotRetriedError
+from airflow_provider_airbyte_api.exceptions import (
+    AirbyteError,
+    AirbyteJobError,
+    AirbyteJobNotRetriedError,
+    AirbyteJobTimeoutError,
+)
 from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
 from airflow_provider_airbyte_api.operators._job_state import JobStateStore
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from airflow_provider_airbyte_api._airflow_compat import Context
     from airflow_provider_airbyte_api.operators._base import AirbyteJobOperator
 
+T = TypeVar("T")
 
 DEFERRAL = "deferral"
 """Key of the XCom with the latest :class:`_Deferral`. Airflow passes nothing of a deferral that it ends itself."""
@@ -94,8 +101,9 @@ class JobExecution:
         self._ended_deferrals = 0
         self._metadata: Mapping[str, Any] = {}
         self._reports = ReportSchedule()
+        self._polled: Job | None = None
         self.job: Job | None = None
-        """The job as it was last polled, or None before it is known."""
+        """The job that the task follows, or that has finished, or None before it is known."""
 
     @cached_property
     def _ti(self) -> Any:
@@ -121,7 +129,7 @@ class JobExecution:
 
     def _run(self, history: RunHistory) -> JobResult:
         flow = run_job(self._options, self._find_connection, history, self._on_poll)
-        outcome = self.hook.run(flow, self._on_checkpoint)
+        outcome = self._perform(flow, self._on_checkpoint)
         if isinstance(outcome, Skipped):
             raise AirflowSkipException(outcome.reason)
         if isinstance(outcome, Defer):
@@ -129,6 +137,16 @@ class JobExecution:
         if not self._task.wait_for_completion:
             return build_result(outcome.job, self._job_context(outcome.job).job_url)
         return self._complete(outcome.job, outcome.poll_count, owned=outcome.owned)
+
+    def _perform(self, flow: Flow[T], on_checkpoint: Callable[[Checkpoint], None] | None = None) -> T:
+        """Run ``flow``. The error of a missed deadline says where its job is, as that of a failed job does."""
+        try:
+            return self.hook.run(flow, on_checkpoint)
+        except AirbyteJobTimeoutError as error:
+            job = self._polled
+            if job is None or job.job_id != error.job_id:
+                raise
+            raise type(error)(f"{error} {locate(job, self._job_context(job))}", job_id=job.job_id) from None
 
     def resume(self, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
@@ -139,7 +157,7 @@ class JobExecution:
         set_map_index_name(self._context, self._metadata.get("name", ""))
         owned = self._metadata.get("owned") is True
         flow = resume_job(self._options, job_event.job_id, job_event.job, job_event.error, self._on_poll, owned=owned)
-        return self._complete(self.hook.run(flow), job_event.poll_count, owned=owned)
+        return self._complete(self._perform(flow), job_event.poll_count, owned=owned)
 
     def resume_after_blocker(self, event: dict[str, Any] | None = None) -> JobResult:
         """Run again after the trigger has waited for another job of the connection to finish with any status."""
@@ -277,6 +295,7 @@ class JobExecution:
 
     def _on_poll(self, job: Job) -> None:
         """Show how far the job is, or how its cancellation ended."""
+        self._polled = job
         if self._reports.is_due(job, time.time()):
             self._push_info(job, self._job_context(job))
 

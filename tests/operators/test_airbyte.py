@@ -16,6 +16,7 @@ from airflow_provider_airbyte_api.testing.seed import SNOWFLAKE_TO_POSTGRES, STR
 from airflow_provider_airbyte_api.types import JobResult
 from tests.helpers.dags import Run, run
 from tests.helpers.tasks import FakeTaskInstance
+from tests.versions import not_on
 
 JOB_URL = (
     "{url}/workspaces/6b0f2c1e-2f6c-4a57-9d1b-3b8f5d1f7a10/connections/{connection}/timeline?jobId={job}&openLogs=true"
@@ -174,6 +175,20 @@ def test_the_error_of_a_stalled_sync_says_what_happened(airbyte: LocalAirbyte) -
     assert "have not changed for 0.2 s (125,000 rows" in str(caught.value)
     assert "The job was cancelled. Limits: " in str(caught.value)
     assert "stalled_timeout=0.2" in str(caught.value)
+
+
+@not_on("3.0", "DAG.test calls no callback")
+@BOTH_MODES
+def test_the_error_of_a_timeout_names_the_connection_and_links_to_the_job(
+    dag: DAG, airbyte: LocalAirbyte, deferrable: bool
+) -> None:
+    airbyte.script_jobs(*["running"] * 1_000)
+    errors: list[str] = []
+    sync(deferrable=deferrable, timeout=1, on_failure_callback=lambda context: errors.append(str(context["exception"])))
+    done = run(dag)
+    (error,) = errors
+    assert f"Airbyte connection: 'Stripe → BigQuery' ({STRIPE_TO_BIGQUERY}).\n" in error
+    assert error.endswith(done.xcom("sync", "job_url"))
 
 
 def test_a_sync_whose_numbers_change_has_not_stalled() -> None:
