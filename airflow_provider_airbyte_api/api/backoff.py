@@ -167,5 +167,10 @@ class Outage:
             return f"{error} Retrying in {delay:.0f} s."
         if self.failures > 1:
             return None
-        limit = "" if math.isinf(self.policy.timeout) else f" for up to {max(self.policy.timeout / 60, 1):.0f} min"
-        return f"{self.log_prefix}; retrying{limit}. {error}"
+        return f"{self.log_prefix}; retrying{_format_limit(self.policy.timeout)}. {error}"
+
+
+def _format_limit(timeout: float) -> str:
+    if math.isinf(timeout):
+        return ""
+    return f" for up to {timeout:.0f} s" if timeout < 120 else f" for up to {timeout / 60:.0f} min"

@@ -136,6 +136,12 @@ def test_an_outage_is_retried_until_its_timeout_with_two_log_lines() -> None:
     assert "retrying for up to 30 min" in driver.logs[0]
 
 
+def test_a_short_limit_of_an_outage_is_logged_in_seconds() -> None:
+    driver = ScriptedDriver([reply(503), reply(200)])
+    driver.run(send_with_retry(GET, while_unreachable(90)))
+    assert "retrying for up to 90 s" in driver.logs[0]
+
+
 def test_an_outage_ends_with_a_last_attempt_when_its_time_is_over() -> None:
     driver = ScriptedDriver([reply(503)] * 7)
     with pytest.raises(
