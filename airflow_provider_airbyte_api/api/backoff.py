@@ -20,6 +20,9 @@ from airflow_provider_airbyte_api.exceptions import (
 MAX_RETRY_AFTER = 120.0
 """Seconds. A server that asks for a longer delay is contacted again after this one."""
 
+SHOWN_IN_MINUTES = 120
+"""Seconds. A shorter limit is logged in seconds."""
+
 RATE_LIMIT_WAIT_INITIAL = 5.0
 """Seconds before the second attempt after a 429 without ``Retry-After``, which is how Airbyte itself sends it."""
 
@@ -173,4 +176,4 @@ class Outage:
 def _format_limit(timeout: float) -> str:
     if math.isinf(timeout):
         return ""
-    return f" for up to {timeout:.0f} s" if timeout < 120 else f" for up to {timeout / 60:.0f} min"
+    return f" for up to {timeout / 60:.0f} min" if timeout >= SHOWN_IN_MINUTES else f" for up to {timeout:.0f} s"
