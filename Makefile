@@ -99,9 +99,9 @@ test-cluster: .cluster/.ready  ## Kill and restart each part of an Airflow on Ce
 matrix: $(OLDER:%=test-airflow-%)  ## All tests that apply, on each older Airflow
 
 test-airflow-%: smoke-airflow-%  ## All tests that apply, on that Airflow: `make test-airflow-3.0`
-	.airflows/$*/bin/python $(PYTEST) $(EXCLUDED_TESTS) --ignore tests/browser --ignore tests/fidelity \
+	.airflows/$*/bin/python $(PYTEST) $(EXCLUDED_TESTS) --ignore tests/fidelity \
 	  $(if $(FEWER),$(WITHOUT_AIRFLOW:%=--ignore tests/%)) $(ARGS)
-	$(if $(ARGS),,.airflows/$*/bin/python $(ON_AIRFLOW) $(EXCLUDED_TESTS) --ignore tests/browser)
+	$(if $(ARGS),,.airflows/$*/bin/python $(ON_AIRFLOW) $(EXCLUDED_TESTS))
 
 smoke-airflow-%: .airflows/%/.ready build  ## The built wheel on that Airflow: imports, form, commands, the example DAG
 	@$(UV) pip install --quiet --python .airflows/$*/bin/python --no-deps --reinstall dist/*.whl

@@ -26,7 +26,7 @@ IMAGES = REPOSITORY / "docs" / "images"
 HOUR = 3600.0
 FAILURE_SHARE = 0.07
 SYNC_SECONDS = 600.0
-FOLLOWED_SECONDS = 200.0
+FOLLOWED_SECONDS = 250.0
 """How long the deferred sync has been running in its picture: for three lines about its progress."""
 
 CONNECTIONS = {
