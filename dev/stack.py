@@ -169,4 +169,5 @@ def _is_component(process: psutil.Process, name: str) -> bool:
         words = " ".join(process.cmdline()).split()
     except psutil.Error:
         return False
-    return name in words[:4] and any(word.endswith("airflow") for word in words[:3])
+    names = {name, name.replace("-", "_")}  # the API server calls itself api_server
+    return not names.isdisjoint(words[:4]) and any(word.endswith("airflow") for word in words[:3])
