@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteError,
@@ -97,8 +98,7 @@ NO_RETRY = RetryPolicy(attempts=1)
 """For a loop that polls again anyway."""
 
 
-@dataclass(frozen=True)
-class RetryDecision:
+class RetryDecision(NamedTuple):
     """The reaction to a failure: try again after ``delay`` seconds, and log ``warning`` unless it is None."""
 
     delay: float

@@ -25,7 +25,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryDecision, RetryPolicy
 from airflow_provider_airbyte_api.api.endpoints import PAGE_SIZE
@@ -51,23 +51,20 @@ from airflow_provider_airbyte_api.exceptions import (
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class GetToken:
+class GetToken(NamedTuple):
     """Get a token, from the cache if it holds a valid one other than ``rejected``."""
 
     rejected: Token | None = None
 
 
-@dataclass(frozen=True)
-class SendRequest:
+class SendRequest(NamedTuple):
     """Send ``request`` with ``token``."""
 
     request: Request
     token: Token | None
 
 
-@dataclass(frozen=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Sleep for ``seconds``, or a random share less unless ``exact``, so that many waiters do not wake up together."""
 
     seconds: float
@@ -79,8 +76,7 @@ class GetTime:
     """Return the time, in seconds since the epoch."""
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(NamedTuple):
     """Log ``message % arguments``."""
 
     message: str
@@ -88,15 +84,13 @@ class Log:
     level: int = logging.INFO
 
 
-@dataclass(frozen=True)
-class YieldRows:
+class YieldRows(NamedTuple):
     """Pass ``rows`` to the caller."""
 
     rows: list[Any]
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """Store ``record``, so that a later run of the flow can continue from it. None: delete the stored one.
 
     ``job`` is the job of the record, once it is known.

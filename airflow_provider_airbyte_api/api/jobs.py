@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.attempt_log import parse_log_tail
@@ -64,8 +64,7 @@ MAX_WHY = 100
 """Maximum length of the response's own words in the error of a job whose reason is unknown, in characters."""
 
 
-@dataclass(frozen=True)
-class WaitResult:
+class WaitResult(NamedTuple):
     """A finished job, and how often it was polled."""
 
     job: Job

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_POLL_INTERVAL,
@@ -79,8 +79,7 @@ class RunHistory:
     is_same_attempt: bool = False
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """The task has nothing left to wait for. ``owned`` is True if it started ``job``, and not only attached to it."""
 
     job: Job
@@ -88,8 +87,7 @@ class Completed:
     owned: bool
 
 
-@dataclass(frozen=True)
-class Defer:
+class Defer(NamedTuple):
     """The task has to wait for ``job`` in the triggerer: for its own job, or for a blocker and then run again."""
 
     job: Job
@@ -164,8 +162,7 @@ def blocker_error(options: RunOptions, error: AirbyteError) -> AirbyteError:
     )
 
 
-@dataclass(frozen=True)
-class _FollowedJob:
+class _FollowedJob(NamedTuple):
     """The job that the task follows from now on, and its record."""
 
     job: Job

@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from airflow_provider_airbyte_api.api import endpoints
 from airflow_provider_airbyte_api.api.backoff import NO_RETRY, Outage, RetryPolicy, while_unreachable
@@ -115,23 +116,20 @@ class JobRequest:
         return job.job_type in (CLEAR_JOB_TYPES if self.is_clear else (JobType.SYNC,))
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """The job is running. ``owned`` is True if it was started for this request, so the requester may cancel it."""
 
     job: Job
     owned: bool
 
 
-@dataclass(frozen=True)
-class Blocked:
+class Blocked(NamedTuple):
     """``job`` is running on the connection and has to finish first."""
 
     job: Job
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(NamedTuple):
     """Nothing was started, because the policy is to skip."""
 
     reason: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from airflow_provider_airbyte_api._defaults import (
     DEFAULT_POLL_INTERVAL,
@@ -80,8 +81,7 @@ class Poll:
     report_at: float = math.inf
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """The job has finished, with any terminal status."""
 
     job: Job
