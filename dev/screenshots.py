@@ -27,7 +27,7 @@ HOUR = 3600.0
 FAILURE_SHARE = 0.07
 SYNC_SECONDS = 600.0
 FOLLOWED_SECONDS = 250.0
-"""How long the deferred sync has been running in its picture: for three lines about its progress."""
+"""How long the deferred sync has been running in its picture: for two lines about its progress."""
 
 CONNECTIONS = {
     # name: DAG, hours between two syncs, minutes of a sync, hours since the last one
