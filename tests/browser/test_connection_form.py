@@ -13,7 +13,7 @@ from dev.stack import AirflowStack
 from tests.browser.driver import Browser, needs_browser
 from tests.versions import since
 
-pytestmark = [needs_browser, since("3.1", "its form has other elements")]
+pytestmark = [needs_browser, since("3.3", "its form shows the secrets of extra fields")]
 
 
 def fill_in(browser: Browser, stack: AirflowStack, conn_id: str, airbyte: LocalAirbyte, secret: str) -> None:
