@@ -26,7 +26,7 @@ from tests.helpers.assets import deactivate_asset, register_assets
 from tests.helpers.dags import run
 from tests.helpers.supervisor import FakeSupervisor
 from tests.helpers.tasks import CallbackOperator
-from tests.versions import AIRFLOW, since
+from tests.versions import AIRFLOW, before, since
 
 
 def in_a_task(dag: DAG, callback: Callable[[], Any]) -> Any:
@@ -85,7 +85,7 @@ def test_what_is_kept_for_an_asset_can_be_read_again_and_the_last_writer_wins(da
     assert in_a_task(dag, callback) == [None, {"task": "second"}]
 
 
-@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow 3.3 keeps something for an asset")
+@before("3.3", "Airflow 3.3 keeps something for an asset")
 def test_before_3_3_nothing_is_kept_for_an_asset() -> None:
     assert _airflow_compat.asset_state(Asset(uri="s3://compat/kept")) is None
 
@@ -202,7 +202,7 @@ def test_what_is_kept_for_a_task_can_be_read_again(dag: DAG) -> None:
     assert seen == [None, {"job_id": 7}, None]
 
 
-@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow 3.3 keeps something for a task")
+@before("3.3", "Airflow 3.3 keeps something for a task")
 def test_before_3_3_nothing_is_kept_for_a_task(dag: DAG) -> None:
     seen: list[Any] = []
     CallbackOperator(callback=lambda context: seen.append(_airflow_compat.task_state_store(context)), task_id="ask")
@@ -233,7 +233,7 @@ def test_a_trigger_has_the_timeout_of_its_deferral() -> None:
     assert _airflow_compat.deferral_deadline(SimpleNamespace(task_instance=None)) is None
 
 
-@pytest.mark.skipif(AIRFLOW >= (3, 0), reason="a process of Airflow 3 has no supervisor: see test_triggerer.py")
+@before("3.0", "a process of Airflow 3 has no supervisor: see test_triggerer.py")
 @pytest.mark.parametrize("is_mapped", [False, True], ids=["a task", "a mapped task"])
 async def test_on_airflow_2_the_status_of_a_task_is_in_the_database(dag: DAG, is_mapped: bool) -> None:
     def push(job_id: int) -> Any:

@@ -16,16 +16,21 @@ def since(minor: str, why: str) -> pytest.MarkDecorator:
     :param minor: the first Airflow that can, such as ``"3.3"``.
     :param why: what the older ones lack.
     """
-    needed = tuple(int(part) for part in minor.split("."))
-    return pytest.mark.skipif(needed > AIRFLOW, reason=f"needs Airflow {minor}: {why}")
+    return pytest.mark.skipif(_parse(minor) > AIRFLOW, reason=f"needs Airflow {minor}: {why}")
 
 
 def before(minor: str, why: str) -> pytest.MarkDecorator:
-    """Mark what only an Airflow older than ``minor`` does."""
-    limit = tuple(int(part) for part in minor.split("."))
-    return pytest.mark.skipif(limit <= AIRFLOW, reason=f"before Airflow {minor}: {why}")
+    """Mark what only an Airflow older than ``minor`` does.
+
+    :param why: what the newer ones have, or lack.
+    """
+    return pytest.mark.skipif(_parse(minor) <= AIRFLOW, reason=f"before Airflow {minor}: {why}")
 
 
 def not_on(minor: str, why: str) -> pytest.MarkDecorator:
     """Mark what one Airflow alone cannot do, such as ``"3.0"``."""
     return pytest.mark.skipif(".".join(map(str, AIRFLOW)) == minor, reason=f"not on Airflow {minor}: {why}")
+
+
+def _parse(minor: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in minor.split("."))

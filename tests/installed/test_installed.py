@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api import __version__
 from airflow_provider_airbyte_api.connection_form import CONN_FIELDS
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from tests.conftest import REPOSITORY
-from tests.versions import AIRFLOW, since
+from tests.versions import AIRFLOW, before, since
 
 NAME = "airflow-provider-airbyte-api"
 Program = Callable[..., str]
@@ -123,7 +123,7 @@ def test_the_fields_of_the_connection_are_known_to_airflow_3(home: Path) -> None
     assert (login, set(extras)) == expected
 
 
-@pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 has no form of its own server's")
+@before("3.0", "Airflow 3 has no form of its own server's")
 def test_the_form_of_airflow_2_has_the_fields_of_the_connection(home: Path) -> None:
     assert set(printed_last(call(home, "-c", FORM_OF_AIRFLOW_2))) == set(CONN_FIELDS)
 

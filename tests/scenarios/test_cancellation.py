@@ -30,9 +30,9 @@ from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 from tests.helpers.cancelled_trigger import set_task_status, with_task
 from tests.helpers.clock import wait_until
 from tests.helpers.tasks import FakeContext, FakeTaskStateStore, defer, execute, sync
-from tests.versions import AIRFLOW, since
+from tests.versions import before, since
 
-ON_AIRFLOW_2 = pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 resumes a task whatever time has passed")
+ON_AIRFLOW_2 = before("3.0", "Airflow 3 resumes a task whatever time has passed")
 
 
 # -- from try to try -------------------------------------------------------------------------------------------

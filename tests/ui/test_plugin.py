@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.ui.plugin import AirbyteUiPlugin
-from tests.versions import AIRFLOW, since
+from tests.versions import AIRFLOW, before, since
 
 needs_react_apps = since("3.1", "its plugins cannot add a page to the UI")
 
@@ -70,7 +70,7 @@ def test_the_option_switches_the_page_off(monkeypatch: pytest.MonkeyPatch) -> No
     assert AirbyteUiPlugin().fastapi_apps == []
 
 
-@pytest.mark.skipif(AIRFLOW >= (3, 1), reason="it has pages of plugins")
+@before("3.1", "it has pages of plugins")
 def test_an_older_airflow_gets_nothing() -> None:
     plugin: Any = AirbyteUiPlugin()
     assert (plugin.react_apps, plugin.fastapi_apps) == ([], [])
