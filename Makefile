@@ -85,7 +85,7 @@ test-chaos: $(READY)  ## Kill workers, triggerer and scheduler of a running Airf
 test-chaos-%: smoke-airflow-%  ## The same for the syncs of tasks on an older Airflow: `make test-chaos-2.11`
 	.airflows/$*/bin/python $(PYTEST_ONE) tests/chaos/test_cases.py $(ARGS)
 
-test-cluster: .cluster/.ready  ## Kill and restart each part of an Airflow on Celery, Redis and Postgres (20 minutes); `ARGS="-k worker"` for some cases
+test-cluster: .cluster/.ready  ## Kill and restart each part of an Airflow on Celery, Redis and Postgres (25 minutes); `ARGS="-k worker"` for some cases
 	.cluster/bin/python $(PYTEST_ONE) tests/cluster $(ARGS)
 
 .cluster/.ready: constraints/cluster.txt $(READY)
@@ -130,7 +130,7 @@ test-clients: $(CLIENTS:%=.clients/%/.ready)  ## Let clients of others (SDK, PyA
 test-migration: $(READY) .bench/official/.ready  ## Run DAGs on the official provider and, migrated, on this package
 	$(PY) $(PYTEST_ONE) tests/migration/test_official.py $(ARGS)
 
-bench: $(READY) .bench/official/.ready  ## Measure this package beside the official provider (20 minutes)
+bench: $(READY) .bench/official/.ready  ## Measure this package beside the official provider (25 minutes)
 	@$(UV) pip install --quiet --python $(PY) --constraint constraints/airflow-3.3.txt --group bench
 	@$(PY) -m compileall -q airflow_provider_airbyte_api  # as pip does with a package that is not editable
 	@$(PY) -m benchmarks

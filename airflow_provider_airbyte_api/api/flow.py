@@ -51,6 +51,7 @@ from airflow_provider_airbyte_api.exceptions import (
 T = TypeVar("T")
 
 
+# Most are named tuples: each task's process defines them all, and to define a dataclass takes several times as long.
 class GetToken(NamedTuple):
     """Get a token, from the cache if it holds a valid one other than ``rejected``."""
 
