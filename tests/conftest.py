@@ -61,6 +61,11 @@ def _no_min_poll_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_defaults, "MIN_POLL_INTERVAL", 0.0)
 
 
+@pytest.fixture(scope="session", autouse=AIRFLOW < (3, 0))
+def _database_of_airflow_2(database: None) -> None:
+    """Make Airflow's tables: there, a task reads and writes them itself."""
+
+
 @pytest.fixture
 def airbyte(local_airbyte: LocalAirbyte) -> LocalAirbyte:
     """A local Airbyte whose jobs end at the second look, known to Airflow as ``airbyte_api_default``."""
