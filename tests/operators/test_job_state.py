@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,7 @@ Records = Callable[[], dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
-def _no_variables() -> Iterator[None]:
-    yield
+def _no_variables(database: None) -> None:
     with create_session() as session:
         old = delete(Variable).where(Variable.key.startswith(KEY_PREFIX))
         session.execute(old.execution_options(synchronize_session=False))
