@@ -17,11 +17,11 @@ TASKS = 60
 
 @dataclass(frozen=True)
 class SliceStats:
-    """Seconds of CPU for each task: first of a worker, then of the API server. ``delay`` is a median, in seconds."""
+    """For each task: seconds of a worker's CPU, of the API server's, and requests to it. ``delay`` is a median."""
 
-    nothing: tuple[float, float]
-    start: tuple[float, float]
-    resume: tuple[float, float]
+    nothing: tuple[float, float, float]
+    start: tuple[float, float, float]
+    resume: tuple[float, float, float]
     delay: float
 
 

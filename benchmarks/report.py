@@ -94,6 +94,8 @@ SLICES: list[tuple[str, Callable[[SliceStats], float | None], str]] = [
     ("CPU of a worker for a task that does nothing", lambda each: 1000 * each.nothing[0], "ms"),
     ("CPU of a worker for each start", lambda each: 1000 * each.start[0], "ms"),
     ("CPU of a worker for each resume", lambda each: 1000 * each.resume[0], "ms"),
+    ("requests to the API server for each start", lambda each: each.start[2], ""),
+    ("requests to the API server for each resume", lambda each: each.resume[2], ""),
     ("CPU of the API server for each start", lambda each: 1000 * each.start[1], "ms"),
     ("CPU of the API server for each resume", lambda each: 1000 * each.resume[1], "ms"),
     ("end of the jobs to success, median", lambda each: each.delay, "s"),
