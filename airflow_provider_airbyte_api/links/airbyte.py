@@ -49,17 +49,23 @@ class AirbyteConnectionLink(_XComLink):
 
 
 class PushesOwnLinks(_Operator):
-    """Base class of the operators and sensors with links, which push the URLs themselves."""
+    """Base class of the operators and sensors with links, which push the URLs themselves.
+
+    What Airflow executes has no links. At the end of each part of a task, Airflow 3 calls ``get_link`` of each of its
+    links, and pushes the URL again. That would be two requests to its API server for each link, and an error in the log
+    without a URL.
+    """
 
     def prepare_for_execution(self) -> Any:
-        """Return the copy that Airflow executes, without links.
-
-        At the end of each part of a task, Airflow 3 calls ``get_link`` of each link of that copy, and pushes the URL
-        again. That would be two requests to its API server for each link, and an error in the log without a URL.
-        """
+        """Return the copy that Airflow executes."""
         task = super().prepare_for_execution()
         task.operator_extra_links = ()
         return task
+
+    def pre_execute(self, context: Any) -> None:
+        """Remove the links of a mapped task, which Airflow makes after the call of :meth:`prepare_for_execution`."""
+        self.operator_extra_links = ()
+        super().pre_execute(context)
 
 
 def push_link_urls(ti: Any, job_url: str | None, connection_url: str | None) -> None:

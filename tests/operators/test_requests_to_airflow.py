@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_airbyte_api.operators.airbyte import AirbyteSyncOperator
 from airflow_provider_airbyte_api.sensors.airbyte import AirbyteJobSensor
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
@@ -39,11 +40,16 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return found
 
 
+@pytest.mark.parametrize("is_mapped", [False, True], ids=["", "mapped"])
 def test_the_start_and_the_end_of_a_deferred_sync_cost_few_requests(
-    dag: DAG, airbyte: LocalAirbyte, parts: list[list[str]]
+    dag: DAG, airbyte: LocalAirbyte, parts: list[list[str]], is_mapped: bool
 ) -> None:
     """The Airflow connection is in the environment; from the API server, it would be one more request in each part."""
-    sync(deferrable=True)
+    if is_mapped:
+        expanded = AirbyteSyncOperator.partial(task_id="sync", deferrable=True, poll_interval=0.02)
+        expanded.expand(connection_id=[STRIPE_TO_BIGQUERY])
+    else:
+        sync(deferrable=True)
     assert run(dag).succeeded
     start, end = parts
     assert len(start) <= MAX_START, start
