@@ -110,23 +110,17 @@ def boolean(value: object, name: str) -> bool:
 
 
 def check_seconds(value: object, name: str) -> float:
-    """Return ``value`` as a number of seconds.
+    """Return ``value``, a ``timedelta`` or a number, as seconds.
 
-    :raises AirbyteConfigError: if it is not a number, not above zero, or longer than 100 years.
+    :raises AirbyteConfigError: if it is neither, not above zero, or longer than 100 years.
     """
     found: float = _checked("parse_seconds", value, name)
     return found
 
 
 def check_optional_seconds(value: object, name: str) -> float | None:
-    """Return ``value`` as a number of seconds, or None; see :func:`check_seconds`."""
+    """Return ``value`` as seconds, or None; see :func:`check_seconds`."""
     return None if value is None else check_seconds(value, name)
-
-
-def check_optional_duration(value: object, name: str) -> float | None:
-    """Return ``value``, a ``timedelta`` or a number of seconds, as seconds, or None; see :func:`check_seconds`."""
-    found: float | None = None if value is None else _checked("parse_duration", value, name)
-    return found
 
 
 def whole_number(value: object, name: str, minimum: int = 0) -> int:

@@ -91,8 +91,27 @@ HUGE = 10**5_000
 @pytest.mark.parametrize("value", [10**400, HUGE, 1e300, float("nan"), float("inf"), -1, True, "5"], ids=lambda _: "")
 def test_a_time_that_no_clock_can_count_is_refused_by_name(name: str, value: Any) -> None:
     arguments: dict[str, Any] = {"connection_id": STRIPE_TO_BIGQUERY, name: value}
-    with pytest.raises(exceptions.AirbyteConfigError, match=f"^{name} is .*, expected a number of seconds"):
+    with pytest.raises(exceptions.AirbyteConfigError, match=f"^{name} is .*, expected a number of seconds or a timed"):
         AirbyteSyncOperator(task_id="t", **arguments)
+
+
+@pytest.mark.parametrize(
+    "name", ["timeout", "queue_timeout", "unreachable_timeout", "stalled_timeout", "poll_interval"]
+)
+def test_a_time_may_be_a_timedelta(name: str) -> None:
+    arguments: dict[str, Any] = {"connection_id": STRIPE_TO_BIGQUERY, name: timedelta(minutes=5)}
+    assert getattr(AirbyteSyncOperator(task_id="t", **arguments), name) == 300.0
+    with pytest.raises(exceptions.AirbyteConfigError, match=f"^{name} is datetime.timedelta"):
+        AirbyteSyncOperator(task_id="t", **{**arguments, name: timedelta(0)})
+
+
+def test_the_times_of_a_sensor_and_of_the_hook_may_be_timedeltas(airbyte: LocalAirbyte) -> None:
+    seconds = timedelta(seconds=90)
+    sensor = AirbyteJobSensor(task_id="t", job_id=1, poll_interval=seconds, unreachable_timeout=seconds)
+    assert (sensor.poke_interval, sensor.unreachable_timeout) == (90.0, 90.0)
+    job = airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+    with pytest.raises(exceptions.AirbyteJobTimeoutError):
+        AirbyteHook().wait_for_job(job.job_id, poll_interval=seconds, timeout=timedelta(milliseconds=1))
 
 
 @pytest.mark.parametrize("given", [{"poll_interval": 1e-9}, {"poke_interval": 1e-9}])

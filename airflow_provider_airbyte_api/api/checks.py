@@ -39,18 +39,14 @@ def parse_bool(value: object, name: str) -> bool:
     return value
 
 
-def parse_seconds(value: object, name: str, expected: str = "a number of seconds") -> float:
-    """Return ``value`` as a number of seconds above 0, up to :data:`MAX_SECONDS`."""
-    found = safe_float(value, 0.0, MAX_SECONDS)
-    if not found:
-        raise_invalid(name, value, f"{expected} above 0, such as 30, and at most {MAX_SECONDS:,} (100 years)")
-    return found
-
-
-def parse_duration(value: object, name: str) -> float:
-    """Return ``value``, a ``timedelta`` or a number of seconds, as seconds; see :func:`parse_seconds`."""
+def parse_seconds(value: object, name: str) -> float:
+    """Return ``value``, a ``timedelta`` or a number, as seconds above 0, up to :data:`MAX_SECONDS`."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    return parse_seconds(seconds, name, "a timedelta or a number of seconds")
+    found = safe_float(seconds, 0.0, MAX_SECONDS)
+    if not found:
+        expected = f"a number of seconds or a timedelta above 0, such as 30, and at most {MAX_SECONDS:,} (100 years)"
+        raise_invalid(name, value, expected)
+    return found
 
 
 def parse_int(value: object, name: str, minimum: int = 0) -> int:

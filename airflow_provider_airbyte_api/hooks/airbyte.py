@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_airbyte_api import connection_form
@@ -376,18 +376,18 @@ class AirbyteHook(BaseHook):
         self,
         job_id: int,
         *,
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
-        timeout: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
+        timeout: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         check: bool = False,
     ) -> Job:
         """Return the job once it has finished.
 
         :param job_id: ID of the job.
-        :param poll_interval: Seconds between two polls, at least 1. Default: 30.
-        :param timeout: Seconds from now within which the job must finish; it is not cancelled then. Default: None,
-            no limit.
-        :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
+        :param poll_interval: Seconds (or a ``timedelta``) between two polls, at least 1. Default: 30.
+        :param timeout: Seconds (or a ``timedelta``) from now within which the job must finish; it is not cancelled
+            then. Default: None, no limit.
+        :param unreachable_timeout: Seconds (or a ``timedelta``) for which Airbyte may be unreachable. Default: 1800.
         :param check: Raise an exception if the job failed or was cancelled. Default: False, return it with any status.
         :raises AirbyteJobTimeoutError: if the job has not finished within ``timeout``.
         :raises AirbyteJobError: with ``check``, if the job did not succeed.
@@ -444,9 +444,9 @@ class AirbyteHook(BaseHook):
         self,
         job_id: int,
         *,
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
-        timeout: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
+        timeout: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         check: bool = False,
     ) -> Job:
         """Return the job once it has finished, without blocking the event loop: :meth:`wait_for_job` for triggers.
@@ -455,10 +455,10 @@ class AirbyteHook(BaseHook):
         triggers of the process; this method does not.
 
         :param job_id: ID of the job.
-        :param poll_interval: Seconds between two polls, at least 1. Default: 30.
-        :param timeout: Seconds from now within which the job must finish; it is not cancelled then. Default: None,
-            no limit.
-        :param unreachable_timeout: Seconds for which Airbyte may be unreachable. Default: 1800.
+        :param poll_interval: Seconds (or a ``timedelta``) between two polls, at least 1. Default: 30.
+        :param timeout: Seconds (or a ``timedelta``) from now within which the job must finish; it is not cancelled
+            then. Default: None, no limit.
+        :param unreachable_timeout: Seconds (or a ``timedelta``) for which Airbyte may be unreachable. Default: 1800.
         :param check: Raise an exception if the job failed or was cancelled. Default: False, return it with any status.
         :raises: the same errors as :meth:`wait_for_job`.
         """
@@ -643,10 +643,14 @@ class AirbyteHook(BaseHook):
         yield from self._client.iter_rows(flow)
 
 
-def _wait_options(poll_interval: float, timeout: float | None, unreachable_timeout: float) -> WaitOptions:
-    checks.parse_seconds(poll_interval, "poll_interval")
-    deadline = None if timeout is None else time.time() + checks.parse_seconds(timeout, "timeout")
-    return WaitOptions(poll_interval, deadline, unreachable_timeout=unreachable_timeout)
+def _wait_options(
+    poll_interval: timedelta | float, timeout: timedelta | float | None, unreachable_timeout: timedelta | float
+) -> WaitOptions:
+    return WaitOptions(
+        checks.parse_seconds(poll_interval, "poll_interval"),
+        None if timeout is None else time.time() + checks.parse_seconds(timeout, "timeout"),
+        unreachable_timeout=checks.parse_seconds(unreachable_timeout, "unreachable_timeout"),
+    )
 
 
 def _diagnose_in_thread(settings: ClientSettings, deadline: float) -> Diagnosis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +70,10 @@ class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        queue_timeout: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
+        timeout: timedelta | float | None = DEFAULT_TIMEOUT,
+        queue_timeout: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         on_running: str,
         on_inactive: OnInactive = "fail",
         cancel_on_kill: CancelOnKill = "auto",

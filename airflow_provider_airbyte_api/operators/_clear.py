@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_airbyte_api._airflow_compat import conf
@@ -33,13 +34,14 @@ class AirbyteClearOperator(AirbyteJobOperator):
     :param wait_for_completion: Wait until the job has finished. If False, the task succeeds once the job is started.
         Default: True.
     :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: Seconds between two polls of the job, at least 1. Default: 30.
-    :param timeout: Seconds from the start of the job until it must have finished. After that the job is cancelled and
-        the task fails. None: no limit. Default: 7 days.
-    :param queue_timeout: Seconds from the start of the job until it must have left the queue (statuses ``pending`` and
-        ``queued``). After that the job is cancelled and the task fails. Default: None, no limit.
-    :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. The job is not
-        cancelled then, since its status is unknown. Default: 1800.
+    :param poll_interval: Seconds (or a ``timedelta``) between two polls of the job, at least 1. Default: 30.
+    :param timeout: Seconds (or a ``timedelta``) from the start of the job until it must have finished. After that the
+        job is cancelled and the task fails. None: no limit. Default: 7 days.
+    :param queue_timeout: Seconds (or a ``timedelta``) from the start of the job until it must have left the queue
+        (statuses ``pending`` and ``queued``). After that the job is cancelled and the task fails. Default: None, no
+        limit.
+    :param unreachable_timeout: Seconds (or a ``timedelta``) for which Airbyte may be unreachable before the task fails.
+        The job is not cancelled then, since its status is unknown. Default: 1800.
     :param job_type: ``clear`` or ``reset``: two names of the same operation, which Airbyte shows as ``reset``. A clear
         requires the editor role, a reset the runner role. Airbyte before 0.62.4 knows only ``reset``. Default:
         ``clear``.
@@ -72,10 +74,10 @@ class AirbyteClearOperator(AirbyteJobOperator):
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        queue_timeout: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
+        timeout: timedelta | float | None = DEFAULT_TIMEOUT,
+        queue_timeout: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         job_type: ClearJobType = "clear",
         on_running: OnRunningClear = "fail",
         on_inactive: OnInactive = "fail",

@@ -16,7 +16,7 @@ from airflow_provider_airbyte_api._defaults import (
 from airflow_provider_airbyte_api._validation import (
     boolean,
     check_choice,
-    check_optional_duration,
+    check_optional_seconds,
     whole_number,
     whole_number_or_none,
 )
@@ -52,13 +52,14 @@ class AirbyteSyncOperator(AirbyteJobOperator):
     :param wait_for_completion: Wait until the job has finished. If False, the task succeeds once the job is started.
         Default: True.
     :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: Seconds between two polls of the job, at least 1. Default: 30.
-    :param timeout: Seconds from the start of the job until it must have finished. After that the job is cancelled and
-        the task fails. None: no limit. Default: 7 days.
-    :param queue_timeout: Seconds from the start of the job until it must have left the queue (statuses ``pending`` and
-        ``queued``). After that the job is cancelled and the task fails. Default: None, no limit.
-    :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. The job is not
-        cancelled then, since its status is unknown. Default: 1800.
+    :param poll_interval: Seconds (or a ``timedelta``) between two polls of the job, at least 1. Default: 30.
+    :param timeout: Seconds (or a ``timedelta``) from the start of the job until it must have finished. After that the
+        job is cancelled and the task fails. None: no limit. Default: 7 days.
+    :param queue_timeout: Seconds (or a ``timedelta``) from the start of the job until it must have left the queue
+        (statuses ``pending`` and ``queued``). After that the job is cancelled and the task fails. Default: None, no
+        limit.
+    :param unreachable_timeout: Seconds (or a ``timedelta``) for which Airbyte may be unreachable before the task fails.
+        The job is not cancelled then, since its status is unknown. Default: 1800.
     :param stalled_timeout: Maximum time for which the rows and bytes of the running job may stand still: a
         ``timedelta``, or seconds. After that the job is cancelled and the task fails. A sync that is still preparing
         has 0 rows and 0 bytes, so allow for that time. Default: None, no limit.
@@ -104,10 +105,10 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        queue_timeout: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
+        timeout: timedelta | float | None = DEFAULT_TIMEOUT,
+        queue_timeout: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         stalled_timeout: timedelta | float | None = None,
         on_running: OnRunning = "attach",
         on_inactive: OnInactive = "fail",
@@ -147,7 +148,7 @@ class AirbyteSyncOperator(AirbyteJobOperator):
         self.emit_schema_facet = boolean(emit_schema_facet, "emit_schema_facet")
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
         self.log_tail = whole_number(log_tail, "log_tail")
-        self.stalled_timeout = check_optional_duration(stalled_timeout, "stalled_timeout")
+        self.stalled_timeout = check_optional_seconds(stalled_timeout, "stalled_timeout")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Return the datasets that the sync read and wrote. Airflow's OpenLineage provider calls this."""

@@ -30,7 +30,7 @@ from airflow_provider_airbyte_api._validation import (
     CONNECTION_FIELDS,
     boolean,
     check_choice,
-    check_optional_duration,
+    check_optional_seconds,
     check_seconds,
     parse_optional_datetime,
     provided_fields,
@@ -72,8 +72,8 @@ class _AirbyteSensor(PushesOwnLinks, BaseSensorOperator):
         *,
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         if poll_interval is not None:
@@ -193,10 +193,10 @@ class AirbyteJobSensor(_AirbyteSensor):
     :param job_id: ID of the job: a number, or a template that renders to one (templated).
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Pass one of the two.
-        Default: ``poke_interval``, which is 60.
-    :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. With
-        ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
+    :param poll_interval: Seconds (or a ``timedelta``) between two polls, at least 1; another name of ``poke_interval``.
+        Pass one of the two. Default: ``poke_interval``, which is 60.
+    :param unreachable_timeout: Seconds (or a ``timedelta``) for which Airbyte may be unreachable before the task fails.
+        With ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
         Default: 1800.
     """
 
@@ -208,8 +208,8 @@ class AirbyteJobSensor(_AirbyteSensor):
         job_id: int | str,
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -329,10 +329,10 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         cancelled. Default: ``wait``.
     :param airbyte_conn_id: ID of the Airflow connection (templated). Default: ``airbyte_api_default``.
     :param deferrable: Wait in the triggerer instead of a worker. Default: ``[operators] default_deferrable``.
-    :param poll_interval: Seconds between two polls, at least 1; another name of ``poke_interval``. Pass one of the two.
-        Default: ``poke_interval``, which is 60.
-    :param unreachable_timeout: Seconds for which Airbyte may be unreachable before the task fails. With
-        ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
+    :param poll_interval: Seconds (or a ``timedelta``) between two polls, at least 1; another name of ``poke_interval``.
+        Pass one of the two. Default: ``poke_interval``, which is 60.
+    :param unreachable_timeout: Seconds (or a ``timedelta``) for which Airbyte may be unreachable before the task fails.
+        With ``mode="reschedule"`` a poke does not know how long an outage has lasted, so only ``timeout`` limits it.
         Default: 1800.
     """
 
@@ -351,8 +351,8 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         on_failed: OnFailed = "wait",
         airbyte_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | None = None,
-        unreachable_timeout: float = DEFAULT_UNREACHABLE_TIMEOUT,
+        poll_interval: timedelta | float | None = None,
+        unreachable_timeout: timedelta | float = DEFAULT_UNREACHABLE_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -368,7 +368,7 @@ class AirbyteFreshnessSensor(_AirbyteSensor):
         self.workspace_id = workspace_id
         self.workspace_name = workspace_name
         self.given = provided_fields(self, CONNECTION_FIELDS)
-        self.max_age = check_optional_duration(max_age, "max_age")
+        self.max_age = check_optional_seconds(max_age, "max_age")
         self.completed_after = completed_after
         self.min_rows = whole_number_or_none(min_rows, "min_rows")
         self.on_failed = check_choice(on_failed, "on_failed", OnFailed)

@@ -211,7 +211,7 @@ def test_a_timeout_event_is_a_sensor_timeout() -> None:
     [
         ({"connection_id": None}, "expected exactly one of the two"),
         ({"max_age": -1}, "max_age is -1"),
-        ({"max_age": "6h"}, "max_age is '6h', expected a timedelta or a number of seconds above 0"),
+        ({"max_age": "6h"}, "max_age is '6h', expected a number of seconds or a timedelta above 0"),
         ({"min_rows": 1.5}, "min_rows is 1.5"),
         ({"on_failed": "skip"}, "on_failed is 'skip', expected one of wait, fail"),
     ],
