@@ -17,8 +17,7 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from dev import sandbox
 from dev.stack import REPOSITORY, AirflowStack, interrupt_on_sigterm
-from tests.browser.conftest import open_browser
-from tests.browser.driver import CHROMIUM, DRIVER, Browser
+from tests.browser.driver import CHROMIUM, DRIVER, Browser, open_browser
 from tests.browser.test_connection_form import fill_in
 from tests.helpers.api_server import ApiServer, PastSync
 

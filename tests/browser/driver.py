@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import presence_of_element_located, text_to_be_present_in_element
@@ -45,3 +49,18 @@ class Browser:
         """Return the page's text once it has ``words`` in it."""
         WebDriverWait(self.driver, SECONDS).until(text_to_be_present_in_element((By.TAG_NAME, "body"), words))
         return self.find("body").text
+
+
+@contextmanager
+def open_browser(profile: Path) -> Iterator[Browser]:
+    """Open a browser with a profile of its own."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS.split(), f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

@@ -22,9 +22,9 @@ from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
 from airflow_provider_airbyte_api.ui.plugin import SYNC_OPERATORS
 from dev.stack import AirflowStack
-from tests.browser.conftest import open_browser
-from tests.browser.driver import SECONDS, Browser, needs_browser
-from tests.helpers.api_server import ApiServer, PastSync
+from tests.browser.airbyte_page import HOSTILE, Page, connection_id, large_history, sync
+from tests.browser.driver import SECONDS, Browser, needs_browser, open_browser
+from tests.helpers.api_server import ApiServer
 from tests.versions import since
 
 pytestmark = [
@@ -33,50 +33,8 @@ pytestmark = [
     since("3.1", "its plugins cannot add a page to the UI"),
 ]
 
-HOSTILE = "<img src=x onerror=alert(1)>"
-CONNECTIONS = ["Stripe → BigQuery", "Postgres → Snowflake", "GitHub → S3", HOSTILE]
 HOUR = 3600.0
 UNKNOWN = "\u2013"
-
-
-def connection_id(number: int) -> str:
-    return f"9924bcd0-99be-453d-ba47-{number:012d}"
-
-
-def sync(number: int, state: str, start: float, end: float | None = None, **changes: Any) -> PastSync:
-    """Return a sync of the connection with this number, which the DAG ``load_<number>`` ran."""
-    status = {"success": "succeeded", "failed": "failed", "deferred": "running"}[state]
-    identity = connection_id(number)
-    job_id = number * 1000 + int(start) % 1000
-    base = f"https://airbyte.example.com/workspaces/w/connections/{identity}"
-    job = {
-        "job_id": job_id,
-        "connection_id": identity,
-        "connection_name": CONNECTIONS[number] if number < len(CONNECTIONS) else f"Connection {number:03d}",
-        "status": status,
-        "rows": 250_000,
-        "bytes": 104_857_600,
-        "started_at": None,
-        "updated_at": None,
-        "attempt": 1,
-        "job_url": f"{base}/timeline?jobId={job_id}&openLogs=true",
-        "reason": {"origin": "source", "kind": "config_error", "message": "The password is wrong."}
-        if state == "failed"
-        else None,
-        **changes.pop("job", {}),
-    }
-    return PastSync(
-        **{
-            "dag_id": f"load_{number}",
-            "run_id": f"manual__2026-11-20T00:00:{int(start)}+00:00",
-            "state": state,
-            "start": start,
-            "end": end,
-            "rendered": {"connection_id": identity, "airbyte_conn_id": "airbyte_api_default"},
-            "xcoms": {"airbyte_sync": job},
-            **changes,
-        }
-    )
 
 
 RUNNING = sync(0, "deferred", 60)
@@ -111,79 +69,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with running:
         running.insert(HISTORY)
         yield running
-
-
-class Page:
-    """The page, for a user who has logged in."""
-
-    def __init__(self, browser: Browser, server: Any) -> None:
-        self.browser, self.server = browser, server
-
-    def open(self, query: str = "", user: str = "admin") -> Page:
-        driver = self.browser.driver
-        driver.get(f"{self.server.url}/airbyte/static/airbyte.svg")
-        driver.add_cookie({"name": "_token", "value": self.server.token(user), "path": "/"})
-        driver.get(f"{self.server.url}/plugin/airbyte{query}")
-        return self
-
-    @property
-    def text(self) -> str:
-        return self._text(".aby")
-
-    def section(self, name: str) -> str:
-        return self._text(f"section[aria-label='{name}']")
-
-    def _text(self, selector: str) -> str:
-        """Return the text of an element in one step: React may replace the element at any time."""
-        script = "return document.querySelector(arguments[0])?.innerText ?? ''"
-        found: str = self.browser.driver.execute_script(script, selector)
-        return found
-
-    @property
-    def alert(self) -> str:
-        return self._text(".aby [role=alert]")
-
-    @property
-    def tooltip(self) -> str:
-        return self._text(".aby [role=tooltip]")
-
-    def wait_until(self, condition: Callable[[], bool], seconds: float = SECONDS) -> None:
-        WebDriverWait(self.browser.driver, seconds).until(lambda _: condition())
-
-    def wait_for(self, name: str, words: str) -> str:
-        """Return the text of a section once it has ``words`` in it."""
-        self.wait_until(lambda: words in self.section(name))
-        return self.section(name)
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        """Return what an asynchronous function with this body returns, with the modules of the page."""
-        modules = "const load = (name) => import(new URL(`airbyte/static/${name}.js`, document.baseURI).href);"
-        body = (
-            f"const done = arguments[arguments.length - 1]; {modules} (async (...args) => {{ {script} }})(...arguments)"
-        )
-        result = self.browser.driver.execute_async_script(
-            f"{body}.then((value) => done([value]), (error) => done(String(error)))", *arguments
-        )
-        assert isinstance(result, list), result
-        return result[0]
-
-    def requests(self) -> list[str]:
-        """Return the URLs of all requests since the last call."""
-        messages = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
-        return [
-            message["params"]["request"]["url"]
-            for message in messages
-            if message["method"] == "Network.requestWillBeSent"
-        ]
-
-    def errors(self) -> list[str]:
-        """Return the errors in the console."""
-        return [entry["message"] for entry in self._log("browser") if entry["level"] == "SEVERE"]
-
-    def _log(self, kind: str) -> list[dict[str, Any]]:
-        driver: Any = self.browser.driver  # its get_log has no types
-        found: list[dict[str, Any]] = driver.get_log(kind)
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -577,25 +462,12 @@ def test_a_real_sync_is_followed_from_its_start_to_its_end(
 def test_five_thousand_syncs_are_shown_with_three_requests(
     page: Page, record_property: Callable[[str, object], None]
 ) -> None:
-    page.server.insert(
-        sync(number % 200 + 10, "failed" if number % 17 == 0 else "success", 300.0 * number + 600, 300.0 * number + 300)
-        for number in range(5_000)
-    )
+    page.server.insert(large_history())
     page.open("?range=30d")
     page.wait_until(lambda: "The newest 100 of 5014 task runs." in page.text)
-    timing = page.run(
-        """
-        const shown = performance.getEntriesByName("airbyte:first-view")[0].startTime;
-        const requests = performance.getEntriesByType("resource")
-          .filter((entry) => /AirbyteSyncOperator|airbyte_sync|assets\\/events/.test(entry.name))
-          .filter((entry) => entry.startTime < shown);
-        const data = Math.max(...requests.map((entry) => entry.responseEnd).filter((end) => end <= shown));
-        const before = requests.filter((entry) => entry.responseEnd <= shown);
-        return { requests: before.length, seconds: (shown - data) / 1000 };
-        """
-    )
-    assert timing["requests"] <= 3
-    record_property("seconds_to_the_first_view", timing["seconds"])
+    requests, seconds = page.first_view()
+    assert requests <= 3
+    record_property("seconds_to_the_first_view", seconds)
     page.browser.button("Load older").click()
     page.wait_until(lambda: "The newest 200 of 5014 task runs." in page.text)
     page.browser.button("Next").click()
