@@ -405,27 +405,44 @@ def _supervisor() -> Any:
     return supervisor if hasattr(supervisor, "asend") else None
 
 
-async def task_status(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
-    """Return the state of a trigger's task instance, and one of its XComs or None, without blocking the event loop.
+async def task_state(ti: Any) -> str | None:
+    """Return the state of a trigger's task instance, None if it was cleared or deleted, without blocking the loop.
 
     A trigger has no public way to ask. On Airflow 3, the triggerer's supervisor answers: see :func:`_supervisor`. Do
     not cancel this coroutine. On Airflow 2, a triggerer reads the database.
 
-    An XCom that a custom backend stores elsewhere is returned as its reference.
-
     :raises RuntimeError: on Airflow 3.0.0 to 3.0.2.
     """
     if not AIRFLOW_V_3_0_PLUS:
-        return await asyncio.to_thread(_task_status_in_database, ti, xcom_key)
-    from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom  # noqa: PLC0415 - Airflow 3
+        return await asyncio.to_thread(_state_in_database, ti)
+    from airflow.sdk.execution_time.comms import GetTaskStates  # noqa: PLC0415 - Airflow 3
 
+    found = await _asking_supervisor().asend(
+        GetTaskStates(dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id])
+    )
+    return _state_of(ti, found.task_states)
+
+
+async def task_xcom(ti: Any, key: str) -> Any:
+    """Return an XCom of a trigger's task instance, or None, as :func:`task_state` returns its state.
+
+    An XCom that a custom backend stores elsewhere is returned as its reference.
+    """
+    if not AIRFLOW_V_3_0_PLUS:
+        return await asyncio.to_thread(_xcom_in_database, ti, key)
+    from airflow.sdk.execution_time.comms import GetXCom  # noqa: PLC0415 - Airflow 3
+
+    found = await _asking_supervisor().asend(
+        GetXCom(dag_id=ti.dag_id, map_index=ti.map_index, task_id=ti.task_id, run_id=ti.run_id, key=key)
+    )
+    return found.value
+
+
+def _asking_supervisor() -> Any:
     supervisor = _supervisor()
     if supervisor is None:
         raise RuntimeError("Triggers can ask for the state of a task from Airflow 3.0.3 on.")
-    which = {"dag_id": ti.dag_id, "map_index": ti.map_index}
-    found = await supervisor.asend(GetTaskStates(**which, task_ids=[ti.task_id], run_ids=[ti.run_id]))
-    xcom = await supervisor.asend(GetXCom(**which, task_id=ti.task_id, run_id=ti.run_id, key=xcom_key))
-    return _state_of(ti, found.task_states), xcom.value
+    return supervisor
 
 
 def _state_of(ti: Any, task_states: Mapping[str, Mapping[str, str | None]]) -> str | None:
@@ -656,14 +673,13 @@ def _state_in_database(ti: Any) -> str | None:
         return state
 
 
-def _task_status_in_database(ti: Any, xcom_key: str) -> tuple[str | None, Any]:
+def _xcom_in_database(ti: Any, key: str) -> Any:
     from airflow.models.xcom import BaseXCom  # noqa: PLC0415 - Airflow 2
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
 
-    state = _state_in_database(ti)
     with create_session() as session:
-        xcom = session.query(BaseXCom).filter_by(**_identity(ti), key=xcom_key).first()
-        return state, None if xcom is None else xcom.value
+        xcom = session.query(BaseXCom).filter_by(**_identity(ti), key=key).first()
+        return None if xcom is None else xcom.value
 
 
 def _active_dataset(uri: str) -> Any:

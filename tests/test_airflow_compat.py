@@ -246,10 +246,12 @@ async def test_on_airflow_2_the_status_of_a_task_is_in_the_database(dag: DAG, is
     done = run(dag)
     instances = {ti.map_index: ti for ti in done.dag_run.get_task_instances()}
     for index, job_id in {0: 7, 1: 8}.items() if is_mapped else {-1: 7}.items():
-        assert await _airflow_compat.task_status(instances[index], "job_id") == ("success", job_id)
-        assert await _airflow_compat.task_status(instances[index], "unknown") == ("success", None)
+        assert await _airflow_compat.task_state(instances[index]) == "success"
+        assert await _airflow_compat.task_xcom(instances[index], "job_id") == job_id
+        assert await _airflow_compat.task_xcom(instances[index], "unknown") is None
     gone = SimpleNamespace(dag_id=dag.dag_id, run_id="deleted", task_id="ask", map_index=-1)
-    assert await _airflow_compat.task_status(gone, "job_id") == (None, None)
+    assert await _airflow_compat.task_state(gone) is None
+    assert await _airflow_compat.task_xcom(gone, "job_id") is None
 
 
 @since("3.0", "a triggerer has no supervisor")
@@ -259,7 +261,7 @@ async def test_without_a_supervisor_that_answers_a_trigger_cannot_ask(monkeypatc
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
     ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="ask", map_index=-1)
     with pytest.raises(RuntimeError, match=r"3\.0\.3"):
-        await _airflow_compat.task_status(ti, "job_id")
+        await _airflow_compat.task_state(ti)
 
 
 def test_outside_a_triggerer_there_are_no_variables_for_a_trigger() -> None:

@@ -22,6 +22,10 @@ CHECK_INTERVAL = 2.0
 MAX_CHECK_DURATION = 120.0
 """Seconds after which the job of such a task is left running."""
 
+NEW_ATTEMPT_DURATION = 5.0
+"""Seconds for which the XCom of a running task is not read. A new attempt has none until it has started its job, and
+Airflow logs an error for an XCom that does not exist."""
+
 ENDED_STATES = frozenset({None, "success", "failed", "skipped", "upstream_failed", "removed", "restarting"})
 """States of a task instance that no longer wants its job. None: it was cleared or deleted."""
 
@@ -66,9 +70,13 @@ async def is_abandoned(ti: Any, job_id: int) -> bool:
     :raises Exception: if Airflow cannot be asked.
     """
     check_until = CLOCK.time() + MAX_CHECK_DURATION
+    running_since: float | None = None
     while True:
-        state, xcom = await _airflow_compat.task_status(ti, JOB_ID_XCOM)
-        decision = decide(job_id, state, xcom, CLOCK.time(), check_until)
-        if decision is not Decision.CHECK_AGAIN:
-            return decision is Decision.CANCEL
+        state, now = await _airflow_compat.task_state(ti), CLOCK.time()
+        running_since = (running_since or now) if state == "running" else None
+        if running_since is None or now >= running_since + NEW_ATTEMPT_DURATION:
+            xcom = None if state in ENDED_STATES else await _airflow_compat.task_xcom(ti, JOB_ID_XCOM)
+            decision = decide(job_id, state, xcom, now, check_until)
+            if decision is not Decision.CHECK_AGAIN:
+                return decision is Decision.CANCEL
         await CLOCK.sleep_async(CHECK_INTERVAL)

@@ -23,15 +23,19 @@ def set_task_status(monkeypatch: pytest.MonkeyPatch, *statuses: Status | Excepti
     """Let Airflow answer with these statuses, the last of them for ever. Return the list of the answers given."""
     given: list[Any] = []
 
-    async def answer(*_: object) -> Status:
+    async def state(*_: object) -> str | None:
         await asyncio.sleep(delay)
         status = statuses[min(len(given), len(statuses) - 1)]
         given.append(status)
         if isinstance(status, Exception):
             raise status
-        return status
+        return status[0]
 
-    monkeypatch.setattr(_airflow_compat, "task_status", answer)
+    async def xcom(*_: object) -> Any:
+        return given[-1][1]
+
+    monkeypatch.setattr(_airflow_compat, "task_state", state)
+    monkeypatch.setattr(_airflow_compat, "task_xcom", xcom)
     return given
 
 

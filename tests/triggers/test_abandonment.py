@@ -12,10 +12,17 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_airbyte_api import _airflow_compat
 from airflow_provider_airbyte_api.clients.clock import CLOCK
 from airflow_provider_airbyte_api.testing import LocalAirbyte
 from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY
-from airflow_provider_airbyte_api.triggers._abandonment import MAX_CHECK_DURATION, Decision, decide, is_abandoned
+from airflow_provider_airbyte_api.triggers._abandonment import (
+    MAX_CHECK_DURATION,
+    NEW_ATTEMPT_DURATION,
+    Decision,
+    decide,
+    is_abandoned,
+)
 from airflow_provider_airbyte_api.triggers.airbyte import AirbyteJobTrigger
 from tests.helpers.cancelled_trigger import Status, run_and_cancel, set_task_status, with_task
 from tests.helpers.clock import until
@@ -63,7 +70,33 @@ async def test_a_task_that_is_about_to_run_is_checked_until_it_is_clear_what_run
 ) -> None:
     given = set_task_status(monkeypatch, *statuses)
     assert await is_abandoned(object(), 7) is abandoned
-    assert given == statuses
+    assert list(dict.fromkeys(given)) == statuses
+
+
+async def test_the_xcom_of_a_new_attempt_is_not_read_before_it_can_have_started_its_job(
+    monkeypatch: pytest.MonkeyPatch, fast_clock: None
+) -> None:
+    """Airflow logs an error for an XCom that does not exist."""
+    read_at: list[float] = []
+    began = CLOCK.time()
+
+    async def no_xcom(*_: object) -> None:
+        read_at.append(CLOCK.time() - began)
+
+    set_task_status(monkeypatch, ("running", None))
+    monkeypatch.setattr(_airflow_compat, "task_xcom", no_xcom)
+    assert await is_abandoned(object(), 7)
+    assert len(read_at) == 1
+    assert read_at[0] >= NEW_ATTEMPT_DURATION
+
+
+@pytest.mark.parametrize("state", ENDED)
+async def test_the_xcom_of_a_task_that_has_ended_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    set_task_status(monkeypatch, (state, None))
+    monkeypatch.setattr(_airflow_compat, "task_xcom", None)
+    assert await is_abandoned(object(), 7)
 
 
 async def test_a_task_that_stays_in_the_queue_is_checked_for_two_minutes(
