@@ -15,7 +15,11 @@ from airflow_provider_airbyte_api.testing.seed import STRIPE_TO_BIGQUERY, WORKSP
 from benchmarks.environments import LATENCY, Environment
 
 INTERVAL = 10.0
-INTERVALS = 3
+WARM_UP, STEADY = 7, 10
+"""Poll intervals until what is measured while all wait begins, and how many it takes: this package lists the running
+jobs for their progress each minute, and all jobs that it has not heard of each tenth interval."""
+BURST_WARM_UP, BURST_STEADY = 2, 3
+"""The same if only the start matters."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class TriggerStats:
 
 def measure(environment: Environment, count: int, timeout: float = 180.0, *, burst: bool = False) -> TriggerStats:
     """Let ``count`` triggers wait for as many jobs, which end within one poll interval of one another."""
+    warm_up, steady_intervals = (BURST_WARM_UP, BURST_STEADY) if burst else (WARM_UP, STEADY)
     with LocalAirbyte() as airbyte:
         airbyte.latency = LATENCY
         for _ in range(count):
@@ -63,7 +68,8 @@ def measure(environment: Environment, count: int, timeout: float = 180.0, *, bur
                 environment.name,
                 str(count),
                 f"--interval={INTERVAL}",
-                f"--intervals={INTERVALS}",
+                f"--warm-up={warm_up}",
+                f"--intervals={steady_intervals}",
                 f"--timeout={timeout}",
                 *(["--burst"] if burst else []),
             ],

@@ -78,7 +78,9 @@ async def wait(trigger: Any, events: dict[int, float]) -> None:
         return
 
 
-async def measure(provider: str, count: int, interval: float, intervals: int, timeout: float, *, burst: bool) -> None:
+async def measure(
+    provider: str, count: int, interval: float, warm_up: int, intervals: int, timeout: float, *, burst: bool
+) -> None:
     make = {"ours": ours, "official": official}[provider]
     ticker, events = Ticker(), dict[int, float]()
     ticking = asyncio.create_task(ticker.tick())
@@ -100,7 +102,7 @@ async def measure(provider: str, count: int, interval: float, intervals: int, ti
         if not burst:
             await asyncio.sleep(0)  # as Airflow's triggerer does
         waiting.append(asyncio.create_task(wait(make(job_id, interval), events)))
-    await asyncio.sleep(2 * interval)
+    await asyncio.sleep(warm_up * interval)
     starting = ticker.take_longest()
     emit(phase="steady", at=time.time())
     cpu, started_at = time.process_time(), time.time()
@@ -131,9 +133,20 @@ if __name__ == "__main__":
     parser.add_argument("count", type=int)
     parser.add_argument("--burst", action="store_true", help="start all in one turn of the event loop")
     parser.add_argument("--interval", type=float, default=10.0)
+    parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--intervals", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=120.0)
     given = parser.parse_args()
-    asyncio.run(measure(given.provider, given.count, given.interval, given.intervals, given.timeout, burst=given.burst))
+    asyncio.run(
+        measure(
+            given.provider,
+            given.count,
+            given.interval,
+            given.warm_up,
+            given.intervals,
+            given.timeout,
+            burst=given.burst,
+        )
+    )
     sys.stdout.flush()
     os._exit(0)  # what still waits is not waited for
