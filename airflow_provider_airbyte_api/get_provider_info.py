@@ -83,7 +83,7 @@ def get_provider_info() -> dict[str, Any]:
                     "webhook": {
                         "description": (
                             "Whether the API server accepts Airbyte's notifications of successful syncs and emits "
-                            "their asset events, on Airflow 3.1 and newer. ``airflow airbyte webhook`` prints the URL."
+                            "their asset events, on Airflow 3.1 and newer. The command ``webhook`` prints the URL."
                         ),
                         "version_added": "1.0.0",
                         "type": "boolean",

@@ -1,6 +1,7 @@
 """The notifications that Airbyte sends to a webhook when a sync has finished.
 
-Airbyte signs nothing, so the URL must be secret. All values are made safe here, and no text is acted on.
+Airbyte signs nothing, so the URL must be secret. All values are made safe here, and no text is acted on, except that a
+test emits no event.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from airflow_provider_airbyte_api.types import AssetEventExtra, JobStatus
 
 MAX_BODY_BYTES = 65_536
 """Maximum size of a notification. Airbyte's are about 3 kB."""
+
+TEST_MARK = b"[THIS IS A TEST NOTIFICATION]"
+"""Before the text of a notification that the *Test* button sends. All else in it looks like a success."""
 
 EMPTY_BODY = (
     "The notification is empty. Over http://, Airbyte asks the server to upgrade to HTTP/2, and Airflow's API server "
@@ -43,6 +47,8 @@ def parse_notification(body: bytes) -> Notification:
         data = dict_or_empty(dict_or_empty(parse_json(body)).get("data"))
     except ValueError:
         return Notification(reason="The notification is not JSON.", is_problem=True)
+    if TEST_MARK in body:
+        return Notification(reason="It is a test, and it has arrived.")
     if not data:
         # Of a disabled connection or a changed schema, for example: text for people alone.
         return Notification(reason="The notification is not about a sync.")

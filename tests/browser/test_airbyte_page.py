@@ -252,6 +252,16 @@ def test_a_missing_permission_is_named(page: Page) -> None:
     assert "Loading" not in page.text
 
 
+def test_without_access_to_xcoms_the_syncs_are_there_and_the_permission_is_named(page: Page) -> None:
+    page.open(user="reader")
+    page.browser.wait_for("You may not read XComs. Ask an administrator for read access to XComs")
+    assert "load_2.sync" in page.wait_for("Failed", "load_2.sync")
+    page.requests()
+    time.sleep(3)
+    again = [url for url in page.requests() if "/xcomEntries/" in url]
+    assert len(again) <= 2, "only that of the running sync, at a refresh"
+
+
 def test_a_page_without_syncs_says_what_to_do(page: Page) -> None:
     page.open("?range=1h&dag=load_1")
     page.browser.wait_for("No Airbyte sync: last hour.")
@@ -338,6 +348,13 @@ SUCCESSES = json.dumps(
         ("readFilters('range=toString&state=constructor')", {"range": "24h", "state": "", "dag": "", "connection": ""}),
         ("writeFilters({...NO_FILTERS, dag: 'a&b'}, 'range=1h&other=1')", "other=1&dag=a%26b"),
         ("taskInstancesRequest({...NO_FILTERS, dag: 'a/b'}, {limit: 1}).path", "dags/a%2Fb/dagRuns/~/taskInstances"),
+        (
+            """[undefined, UNFINISHED].map((states) => {
+                const params = new URLSearchParams(taskInstancesRequest(NO_FILTERS, {states, now: 5000}).params);
+                return [params.getAll('state').includes('queued'), params.get('start_date_lte')];
+            })""",
+            [[False, None], [True, "1970-01-01T00:00:03.000Z"]],
+        ),
         # rows
         ("toSync({id: 1, state: 'success', start_date: null})", None),
         ("toSync({id: 1, state: 'upstream_failed', start_date: T})", None),
@@ -363,10 +380,38 @@ SUCCESSES = json.dumps(
             ]).map((sync) => sync.start)""",
             [20, 0],
         ),
+        (
+            """mergeSyncs([{start: 0, end: 10, connectionId: 'c', jobId: 2}], [
+                {start: 1, end: 4, connectionId: 'c', jobId: 1},
+            ]).map((sync) => sync.jobId)""",
+            [1, 2],
+        ),
+        # tasks that do not wait
+        (
+            """mergeSyncs([{state: 'unfollowed', start: 0, end: 1, connectionId: 'c', jobId: 7}], [
+                {start: 0, end: 9, connectionId: 'c', jobId: 7},
+            ]).length""",
+            2,
+        ),
+        (
+            """markUnfollowed([
+                {dagId: 'd', taskId: 't', state: 'unfollowed', jobStatus: 'running'},
+                {dagId: 'd', taskId: 't', state: 'succeeded', jobStatus: null},
+                {dagId: 'd', taskId: 't', state: 'succeeded', jobStatus: 'succeeded'},
+                {dagId: 'd', taskId: 'u', state: 'succeeded', jobStatus: null},
+            ]).map((sync) => sync.state)""",
+            ["unfollowed", "unfollowed", "succeeded", "succeeded"],
+        ),
         # freshness
         (f"freshness({SUCCESSES}, {4 * MINUTE})", {"last": 3 * MINUTE, "interval": MINUTE, "status": "fresh"}),
         (f"freshness({SUCCESSES}, {6 * MINUTE}).status", "late"),
         ("freshness([{state: 'succeeded', start: 1, end: 2}], 9e9).status", "unknown"),
+        (
+            """freshness([100, 200, 300].flatMap((end) => [
+                {state: 'succeeded', start: end - 50, end}, {state: 'succeeded', start: end - 20, end: end + 3},
+            ]), 310)""",
+            {"last": 303, "interval": 100, "status": "fresh"},
+        ),
         (
             "freshness([{state: 'succeeded', start: 1, end: 2}, {state: 'failed', start: 3, end: 4}], 5).status",
             "failing",
@@ -378,6 +423,16 @@ SUCCESSES = json.dumps(
                 {state: 'succeeded', start: 0, connectionId: null, connectionName: 'Name'},
             ], 5).map((each) => each.syncs.length)""",
             [2],
+        ),
+        # connections of one name: the Airflow connection decides, and without it none
+        (
+            """toConnections([
+                {key: 1, start: 1, connectionId: 'prod', connectionName: 'Name', nameScope: 'p'},
+                {key: 2, start: 2, connectionId: 'test', connectionName: 'Name', nameScope: 't'},
+                {key: 3, start: 3, connectionId: null, connectionName: 'Name', nameScope: 'p'},
+                {key: 4, start: 4, connectionId: null, connectionName: 'Name', nameScope: 'other'},
+            ], 5).map((each) => each.syncs.map((sync) => sync.key)).sort()""",
+            [[1, 3], [2], [4]],
         ),
         # rate
         ("rowRate({rows: 100, start: 0, jobStart: null, updated: 10000}, [])", 10),

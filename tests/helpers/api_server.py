@@ -15,7 +15,7 @@ from typing import Any
 from dev.stack import REPOSITORY, AirflowStack
 
 OPERATOR = "AirbyteSyncOperator"
-USERS = ("admin:admin", "viewer:viewer", "guest:viewer")
+USERS = ("admin:admin", "viewer:viewer", "guest:viewer", "reader:viewer")
 
 
 @dataclass
@@ -36,9 +36,10 @@ class PastSync:
 
 
 class ApiServer(AirflowStack):
-    """The UI and the REST API alone, below the path ``/af``, for the users ``admin``, ``viewer`` and ``guest``.
+    """The UI and the REST API alone, below the path ``/af``, for some users.
 
-    Each user's name is the password. :class:`tests.helpers.auth.PickyAuthManager` says what they may read.
+    They are in :data:`USERS`, and each user's name is the password. :class:`tests.helpers.auth.PickyAuthManager` says
+    what they may read.
     """
 
     def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:

@@ -9,13 +9,14 @@ from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleA
 
 
 class PickyAuthManager(SimpleAuthManager):
-    """No viewer may read DAGs whose id starts with ``secret``, and the user ``guest`` may read no task instance."""
+    """No viewer may read DAGs whose id starts with ``secret``; nor ``guest`` task instances, and ``reader`` XComs."""
 
     def is_authorized_dag(
         self, *, user: Any, details: Any = None, access_entity: DagAccessEntity | None = None, **kwargs: Any
     ) -> bool:
         """Return whether ``user`` may do this with a DAG."""
-        if user.username == "guest" and access_entity == DagAccessEntity.TASK_INSTANCE:
+        forbidden = {"guest": DagAccessEntity.TASK_INSTANCE, "reader": DagAccessEntity.XCOM}
+        if access_entity is not None and access_entity == forbidden.get(user.username):
             return False
         if user.role == "viewer" and details is not None and str(details.id).startswith("secret"):
             return False

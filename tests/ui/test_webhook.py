@@ -130,8 +130,17 @@ def test_a_failure_is_no_event(receiver: Receiver) -> None:
 
 
 def test_a_test_notification_is_no_event(receiver: Receiver) -> None:
-    body = json.dumps(notification(str(uuid.uuid4()), jobId=10)).encode()
-    assert receiver.post(body) == (200, {"job_id": 10, "assets": []})
+    register_assets("airbyte_syncs")
+    test = notification(str(uuid.uuid4()), jobId=10)
+    test["blocks"][0]["text"]["text"] = "[THIS IS A TEST NOTIFICATION] Sync completed"
+    assert receiver.post(json.dumps(test).encode()) == (200, {"ignored": "It is a test, and it has arrived."})
+    assert receiver.events == []
+    deactivate_asset("airbyte_syncs")
+
+
+def test_a_connection_that_no_dag_names_gets_no_event(receiver: Receiver) -> None:
+    body = json.dumps(notification(str(uuid.uuid4()))).encode()
+    assert receiver.post(body) == (200, {"job_id": 9988, "assets": []})
     assert receiver.events == []
 
 

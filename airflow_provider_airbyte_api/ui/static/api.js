@@ -15,7 +15,7 @@ export class ApiError extends Error {
 export async function getJson(path, params = []) {
   const url = new URL(`api/v2/${path}`, document.baseURI);
   url.search = new URLSearchParams(params).toString();
-  const what = NAMES[path.split("/").find((part) => Object.hasOwn(NAMES, part))] ?? "this data";
+  const what = NAMES[path.split("/").findLast((part) => Object.hasOwn(NAMES, part))] ?? "this data";
   let response;
   let body;
   try {

@@ -24,7 +24,16 @@ export const STATE_FILTERS = {
   succeeded: "Succeeded",
   failed: "Failed or cancelled",
 };
-const TASK_STATES = { running: UNFINISHED, succeeded: ["success"], failed: ["failed", "up_for_retry"] };
+/** Task states by filter. Without a filter, those of a task that has started: PostgreSQL lists all others first. */
+const TASK_STATES = {
+  "": ["running", "deferred", "up_for_reschedule", "restarting", ...Object.keys(STATES)],
+  running: UNFINISHED,
+  succeeded: ["success"],
+  failed: ["failed", "up_for_retry"],
+};
+
+/** How far the browser's clock may be ahead of the server's. A sync is shown that much after its start. */
+const CLOCK_TOLERANCE = 2_000;
 
 /** A connection is late if its last success is older than this many usual intervals. */
 export const LATE_AFTER = 2;
@@ -56,10 +65,13 @@ export function writeFilters(filters, search = "") {
   return params.toString();
 }
 
-/** Returns the path and the parameters of a list of task instances. */
-export function taskInstancesRequest(filters, { states, since, limit, offset = 0 }) {
+/**
+ * Returns the path and the parameters of a list of task instances: those with a start, and with `since` those that ran
+ * at that time or later.
+ */
+export function taskInstancesRequest(filters, { states, since, now, limit, offset = 0 }) {
   const dag = filters.dag ? encodeURIComponent(filters.dag) : "~";
-  const wanted = states ?? TASK_STATES[filters.state] ?? [];
+  const wanted = states ?? TASK_STATES[filters.state];
   const params = [
     ...OPERATORS.map((operator) => ["operator", operator]),
     ...wanted.map((state) => ["state", state]),
@@ -67,7 +79,9 @@ export function taskInstancesRequest(filters, { states, since, limit, offset = 0
     ["limit", String(limit)],
     ["offset", String(offset)],
   ];
-  if (since !== undefined) params.push(["start_date_gte", new Date(since).toISOString()]);
+  if (since !== undefined) params.push(["end_date_gte", new Date(since).toISOString()]);
+  // Airflow takes a task without a start for one that starts now.
+  if (wanted.includes("queued")) params.push(["start_date_lte", new Date(now - CLOCK_TOLERANCE).toISOString()]);
   return { path: `dags/${dag}/dagRuns/~/taskInstances`, params };
 }
 
@@ -100,6 +114,7 @@ export function toSync(row, detail) {
     end: state === "running" ? null : parseTime(row.end_date),
     connectionId: text(job.connection_id) ?? text(rendered.connection_id),
     connectionName: text(job.connection_name) ?? text(rendered.connection_name),
+    nameScope: JSON.stringify([rendered.airbyte_conn_id, rendered.workspace_id, rendered.workspace_name]),
     ...jobFields(job),
   };
 }
@@ -163,45 +178,63 @@ function combineState(state, jobStatus) {
   return state;
 }
 
+/** Returns the syncs of tasks, without a success that nobody has seen: that of a task which does not wait for its syncs. */
+export function markUnfollowed(taskSyncs) {
+  const taskOf = (sync) => JSON.stringify([sync.dagId, sync.taskId]);
+  const notWaiting = new Set(taskSyncs.filter((sync) => sync.state === "unfollowed").map(taskOf));
+  if (notWaiting.size === 0) return taskSyncs;
+  const isUnknown = (sync) => sync.state === "succeeded" && sync.jobStatus === null && notWaiting.has(taskOf(sync));
+  return taskSyncs.map((sync) => (isUnknown(sync) ? { ...sync, state: "unfollowed" } : sync));
+}
+
 /** Returns all syncs, newest first: those of tasks, and those of events that belong to none of the tasks. */
 export function mergeSyncs(taskSyncs, eventSyncs) {
   const merged = [...taskSyncs];
-  const idsByName = new Map();
-  for (const sync of [...taskSyncs, ...eventSyncs]) {
-    if (sync.connectionId && sync.connectionName) idsByName.set(sync.connectionName, sync.connectionId);
-  }
-  const byConnection = groupBy(taskSyncs, (sync) => sync.connectionId ?? idsByName.get(sync.connectionName));
+  const byConnection = groupBy(taskSyncs, connectionIds([...taskSyncs, ...eventSyncs]));
   const jobs = new Set();
   for (const sync of eventSyncs) {
     const job = `${sync.connectionId}/${sync.jobId}`;
     // A connection runs one job at a time: a job within the time of a task is the job of the task.
     const tasks = byConnection.get(sync.connectionId) ?? [];
-    const isOfTask = tasks.some((task) => overlaps(task, sync));
+    const isOfTask = tasks.some((task) => task.state !== "unfollowed" && overlaps(task, sync));
     if (!jobs.has(job) && !isOfTask) merged.push(sync);
     jobs.add(job);
   }
   return merged.sort((one, other) => other.start - one.start);
 }
 
-function overlaps(task, job) {
-  if (task.jobId !== null && task.jobId === job.jobId) return true;
-  return job.start < (task.end ?? Infinity) && job.end > task.start;
+/** Returns true if two syncs of a connection have the same job, which one of them may not know. */
+function overlaps(one, other) {
+  if (one.jobId && other.jobId) return one.jobId === other.jobId;
+  return other.start < (one.end ?? Infinity) && (other.end ?? Infinity) > one.start;
+}
+
+/** Returns a function for the id of a sync's connection, if `syncs` have it; two connections may have one name. */
+function connectionIds(syncs) {
+  const idsOf = new Map();
+  for (const { connectionId, connectionName, nameScope } of syncs) {
+    if (!connectionId || !connectionName) continue;
+    for (const key of [connectionName, JSON.stringify([nameScope, connectionName])]) {
+      idsOf.set(key, (idsOf.get(key) ?? new Set()).add(connectionId));
+    }
+  }
+  const only = (key) => (idsOf.get(key)?.size === 1 ? [...idsOf.get(key)][0] : undefined);
+  return ({ connectionId, connectionName, nameScope }) =>
+    connectionId ?? only(JSON.stringify([nameScope, connectionName])) ?? only(connectionName);
 }
 
 /** Returns the rows of the timeline: a connection with its syncs, its freshness and its name. Late ones come first. */
 export function toConnections(syncs, now) {
   const names = new Map();
-  const idsByName = new Map();
-  for (const sync of syncs) {
-    if (sync.connectionId && sync.connectionName) {
-      if (!names.has(sync.connectionId)) names.set(sync.connectionId, sync.connectionName);
-      idsByName.set(sync.connectionName, sync.connectionId);
-    }
+  for (const { connectionId, connectionName } of syncs) {
+    if (connectionId && connectionName && !names.has(connectionId)) names.set(connectionId, connectionName);
   }
-  const groups = groupBy(syncs, (sync) => {
-    const id = sync.connectionId ?? idsByName.get(sync.connectionName);
-    return id ?? (sync.connectionName ? `name:${sync.connectionName}` : `task:${sync.dagId}.${sync.taskId}`);
-  });
+  const idOf = connectionIds(syncs);
+  const groups = groupBy(
+    syncs,
+    (sync) =>
+      idOf(sync) ?? (sync.connectionName ? `name:${sync.connectionName}` : `task:${sync.dagId}.${sync.taskId}`),
+  );
   const connections = [...groups].map(([key, members]) => {
     const known = members.find((sync) => sync.connectionName || sync.connectionId) ?? members[0];
     const name = names.get(key) ?? known.connectionName ?? known.connectionId ?? `${known.dagId}.${known.taskId}`;
@@ -214,8 +247,7 @@ export function toConnections(syncs, now) {
 
 /** Returns when a connection last succeeded, how often it usually does, and what follows from that. */
 export function freshness(syncs, now) {
-  const successes = syncs.filter((sync) => sync.state === "succeeded");
-  const ends = successes.map((sync) => sync.end ?? sync.start).sort((one, other) => other - one);
+  const ends = distinct(syncs.filter((sync) => sync.state === "succeeded")).map(endOf);
   const last = ends[0] ?? null;
   const interval = ends.length < 3 ? null : median(ends.slice(1).map((end, index) => ends[index] - end));
   const newest = syncs.reduce((latest, sync) => (sync.start > latest.start ? sync : latest), syncs[0]);
@@ -225,6 +257,20 @@ export function freshness(syncs, now) {
   if (status !== "late" && ["failed", "cancelled"].includes(newest.state)) status = "failing";
   if (status !== "late" && isRunning) status = "running";
   return { last, interval, status };
+}
+
+/** Returns the syncs, the latest end first, once for each job: several tasks may have waited for it. */
+function distinct(syncs) {
+  const found = [];
+  for (const sync of [...syncs].sort((one, other) => endOf(other) - endOf(one))) {
+    if (found.length === 0 || !overlaps(found.at(-1), sync)) found.push(sync);
+  }
+  return found;
+}
+
+/** Returns the end of a finished sync. */
+export function endOf(sync) {
+  return sync.end ?? sync.start;
 }
 
 /** Returns rows per second: between the last two changes of the numbers if both are known, else on average; or null. */

@@ -30,6 +30,7 @@ import {
   STATE_FILTERS,
   axisTicks,
   barPlace,
+  endOf,
   explainError,
   nextIndex,
   readFilters,
@@ -66,7 +67,7 @@ export function SyncsPage() {
   const syncs = filters.connection ? connections.flatMap((each) => each.syncs) : shown;
   const running = syncs.filter((sync) => sync.state === "running");
   const from = data.now - RANGES[filters.range];
-  const failures = syncs.filter((sync) => ["failed", "cancelled"].includes(sync.state) && sync.start >= from);
+  const failures = syncs.filter((sync) => ["failed", "cancelled"].includes(sync.state) && endOf(sync) >= from);
   useEffect(() => {
     if (data.hasLoaded) performance.mark("airbyte:first-view");
   }, [data.hasLoaded]);
@@ -406,7 +407,7 @@ function Failures({ syncs, names, now, store }) {
         h(
           "tr",
           { key: sync.key },
-          h("td", { "data-label": "When", className: "aby-when" }, formatTime(sync.end ?? sync.start, now, chosenTimeZone())),
+          h("td", { "data-label": "When", className: "aby-when" }, formatTime(endOf(sync), now, chosenTimeZone())),
           h("td", { "data-label": "Connection" }, h(ConnectionName, { sync, names })),
           h("td", { "data-label": "Task" }, h(SyncLinks, { sync })),
           h(

@@ -6,6 +6,7 @@ import {
   UNFINISHED,
   eventToDetail,
   eventToSync,
+  markUnfollowed,
   mergeSyncs,
   taskInstancesRequest,
   taskKey,
@@ -16,6 +17,7 @@ export const PAGE_SIZE = 100; // [api] maximum_page_limit
 export const RUNNING_INTERVAL = 5_000;
 export const IDLE_INTERVAL = 30_000;
 const FAILURES = 20;
+const MAX_EVENT_PAGES = 5;
 const MAX_DETAIL_REQUESTS = 4; // at a time
 const MAX_SAMPLES = 20;
 
@@ -43,11 +45,13 @@ export class SyncStore {
     this.pages = 1;
     this.total = 0;
     this.details = new Map();
+    this.failedDetails = new Map(); // not requested again before the next full refresh
     this.pending = new Set();
     this.waiting = [];
     this.samples = new Map();
     this.syncs = new Map();
-    this.setEvents([]);
+    this.events = new Map();
+    this.setEvents();
     this.error = null;
     this.notice = null;
     this.hasLoaded = false;
@@ -69,9 +73,10 @@ export class SyncStore {
   publish() {
     clearTimeout(this.publishTimer);
     this.publishTimer = undefined;
-    const tasks = [...this.rows.values()].map((row) => this.syncOf(row)).filter(Boolean);
+    const tasks = markUnfollowed([...this.rows.values()].map((row) => this.syncOf(row)).filter(Boolean));
     this.current = {
-      syncs: mergeSyncs(tasks, this.eventSyncs),
+      // Whose DAG started the job of an event is not known.
+      syncs: mergeSyncs(tasks, this.filters?.dag ? [] : this.eventSyncs),
       samples: this.samples,
       now: this.updatedAt,
       total: this.total,
@@ -92,7 +97,10 @@ export class SyncStore {
 
   /** Returns the sync of a row, the same object as long as nothing of it has changed. */
   syncOf(row) {
-    const detail = this.details.get(row.id)?.detail ?? this.eventDetails.get(rowKey(row));
+    const isFinished = !UNFINISHED.includes(row.state);
+    const stored = this.details.get(row.id);
+    // What was read while the sync ran is not how it ended.
+    const detail = (isFinished && stored?.state !== row.state ? null : stored?.detail) ?? this.eventDetails.get(rowKey(row));
     const known = this.syncs.get(row.id);
     if (known?.row === row && known.detail === detail) return known.sync;
     const sync = toSync(row, detail);
@@ -100,7 +108,8 @@ export class SyncStore {
     return sync;
   }
 
-  setEvents(events) {
+  setEvents() {
+    const events = [...this.events.values()].sort((one, other) => Date.parse(other.timestamp) - Date.parse(one.timestamp));
     this.eventSyncs = events.map(eventToSync).filter(Boolean);
     this.eventDetails = new Map(events.map(eventToDetail).filter(Boolean).map(({ task, detail }) => [task, detail]));
   }
@@ -129,17 +138,17 @@ export class SyncStore {
     try {
       if (full || Date.now() >= this.fullRefreshAt) await this.loadAll(generation);
       else await this.loadUnfinished(generation);
-      if (generation === this.generation) this.error = null;
+      if (generation === this.generation) [this.error, this.updatedAt] = [null, Date.now()];
     } catch (error) {
       if (error.kind === undefined) console.error(error);
       if (generation === this.generation) this.error = error;
     }
     if (generation !== this.generation) return;
-    this.updatedAt = Date.now();
     this.hasLoaded = this.hasLoaded || this.error === null;
     this.publish();
     const isWaiting = [...this.rows.values()].some((row) => UNFINISHED.includes(row.state));
     const delay = isWaiting && this.error === null ? RUNNING_INTERVAL : IDLE_INTERVAL;
+    clearTimeout(this.timer); // of a refresh that ended meanwhile
     this.timer = setTimeout(() => this.refresh(), delay);
   }
 
@@ -153,8 +162,10 @@ export class SyncStore {
     if (generation !== this.generation) return;
     const [newest, unfinished, failures] = lists;
     this.total = newest.total_entries;
+    this.forget(newest, since);
     this.add(newest);
     this.add(failures);
+    this.failedDetails.clear();
     this.fullRefreshAt = Date.now() + IDLE_INTERVAL;
     await this.addUnfinished(unfinished);
   }
@@ -165,12 +176,23 @@ export class SyncStore {
   }
 
   list(options) {
-    const { path, params } = taskInstancesRequest(this.filters, options);
+    const { path, params } = taskInstancesRequest(this.filters, { now: Date.now(), ...options });
     return getJson(path, params);
   }
 
   add({ task_instances: rows }) {
     for (const row of rows) this.rows.set(row.id, row);
+  }
+
+  /** Drops the finished rows that ended before the time shown, or all of them if rows are missing before the newest. */
+  forget({ task_instances: newest, total_entries: total }, since) {
+    const oldest = newest.at(-1);
+    const hasGap = this.rows.size > 0 && total > newest.length && oldest && !this.rows.has(oldest.id);
+    if (hasGap) this.pages = 1;
+    for (const row of this.rows.values()) {
+      if (UNFINISHED.includes(row.state) || !(hasGap || Date.parse(row.end_date) < since)) continue;
+      for (const known of [this.rows, this.details, this.samples, this.syncs]) known.delete(row.id);
+    }
   }
 
   /** Adds the unfinished rows, and requests those that were unfinished before: they have finished. */
@@ -196,19 +218,28 @@ export class SyncStore {
   /** Requests asset events: they have the numbers of many syncs at once, and syncs that no task ran. */
   async loadEvents() {
     const generation = this.generation;
+    const since = Date.now() - RANGES[this.filters.range];
     try {
-      const since = Date.now() - RANGES[this.filters.range];
-      const list = await getJson("assets/events", [
-        ["order_by", "-timestamp"],
-        ["limit", String(PAGE_SIZE)],
-        ["timestamp_gte", new Date(since).toISOString()],
-      ]);
-      if (generation === this.generation) this.setEvents(list.asset_events);
+      for (let page = 0; page < MAX_EVENT_PAGES; page += 1) {
+        const { asset_events: events, total_entries: total } = await getJson("assets/events", [
+          ["order_by", "-timestamp"],
+          ["limit", String(PAGE_SIZE)],
+          ["offset", String(page * PAGE_SIZE)],
+          ["timestamp_gte", new Date(since).toISOString()],
+        ]);
+        if (generation !== this.generation) return;
+        const isKnown = events.length === 0 || this.events.has(events.at(-1).id);
+        for (const event of events) this.events.set(event.id, event);
+        if (isKnown || total <= (page + 1) * PAGE_SIZE) break;
+      }
     } catch (error) {
       // The page works without them.
       if (generation === this.generation && error.kind === "forbidden") this.notice = error;
     }
-    if (generation === this.generation) this.publishSoon();
+    if (generation !== this.generation) return;
+    for (const [id, event] of this.events) if (Date.parse(event.timestamp) < since) this.events.delete(id);
+    this.setEvents();
+    this.publishSoon();
   }
 
   async loadOlder() {
@@ -234,12 +265,14 @@ export class SyncStore {
 
   /** Requests the details of syncs, those of a finished sync once. */
   wantDetails(syncs) {
+    if (document.hidden) return;
     for (const sync of syncs) {
       const row = this.rows.get(sync.key);
       if (!row || this.pending.has(sync.key)) continue;
       const stamp = `${row.state} ${row.try_number} ${row.end_date ?? this.updatedAt}`;
       const hasEvent = this.eventDetails.has(rowKey(row));
-      if (this.details.get(sync.key)?.stamp === stamp || (hasEvent && row.state === "success")) continue;
+      const isKnown = [this.details.get(sync.key)?.stamp, this.failedDetails.get(sync.key)].includes(stamp);
+      if (isKnown || (hasEvent && row.state === "success")) continue;
       this.pending.add(sync.key);
       this.waiting.push({ row, stamp });
     }
@@ -259,8 +292,10 @@ export class SyncStore {
     this.active -= 1;
     if (generation !== this.generation) return;
     this.pending.delete(row.id);
-    if (detail !== undefined) {
-      this.details.set(row.id, { stamp, detail });
+    if (detail === undefined) {
+      this.failedDetails.set(row.id, stamp);
+    } else {
+      this.details.set(row.id, { stamp, state: row.state, detail });
       this.addSample(row, detail);
     }
     this.publishSoon();
