@@ -21,13 +21,13 @@ from airflow_provider_airbyte_api._defaults import (
 )
 from airflow_provider_airbyte_api.api import endpoints, start_job
 from airflow_provider_airbyte_api.api.backoff import RetryPolicy, while_unreachable
-from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, Log, get_time
+from airflow_provider_airbyte_api.api.flow import Checkpoint, Flow, Log, Sleep, get_time
 from airflow_provider_airbyte_api.api.job_record import JobRecord
 from airflow_provider_airbyte_api.api.jobs import WaitResult, cancel_and_wait, get_job, wait_for_job
 from airflow_provider_airbyte_api.api.models import Connection, Job
 from airflow_provider_airbyte_api.api.outcome import has_no_statistics, has_too_few_rows
 from airflow_provider_airbyte_api.api.start_job import JobRequest, Skipped, Started
-from airflow_provider_airbyte_api.api.wait import WaitOptions, min_or_none
+from airflow_provider_airbyte_api.api.wait import NOT_FOUND_DELAY, WaitOptions, min_or_none
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteConfigError,
     AirbyteConnectionBusyError,
@@ -266,8 +266,11 @@ class _JobRun:
         try:
             job = yield from get_job(job_id, self.retry, known_to_exist=True)
         except AirbyteNotFoundError as error:
-            yield Log("%s Starting a new job.", (error,), logging.WARNING)
-            return None
+            found = yield from self._look_again(job_id)
+            if found is None:
+                yield Log("%s Starting a new job.", (error,), logging.WARNING)
+                return None
+            job = found
         if job.connection_id == self.connection.connection_id:
             return job
         yield Log(
@@ -276,6 +279,14 @@ class _JobRun:
             logging.WARNING,
         )
         return None
+
+    def _look_again(self, job_id: int) -> Flow[Job | None]:
+        """Return a job that was not found, or None: a lagging replica or a gateway may hide a job for a moment."""
+        yield Sleep(NOT_FOUND_DELAY)
+        try:
+            return (yield from get_job(job_id, self.retry, known_to_exist=True))
+        except AirbyteNotFoundError:
+            return (yield from start_job.find_listed_job(self.connection.connection_id, job_id, self.retry))
 
     def _cancel_superseded_job(self, job: Job, record: JobRecord) -> Flow[None]:
         """Cancel the job from before the task was cleared. It would block the new job or be mistaken for it."""

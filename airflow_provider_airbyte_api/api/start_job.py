@@ -262,6 +262,12 @@ def find_job_created_since(
     )
 
 
+def find_listed_job(connection_id: str, job_id: int, retry: RetryPolicy) -> Flow[Job | None]:
+    """Return the job of a connection with this ID if it is among the newest ones, else None."""
+    jobs, _ = yield from _recent_jobs(connection_id, retry)
+    return next((job for job in jobs if job.job_id == job_id), None)
+
+
 def get_active_job(connection_id: str, retry: RetryPolicy = RetryPolicy()) -> Flow[Job | None]:  # noqa: B008 - it is frozen
     """Return the newest job of a connection that is not finished, or None.
 

@@ -216,9 +216,9 @@ def _read_body(response: requests.Response, max_bytes: int) -> bytes:
 
 def _is_not_sent(error: Exception) -> bool:
     """Return True if Airbyte certainly received nothing of the request: no connection, or an invalid request."""
-    if isinstance(error, requests.ConnectTimeout | ValueError):
-        return True
     reason = _cause(error)
+    if isinstance(error, requests.ConnectTimeout | ValueError):
+        return not isinstance(reason, urllib3.exceptions.InvalidHeader)  # that one is of the response
     if isinstance(reason, ProxyError):
         # The proxy was unreachable, or did not open the tunnel for the request.
         reason = reason.original_error

@@ -175,7 +175,7 @@ class AirbyteJobOperator(PushesOwnLinks, BaseOperator):
             self._run.delete_record()
 
     def _delete_record_of_ended_job(self, context: Context) -> None:
-        if self._run is not None and self._run.job is not None and self._run.job.is_terminal:
+        if self._run is not None and (self._run.started_nothing or (self._run.job and self._run.job.is_terminal)):
             self._run.delete_record()
 
 

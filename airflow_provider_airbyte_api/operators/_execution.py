@@ -43,7 +43,7 @@ from airflow_provider_airbyte_api.exceptions import (
 )
 from airflow_provider_airbyte_api.links.airbyte import push_link_urls
 from airflow_provider_airbyte_api.operators._asset_events import AssetEventEmitter
-from airflow_provider_airbyte_api.operators._job_state import JobStateStore
+from airflow_provider_airbyte_api.operators._job_state import JobStateStore, StoredState
 from airflow_provider_airbyte_api.operators._kill import should_cancel
 from airflow_provider_airbyte_api.triggers import _payloads
 from airflow_provider_airbyte_api.triggers._abandonment import JOB_ID_XCOM
@@ -104,6 +104,8 @@ class JobExecution:
         self._polled: Job | None = None
         self.job: Job | None = None
         """The job that the task follows, or that has finished, or None before it is known."""
+        self.started_nothing = False
+        """True after a start that created no job."""
 
     @cached_property
     def _ti(self) -> Any:
@@ -124,13 +126,16 @@ class JobExecution:
         """
         if self._task.deferrable:
             get_min_deferral()  # an invalid option fails the task before it starts a job
-        record, is_cleared = self._load_record(waited_for_blocker=waited_for_blocker)
-        return self._run(RunHistory(record, is_cleared, self._created_since(), waited_for_blocker))
+        stored = self._load_state(waited_for_blocker=waited_for_blocker)
+        since = None if stored.started_nothing else self._created_since()
+        return self._run(RunHistory(stored.record, stored.is_cleared, since, waited_for_blocker))
 
     def _run(self, history: RunHistory) -> JobResult:
         flow = run_job(self._options, self._find_connection, history, self._on_poll)
         outcome = self._perform(flow, self._on_checkpoint)
         if isinstance(outcome, Skipped):
+            if self.started_nothing:
+                self.delete_record()
             raise AirflowSkipException(outcome.reason)
         if isinstance(outcome, Defer):
             self._defer(outcome)
@@ -151,7 +156,7 @@ class JobExecution:
     def resume(self, event: dict[str, Any] | None = None) -> JobResult:
         """Resume after the trigger has waited for this task's job: return the result, or raise the event's error."""
         job_event = _payloads.parse(event)
-        if job_event.is_stale_failure(self._context):
+        if job_event.is_stale_failure(self._context, self._task.min_rows):
             return self.run()
         self._metadata = job_event.metadata
         set_map_index_name(self._context, self._metadata.get("name", ""))
@@ -195,7 +200,10 @@ class JobExecution:
 
     def delete_record(self) -> None:
         """Delete the record. Without it, a later run of the task neither follows nor cancels the job."""
-        self._save(Checkpoint(None))
+        try:
+            self._state.delete()
+        except Exception as error:  # noqa: BLE001 - Airflow's database and object storages raise anything
+            self._log.warning("Could not delete the stored job record. %s: %s", type(error).__name__, error)
 
     def cancel_on_kill(self, *, timed_out: bool = False) -> None:
         """Cancel the job if it is known and nobody wants it any more.
@@ -235,10 +243,10 @@ class JobExecution:
         set_map_index_name(self._context, self._connection.name)
         return self._connection
 
-    def _load_record(self, *, waited_for_blocker: bool) -> tuple[JobRecord | None, bool]:
+    def _load_state(self, *, waited_for_blocker: bool) -> StoredState:
         """Return what :meth:`.JobStateStore.load` returns. An attempt that is the first one has nothing to load."""
         is_start = not waited_for_blocker and _airflow_compat.is_first_attempt(self._context, self._task.retries)
-        return (None, False) if is_start else self._state.load()
+        return StoredState() if is_start else self._state.load()
 
     def _created_since(self) -> float | None:
         """Return the start of the DAG run, for a retry that may have lost its record, or None.
@@ -261,6 +269,7 @@ class JobExecution:
             raise AirflowException("The task was killed before it started a job.")
         self._save(checkpoint)
         self._record = record
+        self.started_nothing = record is None
         if record is not None and job is not None:
             self._follow(job, owned=record.owned)
 

@@ -8,8 +8,9 @@ not; this distinguishes the two.
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_airbyte_api import _airflow_compat, _job_state_backends
 from airflow_provider_airbyte_api._job_state_backends import Backend
@@ -25,6 +26,21 @@ STATE_KEY = "airbyte_job"
 
 MAX_ID_IN_KEY = 80
 """Maximum characters of the DAG's and of the task's ID in the key of a record. A Variable's key has at most 250."""
+
+
+NOTHING_STARTED = "nothing_started"
+"""Key of what is stored instead of a record after a start that created no job."""
+
+
+class StoredState(NamedTuple):
+    """What an earlier attempt has stored: the record of its job, or that it has certainly started none.
+
+    ``is_cleared`` is True if the task was cleared since then.
+    """
+
+    record: JobRecord | None = None
+    is_cleared: bool = False
+    started_nothing: bool = False
 
 
 class JobStateStore:
@@ -59,24 +75,34 @@ class JobStateStore:
         """True if a record that cannot be stored is always an error, as in Airflow's own store of a task."""
         return self._backend is not None and not self.is_shared
 
-    def load(self) -> tuple[JobRecord | None, bool]:
-        """Return the record of an earlier attempt, or None, and whether the task was cleared since then.
-
-        None also if the stored value is not a record of this version of the package.
-        """
+    def load(self) -> StoredState:
+        """Return what an earlier attempt has stored. A value that is not of this version of the package is ignored."""
         fields = dict(dict_or_empty(None if self._backend is None else self._backend.get(self._key)))
+        if fields.get(NOTHING_STARTED) is True:
+            return StoredState(started_nothing=True)
         max_tries = safe_int(fields.pop("max_tries", None), 0)
         record = None if max_tries is None else JobRecord.parse(fields)
-        return record, record is not None and max_tries != self._max_tries
+        return StoredState(record, is_cleared=record is not None and max_tries != self._max_tries)
 
     def save(self, record: JobRecord | None) -> None:
-        """Store ``record``. None, for a start that created no job, deletes the stored one."""
+        """Store ``record``, or None for a start that created no job.
+
+        Where a record may get lost, a retry without one follows a job that others may have started. So None is stored,
+        too; in Airflow's own store of a task, the record is deleted.
+        """
         if self._backend is None:
             return
-        if record is None:
-            self._backend.delete(self._key)
-        else:
+        if record is not None:
             self._backend.set(self._key, {**asdict(record), "max_tries": self._max_tries})
+        elif self.is_shared:
+            self._backend.set(self._key, {NOTHING_STARTED: True, "started_at": time.time()})
+        else:
+            self._backend.delete(self._key)
+
+    def delete(self) -> None:
+        """Delete what is stored."""
+        if self._backend is not None:
+            self._backend.delete(self._key)
 
 
 def _build_key(ti: Any) -> str:

@@ -34,4 +34,8 @@ def should_cancel(
     """
     if policy != "auto":
         return policy == "always"
-    return timed_out or not next_attempt_follows or get_state() in ENDED_STATES
+    if not next_attempt_follows:
+        return True
+    state = get_state()
+    # The time of an attempt that Airflow has given up also runs out, while the next one may be waiting for the job.
+    return state in ENDED_STATES or (timed_out and state == "running")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_airbyte_api.api.jobs import WaitResult
 from airflow_provider_airbyte_api.api.models import JOB_FIELDS, TERMINAL_STATUSES, Job
+from airflow_provider_airbyte_api.api.outcome import has_too_few_rows
 from airflow_provider_airbyte_api.api.safe import MAX_TEXT, dict_or_empty, safe_int, safe_json, safe_repr
 from airflow_provider_airbyte_api.exceptions import (
     AirbyteError,
@@ -48,9 +49,14 @@ class JobEvent:
     error: AirbyteError | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_stale_failure(self, context: Context) -> bool:
-        """Return True for a failure of an earlier attempt: Airflow 3.0 passes its event to the retry again."""
-        is_well = self.error is None and (self.job is None or self.job.status == JobStatus.SUCCEEDED)
+    def is_stale_failure(self, context: Context, min_rows: int | None = None) -> bool:
+        """Return True for a failure of an earlier attempt: Airflow 3.0 passes its event to the retry again.
+
+        :param min_rows: The operator's ``min_rows``: a success with fewer rows is a failure, too.
+        """
+        is_well = self.error is None and (
+            self.job is None or (self.job.status == JobStatus.SUCCEEDED and not has_too_few_rows(self.job, min_rows))
+        )
         return not is_well and self.metadata.get("try_number", try_number_of(context)) != try_number_of(context)
 
 

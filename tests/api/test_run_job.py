@@ -148,7 +148,22 @@ CASES = {
         (shown(8, "failed"), *START), ["GET /jobs/8", *STARTED], [INTENT, OURS], DEFERS, RunHistory(BEFORE)
     ),
     "retry: the job is gone": Case(
-        (reply(404), *START), ["GET /jobs/8", *STARTED], [INTENT, OURS], DEFERS, RunHistory(BEFORE)
+        (reply(404), reply(404), listed(), *START),
+        ["GET /jobs/8", "GET /jobs/8", "GET /jobs", *STARTED],
+        [replace(INTENT, started_at=NOW + 5), replace(OURS, started_at=NOW + 5)],
+        DEFERS,
+        RunHistory(BEFORE),
+    ),
+    "retry: a replica does not know the job yet": Case(
+        (reply(404), shown(8)), ["GET /jobs/8"] * 2, [BEFORE], (Defer, 8, True), RunHistory(BEFORE)
+    ),
+    "retry: only a list has the job": Case(
+        (reply(403), reply(404), listed(job(9), job(8))),
+        ["GET /jobs/8", "GET /jobs/8", "GET /jobs"],
+        [BEFORE],
+        (Defer, 8, True),
+        RunHistory(BEFORE),
+        {"on_running": "restart"},
     ),
     "retry: Airbyte refuses": Case(
         (reply(401), reply(401)), ["GET /jobs/8"] * 2, [], exceptions.AirbyteAuthenticationError, RunHistory(BEFORE)

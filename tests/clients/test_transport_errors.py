@@ -159,6 +159,7 @@ SITUATIONS = {
     "a body cut off": Situation(replies(OK + b"Content-Length: 100\r\n\r\n{}"), (True, Kind.OTHER)),
     "a chunk cut off": Situation(replies(OK + b"Transfer-Encoding: chunked\r\n\r\n50\r\n{}"), (True, Kind.OTHER)),
     "a bad chunk size": Situation(replies(OK + b"Transfer-Encoding: chunked\r\n\r\nmany\r\n{}"), (True, Kind.OTHER)),
+    "two lengths": Situation(replies(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"), (True, Kind.OTHER)),
     "a bad gzip": Situation(replies(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"), (True, Kind.OTHER)),
     # requests does not say whether TLS failed before the request or after.
     "no TLS there": Situation(no_tls, (True, Kind.TLS), (False, Kind.TLS)),

@@ -88,6 +88,30 @@ def test_a_retry_returns_the_result_of_a_sync_that_has_succeeded_meanwhile(
     assert records() == {}, "a task that has succeeded deletes its record"
 
 
+@pytest.mark.parametrize("on_running", ["fail", "skip"])
+def test_a_retry_after_a_start_that_created_no_job_does_not_follow_the_sync_of_others(
+    dag: DAG, airbyte: LocalAirbyte, records: Records, on_running: str
+) -> None:
+    airbyte.script_jobs("running")
+    stored: list[dict[str, Any]] = []
+
+    def start_another(_: Any) -> None:
+        if not airbyte.jobs:
+            airbyte.add_job(STRIPE_TO_BIGQUERY, "running")
+
+    sync(
+        retries=1,
+        on_running=on_running,
+        on_execute_callback=start_another,
+        on_retry_callback=lambda _: stored.extend(records().values()),
+    )
+    done = run(dag)
+    assert done.states == {"sync": "failed" if on_running == "fail" else "skipped"}
+    assert [job.job_id for job in airbyte.jobs] == [1]
+    assert [record["nothing_started"] for record in stored] == [True] * (on_running == "fail")
+    assert records() == {}
+
+
 def test_the_users_callbacks_are_called_as_well(dag: DAG, airbyte: LocalAirbyte, records: Records) -> None:
     seen: list[dict[str, Any]] = []
     sync(on_success_callback=lambda _: seen.append(records()))

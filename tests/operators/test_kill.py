@@ -38,9 +38,16 @@ def test_with_always_and_never_the_reason_does_not_matter(
     assert should_cancel(policy, timed_out=timed_out, next_attempt_follows=follows, get_state=unasked) == cancels
 
 
-@pytest.mark.parametrize(("timed_out", "follows"), [(True, True), (True, False), (False, False)])
-def test_a_job_that_no_attempt_would_follow_is_cancelled_without_a_question(timed_out: bool, follows: bool) -> None:
-    assert should_cancel("auto", timed_out=timed_out, next_attempt_follows=follows, get_state=unasked)
+@pytest.mark.parametrize("timed_out", [True, False])
+def test_a_job_that_no_attempt_would_follow_is_cancelled_without_a_question(timed_out: bool) -> None:
+    assert should_cancel("auto", timed_out=timed_out, next_attempt_follows=False, get_state=unasked)
+
+
+@pytest.mark.parametrize(
+    ("state", "cancels"), [*((state, True) for state in ENDED), *((state, state == "running") for state in WANTED)]
+)
+def test_a_timeout_cancels_the_job_unless_the_next_attempt_already_follows_it(state: str | None, cancels: bool) -> None:
+    assert should_cancel("auto", timed_out=True, next_attempt_follows=True, get_state=lambda: state) == cancels
 
 
 @pytest.mark.parametrize(

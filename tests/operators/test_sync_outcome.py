@@ -106,6 +106,18 @@ def test_a_retry_after_too_few_rows_starts_a_new_sync(airbyte: LocalAirbyte) -> 
     assert len(airbyte.jobs) == 2
 
 
+def test_a_retry_that_gets_the_event_of_too_few_rows_again_starts_a_new_sync(airbyte: LocalAirbyte) -> None:
+    """Airflow 3.0 passes the event of an earlier attempt to the retry."""
+    store = FakeTaskStateStore()
+    with pytest.raises(exceptions.AirbyteJobError, match="Too few rows"):
+        sync(min_rows=10**9).execute(context(store))
+    (job,) = airbyte.jobs
+    raw = job.as_json(with_stats=True)
+    event = {"status": "succeeded", "job_id": job.job_id, "job": raw, "metadata": {"try_number": 1}}
+    with pytest.raises(exceptions.AirbyteJobError, match="Too few rows: job 2"):
+        sync(min_rows=10**9).execute_complete(context(store, attempt=2), event)
+
+
 @pytest.mark.parametrize("value", [-1, "10", True, 1.5])
 def test_min_rows_is_a_whole_number(value: object) -> None:
     with pytest.raises(exceptions.AirbyteConfigError, match=r"min_rows is .*, expected a whole number"):
