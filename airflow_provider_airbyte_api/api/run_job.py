@@ -266,7 +266,7 @@ class _JobRun:
         try:
             job = yield from get_job(job_id, self.retry, known_to_exist=True)
         except AirbyteNotFoundError as error:
-            found = yield from self._look_again(job_id)
+            found = yield from self._find_hidden_job(job_id)
             if found is None:
                 yield Log("%s Starting a new job.", (error,), logging.WARNING)
                 return None
@@ -280,7 +280,7 @@ class _JobRun:
         )
         return None
 
-    def _look_again(self, job_id: int) -> Flow[Job | None]:
+    def _find_hidden_job(self, job_id: int) -> Flow[Job | None]:
         """Return a job that was not found, or None: a lagging replica or a gateway may hide a job for a moment."""
         yield Sleep(NOT_FOUND_DELAY)
         try:

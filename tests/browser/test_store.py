@@ -150,7 +150,7 @@ def test_syncs_before_the_time_shown_are_forgotten(page: Page) -> None:
     assert result == [1, 1, 1]
 
 
-def test_an_outage_does_not_make_the_page_look_up_to_date(page: Page) -> None:
+def test_an_outage_leaves_the_time_of_the_last_update(page: Page) -> None:
     result = run(
         page,
         """
