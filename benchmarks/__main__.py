@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 
-from benchmarks import bench_page, bench_slices, bench_triggers, bench_workers, parsing, report
+from benchmarks import bench_slices, bench_triggers, bench_workers, parsing, report
 from benchmarks.environments import OFFICIAL, OURS, Environment
-from tests.browser.driver import CHROMIUM, DRIVER
 
 OURS_ONLY = (1_000, 10_000)
 BOTH = (50, 200)
@@ -18,8 +17,6 @@ def main() -> None:
     environments: list[Environment] = [OURS, OFFICIAL]
     if not OFFICIAL.exists:
         sys.exit("There is no environment with the official provider; run `make bench`, which builds it.")
-    if CHROMIUM is None or DRIVER is None:
-        sys.exit("Chromium or its driver is missing: apt-get install chromium chromium-driver")
     crowds = []
     for count in (*BOTH, *OURS_ONLY):
         for environment in environments if count in BOTH else [OURS]:
@@ -37,10 +34,8 @@ def main() -> None:
         print(f"{bench_slices.TASKS} deferred tasks on a whole Airflow, {environment.name} …", flush=True)
         slices[environment.name] = bench_slices.measure(environment)
     works["disk"] = bench_workers.measure(OURS, {"disk_cache": True})
-    print("The page with a large history …", flush=True)
-    page = bench_page.measure()
     measured = report.Measured(
-        crowds, bursts, parses, works, slices, page, version("apache-airflow"), OFFICIAL.provider_version
+        crowds, bursts, parses, works, slices, version("apache-airflow"), OFFICIAL.provider_version
     )
     print(report.table(measured))
     report.write(measured)

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeAlias
 
-from benchmarks.bench_page import PageStats
 from benchmarks.bench_slices import TASKS, SliceStats
 from benchmarks.bench_triggers import INTERVAL, TriggerStats
 from benchmarks.bench_workers import PROCESSES, SOURCES, WorkerStats
@@ -33,7 +32,6 @@ class Measured:
     parses: dict[str, Parsing]
     works: dict[str, WorkerStats]
     slices: dict[str, SliceStats]
-    page: PageStats
     airflow_version: str
     official_version: str
 
@@ -76,16 +74,6 @@ def table(measured: Measured) -> str:
     rows += [
         (f"{TASKS} deferred tasks on a whole Airflow: {name}", *_cells(of(ours_slice), of(official_slice), unit))
         for name, of, unit in SLICES
-    ]
-    page = measured.page
-    rows += [
-        (f"the page with {page.count:,} syncs: {name}", *_cells(value, None, unit))
-        for name, value, unit in (
-            ("requests before the first view", page.requests, ""),
-            ("last response to the first view", 1000 * page.first_view, "ms"),
-            ("longest task of the browser while they load", 1000 * page.longest_while_loading, "ms"),
-            ("longest task of the browser while it scrolls", 1000 * page.longest_while_scrolling, "ms"),
-        )
     ]
     head = "| | this package | official | ratio |\n|---|---:|---:|---:|\n"
     return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
