@@ -40,7 +40,7 @@ import {
   toConnections,
   writeFilters,
 } from "./model.js";
-import { IDLE_INTERVAL, RUNNING_INTERVAL, SyncStore } from "./store.js";
+import { SyncStore } from "./store.js";
 
 const { React, ReactRouterDOM } = globalThis;
 const { useEffect, useMemo, useRef, useState, useSyncExternalStore } = React;
@@ -99,7 +99,6 @@ export function SyncsPage() {
 }
 
 function Header({ data, running, onRefresh }) {
-  const seconds = (running > 0 && !data.error ? RUNNING_INTERVAL : IDLE_INTERVAL) / 1000;
   return h(
     "header",
     { className: "aby-header" },
@@ -108,7 +107,7 @@ function Header({ data, running, onRefresh }) {
       "span",
       { className: "aby-muted", role: "status" },
       data.hasLoaded
-        ? `${running} running. Updated at ${formatClock(data.now, chosenTimeZone())}, every ${seconds} s.`
+        ? `${running} running. Updated at ${formatClock(data.now, chosenTimeZone())}, every ${data.interval / 1000} s.`
         : "",
     ),
     h("button", { type: "button", className: "aby-button", onClick: onRefresh }, "Refresh"),

@@ -16,6 +16,7 @@ import {
 export const PAGE_SIZE = 100; // [api] maximum_page_limit
 export const RUNNING_INTERVAL = 5_000;
 export const IDLE_INTERVAL = 30_000;
+const ATTENTIVE_TIME = 60_000; // after the page was opened or filtered: what was triggered for it starts soon
 const FAILURES = 20;
 const MAX_EVENT_PAGES = 5;
 const MAX_DETAIL_REQUESTS = 4; // at a time
@@ -57,6 +58,8 @@ export class SyncStore {
     this.hasLoaded = false;
     this.isLoadingOlder = false;
     this.fullRefreshAt = 0;
+    this.interval = IDLE_INTERVAL;
+    this.resetAt = Date.now();
     this.updatedAt = Date.now();
     this.publish();
   }
@@ -85,6 +88,7 @@ export class SyncStore {
       notice: this.notice,
       hasLoaded: this.hasLoaded,
       fullRefreshAt: this.fullRefreshAt,
+      interval: this.interval,
       isLoadingOlder: this.isLoadingOlder,
     };
     for (const listener of this.listeners) listener();
@@ -145,11 +149,12 @@ export class SyncStore {
     }
     if (generation !== this.generation) return;
     this.hasLoaded = this.hasLoaded || this.error === null;
-    this.publish();
     const isWaiting = [...this.rows.values()].some((row) => UNFINISHED.includes(row.state));
-    const delay = isWaiting && this.error === null ? RUNNING_INTERVAL : IDLE_INTERVAL;
+    const isAttentive = isWaiting || Date.now() < this.resetAt + ATTENTIVE_TIME;
+    this.interval = isAttentive && this.error === null ? RUNNING_INTERVAL : IDLE_INTERVAL;
+    this.publish();
     clearTimeout(this.timer); // of a refresh that ended meanwhile
-    this.timer = setTimeout(() => this.refresh(), delay);
+    this.timer = setTimeout(() => this.refresh(), this.interval);
   }
 
   async loadAll(generation) {
