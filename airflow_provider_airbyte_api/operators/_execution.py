@@ -134,7 +134,7 @@ class JobExecution:
         flow = run_job(self._options, self._find_connection, history, self._on_poll)
         outcome = self._perform(flow, self._on_checkpoint)
         if isinstance(outcome, Skipped):
-            if self.started_nothing:
+            if self.started_nothing and self.has_record_to_delete:
                 self.delete_record()
             raise AirflowSkipException(outcome.reason)
         if isinstance(outcome, Defer):

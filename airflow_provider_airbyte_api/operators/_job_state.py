@@ -97,7 +97,7 @@ class JobStateStore:
         elif self.is_shared:
             self._backend.set(self._key, {NOTHING_STARTED: True, "started_at": time.time()})
         else:
-            self._backend.delete(self._key)
+            self.delete()
 
     def delete(self) -> None:
         """Delete what is stored."""

@@ -212,15 +212,13 @@ function overlaps(one, other) {
 /** Returns a function for the id of a sync's connection, if `syncs` have it; two connections may have one name. */
 function connectionIds(syncs) {
   const idsOf = new Map();
-  for (const { connectionId, connectionName, nameScope } of syncs) {
-    if (!connectionId || !connectionName) continue;
-    for (const key of [connectionName, JSON.stringify([nameScope, connectionName])]) {
-      idsOf.set(key, (idsOf.get(key) ?? new Set()).add(connectionId));
-    }
+  const keysOf = (sync) => [JSON.stringify([sync.nameScope, sync.connectionName]), sync.connectionName];
+  for (const sync of syncs) {
+    if (!sync.connectionId || !sync.connectionName) continue;
+    for (const key of keysOf(sync)) idsOf.set(key, (idsOf.get(key) ?? new Set()).add(sync.connectionId));
   }
   const only = (key) => (idsOf.get(key)?.size === 1 ? [...idsOf.get(key)][0] : undefined);
-  return ({ connectionId, connectionName, nameScope }) =>
-    connectionId ?? only(JSON.stringify([nameScope, connectionName])) ?? only(connectionName);
+  return (sync) => sync.connectionId ?? keysOf(sync).map(only).find(Boolean);
 }
 
 /** Returns the rows of the timeline: a connection with its syncs, its freshness and its name. Late ones come first. */
